@@ -1,0 +1,183 @@
+//! The door's mechanics: how long the strike is released, and what the contact says about the leaf.
+
+use super::policy::{MAX_PULSE, Policy};
+use super::{Alarm, record::Outcome};
+use crate::time::{Duration, Instant};
+
+/// A leaf may report its opening this long after the strike was secured again: it was already being pulled.
+const OPENING_GRACE: Duration = Duration::from_secs(2);
+
+/// Whether the strike lets the door open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strike {
+    /// Locked, since the given instant; `None`: since the start.
+    Secured { since: Option<Instant> },
+    /// `until` is at most [`MAX_PULSE`] after `since`.
+    Released { since: Instant, until: Instant },
+}
+
+impl Strike {
+    /// The release that begins, or goes on, at `now`. A release that goes on still ends [`MAX_PULSE`] after it began.
+    pub(super) fn released(self, now: Instant, pulse: Duration) -> Self {
+        let since = match self {
+            Self::Released { since, .. } => since,
+            Self::Secured { .. } => now,
+        };
+        Self::Released { since, until: (now + pulse).min(since + MAX_PULSE) }
+    }
+
+    pub(super) fn is_released(self) -> bool {
+        matches!(self, Self::Released { .. })
+    }
+
+    pub(super) fn until(self) -> Option<Instant> {
+        match self {
+            Self::Released { until, .. } => Some(until),
+            Self::Secured { .. } => None,
+        }
+    }
+
+    /// Whether a door that opens at `now` was allowed to.
+    fn allows_opening(self, now: Instant) -> bool {
+        match self {
+            Self::Released { .. } => true,
+            Self::Secured { since: Some(since) } => now.checked_since(since).is_some_and(|age| age < OPENING_GRACE),
+            Self::Secured { since: None } => false,
+        }
+    }
+}
+
+/// What the contact last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaf {
+    /// No contact is wired, or it has not spoken yet.
+    Unknown,
+    Closed,
+    Open {
+        since: Instant,
+        alarm: Alarm,
+    },
+}
+
+impl Leaf {
+    /// The contact says `open` at `now`. What is worth a record, where anything is.
+    pub(super) fn told(&mut self, now: Instant, open: bool, strike: Strike) -> Option<Outcome> {
+        let (next, outcome) = match (*self, open) {
+            (Self::Open { .. }, true) | (Self::Closed, false) => return None,
+            (Self::Unknown, false) => (Self::Closed, None),
+            // At the start a door may stand open: it is not forced, but it is not to stay so either.
+            (Self::Unknown, true) => (Self::Open { since: now, alarm: Alarm::Silent }, None),
+            (Self::Closed, true) if strike.allows_opening(now) => {
+                (Self::Open { since: now, alarm: Alarm::Silent }, None)
+            }
+            (Self::Closed, true) => (Self::Open { since: now, alarm: Alarm::Forced }, Some(Outcome::DoorForced)),
+            (Self::Open { alarm: Alarm::Silent, .. }, false) => (Self::Closed, None),
+            (Self::Open { .. }, false) => (Self::Closed, Some(Outcome::DoorClosed)),
+        };
+        *self = next;
+        outcome
+    }
+
+    /// Raises what is due at `now`; at most one alarm a call, the gravest.
+    pub(super) fn tick(&mut self, now: Instant, policy: &Policy) -> Option<Outcome> {
+        let due = self.due(policy)?;
+        let Self::Open { since, alarm } = self else { return None };
+        if now < due {
+            return None;
+        }
+        let held = now >= *since + policy.held_open_after;
+        *alarm = if held { Alarm::HeldOpen } else { Alarm::HeldOpenSoon };
+        Some(if held { Outcome::DoorHeldOpen } else { Outcome::DoorHeldOpenSoon })
+    }
+
+    /// When the next alarm is due.
+    pub(super) fn due(self, policy: &Policy) -> Option<Instant> {
+        let Self::Open { since, alarm } = self else { return None };
+        let held = since + policy.held_open_after;
+        match alarm {
+            Alarm::Silent => Some(since + (policy.held_open_after - policy.held_open_prealert)),
+            Alarm::HeldOpenSoon => Some(held),
+            // A forced door needs no further alarm for standing open.
+            Alarm::HeldOpen | Alarm::Forced => None,
+        }
+    }
+
+    pub(super) fn alarm(self) -> Alarm {
+        match self {
+            Self::Open { alarm, .. } => alarm,
+            Self::Unknown | Self::Closed => Alarm::Silent,
+        }
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Closed => "closed",
+            Self::Open { .. } => "open",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECURED: Strike = Strike::Secured { since: None };
+
+    fn s(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn a_release_that_is_renewed_still_ends_at_the_maximum() {
+        let mut strike = SECURED.released(s(10), Duration::from_secs(5));
+        assert_eq!(strike.until(), Some(s(15)));
+        for t in 11..60 {
+            strike = strike.released(s(t), Duration::from_secs(5));
+            assert!(strike.until().unwrap() <= s(10) + MAX_PULSE);
+        }
+    }
+
+    #[test]
+    fn a_closed_door_that_opens_without_release_is_forced() {
+        let mut leaf = Leaf::Closed;
+        assert_eq!(leaf.told(s(1), true, SECURED), Some(Outcome::DoorForced));
+        assert_eq!(leaf.alarm(), Alarm::Forced);
+        assert_eq!(leaf.told(s(2), false, SECURED), Some(Outcome::DoorClosed));
+        assert_eq!(leaf.alarm(), Alarm::Silent);
+    }
+
+    #[test]
+    fn a_door_that_opens_just_after_relocking_is_not_forced_and_a_little_later_is() {
+        let secured = Strike::Secured { since: Some(s(10)) };
+        assert_eq!(Leaf::Closed.told(s(11), true, secured), None);
+        assert_eq!(Leaf::Closed.told(s(12), true, secured), Some(Outcome::DoorForced));
+    }
+
+    #[test]
+    fn a_door_found_open_at_the_start_is_held_open_but_not_forced() {
+        let policy = Policy::default();
+        let mut leaf = Leaf::Unknown;
+        assert_eq!(leaf.told(s(0), true, SECURED), None);
+        assert_eq!(leaf.tick(s(19), &policy), None);
+        assert_eq!(leaf.tick(s(20), &policy), Some(Outcome::DoorHeldOpenSoon));
+        assert_eq!(leaf.tick(s(29), &policy), None);
+        assert_eq!(leaf.tick(s(30), &policy), Some(Outcome::DoorHeldOpen));
+        assert_eq!(leaf.tick(s(99), &policy), None);
+    }
+
+    #[test]
+    fn a_late_tick_raises_the_graver_alarm_only() {
+        let mut leaf = Leaf::Open { since: s(0), alarm: Alarm::Silent };
+        assert_eq!(leaf.tick(s(100), &Policy::default()), Some(Outcome::DoorHeldOpen));
+        assert_eq!(leaf.due(&Policy::default()), None);
+    }
+
+    #[test]
+    fn a_repeated_level_is_no_event() {
+        let mut leaf = Leaf::Closed;
+        assert_eq!(leaf.told(s(1), false, SECURED), None);
+        leaf.told(s(2), true, SECURED);
+        assert_eq!(leaf.told(s(3), true, SECURED), None);
+    }
+}

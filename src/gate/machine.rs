@@ -1,0 +1,428 @@
+//! The machine itself: its states, its one `step`, and its deadlines.
+
+use std::sync::Arc;
+
+use super::attempt::{Assessment, Attempt, Bar, Candidate, Face, Sighting, is_fresh};
+use super::door::{Leaf, Strike};
+use super::lockout::Lockout;
+use super::policy::{Mode, Policy};
+use super::record::{Fault, Outcome, Reason, Record};
+use super::roster::Roster;
+use super::{Action, Actions, Alarm, Event, LivenessReport, Ticket};
+use crate::person::PersonId;
+use crate::time::{Instant, Now};
+
+/// What the gate is busy with. The strike's release runs beside it, because people leave while others come.
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// Somebody stands there; evidence gathers.
+    Observing(Attempt),
+    /// Admitted, and the ledger is writing it down.
+    Recording {
+        found: Candidate,
+        ticket: Ticket,
+        deadline: Instant,
+    },
+    LockedOut {
+        until: Instant,
+    },
+    /// Something doesn't work; nobody is admitted by face.
+    Faulted,
+}
+
+/// A manual release that the ledger is writing down.
+#[derive(Debug, Clone, Copy)]
+struct Manual {
+    ticket: Ticket,
+    deadline: Instant,
+}
+
+/// What a person wants to know of the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `idle`, `observing`, `recording`, `unlocked`, `locked_out` or `faulted`.
+    pub state: &'static str,
+    pub since: Instant,
+    /// `unknown`, `closed` or `open`.
+    pub door: &'static str,
+    pub alarm: Alarm,
+    pub faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
+    pub people: usize,
+}
+
+/// The decision about one door.
+#[derive(Debug)]
+pub struct Gate {
+    policy: Policy,
+    roster: Arc<Roster>,
+    state: State,
+    strike: Strike,
+    leaf: Leaf,
+    lockout: Lockout,
+    manual: Option<Manual>,
+    liveness: Option<LivenessReport>,
+    faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
+    /// A lockout goes on behind a fault.
+    locked_out_until: Option<Instant>,
+    /// No attempt begins by itself before this.
+    quiet_until: Instant,
+    last_frame: Option<(Instant, u32)>,
+    next_ticket: u32,
+    /// Time never runs backwards, whatever the gate is told.
+    latest: Instant,
+    state_since: Instant,
+}
+
+impl Gate {
+    /// A locked door, with the actions that make it one.
+    pub fn new(policy: Policy, now: Now) -> (Self, Actions) {
+        let gate = Self {
+            policy,
+            roster: Arc::default(),
+            state: State::Idle,
+            strike: Strike::Secured { since: None },
+            leaf: Leaf::Unknown,
+            lockout: Lockout::default(),
+            manual: None,
+            liveness: None,
+            faults: heapless::Vec::new(),
+            locked_out_until: None,
+            quiet_until: now.mono,
+            last_frame: None,
+            next_ticket: 0,
+            latest: now.mono,
+            state_since: now.mono,
+        };
+        let mut out = Actions::new();
+        push(&mut out, Action::Secure);
+        record(&mut out, Record::new(now.wall, Outcome::Started));
+        (gate, out)
+    }
+
+    /// Takes in what happened by `now`: first whatever was due before, then the event.
+    #[must_use]
+    pub fn step(&mut self, now: Now, event: Event) -> Actions {
+        let now = Now { mono: now.mono.max(self.latest), ..now };
+        self.latest = now.mono;
+        let before = self.state_name();
+        let mut out = Actions::new();
+        self.meet_deadlines(now, &mut out);
+        self.handle(now, event, &mut out);
+        if self.state_name() != before {
+            self.state_since = now.mono;
+        }
+        out
+    }
+
+    /// When [`Gate::step`] must be called at the latest, with [`Event::Tick`] where nothing else happens.
+    pub fn poll_at(&self) -> Option<Instant> {
+        let state = match &self.state {
+            State::Idle | State::Faulted => None,
+            State::Observing(attempt) => Some(attempt.ends(&self.policy).0),
+            State::Recording { deadline, .. } => Some(*deadline),
+            State::LockedOut { until } => Some(*until),
+        };
+        let manual = self.manual.map(|manual| manual.deadline);
+        [self.strike.until(), self.leaf.due(&self.policy), state, manual].into_iter().flatten().min()
+    }
+
+    /// The last actions: a locked door and a record that the daemon has gone.
+    #[must_use]
+    pub fn stop(&mut self, now: Now) -> Actions {
+        let mut out = Actions::new();
+        self.secure(now, &mut out);
+        if self.is_attempt() {
+            self.end_attempt(now, Record::new(now.wall, Outcome::Fault).because(Reason::Stopping), &mut out);
+        }
+        self.state = State::Faulted;
+        record(&mut out, Record::new(now.wall, Outcome::Stopped));
+        out
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn status(&self) -> Status {
+        Status {
+            state: self.state_name(),
+            since: self.state_since,
+            door: self.leaf.as_str(),
+            alarm: self.leaf.alarm(),
+            faults: self.faults.clone(),
+            people: self.roster.len(),
+        }
+    }
+
+    fn state_name(&self) -> &'static str {
+        if self.strike.is_released() {
+            return "unlocked";
+        }
+        match self.state {
+            State::Idle => "idle",
+            State::Observing(_) => "observing",
+            State::Recording { .. } => "recording",
+            State::LockedOut { .. } => "locked_out",
+            State::Faulted => "faulted",
+        }
+    }
+
+    fn meet_deadlines(&mut self, now: Now, out: &mut Actions) {
+        if self.strike.until().is_some_and(|until| now.mono >= until) {
+            self.secure(now, out);
+        }
+        if let Some(outcome) = self.leaf.tick(now.mono, &self.policy) {
+            record(out, Record::new(now.wall, outcome));
+            push(out, Action::Alarm(self.leaf.alarm()));
+        }
+        if self.manual.is_some_and(|manual| now.mono >= manual.deadline) {
+            self.manual = None;
+            record(out, Record::new(now.wall, Outcome::Fault).because(Reason::LedgerLate));
+        }
+        match &self.state {
+            State::Observing(attempt) => {
+                let (at, end) = attempt.ends(&self.policy);
+                if now.mono >= at {
+                    let denial = attempt.conclude(now, self.bar(), end);
+                    self.end_attempt(now, denial, out);
+                }
+            }
+            State::Recording { found, deadline, .. } if now.mono >= *deadline => {
+                let late = Record::new(now.wall, Outcome::Fault).person(found.person).because(Reason::LedgerLate);
+                self.end_attempt(now, late, out);
+            }
+            State::LockedOut { until } if now.mono >= *until => {
+                self.locked_out_until = None;
+                self.state = State::Idle;
+            }
+            _ => {}
+        }
+    }
+
+    fn handle(&mut self, now: Now, event: Event, out: &mut Actions) {
+        match event {
+            Event::Sighting(sighting) => self.see(now, &sighting, out),
+            Event::Liveness(report) => {
+                self.liveness = Some(report);
+                self.assess(now, out);
+            }
+            Event::Roster(roster) => {
+                self.roster = roster;
+                self.assess(now, out);
+            }
+            Event::Fault(fault) => self.fail(now, fault, out),
+            Event::Cleared(fault) => self.clear(now, fault, out),
+            Event::Claim(person) => self.claim(now, person, out),
+            Event::ExitButton { pressed: true } => {
+                // Whoever wants out is let out first and written down afterwards.
+                self.release(now, out);
+                record(out, Record::new(now.wall, Outcome::Exit));
+            }
+            Event::ExitButton { pressed: false } | Event::Tick => {}
+            Event::DoorContact { open } => self.contact(now, open, out),
+            Event::ManualRelease { uid } => self.ask_manual(now, uid, out),
+            Event::Recorded { ticket, written } => self.recorded(now, ticket, written, out),
+        }
+    }
+
+    fn see(&mut self, now: Now, sighting: &Sighting, out: &mut Actions) {
+        let is_next = self.last_frame.is_none_or(|(at, seq)| sighting.captured_at > at && sighting.sequence != seq);
+        if !(is_next && is_fresh(sighting.captured_at, now.mono, &self.policy)) {
+            return;
+        }
+        self.last_frame = Some((sighting.captured_at, sighting.sequence));
+        let may_begin = self.policy.mode == Mode::Recognition
+            && sighting.face != Face::Absent
+            && !self.strike.is_released()
+            && now.mono >= self.quiet_until;
+        if may_begin && matches!(self.state, State::Idle) {
+            let deadline = now.mono + self.policy.attempt_timeout;
+            self.state = State::Observing(Attempt::begin(sighting.captured_at, None, deadline));
+        }
+        let bar = Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness };
+        if let State::Observing(attempt) = &mut self.state {
+            attempt.look(sighting, bar);
+            self.assess(now, out);
+        }
+    }
+
+    /// Decides, where there is enough to decide by.
+    fn assess(&mut self, now: Now, out: &mut Actions) {
+        let State::Observing(attempt) = &self.state else { return };
+        match attempt.assess(now, self.bar()) {
+            Assessment::Wait => {}
+            Assessment::Deny(denial) => self.end_attempt(now, denial, out),
+            Assessment::Admit(found, granted) => {
+                self.stop_expecting(out);
+                let ticket = self.ticket();
+                push(out, Action::Record { record: granted, ticket: Some(ticket) });
+                self.state = State::Recording { found, ticket, deadline: now.mono + self.policy.ledger_timeout };
+            }
+        }
+    }
+
+    fn recorded(&mut self, now: Now, ticket: Ticket, written: bool, out: &mut Actions) {
+        if let Some(manual) = self.manual.filter(|manual| manual.ticket == ticket) {
+            self.manual = None;
+            if written && now.mono < manual.deadline {
+                self.release(now, out);
+            }
+            return;
+        }
+        let State::Recording { found, ticket: awaited, deadline } = self.state else { return };
+        if ticket != awaited {
+            return;
+        }
+        // Asked again, because the person may have been erased while the ledger wrote.
+        let permitted = match self.roster.get(found.person) {
+            Some(member) => member.permits(now),
+            None => Err((Outcome::NotRecognised, Reason::EmptyGallery)),
+        };
+        match permitted {
+            Ok(()) if written && now.mono < deadline && self.faults.is_empty() => {
+                self.lockout.forgive();
+                self.state = State::Idle;
+                self.release(now, out);
+            }
+            Ok(()) => {
+                let unwritten = Record::new(now.wall, Outcome::Fault).person(found.person);
+                self.end_attempt(now, unwritten.because(Reason::Fault(Fault::Store)), out);
+            }
+            Err((outcome, reason)) => {
+                let revoked = Record::new(now.wall, outcome).person(found.person).because(reason);
+                self.end_attempt(now, revoked, out);
+            }
+        }
+    }
+
+    fn claim(&mut self, now: Now, person: PersonId, out: &mut Actions) {
+        let refused = |outcome, reason| Record::new(now.wall, outcome).person(person).because(reason);
+        match &mut self.state {
+            State::Faulted => {
+                let fault = self.faults.first().map_or(Reason::ClaimNotConfirmed, |fault| Reason::Fault(*fault));
+                record(out, refused(Outcome::Fault, fault));
+            }
+            State::LockedOut { .. } => record(out, refused(Outcome::LockedOut, Reason::ClaimNotConfirmed)),
+            State::Recording { .. } => record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed)),
+            State::Observing(attempt) if attempt.claimed.is_some() => {
+                record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed));
+            }
+            // A face without a claim turns into one with a claim: still one attempt, judged by what follows.
+            State::Idle | State::Observing(_) => {
+                let deadline = now.mono + self.policy.claim_timeout;
+                self.state = State::Observing(Attempt::begin(now.mono, Some(person), deadline));
+                push(out, Action::Expect(Some(person)));
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Now, fault: Fault, out: &mut Actions) {
+        if self.faults.contains(&fault) {
+            return;
+        }
+        let _each_fits_once = self.faults.push(fault);
+        let mut failed = Record::new(now.wall, Outcome::Fault).because(Reason::Fault(fault));
+        if let State::Recording { found, .. } = self.state {
+            failed = failed.person(found.person);
+        }
+        if self.is_attempt() {
+            self.end_attempt(now, failed, out);
+        } else {
+            record(out, failed);
+        }
+        self.state = State::Faulted;
+    }
+
+    fn clear(&mut self, now: Now, fault: Fault, out: &mut Actions) {
+        let Some(at) = self.faults.iter().position(|standing| *standing == fault) else { return };
+        self.faults.swap_remove(at);
+        record(out, Record::new(now.wall, Outcome::FaultCleared).because(Reason::Fault(fault)));
+        if self.faults.is_empty() {
+            self.state = match self.locked_out_until {
+                Some(until) if now.mono < until => State::LockedOut { until },
+                _ => State::Idle,
+            };
+        }
+    }
+
+    fn contact(&mut self, now: Now, open: bool, out: &mut Actions) {
+        let before = self.leaf.alarm();
+        if let Some(outcome) = self.leaf.told(now.mono, open, self.strike) {
+            record(out, Record::new(now.wall, outcome));
+        }
+        if self.leaf.alarm() != before {
+            push(out, Action::Alarm(self.leaf.alarm()));
+        }
+        if open && self.policy.relock_on_open && self.strike.is_released() {
+            self.secure(now, out);
+        }
+    }
+
+    fn ask_manual(&mut self, now: Now, uid: u32, out: &mut Actions) {
+        if self.manual.is_some() {
+            // The one before is still being written; its release is this one's too.
+            return;
+        }
+        let ticket = self.ticket();
+        let asked = Record::new(now.wall, Outcome::ManualRelease).because(Reason::ByUid(uid));
+        push(out, Action::Record { record: asked, ticket: Some(ticket) });
+        self.manual = Some(Manual { ticket, deadline: now.mono + self.policy.ledger_timeout });
+    }
+
+    fn is_attempt(&self) -> bool {
+        matches!(self.state, State::Observing(_) | State::Recording { .. })
+    }
+
+    /// Writes down how the attempt ended, counts it against strangers, and makes room for the next.
+    fn end_attempt(&mut self, now: Now, denial: Record, out: &mut Actions) {
+        let is_stranger = matches!(denial.outcome, Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof)
+            && !denial.reasons.contains(&Reason::LeftEarly);
+        record(out, denial);
+        self.stop_expecting(out);
+        self.state = State::Idle;
+        self.quiet_until = now.mono + self.policy.retry_after;
+        let Policy { lockout_after, lockout_window, lockout_for, .. } = self.policy;
+        if is_stranger && self.lockout.trips(now.mono, lockout_after, lockout_window) {
+            let until = now.mono + lockout_for;
+            self.locked_out_until = Some(until);
+            self.state = State::LockedOut { until };
+            record(out, Record::new(now.wall, Outcome::LockedOut).because(Reason::TooManyDenials(lockout_after)));
+        }
+    }
+
+    fn stop_expecting(&self, out: &mut Actions) {
+        if matches!(&self.state, State::Observing(attempt) if attempt.claimed.is_some()) {
+            push(out, Action::Expect(None));
+        }
+    }
+
+    fn release(&mut self, now: Now, out: &mut Actions) {
+        self.strike = self.strike.released(now.mono, self.policy.pulse);
+        push(out, Action::Release);
+    }
+
+    fn secure(&mut self, now: Now, out: &mut Actions) {
+        self.strike = Strike::Secured { since: Some(now.mono) };
+        self.quiet_until = self.quiet_until.max(now.mono + self.policy.retry_after);
+        push(out, Action::Secure);
+    }
+
+    fn bar(&self) -> Bar<'_> {
+        Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        Ticket(self.next_ticket)
+    }
+}
+
+fn record(out: &mut Actions, record: Record) {
+    push(out, Action::Record { record, ticket: None });
+}
+
+fn push(out: &mut Actions, action: Action) {
+    // A panic unwinds into the strike's guard, which locks: better than a door whose `Secure` got lost.
+    out.push(action).expect("MAX_ACTIONS holds every deadline and one event");
+}

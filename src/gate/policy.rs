@@ -1,0 +1,161 @@
+//! What a door demands before it opens: numbers that an installer chose, checked once, so that the machine need not.
+
+use crate::time::Duration;
+
+/// Most frames that an attempt looks back on.
+pub const MAX_OF: usize = 16;
+/// The relay is never held longer than this, whatever the configuration says.
+pub const MAX_PULSE: Duration = Duration::from_secs(30);
+
+/// Whether faces alone are enough to start an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// 1:N: whoever stands there is searched for among everybody.
+    Recognition,
+    /// 1:1: somebody first claims a name, and only that person is looked for.
+    Verification,
+}
+
+/// What liveness must say before a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LivenessPolicy {
+    /// A live verdict, fresh.
+    Required,
+    /// None: the installer has said outright that a picture may open this door.
+    NotRequired,
+}
+
+/// The demands and times of one door. Built by [`Policy::check`], so every field obeys its stated range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    pub mode: Mode,
+    pub liveness: LivenessPolicy,
+    /// The same person in so many … 1 to `of`.
+    pub agree: u8,
+    /// … of the last so many good frames. 1 to [`MAX_OF`].
+    pub of: u8,
+    /// How much the best person's similarity must exceed the runner-up's, 0 to 1.
+    pub margin: f32,
+    /// Evidence older than this counts for nothing. 100 ms to 10 s.
+    pub stale_after: Duration,
+    /// An attempt without enough evidence ends after this. 500 ms to 60 s.
+    pub attempt_timeout: Duration,
+    /// Nobody seen for this long ends an attempt. 200 ms to 10 s.
+    pub absent_after: Duration,
+    /// After an attempt has ended, no new one begins for this long. 0 to 60 s.
+    pub retry_after: Duration,
+    /// A claim waits this long for its face. 1 s to 60 s.
+    pub claim_timeout: Duration,
+    /// How long the strike is released. 100 ms to [`MAX_PULSE`].
+    pub pulse: Duration,
+    /// The opening of the door ends the release: the next person needs a release of their own.
+    pub relock_on_open: bool,
+    /// How long the ledger may take to confirm a grant. 100 ms to 10 s.
+    pub ledger_timeout: Duration,
+    /// So many denials of strangers and attacks … 1 to 100.
+    pub lockout_after: u8,
+    /// … within this time … 1 s to 1 h.
+    pub lockout_window: Duration,
+    /// … close recognition for this long. 1 s to 1 h.
+    pub lockout_for: Duration,
+    /// An open door raises the held-open alarm after this. 1 s to 1 h.
+    pub held_open_after: Duration,
+    /// The pre-alert comes this long before the alarm. 0 to `held_open_after`.
+    pub held_open_prealert: Duration,
+}
+
+impl Default for Policy {
+    /// A front door: three frames of the last five within a second, five seconds to pull the handle.
+    fn default() -> Self {
+        Self {
+            mode: Mode::Recognition,
+            liveness: LivenessPolicy::Required,
+            agree: 3,
+            of: 5,
+            margin: 0.05,
+            stale_after: Duration::from_millis(1500),
+            attempt_timeout: Duration::from_secs(5),
+            absent_after: Duration::from_secs(1),
+            retry_after: Duration::from_secs(2),
+            claim_timeout: Duration::from_secs(10),
+            pulse: Duration::from_secs(5),
+            relock_on_open: true,
+            ledger_timeout: Duration::from_secs(2),
+            lockout_after: 5,
+            lockout_window: Duration::from_secs(60),
+            lockout_for: Duration::from_secs(30),
+            held_open_after: Duration::from_secs(30),
+            held_open_prealert: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A number outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("gate.{key} = {value} is out of range: {range}")]
+pub struct PolicyError {
+    pub key: &'static str,
+    pub value: String,
+    pub range: &'static str,
+}
+
+impl Policy {
+    /// Passes a policy whose numbers make sense together.
+    ///
+    /// # Errors
+    /// The first number that doesn't.
+    pub fn check(self) -> Result<Self, PolicyError> {
+        fn within<T: PartialOrd + std::fmt::Debug>(
+            key: &'static str,
+            value: T,
+            low: T,
+            high: T,
+            range: &'static str,
+        ) -> Result<(), PolicyError> {
+            // Written positively: NaN is out of every range.
+            if low <= value && value <= high {
+                Ok(())
+            } else {
+                Err(PolicyError { key, value: format!("{value:?}"), range })
+            }
+        }
+        let ms = Duration::from_millis;
+        let s = Duration::from_secs;
+        within("of", self.of, 1, MAX_OF as u8, "1 to 16 frames")?;
+        within("agree", self.agree, 1, self.of, "1 to gate.of frames")?;
+        within("margin", self.margin, 0.0, 1.0, "a similarity, 0 to 1")?;
+        within("stale_after", self.stale_after, ms(100), s(10), "100 ms to 10 s")?;
+        within("attempt_timeout", self.attempt_timeout, ms(500), s(60), "500 ms to 60 s")?;
+        within("absent_after", self.absent_after, ms(200), s(10), "200 ms to 10 s")?;
+        within("retry_after", self.retry_after, s(0), s(60), "0 to 60 s")?;
+        within("claim_timeout", self.claim_timeout, s(1), s(60), "1 s to 60 s")?;
+        within("pulse", self.pulse, ms(100), MAX_PULSE, "100 ms to 30 s")?;
+        within("ledger_timeout", self.ledger_timeout, ms(100), s(10), "100 ms to 10 s")?;
+        within("lockout_after", self.lockout_after, 1, 100, "1 to 100 denials")?;
+        within("lockout_window", self.lockout_window, s(1), s(3600), "1 s to 1 h")?;
+        within("lockout_for", self.lockout_for, s(1), s(3600), "1 s to 1 h")?;
+        within("held_open_after", self.held_open_after, s(1), s(3600), "1 s to 1 h")?;
+        within("held_open_prealert", self.held_open_prealert, s(0), self.held_open_after, "0 to gate.held_open_after")?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_is_in_range() {
+        assert!(Policy::default().check().is_ok());
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named() {
+        let key = |p: Policy| p.check().unwrap_err().key;
+        assert_eq!(key(Policy { agree: 6, ..Policy::default() }), "agree");
+        assert_eq!(key(Policy { of: 17, ..Policy::default() }), "of");
+        assert_eq!(key(Policy { margin: f32::NAN, ..Policy::default() }), "margin");
+        assert_eq!(key(Policy { pulse: MAX_PULSE * 2, ..Policy::default() }), "pulse");
+        assert_eq!(key(Policy { pulse: Duration::ZERO, ..Policy::default() }), "pulse");
+    }
+}

@@ -1,0 +1,294 @@
+//! What the gate says: one outcome an attempt, the reasons behind it, and the record that goes into the ledger.
+
+use std::fmt;
+
+use crate::person::PersonId;
+use crate::time::Wall;
+use crate::units::Similarity;
+
+/// How an attempt, or anything else worth keeping, ended. The names are the ledger's and `--json`'s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    // An attempt ends in exactly one of these.
+    Granted,
+    NotRecognised,
+    Ambiguous,
+    Spoof,
+    LivenessInconclusive,
+    PoorQuality,
+    Expired,
+    OutOfSchedule,
+    LockedOut,
+    Fault,
+    // The door's own events.
+    Exit,
+    ManualRelease,
+    DoorForced,
+    DoorHeldOpenSoon,
+    DoorHeldOpen,
+    DoorClosed,
+    FaultCleared,
+    Started,
+    Stopped,
+    // What people did to the gallery.
+    Enrolled,
+    Renamed,
+    ExpiryChanged,
+    Erased,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 23] = [
+        Self::Granted,
+        Self::NotRecognised,
+        Self::Ambiguous,
+        Self::Spoof,
+        Self::LivenessInconclusive,
+        Self::PoorQuality,
+        Self::Expired,
+        Self::OutOfSchedule,
+        Self::LockedOut,
+        Self::Fault,
+        Self::Exit,
+        Self::ManualRelease,
+        Self::DoorForced,
+        Self::DoorHeldOpenSoon,
+        Self::DoorHeldOpen,
+        Self::DoorClosed,
+        Self::FaultCleared,
+        Self::Started,
+        Self::Stopped,
+        Self::Enrolled,
+        Self::Renamed,
+        Self::ExpiryChanged,
+        Self::Erased,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::NotRecognised => "not_recognised",
+            Self::Ambiguous => "ambiguous",
+            Self::Spoof => "spoof",
+            Self::LivenessInconclusive => "liveness_inconclusive",
+            Self::PoorQuality => "poor_quality",
+            Self::Expired => "expired",
+            Self::OutOfSchedule => "out_of_schedule",
+            Self::LockedOut => "locked_out",
+            Self::Fault => "fault",
+            Self::Exit => "exit",
+            Self::ManualRelease => "manual_release",
+            Self::DoorForced => "door_forced",
+            Self::DoorHeldOpenSoon => "door_held_open_soon",
+            Self::DoorHeldOpen => "door_held_open",
+            Self::DoorClosed => "door_closed",
+            Self::FaultCleared => "fault_cleared",
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Enrolled => "enrolled",
+            Self::Renamed => "renamed",
+            Self::ExpiryChanged => "expiry_changed",
+            Self::Erased => "erased",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|o| o.as_str() == text)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which measure of a face was too poor to judge it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PoorMeasure {
+    Size,
+    Sharpness,
+    TooDark,
+    TooBright,
+    Pose,
+    DetectorScore,
+    /// More than one face claims the door's attention equally.
+    SeveralFaces,
+}
+
+impl PoorMeasure {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Size => "too_small",
+            Self::Sharpness => "blurred",
+            Self::TooDark => "too_dark",
+            Self::TooBright => "too_bright",
+            Self::Pose => "turned_away",
+            Self::DetectorScore => "unclear",
+            Self::SeveralFaces => "several_faces",
+        }
+    }
+}
+
+/// Which part of the door does not work. While one stands, nobody is admitted by face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// No camera, or it gives no frames.
+    CameraLost,
+    /// The camera repeats one picture.
+    CameraFrozen,
+    /// A network failed: NaN, a wrong shape, a missing file.
+    Network,
+    /// The ledger or gallery can't be written or read.
+    Store,
+    /// The strike's line can't be driven.
+    Strike,
+    /// Exit button or door contact can't be read.
+    Inputs,
+    /// A sensor that liveness requires does not answer.
+    Sensor,
+}
+
+impl Fault {
+    pub const ALL: [Self; 7] =
+        [Self::CameraLost, Self::CameraFrozen, Self::Network, Self::Store, Self::Strike, Self::Inputs, Self::Sensor];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CameraLost => "camera_lost",
+            Self::CameraFrozen => "camera_frozen",
+            Self::Network => "network",
+            Self::Store => "store",
+            Self::Strike => "strike",
+            Self::Inputs => "inputs",
+            Self::Sensor => "sensor",
+        }
+    }
+}
+
+/// Most reasons that one record carries.
+pub const MAX_REASONS: usize = 8;
+/// At most [`MAX_REASONS`]; a further one is dropped by whoever pushes it, the first are the most telling.
+pub type Reasons = heapless::Vec<Reason, MAX_REASONS>;
+
+/// One reason behind an outcome, with the numbers that a person needs to understand it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reason {
+    /// So many of the last frames agreed on the person; so many were needed.
+    FramesAgreed {
+        agreed: u8,
+        needed: u8,
+    },
+    /// The best similarity, and the one that was needed.
+    BelowThreshold {
+        best: Similarity,
+        threshold: Similarity,
+    },
+    /// The runner-up person is this close behind.
+    TooCloseToRunnerUp {
+        runner_up: PersonId,
+        margin: f32,
+        needed: f32,
+    },
+    /// Nobody is enrolled, or nobody of the current model.
+    EmptyGallery,
+    Poor(PoorMeasure),
+    /// Liveness judged an attack.
+    LivenessSpoof,
+    /// Required evidence was missing or too old.
+    LivenessMissing,
+    /// The configuration asks for no liveness, and says so.
+    LivenessNotRequired,
+    ExpiredAt(Wall),
+    OutsideSchedule,
+    /// The clock was never set, so no schedule or expiry can be judged.
+    ClockNotSet,
+    /// So many denials within the policy's window.
+    TooManyDenials(u8),
+    Fault(Fault),
+    /// The ledger did not confirm in time.
+    LedgerLate,
+    /// The claimed person is not the one at the door, or nobody came.
+    ClaimNotConfirmed,
+    /// The person walked away before there was enough evidence.
+    LeftEarly,
+    /// The daemon is being stopped.
+    Stopping,
+    /// Who asked, as the kernel vouches: the uid of the control socket's peer.
+    ByUid(u32),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::FramesAgreed { agreed, needed } => write!(f, "frames_agreed {agreed} of {needed}"),
+            Self::BelowThreshold { best, threshold } => write!(f, "similarity {best} below {threshold}"),
+            Self::TooCloseToRunnerUp { runner_up, margin, needed } => {
+                write!(f, "runner_up {runner_up} only {margin:.3} behind, {needed:.3} needed")
+            }
+            Self::EmptyGallery => f.write_str("nobody_enrolled"),
+            Self::Poor(measure) => f.write_str(measure.as_str()),
+            Self::LivenessSpoof => f.write_str("liveness_spoof"),
+            Self::LivenessMissing => f.write_str("liveness_missing"),
+            Self::LivenessNotRequired => f.write_str("liveness_not_required"),
+            Self::ExpiredAt(at) => write!(f, "expired_at {}", at.unix_millis()),
+            Self::OutsideSchedule => f.write_str("outside_schedule"),
+            Self::ClockNotSet => f.write_str("clock_not_set"),
+            Self::TooManyDenials(n) => write!(f, "denials {n}"),
+            Self::Fault(fault) => write!(f, "fault {}", fault.as_str()),
+            Self::LedgerLate => f.write_str("ledger_late"),
+            Self::ClaimNotConfirmed => f.write_str("claim_not_confirmed"),
+            Self::LeftEarly => f.write_str("left_early"),
+            Self::Stopping => f.write_str("stopping"),
+            Self::ByUid(uid) => write!(f, "by_uid {uid}"),
+        }
+    }
+}
+
+/// One line of the ledger, before the ledger numbers and chains it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub at: Wall,
+    pub outcome: Outcome,
+    pub person: Option<PersonId>,
+    pub similarity: Option<Similarity>,
+    pub reasons: Reasons,
+}
+
+impl Record {
+    pub fn new(at: Wall, outcome: Outcome) -> Self {
+        Self { at, outcome, person: None, similarity: None, reasons: Reasons::new() }
+    }
+
+    #[must_use]
+    pub fn person(mut self, person: PersonId) -> Self {
+        self.person = Some(person);
+        self
+    }
+
+    #[must_use]
+    pub fn similarity(mut self, similarity: Option<Similarity>) -> Self {
+        self.similarity = similarity;
+        self
+    }
+
+    /// Adds a reason; beyond [`MAX_REASONS`] it is dropped.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        let _full = self.reasons.push(reason);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_reads_back_from_its_name() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
+        }
+        assert_eq!(Outcome::parse("opened"), None);
+    }
+}

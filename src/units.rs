@@ -1,0 +1,192 @@
+//! Numbers with a unit and a range, so that a similarity is never taken for a distance, nor a NaN for either.
+//!
+//! Every constructor refuses what lies outside the unit's range, NaN included. Comparisons on the values that exist are
+//! therefore total, and a condition such as `similarity >= threshold` has no third outcome.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+/// How far outside its mathematical range a computed value may lie and still be rounding error: 128 single-precision
+/// products, each off by at most 2⁻²⁴, summed.
+const ROUNDING: f32 = 128.0 / (1 << 24) as f32;
+
+/// Cosine of the angle between two encodings, in [-1, 1]; larger is more alike.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Similarity(f32);
+
+impl Similarity {
+    /// No two encodings are more alike.
+    pub const MAX: Self = Self(1.0);
+    /// No two encodings are less alike.
+    pub const MIN: Self = Self(-1.0);
+
+    /// A cosine; what lies outside [-1, 1] by no more than rounding is clamped, all else (NaN included) is `None`.
+    pub fn new(cosine: f32) -> Option<Self> {
+        (cosine.abs() <= 1.0 + ROUNDING).then(|| Self(cosine.clamp(-1.0, 1.0)))
+    }
+
+    pub fn get(self) -> f32 {
+        self.0
+    }
+
+    /// d = 2 − 2·cos, the squared Euclidean distance of the two unit vectors.
+    pub fn distance(self) -> Distance {
+        Distance(2.0 - 2.0 * self.0)
+    }
+}
+
+/// Squared Euclidean distance of two encodings of unit length, in [0, 4]; smaller is more alike.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Distance(f32);
+
+impl Distance {
+    /// A squared distance; what lies outside [0, 4] by no more than rounding is clamped, all else is `None`.
+    pub fn new(squared: f32) -> Option<Self> {
+        (-2.0 * ROUNDING..=4.0 + 2.0 * ROUNDING).contains(&squared).then(|| Self(squared.clamp(0.0, 4.0)))
+    }
+
+    pub fn get(self) -> f32 {
+        self.0
+    }
+
+    /// cos = 1 − d / 2.
+    pub fn similarity(self) -> Similarity {
+        Similarity(1.0 - self.0 / 2.0)
+    }
+}
+
+/// False match rate: the share of comparisons between different people that are taken for the same person, in (0, 1)
+/// (ISO/IEC 19795-1).
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Fmr(f64);
+
+impl Fmr {
+    /// A rate strictly between 0 and 1; all else, NaN included, is `None`.
+    pub fn new(rate: f64) -> Option<Self> {
+        (rate > 0.0 && rate < 1.0).then_some(Self(rate))
+    }
+
+    pub fn get(self) -> f64 {
+        self.0
+    }
+
+    /// The false positive identification rate of a search among `n` people, each compared once:
+    /// FPIR = 1 − (1 − FMR)ⁿ (independent comparisons, ISO/IEC 19795-1).
+    pub fn fpir(self, n: usize) -> f64 {
+        // ln_1p and exp_m1 keep the digits that 1 − 1e-6 would lose.
+        -(n as f64 * (-self.0).ln_1p()).exp_m1()
+    }
+
+    /// The rate that each of `n` comparisons must meet so that the whole search stays at `self`: the inverse of
+    /// [`Fmr::fpir`]. `n` = 0 counts as 1.
+    pub fn per_comparison(self, n: usize) -> Self {
+        let each = -((-self.0).ln_1p() / n.max(1) as f64).exp_m1();
+        // Underflow for absurd n would leave 0, which is no rate: the smallest one is stricter than any table.
+        Self(each.max(f64::MIN_POSITIVE))
+    }
+}
+
+macro_rules! measure {
+    ($(#[$doc:meta])* $name:ident, $unit:literal, $range:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+        pub struct $name(f32);
+
+        impl $name {
+            /// `None` outside the range, NaN included.
+            pub fn new(value: f32) -> Option<Self> {
+                ($range).contains(&value).then_some(Self(value))
+            }
+
+            pub fn get(self) -> f32 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:.1} {}", self.0, $unit)
+            }
+        }
+    };
+}
+
+measure!(
+    /// A length in millimetres, 0 to 100 m.
+    Millimetres, "mm", 0.0..=100_000.0
+);
+measure!(
+    /// A temperature in degrees Celsius, from absolute zero to 1000 °C.
+    Celsius, "°C", -273.15..=1000.0
+);
+measure!(
+    /// Illuminance in lux, up to 200 000 (direct sunlight is about 100 000).
+    Lux, "lx", 0.0..=200_000.0
+);
+measure!(
+    /// A length in pixels of the frame it was measured in, 0 to 65 535.
+    Pixels, "px", 0.0..=65_535.0
+);
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl fmt::Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl fmt::Display for Fmr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1e}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_and_infinity_are_no_value_of_any_unit() {
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(Similarity::new(x).is_none());
+            assert!(Distance::new(x).is_none());
+            assert!(Fmr::new(f64::from(x)).is_none());
+            assert!(Millimetres::new(x).is_none());
+            assert!(Celsius::new(x).is_none());
+        }
+        assert!(Fmr::new(0.0).is_none() && Fmr::new(1.0).is_none());
+    }
+
+    #[test]
+    fn rounding_is_clamped_and_more_is_refused() {
+        assert_eq!(Similarity::new(1.0 + 1e-6), Some(Similarity::MAX));
+        assert!(Similarity::new(1.001).is_none());
+        assert_eq!(Distance::new(-1e-6).map(Distance::get), Some(0.0));
+        assert!(Distance::new(-0.001).is_none());
+    }
+
+    #[test]
+    fn distance_and_similarity_are_inverse() {
+        for c in [-1.0, -0.25, 0.0, 0.5, 1.0] {
+            let s = Similarity::new(c).unwrap();
+            assert_eq!(s.distance().similarity(), s);
+        }
+    }
+
+    #[test]
+    fn fpir_grows_with_the_gallery_and_per_comparison_undoes_it() {
+        let fmr = Fmr::new(1e-6).unwrap();
+        assert!((fmr.fpir(1) - 1e-6).abs() < 1e-15);
+        assert!((fmr.fpir(1000) - 9.995e-4).abs() < 1e-7);
+        let target = Fmr::new(1e-4).unwrap();
+        let each = target.per_comparison(5000);
+        assert!((each.fpir(5000) / 1e-4 - 1.0).abs() < 1e-9);
+        assert_eq!(target.per_comparison(0), target.per_comparison(1));
+    }
+}
