@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 use crate::frame::Frame;
-use crate::gate::Record;
+use crate::gallery::Index;
+use crate::gate::{Face, LivenessReport, Record};
+use crate::person::PersonId;
 use crate::time::{Duration, Instant, Now};
 
 /// Both clocks.
@@ -48,6 +50,43 @@ pub enum CameraError {
     /// A replay has come to its end.
     #[error("the recording has ended")]
     Ended,
+}
+
+/// What makes of pixels whom they show.
+pub trait Perception: Send {
+    /// The face in a frame and whom of the gallery it is like; `expected` is scored by itself where somebody claimed a
+    /// name.
+    ///
+    /// # Errors
+    /// [`PerceptionError`]: the frame could not be judged.
+    fn perceive(
+        &mut self,
+        frame: &Frame<'_>,
+        gallery: &Index,
+        expected: Option<PersonId>,
+    ) -> Result<Face, PerceptionError>;
+}
+
+/// Why a frame could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum PerceptionError {
+    /// The camera's fault: bytes that don't decode.
+    #[error("the frame doesn't decode: {0}")]
+    Frame(String),
+    /// A network's: NaN, a wrong shape.
+    #[error("{0}")]
+    Network(String),
+}
+
+/// What judges from time series whether somebody alive stands there.
+pub trait Liveness: Send {
+    /// The names of the channels it listens to.
+    fn channels(&self) -> Vec<String>;
+    /// A judgement of the evidence up to `now`; `None` where there is nothing new to say.
+    ///
+    /// # Errors
+    /// A channel that it requires does not answer, in a sentence.
+    fn judge(&mut self, now: Instant) -> Result<Option<LivenessReport>, String>;
 }
 
 /// A value that a sensor gave, in the unit of its channel, with the time it was taken.

@@ -79,66 +79,65 @@ pub(super) enum Assessment {
     Wait,
 }
 
-/// How an attempt ends that neither admits nor denies by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    TimedOut,
-    Left,
-}
-
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub claimed: Option<PersonId>,
-    pub deadline: Instant,
-    /// The last frame with a face in it.
+    began: Instant,
+    deadline: Instant,
+    /// When a face was last told of: a slow network must not look like an empty doorstep.
     last_face: Option<Instant>,
     looks: Deque<Look, MAX_OF>,
     /// Why the last poor face was poor.
     poor: Option<PoorMeasure>,
-    last_match: Option<PersonId>,
-    /// Since when whoever matched was one and the same person: liveness evidence from before may be somebody else's.
-    same_since: Instant,
+    /// Since when the person who matches has been in sight: liveness evidence from before may be somebody else's.
+    in_sight_since: Instant,
+    /// Whom nothing but liveness kept out, and in how many frames they agreed.
+    unproven: Option<(Candidate, u8)>,
 }
 
 impl Attempt {
     pub(super) fn begin(now: Instant, claimed: Option<PersonId>, deadline: Instant) -> Self {
-        Self { claimed, deadline, last_face: None, looks: Deque::new(), poor: None, last_match: None, same_since: now }
+        Self {
+            claimed,
+            began: now,
+            deadline,
+            last_face: None,
+            looks: Deque::new(),
+            poor: None,
+            in_sight_since: now,
+            unproven: None,
+        }
     }
 
     /// Takes in one frame.
-    pub(super) fn look(&mut self, sighting: &Sighting, bar: Bar<'_>) {
+    pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: Bar<'_>) {
         let captured_at = sighting.captured_at;
         match sighting.face {
             Face::Absent => return,
             Face::Poor(measure) => self.poor = Some(measure),
             Face::Seen(seen) => {
-                if self.looks.len() >= usize::from(bar.policy.of) {
-                    self.looks.pop_front();
+                // Else a live stranger could stand there first, and then hold up somebody's picture.
+                if let Finding::Match(found) = self.judge(&seen, bar)
+                    && self.matches(captured_at, bar).next().is_none_or(|before| before.person != found.person)
+                {
+                    self.in_sight_since = captured_at;
                 }
+                while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
                 let _there_is_room = self.looks.push_back(Look { captured_at, seen });
-                if let Finding::Match(found) = self.judge(&seen, bar) {
-                    if self.last_match.is_some_and(|last| last != found.person) {
-                        self.same_since = captured_at;
-                    }
-                    self.last_match = Some(found.person);
-                }
             }
         }
-        self.last_face = Some(captured_at);
+        self.last_face = Some(now);
     }
 
-    /// When the attempt ends by itself, and how.
-    pub(super) fn ends(&self, policy: &Policy) -> (Instant, End) {
-        let left = self.last_face.map(|at| at + policy.absent_after);
-        match left {
-            Some(left) if left < self.deadline => (left, End::Left),
-            _ => (self.deadline, End::TimedOut),
-        }
+    /// When the attempt ends by itself: nobody is there any more, or it has lasted long enough.
+    pub(super) fn ends(&self, policy: &Policy) -> Instant {
+        self.last_face.map_or(self.deadline, |at| self.deadline.min(at + policy.absent_after))
     }
 
     /// What the frames so far amount to.
-    pub(super) fn assess(&self, now: Now, bar: Bar<'_>) -> Assessment {
-        if self.liveness(now, bar) == Some(Verdict::Spoof) {
+    pub(super) fn assess(&mut self, now: Now, bar: Bar<'_>) -> Assessment {
+        // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
+        if self.liveness(self.began, now, bar) == Some(Verdict::Spoof) {
             let spoof = Record::new(now.wall, Outcome::Spoof).because(Reason::LivenessSpoof);
             return Assessment::Deny(self.with_agreed(spoof, now, bar));
         }
@@ -155,38 +154,50 @@ impl Attempt {
         }
         let granted = of_them(Outcome::Granted).because(frames);
         match bar.policy.liveness {
-            LivenessPolicy::Required if self.liveness(now, bar) == Some(Verdict::Live) => {
+            LivenessPolicy::Required if self.liveness(self.in_sight_since, now, bar) == Some(Verdict::Live) => {
                 Assessment::Admit(found, granted)
             }
-            LivenessPolicy::Required => Assessment::Wait,
+            LivenessPolicy::Required => {
+                self.unproven = Some((found, agreed));
+                Assessment::Wait
+            }
             LivenessPolicy::NotRequired => Assessment::Admit(found, granted.because(Reason::LivenessNotRequired)),
         }
     }
 
     /// The outcome of an attempt that ended without a decision: the most telling thing that was missing.
-    pub(super) fn conclude(&self, now: Now, bar: Bar<'_>, end: End) -> Record {
+    pub(super) fn conclude(&self, now: Now, bar: Bar<'_>) -> Record {
         let needed = bar.policy.agree;
-        let agreed = self.agreement(now.mono, bar).map_or(0, |(_, n)| n);
-        let frames = Reason::FramesAgreed { agreed, needed };
         let of = |outcome| Record::new(now.wall, outcome);
-
-        if agreed >= needed {
-            let inconclusive = of(Outcome::LivenessInconclusive).because(Reason::LivenessMissing);
-            return self.with_agreed(inconclusive, now, bar);
+        if let Some((found, agreed)) = self.unproven {
+            return of(Outcome::LivenessInconclusive)
+                .person(found.person)
+                .similarity(Some(found.similarity))
+                .because(Reason::LivenessMissing)
+                .because(Reason::FramesAgreed { agreed, needed });
         }
-        if let (true, Some(measure)) = (self.looks.is_empty(), self.poor) {
+        let too_few = self.looks.len() < usize::from(needed);
+        if let (true, Some(measure)) = (too_few, self.poor) {
             return self.with_claim(of(Outcome::PoorQuality).because(Reason::Poor(measure)));
         }
-        if let Some(Finding::Ambiguous { best, runner_up, margin }) = self.mostly_ambiguous(bar) {
-            let close = Reason::TooCloseToRunnerUp { runner_up, margin, needed: bar.policy.margin };
-            return of(Outcome::Ambiguous)
+        // As of the newest good frame: that the person has left since says nothing about them.
+        let agreement = self.looks.back().and_then(|look| self.agreement(look.captured_at, bar));
+        let frames = Reason::FramesAgreed { agreed: agreement.map_or(0, |(_, agreed)| agreed), needed };
+        let record = match self.mostly_ambiguous(bar) {
+            Some(Finding::Ambiguous { best, runner_up, margin }) => of(Outcome::Ambiguous)
                 .person(best.person)
                 .similarity(Some(best.similarity))
-                .because(close)
-                .because(frames);
-        }
+                .because(Reason::TooCloseToRunnerUp { runner_up, margin, needed: bar.policy.margin })
+                .because(frames),
+            _ => self.with_claim(self.not_recognised(of(Outcome::NotRecognised).because(frames), bar)),
+        };
+        if too_few { record.because(Reason::TooFewFrames) } else { record }
+    }
+
+    /// Adds why nobody was recognised.
+    fn not_recognised(&self, record: Record, bar: Bar<'_>) -> Record {
         let best = self.best(bar);
-        let mut record = of(Outcome::NotRecognised).similarity(best).because(frames);
+        let mut record = record.similarity(best);
         let threshold = self.threshold(bar.roster);
         if let (Some(best), Some(threshold)) = (best, threshold)
             && best < threshold
@@ -199,10 +210,7 @@ impl Attempt {
         if self.claimed.is_some() {
             record = record.because(Reason::ClaimNotConfirmed);
         }
-        if end == End::Left && self.looks.len() < usize::from(needed) {
-            record = record.because(Reason::LeftEarly);
-        }
-        self.with_claim(record)
+        record
     }
 
     fn with_claim(&self, record: Record) -> Record {
@@ -225,17 +233,10 @@ impl Attempt {
 
     /// The person whom the newest fresh match shows, in how many fresh frames, and how alike in the best of them.
     fn agreement(&self, now: Instant, bar: Bar<'_>) -> Option<(Candidate, u8)> {
-        let fresh = |look: &&Look| is_fresh(look.captured_at, now, bar.policy);
-        let matches = || {
-            self.looks.iter().rev().filter(fresh).filter_map(|look| match self.judge(&look.seen, bar) {
-                Finding::Match(found) => Some(found),
-                _ => None,
-            })
-        };
-        let person = matches().next()?.person;
+        let person = self.matches(now, bar).next()?.person;
         let mut agreed: u8 = 0;
         let mut similarity = Similarity::MIN;
-        for found in matches().filter(|found| found.person == person) {
+        for found in self.matches(now, bar).filter(|found| found.person == person) {
             agreed += 1;
             if found.similarity > similarity {
                 similarity = found.similarity;
@@ -244,16 +245,29 @@ impl Attempt {
         Some((Candidate { person, similarity }, agreed))
     }
 
-    /// What liveness says of this person, where it says it of now.
-    fn liveness(&self, now: Now, bar: Bar<'_>) -> Option<Verdict> {
+    /// The frames that match somebody and are fresh at `now`, newest first.
+    fn matches<'a>(&'a self, now: Instant, bar: Bar<'a>) -> impl Iterator<Item = Candidate> + 'a {
+        let fresh = move |look: &&Look| is_fresh(look.captured_at, now, bar.policy);
+        self.looks.iter().rev().filter(fresh).filter_map(move |look| match self.judge(&look.seen, bar) {
+            Finding::Match(found) => Some(found),
+            Finding::Ambiguous { .. } | Finding::Below(_) => None,
+        })
+    }
+
+    /// What liveness says by evidence from `since` on, where it says it of now.
+    fn liveness(&self, since: Instant, now: Now, bar: Bar<'_>) -> Option<Verdict> {
         bar.liveness
-            .filter(|report| is_fresh(report.until, now.mono, bar.policy) && report.from >= self.same_since)
+            .filter(|report| since <= report.from && report.from <= report.until)
+            .filter(|report| is_fresh(report.until, now.mono, bar.policy))
             .map(|report| report.verdict)
     }
 
     fn judge(&self, seen: &Seen, bar: Bar<'_>) -> Finding {
         let threshold = self.threshold(bar.roster);
-        let reaches = |found: Candidate| threshold.is_some_and(|threshold| found.similarity >= threshold);
+        // Whoever was erased a moment ago may still be in the frame that was being looked at.
+        let reaches = |found: Candidate| {
+            bar.roster.get(found.person).is_some() && threshold.is_some_and(|threshold| found.similarity >= threshold)
+        };
         if let Some(person) = self.claimed {
             return match seen.claimed {
                 Some(found) if found.person == person && reaches(found) => Finding::Match(found),

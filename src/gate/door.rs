@@ -95,7 +95,7 @@ impl Leaf {
         let Self::Open { since, alarm } = self else { return None };
         let held = since + policy.held_open_after;
         match alarm {
-            Alarm::Silent => Some(since + (policy.held_open_after - policy.held_open_prealert)),
+            Alarm::Silent => Some(since + (policy.held_open_after.saturating_sub(policy.held_open_prealert))),
             Alarm::HeldOpenSoon => Some(held),
             // A forced door needs no further alarm for standing open.
             Alarm::HeldOpen | Alarm::Forced => None,

@@ -6,6 +6,7 @@ use super::attempt::{Assessment, Attempt, Bar, Candidate, Face, Sighting, is_fre
 use super::door::{Leaf, Strike};
 use super::lockout::Lockout;
 use super::policy::{Mode, Policy};
+use super::quiet::Quiet;
 use super::record::{Fault, Outcome, Reason, Record};
 use super::roster::Roster;
 use super::{Action, Actions, Alarm, Event, LivenessReport, Ticket};
@@ -14,6 +15,7 @@ use crate::time::{Instant, Now};
 
 /// What the gate is busy with. The strike's release runs beside it, because people leave while others come.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one gate, and an attempt must not cost an allocation")]
 enum State {
     Idle,
     /// Somebody stands there; evidence gathers.
@@ -65,8 +67,9 @@ pub struct Gate {
     faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
     /// A lockout goes on behind a fault.
     locked_out_until: Option<Instant>,
-    /// No attempt begins by itself before this.
-    quiet_until: Instant,
+    quiet: Quiet,
+    /// The exit button's part in this release is in the ledger: a bouncing contact is one exit.
+    is_exit_noted: bool,
     last_frame: Option<(Instant, u32)>,
     next_ticket: u32,
     /// Time never runs backwards, whatever the gate is told.
@@ -88,7 +91,8 @@ impl Gate {
             liveness: None,
             faults: heapless::Vec::new(),
             locked_out_until: None,
-            quiet_until: now.mono,
+            quiet: Quiet::default(),
+            is_exit_noted: false,
             last_frame: None,
             next_ticket: 0,
             latest: now.mono,
@@ -119,7 +123,7 @@ impl Gate {
     pub fn poll_at(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Idle | State::Faulted => None,
-            State::Observing(attempt) => Some(attempt.ends(&self.policy).0),
+            State::Observing(attempt) => Some(attempt.ends(&self.policy)),
             State::Recording { deadline, .. } => Some(*deadline),
             State::LockedOut { until } => Some(*until),
         };
@@ -132,12 +136,20 @@ impl Gate {
     pub fn stop(&mut self, now: Now) -> Actions {
         let mut out = Actions::new();
         self.secure(now, &mut out);
+        self.manual = None;
         if self.is_attempt() {
             self.end_attempt(now, Record::new(now.wall, Outcome::Fault).because(Reason::Stopping), &mut out);
         }
         self.state = State::Faulted;
         record(&mut out, Record::new(now.wall, Outcome::Stopped));
         out
+    }
+
+    /// Judges by another policy from now on; what is in progress goes on under it.
+    #[must_use]
+    pub fn set_policy(&mut self, now: Now, policy: Policy) -> Actions {
+        self.policy = policy;
+        self.step(now, Event::Tick)
     }
 
     pub fn policy(&self) -> &Policy {
@@ -181,12 +193,9 @@ impl Gate {
             record(out, Record::new(now.wall, Outcome::Fault).because(Reason::LedgerLate));
         }
         match &self.state {
-            State::Observing(attempt) => {
-                let (at, end) = attempt.ends(&self.policy);
-                if now.mono >= at {
-                    let denial = attempt.conclude(now, self.bar(), end);
-                    self.end_attempt(now, denial, out);
-                }
+            State::Observing(attempt) if now.mono >= attempt.ends(&self.policy) => {
+                let denial = attempt.conclude(now, self.bar());
+                self.end_attempt(now, denial, out);
             }
             State::Recording { found, deadline, .. } if now.mono >= *deadline => {
                 let late = Record::new(now.wall, Outcome::Fault).person(found.person).because(Reason::LedgerLate);
@@ -217,7 +226,9 @@ impl Gate {
             Event::ExitButton { pressed: true } => {
                 // Whoever wants out is let out first and written down afterwards.
                 self.release(now, out);
-                record(out, Record::new(now.wall, Outcome::Exit));
+                if !std::mem::replace(&mut self.is_exit_noted, true) {
+                    record(out, Record::new(now.wall, Outcome::Exit));
+                }
             }
             Event::ExitButton { pressed: false } | Event::Tick => {}
             Event::DoorContact { open } => self.contact(now, open, out),
@@ -232,25 +243,24 @@ impl Gate {
             return;
         }
         self.last_frame = Some((sighting.captured_at, sighting.sequence));
-        let may_begin = self.policy.mode == Mode::Recognition
-            && sighting.face != Face::Absent
-            && !self.strike.is_released()
-            && now.mono >= self.quiet_until;
+        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, &self.policy);
+        let may_begin = self.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
         if may_begin && matches!(self.state, State::Idle) {
             let deadline = now.mono + self.policy.attempt_timeout;
             self.state = State::Observing(Attempt::begin(sighting.captured_at, None, deadline));
         }
         let bar = Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness };
         if let State::Observing(attempt) = &mut self.state {
-            attempt.look(sighting, bar);
+            attempt.look(now.mono, sighting, bar);
             self.assess(now, out);
         }
     }
 
     /// Decides, where there is enough to decide by.
     fn assess(&mut self, now: Now, out: &mut Actions) {
-        let State::Observing(attempt) = &self.state else { return };
-        match attempt.assess(now, self.bar()) {
+        let bar = Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness };
+        let State::Observing(attempt) = &mut self.state else { return };
+        match attempt.assess(now, bar) {
             Assessment::Wait => {}
             Assessment::Deny(denial) => self.end_attempt(now, denial, out),
             Assessment::Admit(found, granted) => {
@@ -267,6 +277,8 @@ impl Gate {
             self.manual = None;
             if written && now.mono < manual.deadline {
                 self.release(now, out);
+            } else {
+                record(out, Record::new(now.wall, Outcome::Fault).because(Reason::Fault(Fault::Store)));
             }
             return;
         }
@@ -277,11 +289,12 @@ impl Gate {
         // Asked again, because the person may have been erased while the ledger wrote.
         let permitted = match self.roster.get(found.person) {
             Some(member) => member.permits(now),
-            None => Err((Outcome::NotRecognised, Reason::EmptyGallery)),
+            None => Err((Outcome::NotRecognised, Reason::NoLongerEnrolled)),
         };
         match permitted {
             Ok(()) if written && now.mono < deadline && self.faults.is_empty() => {
                 self.lockout.forgive();
+                self.quiet.forgive();
                 self.state = State::Idle;
                 self.release(now, out);
             }
@@ -303,7 +316,9 @@ impl Gate {
                 let fault = self.faults.first().map_or(Reason::ClaimNotConfirmed, |fault| Reason::Fault(*fault));
                 record(out, refused(Outcome::Fault, fault));
             }
-            State::LockedOut { .. } => record(out, refused(Outcome::LockedOut, Reason::ClaimNotConfirmed)),
+            State::LockedOut { .. } => {
+                record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.policy.lockout_after)));
+            }
             State::Recording { .. } => record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed)),
             State::Observing(attempt) if attempt.claimed.is_some() => {
                 record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed));
@@ -360,12 +375,12 @@ impl Gate {
     }
 
     fn ask_manual(&mut self, now: Now, uid: u32, out: &mut Actions) {
+        let asked = Record::new(now.wall, Outcome::ManualRelease).because(Reason::ByUid(uid));
         if self.manual.is_some() {
             // The one before is still being written; its release is this one's too.
-            return;
+            return record(out, asked);
         }
         let ticket = self.ticket();
-        let asked = Record::new(now.wall, Outcome::ManualRelease).because(Reason::ByUid(uid));
         push(out, Action::Record { record: asked, ticket: Some(ticket) });
         self.manual = Some(Manual { ticket, deadline: now.mono + self.policy.ledger_timeout });
     }
@@ -377,11 +392,11 @@ impl Gate {
     /// Writes down how the attempt ended, counts it against strangers, and makes room for the next.
     fn end_attempt(&mut self, now: Now, denial: Record, out: &mut Actions) {
         let is_stranger = matches!(denial.outcome, Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof)
-            && !denial.reasons.contains(&Reason::LeftEarly);
+            && !denial.reasons.contains(&Reason::TooFewFrames);
         record(out, denial);
         self.stop_expecting(out);
         self.state = State::Idle;
-        self.quiet_until = now.mono + self.policy.retry_after;
+        self.quiet.denied(now.mono);
         let Policy { lockout_after, lockout_window, lockout_for, .. } = self.policy;
         if is_stranger && self.lockout.trips(now.mono, lockout_after, lockout_window) {
             let until = now.mono + lockout_for;
@@ -404,7 +419,8 @@ impl Gate {
 
     fn secure(&mut self, now: Now, out: &mut Actions) {
         self.strike = Strike::Secured { since: Some(now.mono) };
-        self.quiet_until = self.quiet_until.max(now.mono + self.policy.retry_after);
+        self.quiet.begin(now.mono);
+        self.is_exit_noted = false;
         push(out, Action::Secure);
     }
 

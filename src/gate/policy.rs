@@ -42,7 +42,8 @@ pub struct Policy {
     pub attempt_timeout: Duration,
     /// Nobody seen for this long ends an attempt. 200 ms to 10 s.
     pub absent_after: Duration,
-    /// After an attempt has ended, no new one begins for this long. 0 to 60 s.
+    /// After an attempt has ended, no new one begins for this long; longer from denial to denial, up to
+    /// [`MAX_RETRY`](super::quiet::MAX_RETRY), while the face stays. 500 ms to 60 s.
     pub retry_after: Duration,
     /// A claim waits this long for its face. 1 s to 60 s.
     pub claim_timeout: Duration,
@@ -127,7 +128,7 @@ impl Policy {
         within("stale_after", self.stale_after, ms(100), s(10), "100 ms to 10 s")?;
         within("attempt_timeout", self.attempt_timeout, ms(500), s(60), "500 ms to 60 s")?;
         within("absent_after", self.absent_after, ms(200), s(10), "200 ms to 10 s")?;
-        within("retry_after", self.retry_after, s(0), s(60), "0 to 60 s")?;
+        within("retry_after", self.retry_after, ms(500), s(60), "500 ms to 60 s")?;
         within("claim_timeout", self.claim_timeout, s(1), s(60), "1 s to 60 s")?;
         within("pulse", self.pulse, ms(100), MAX_PULSE, "100 ms to 30 s")?;
         within("ledger_timeout", self.ledger_timeout, ms(100), s(10), "100 ms to 10 s")?;

@@ -34,11 +34,12 @@ pub enum Outcome {
     Enrolled,
     Renamed,
     ExpiryChanged,
+    ScheduleChanged,
     Erased,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Granted,
         Self::NotRecognised,
         Self::Ambiguous,
@@ -61,6 +62,7 @@ impl Outcome {
         Self::Enrolled,
         Self::Renamed,
         Self::ExpiryChanged,
+        Self::ScheduleChanged,
         Self::Erased,
     ];
 
@@ -88,6 +90,7 @@ impl Outcome {
             Self::Enrolled => "enrolled",
             Self::Renamed => "renamed",
             Self::ExpiryChanged => "expiry_changed",
+            Self::ScheduleChanged => "schedule_changed",
             Self::Erased => "erased",
         }
     }
@@ -210,8 +213,10 @@ pub enum Reason {
     LedgerLate,
     /// The claimed person is not the one at the door, or nobody came.
     ClaimNotConfirmed,
-    /// The person walked away before there was enough evidence.
-    LeftEarly,
+    /// Fewer good frames than must agree: the person walked away, or nobody came.
+    TooFewFrames,
+    /// The person was erased while their grant was being written down.
+    NoLongerEnrolled,
     /// The daemon is being stopped.
     Stopping,
     /// Who asked, as the kernel vouches: the uid of the control socket's peer.
@@ -238,7 +243,8 @@ impl fmt::Display for Reason {
             Self::Fault(fault) => write!(f, "fault {}", fault.as_str()),
             Self::LedgerLate => f.write_str("ledger_late"),
             Self::ClaimNotConfirmed => f.write_str("claim_not_confirmed"),
-            Self::LeftEarly => f.write_str("left_early"),
+            Self::TooFewFrames => f.write_str("too_few_frames"),
+            Self::NoLongerEnrolled => f.write_str("no_longer_enrolled"),
             Self::Stopping => f.write_str("stopping"),
             Self::ByUid(uid) => write!(f, "by_uid {uid}"),
         }

@@ -1,0 +1,111 @@
+//! The Unix socket through which a running daemon is asked: status, events as they happen, a claim, a release.
+//!
+//! One JSON object a line in each direction. Anybody whom the socket's mode lets in may look; only root, the daemon's
+//! own user and the uids that the configuration names may move the door. The kernel vouches for who asks
+//! (SO_PEERCRED, unix(7)), so no password crosses the socket.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod server;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest line in either direction, in bytes.
+pub const MAX_LINE_BYTES: usize = 4096;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the door is.
+    Status,
+    /// Every event from now on, a line each.
+    Watch,
+    /// Release the strike for one pulse.
+    Unlock,
+    /// Somebody claims to be this person; the answer is how the attempt ended.
+    Claim { name: String },
+}
+
+/// What is answered, besides the lines of [`Request::Watch`], which are [`EventLine`]s.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "re", rename_all = "snake_case")]
+pub enum Response {
+    Status(StatusLine),
+    Event(EventLine),
+    /// It wasn't done; a sentence that says why.
+    Refused {
+        reason: String,
+    },
+}
+
+/// `status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusLine {
+    /// `idle`, `observing`, `recording`, `unlocked`, `locked_out` or `faulted`.
+    pub state: String,
+    /// Seconds that it has been so.
+    pub since_s: f64,
+    /// When it became so, RFC 3339.
+    pub since: String,
+    /// `ok`, `lost` or `ended` (a replay).
+    pub camera: String,
+    /// The channels that liveness listens to.
+    pub sensors: Vec<String>,
+    /// `unknown`, `closed` or `open`.
+    pub door: String,
+    /// `silent`, `held_open_soon`, `held_open` or `forced`.
+    pub alarm: String,
+    pub faults: Vec<String>,
+    pub people: usize,
+    pub frames_seen: u64,
+    pub version: String,
+}
+
+/// One event, as `events --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// `null` where the ledger could not take it.
+    pub seq: Option<u64>,
+    /// RFC 3339, UTC, milliseconds.
+    pub at: String,
+    pub outcome: String,
+    /// The person's name, or their number where they have been erased since.
+    pub person: Option<String>,
+    pub similarity: Option<f32>,
+    pub reasons: Vec<String>,
+    /// 64 hex digits; `null` on a live line, which the ledger hashes later.
+    pub hash: Option<String>,
+}
+
+/// RFC 3339 in UTC with milliseconds; what the clock can't express is given as the nearest that it can.
+pub fn rfc3339(at: crate::time::Wall) -> String {
+    let clamped = at.unix_millis().clamp(jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    jiff::Timestamp::from_millisecond(clamped).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    #[test]
+    fn requests_read_back_and_unknown_ones_do_not() {
+        for request in [Request::Status, Request::Watch, Request::Unlock, Request::Claim { name: "Ana".into() }] {
+            let line = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        }
+        for line in ["", "{}", r#"{"op":"open"}"#, r#"{"op":"claim"}"#, r#"{"op":"claim","name":1}"#, "[]", "null"] {
+            assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_whatever_the_clock_says() {
+        assert_eq!(rfc3339(Wall::from_unix_millis(1_790_000_000_123)), "2026-09-21T14:13:20.123Z");
+        assert_eq!(rfc3339(Wall::from_unix_millis(0)), "1970-01-01T00:00:00.000Z");
+        assert!(!rfc3339(Wall::from_unix_millis(i64::MAX)).is_empty());
+        assert!(!rfc3339(Wall::from_unix_millis(i64::MIN)).is_empty());
+    }
+}

@@ -1,0 +1,346 @@
+//! The answering side: a thread that accepts, and a thread for each of a few clients.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::{EventLine, MAX_LINE_BYTES, Request, Response, StatusLine, rfc3339};
+use crate::daemon::{Gallery, Shared, Written};
+use crate::gate::{Alarm, Event, Outcome};
+use crate::time::Wall;
+
+/// Clients at a time; a further one is told to come again.
+const MAX_CLIENTS: usize = 8;
+/// How long a client may take to say what it wants, and to take its answer.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the accepting thread looks whether the daemon stops.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A claim and its ledger entry are over by then: the policy's longest claim, and the ledger's longest time.
+const CLAIM_MAX: Duration = Duration::from_secs(70);
+
+/// Where the socket is and who may move the door through it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlConfig {
+    pub socket: PathBuf,
+    /// Besides root and the daemon's own user.
+    pub allowed_uids: Vec<u32>,
+    /// The gid that may connect and move the door; without one, the socket is its owner's alone.
+    pub gid: Option<u32>,
+}
+
+/// Why the socket can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("control socket {path}: {source}; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)")]
+pub struct ControlError {
+    pub path: PathBuf,
+    pub source: std::io::Error,
+}
+
+/// A bound socket; its file goes with it.
+pub struct Server {
+    listener: UnixListener,
+    config: ControlConfig,
+}
+
+impl Server {
+    /// Binds the socket, in place of one that a daemon left behind; a living daemon's is not taken.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn bind(config: ControlConfig) -> Result<Self, ControlError> {
+        let path = config.socket.clone();
+        let failed = |source| ControlError { path: path.clone(), source };
+        if UnixStream::connect(&path).is_ok() {
+            let taken = std::io::Error::new(std::io::ErrorKind::AddrInUse, "another facelatch answers there");
+            return Err(failed(taken));
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        if let Some(gid) = config.gid {
+            std::os::unix::fs::chown(&path, None, Some(gid)).map_err(failed)?;
+        }
+        let mode = if config.gid.is_some() { 0o660 } else { 0o600 };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self { listener, config })
+    }
+
+    /// Answers until the daemon stops.
+    pub fn run(&self, shared: &Arc<Shared>, describe: &Arc<Describe>) {
+        let clients = Arc::new(AtomicUsize::new(0));
+        while !shared.is_stopping() {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.serve(stream, shared, describe, &clients),
+                Err(_) => shared.sleep(ACCEPT_PAUSE),
+            }
+        }
+    }
+
+    fn serve(&self, stream: UnixStream, shared: &Arc<Shared>, describe: &Arc<Describe>, clients: &Arc<AtomicUsize>) {
+        let seat = Seat::take(clients);
+        let uid = peer_uid(&stream);
+        let may_move = uid.is_some_and(|uid| self.may_move(uid));
+        let mut client = Client { stream, uid, may_move, shared: Arc::clone(shared), describe: Arc::clone(describe) };
+        let Some(seat) = seat else {
+            client.refuse("too many clients; try again");
+            return;
+        };
+        let spawned = std::thread::Builder::new().name("control".into()).spawn(move || {
+            let _seat = seat;
+            // A client that hangs up is no event.
+            let _gone = client.answer();
+        });
+        if let Err(error) = spawned {
+            log::warn!("control: no thread for a client: {error}");
+        }
+    }
+
+    fn may_move(&self, uid: u32) -> bool {
+        // With a group the socket's mode has let in its members, and the installer has named it for this.
+        let own = rustix::process::geteuid().as_raw();
+        uid == 0 || uid == own || self.config.allowed_uids.contains(&uid) || self.config.gid.is_some()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone_already = std::fs::remove_file(&self.config.socket);
+    }
+}
+
+/// One of [`MAX_CLIENTS`] places, given back when dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(clients: &Arc<AtomicUsize>) -> Option<Self> {
+        let free = |taken| (taken < MAX_CLIENTS).then_some(taken + 1);
+        clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok().map(|_| Self(Arc::clone(clients)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn peer_uid(stream: &UnixStream) -> Option<u32> {
+    rustix::net::sockopt::socket_peercred(stream).ok().map(|credentials| credentials.uid.as_raw())
+}
+
+/// What `status` tells besides the gate's own state.
+#[derive(Debug, Default)]
+pub struct Describe {
+    pub sensors: Vec<String>,
+}
+
+struct Client {
+    stream: UnixStream,
+    uid: Option<u32>,
+    may_move: bool,
+    shared: Arc<Shared>,
+    describe: Arc<Describe>,
+}
+
+impl Client {
+    fn answer(&mut self) -> std::io::Result<()> {
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
+        self.stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
+        let mut line = String::new();
+        BufReader::new(&self.stream).take(MAX_LINE_BYTES as u64).read_line(&mut line)?;
+        match serde_json::from_str(&line) {
+            Ok(Request::Status) => {
+                let status = self.status();
+                self.send(&status)
+            }
+            Ok(Request::Watch) => self.watch(),
+            Ok(Request::Unlock) => self.unlock(),
+            Ok(Request::Claim { name }) => self.claim(&name),
+            Err(error) => {
+                self.refuse(&format!("no request: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn send(&mut self, response: &Response) -> std::io::Result<()> {
+        let mut line = serde_json::to_string(response)?;
+        line.push('\n');
+        self.stream.write_all(line.as_bytes())
+    }
+
+    fn refuse(&mut self, reason: &str) {
+        let _gone_already = self.send(&Response::Refused { reason: reason.to_owned() });
+    }
+
+    fn status(&self) -> Response {
+        let shared = &self.shared;
+        let Some(status) = shared.status() else {
+            return Response::Refused { reason: "the gate has not started yet; try again".into() };
+        };
+        let now = shared.now();
+        let age = now.mono.since(status.since);
+        let since = Wall::from_unix_millis(now.wall.unix_millis() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        let camera = match (shared.has_recording_ended(), shared.is_camera_lost()) {
+            (true, _) => "ended",
+            (false, true) => "lost",
+            (false, false) => "ok",
+        };
+        Response::Status(StatusLine {
+            state: status.state.to_owned(),
+            since_s: age.as_secs_f64(),
+            since: rfc3339(since),
+            camera: camera.to_owned(),
+            sensors: self.describe.sensors.clone(),
+            door: status.door.to_owned(),
+            alarm: alarm_name(status.alarm).to_owned(),
+            faults: status.faults.iter().map(|fault| fault.as_str().to_owned()).collect(),
+            people: status.people,
+            frames_seen: shared.counters.frames_seen.load(Ordering::Relaxed),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    fn watch(&mut self) -> std::io::Result<()> {
+        let Some(events) = self.follow() else { return Ok(()) };
+        while !self.shared.is_stopping() {
+            match events.recv_timeout(ACCEPT_PAUSE) {
+                Ok(written) => {
+                    let line = event_line(&written, &self.shared.gallery());
+                    self.send(&Response::Event(line))?;
+                }
+                Err(RecvTimeoutError::Timeout) if self.has_hung_up() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the client closed its end, seen without waiting.
+    fn has_hung_up(&mut self) -> bool {
+        let mut byte = [0];
+        let would_wait = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.read(&mut byte));
+        let restored = self.stream.set_nonblocking(false);
+        restored.is_err() || matches!(peeked, Ok(0)) || peeked.is_err_and(|error| !would_wait(&error))
+    }
+
+    fn unlock(&mut self) -> std::io::Result<()> {
+        let Some(uid) = self.allowed() else { return Ok(()) };
+        let Some(events) = self.follow() else { return Ok(()) };
+        self.shared.tell(Event::ManualRelease { uid });
+        self.await_event(&events, |written| written.record.outcome == Outcome::ManualRelease)
+    }
+
+    fn claim(&mut self, name: &str) -> std::io::Result<()> {
+        if self.allowed().is_none() {
+            return Ok(());
+        }
+        let Some(person) = self.shared.gallery().find(name) else {
+            self.refuse(&format!("nobody here is called '{name}'; `facelatch people list` tells who is"));
+            return Ok(());
+        };
+        let Some(events) = self.follow() else { return Ok(()) };
+        self.shared.tell(Event::Claim(person));
+        self.await_event(&events, |written| {
+            written.record.person == Some(person) && ends_attempt(written.record.outcome)
+        })
+    }
+
+    fn await_event(&mut self, events: &Receiver<Written>, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
+        let deadline = std::time::Instant::now() + CLAIM_MAX;
+        while let Some(left) = deadline.checked_duration_since(std::time::Instant::now()) {
+            match events.recv_timeout(left.min(CLIENT_PATIENCE)) {
+                Ok(written) if is_it(&written) => {
+                    let line = event_line(&written, &self.shared.gallery());
+                    return self.send(&Response::Event(line));
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.refuse("the gate gave no answer in time");
+        Ok(())
+    }
+
+    fn allowed(&mut self) -> Option<u32> {
+        let uid = self.uid.filter(|_| self.may_move);
+        if uid.is_none() {
+            self.refuse("you may look but not move the door; control.allowed_uids names who may");
+        }
+        uid
+    }
+
+    fn follow(&mut self) -> Option<Receiver<Written>> {
+        let events = self.shared.watchers.follow();
+        if events.is_none() {
+            self.refuse("too many follow the events already; try again");
+        }
+        events
+    }
+}
+
+/// One line of `events --json` out of a live record.
+pub fn event_line(written: &Written, gallery: &Gallery) -> EventLine {
+    let record = &written.record;
+    EventLine {
+        seq: written.seq,
+        at: rfc3339(record.at),
+        outcome: record.outcome.as_str().to_owned(),
+        person: record.person.map(|id| gallery.name(id).map_or_else(|| id.to_string(), str::to_owned)),
+        similarity: record.similarity.map(crate::units::Similarity::get),
+        reasons: record.reasons.iter().map(ToString::to_string).collect(),
+        hash: None,
+    }
+}
+
+/// How an alarm is called on the socket and in the journal.
+pub const fn alarm_name(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::Silent => "silent",
+        Alarm::HeldOpenSoon => "held_open_soon",
+        Alarm::HeldOpen => "held_open",
+        Alarm::Forced => "forced",
+    }
+}
+
+const fn ends_attempt(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Granted
+            | Outcome::NotRecognised
+            | Outcome::Ambiguous
+            | Outcome::Spoof
+            | Outcome::LivenessInconclusive
+            | Outcome::PoorQuality
+            | Outcome::Expired
+            | Outcome::OutOfSchedule
+            | Outcome::LockedOut
+            | Outcome::Fault
+    )
+}
+
+/// The gid of a group by its name.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub fn gid_of(group: &str) -> Result<u32, String> {
+    const GROUPS: &str = "/etc/group";
+    let text = std::fs::read_to_string(Path::new(GROUPS)).map_err(|error| format!("{GROUPS}: {error}"))?;
+    text.lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        })
+        .ok_or_else(|| format!("control.group: there is no group '{group}' on this machine; make it with groupadd"))
+}

@@ -1,0 +1,266 @@
+//! The composition root: the threads, what runs between them, and the one loop that carries out what the gate says.
+//!
+//! ```text
+//!  capture ──mailbox──▶ vision ─┐                        ┌─▶ strike
+//!                      sensors ─┼──bounded queue──▶ gate ─┼─▶ keeper (ledger, gallery)
+//!            inputs, control ───┘        ▲               └─▶ vision (whom to expect)
+//!                                        └── recorded ── keeper
+//! ```
+//!
+//! The gate's thread waits on one queue until the gate's own next deadline, and on nothing else: not on a camera, a
+//! network, a disk or a client. So the door locks again on time whatever hangs.
+
+#![forbid(unsafe_code)]
+
+mod capture;
+mod inputs;
+pub mod interpreter;
+mod keeper;
+mod mailbox;
+mod queue;
+mod recogniser;
+mod sensors;
+mod shared;
+mod vision;
+mod watchdog;
+mod watchers;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+pub use capture::OpenCamera;
+pub use inputs::OpenInputs;
+use interpreter::{Effects, Interpreter};
+pub use keeper::{Gallery, Keeper, KeeperError, Thresholds};
+pub use recogniser::Recogniser;
+pub use shared::{Message, Shared};
+use watchdog::Watchdog;
+pub use watchers::{Watchers, Written};
+
+use crate::control::server::{Describe, Server};
+use crate::gate::{Actions, Alarm, Event, Gate, Policy, Record, Ticket};
+use crate::person::PersonId;
+use crate::ports::{Clock, Liveness, Perception, Strike};
+use crate::time::Now;
+
+/// Events that one event can bring about in the interpreter, and these in turn.
+const MAX_FOLLOWING: usize = 32;
+
+/// What a door is made of, on hardware or in simulation.
+pub struct Parts {
+    pub policy: Policy,
+    pub camera: OpenCamera,
+    pub perception: Box<dyn Perception>,
+    pub liveness: Option<Box<dyn Liveness>>,
+    pub inputs: Option<OpenInputs>,
+    /// Opened, and so locked, before anything else.
+    pub strike: Box<dyn Strike>,
+    pub keeper: Keeper,
+    pub control: Option<Server>,
+    /// Reads the policy anew when asked to reload; a sentence where the configuration is unusable.
+    pub reload: Box<dyn FnMut() -> Result<Policy, String> + Send>,
+}
+
+/// Why a daemon ends other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Gallery(#[from] KeeperError),
+    #[error("no thread for {name}: {source}")]
+    Spawn { name: &'static str, source: std::io::Error },
+    #[error("the {0} thread ended unexpectedly; the strike is locked")]
+    Died(&'static str),
+}
+
+/// A running door.
+pub struct Daemon {
+    shared: Arc<Shared>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    gate: JoinHandle<()>,
+}
+
+/// Work that is done by the gate's thread besides the gate.
+struct Loop {
+    gate: Gate,
+    interpreter: Interpreter<Box<dyn Strike>, Reach>,
+    reload: Box<dyn FnMut() -> Result<Policy, String> + Send>,
+    watchdog: Watchdog,
+}
+
+/// Where the gate's actions go.
+struct Reach {
+    shared: Arc<Shared>,
+    ledger: keeper::Inbox,
+}
+
+impl Effects for Reach {
+    fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
+        self.ledger.put(record, ticket)
+    }
+
+    fn expect(&mut self, person: Option<PersonId>) {
+        self.shared.expect(person);
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        log::warn!("alarm: {}", crate::control::server::alarm_name(alarm));
+    }
+}
+
+impl Daemon {
+    /// Loads the gallery and starts every thread. The strike was locked when it was opened, and the gate locks it again.
+    ///
+    /// # Errors
+    /// [`DaemonError`]; the strike is dropped, and so locked, then.
+    pub fn start(clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, DaemonError> {
+        let Parts { policy, camera, mut perception, liveness, inputs, strike, keeper, control, reload } = parts;
+        let (gallery, roster) = keeper.load()?;
+        let shared = Arc::new(Shared::new(clock, gallery));
+        shared.tell(Event::Roster(Arc::new(roster)));
+        let (gate, first) = Gate::new(policy, shared.now());
+        let (ledger, jobs) = keeper::inbox();
+        let reach = Reach { shared: Arc::clone(&shared), ledger };
+        let interpreter = Interpreter::new(strike, reach);
+        let mut works = Loop { gate, interpreter, reload, watchdog: Watchdog::from_environment() };
+        let sensors = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.channels());
+
+        let mut threads = Threads { shared: &shared, running: Vec::new() };
+        threads.spawn("keeper", move |shared| keeper.run(shared, &jobs))?;
+        threads.spawn("capture", move |shared| capture::run(shared, camera))?;
+        threads.spawn("vision", move |shared| vision::run(shared, perception.as_mut()))?;
+        if let Some(mut liveness) = liveness {
+            threads.spawn("sensors", move |shared| sensors::run(shared, liveness.as_mut()))?;
+        }
+        if let Some(inputs) = inputs {
+            threads.spawn("inputs", move |shared| inputs::run(shared, inputs))?;
+        }
+        if let Some(server) = control {
+            let describe = Arc::new(Describe { sensors });
+            threads.spawn("control", move |shared| server.run(shared, &describe))?;
+        }
+        let running = threads.running;
+        let for_gate = Arc::clone(&shared);
+        let gate = thread::Builder::new()
+            .name("gate".into())
+            .spawn(move || works.run(&for_gate, first))
+            .map_err(|source| DaemonError::Spawn { name: "gate", source })?;
+        Ok(Self { shared, threads: running, gate })
+    }
+
+    /// What the threads share, for whoever follows or asks.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether a thread has ended that should be running.
+    pub fn dead(&self) -> Option<&'static str> {
+        let ended = self.threads.iter().find(|(name, thread)| {
+            let is_replay_done = *name == "capture" && self.shared.has_recording_ended();
+            thread.is_finished() && !is_replay_done
+        });
+        ended.map(|(name, _)| *name).or_else(|| self.gate.is_finished().then_some("gate"))
+    }
+
+    /// Locks, writes down that it stops, and ends every thread.
+    ///
+    /// # Errors
+    /// [`DaemonError::Died`] where a thread had panicked.
+    pub fn stop(self) -> Result<(), DaemonError> {
+        self.shared.send(Message::Stop);
+        let gate = self.gate.join().map_err(|_| DaemonError::Died("gate"));
+        self.shared.stop();
+        let mut result = gate;
+        for (name, thread) in self.threads {
+            if thread.join().is_err() && result.is_ok() {
+                result = Err(DaemonError::Died(name));
+            }
+        }
+        result
+    }
+}
+
+struct Threads<'a> {
+    shared: &'a Arc<Shared>,
+    running: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Threads<'_> {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), DaemonError> {
+        let shared = Arc::clone(self.shared);
+        let spawned = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
+        match spawned {
+            Ok(thread) => {
+                self.running.push((name, thread));
+                Ok(())
+            }
+            Err(source) => {
+                self.shared.stop();
+                Err(DaemonError::Spawn { name, source })
+            }
+        }
+    }
+}
+
+impl Loop {
+    fn run(&mut self, shared: &Shared, first: Actions) {
+        self.carry_out(shared, shared.now(), first);
+        loop {
+            let now = shared.now();
+            let due = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at()];
+            let wait = due.into_iter().flatten().min().map(|due| due.since(now.mono));
+            let message = shared.queue.take(wait);
+            let now = shared.now();
+            if let Some(event) = self.interpreter.tick(now.mono) {
+                self.step(shared, now, event);
+            }
+            match message {
+                Some(Message::Event(event)) => self.step(shared, now, event),
+                Some(Message::Reload) => self.reload(shared, now),
+                None => self.step(shared, now, Event::Tick),
+                Some(Message::Stop) => {
+                    let last = self.gate.stop(now);
+                    self.carry_out(shared, now, last);
+                    return;
+                }
+            }
+            self.watchdog.look(shared, now.mono);
+        }
+    }
+
+    fn step(&mut self, shared: &Shared, now: Now, event: Event) {
+        let actions = self.gate.step(now, event);
+        self.carry_out(shared, now, actions);
+    }
+
+    /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies.
+    fn carry_out(&mut self, shared: &Shared, now: Now, actions: Actions) {
+        let mut following = self.interpreter.apply(now.mono, actions);
+        // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
+        for _ in 0..MAX_FOLLOWING {
+            let Some(event) = following.pop() else { break };
+            let actions = self.gate.step(now, event);
+            for event in self.interpreter.apply(now.mono, actions) {
+                if following.push(event).is_err() {
+                    log::error!("more faults follow from faults than {MAX_FOLLOWING}");
+                }
+            }
+        }
+        shared.set_status(self.gate.status());
+    }
+
+    fn reload(&mut self, shared: &Shared, now: Now) {
+        match (self.reload)() {
+            Ok(policy) => {
+                let actions = self.gate.set_policy(now, policy);
+                self.carry_out(shared, now, actions);
+                log::info!("configuration read again");
+            }
+            Err(reason) => log::error!("the configuration in force stays: {reason}"),
+        }
+        self.watchdog.reloaded();
+    }
+}

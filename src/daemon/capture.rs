@@ -1,0 +1,80 @@
+//! The capture thread: the newest frame into the mailbox, and the gate told when there is none.
+//!
+//! A camera that is lost is opened again after growing pauses for as long as the daemon runs; the door stays locked
+//! meanwhile, because the gate holds the fault.
+
+use super::shared::{Health, Shared};
+use crate::gate::{Event, Fault};
+use crate::hw::camera::Backoff;
+use crate::ports::{Camera, CameraError};
+use crate::time::Duration;
+
+/// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// How long one wait for a frame lasts, and so how soon a stop is noticed.
+const WAIT: Duration = Duration::from_millis(250);
+/// Opens the camera, as often as needed.
+pub type OpenCamera = Box<dyn FnMut() -> Result<Box<dyn Camera>, CameraError> + Send>;
+
+/// Runs until the daemon stops or the recording ends.
+pub fn run(shared: &Shared, mut open: OpenCamera) {
+    let mut backoff = Backoff::default();
+    while !shared.is_stopping() {
+        shared.beat(Health::Capture);
+        let lost = match open() {
+            Ok(mut camera) => {
+                log::info!("camera: {}", camera.describe());
+                let (end, gave_frames) = stream(shared, camera.as_mut());
+                if gave_frames {
+                    backoff.succeeded();
+                }
+                end
+            }
+            Err(error) => error,
+        };
+        if let CameraError::Ended = lost {
+            log::info!("camera: {lost}");
+            shared.recording_ended();
+            return;
+        }
+        if shared.is_stopping() {
+            return;
+        }
+        if shared.camera_lost() {
+            log::warn!("camera: {lost}");
+        }
+        shared.tell(Event::Fault(Fault::CameraLost));
+        shared.sleep(backoff.failed());
+    }
+}
+
+/// Hands frames over until the camera fails; whether it gave any.
+fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, bool) {
+    let mut last_frame_at = shared.now().mono;
+    let mut gave_frames = false;
+    loop {
+        if shared.is_stopping() {
+            return (CameraError::Timeout(WAIT), gave_frames);
+        }
+        shared.beat(Health::Capture);
+        match camera.next_frame(WAIT) {
+            Ok(frame) => {
+                shared.mailbox.put(&frame);
+                if !gave_frames && shared.camera_back() {
+                    log::info!("camera: frames again");
+                }
+                if !gave_frames {
+                    shared.tell(Event::Cleared(Fault::CameraLost));
+                }
+                gave_frames = true;
+                last_frame_at = shared.now().mono;
+            }
+            Err(error @ (CameraError::Timeout(_) | CameraError::BadFrame(_))) => {
+                if shared.now().mono.since(last_frame_at) >= SILENCE_MAX {
+                    return (error, gave_frames);
+                }
+            }
+            Err(error) => return (error, gave_frames),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The keeper's thread: the only one that touches the store. It writes the ledger, and loads the gallery when somebody
+//! has changed it.
+//!
+//! The gate never waits for it: records come through a bounded inbox, and those that a decision hangs on are answered
+//! with [`Event::Recorded`]. A store that fails is a fault of the door; what could not be written meanwhile is kept, up to
+//! a limit, and written first when the store is back. A grant that could not be written is never written later: it was
+//! never given.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+
+use heapless::Deque;
+
+use super::shared::{Health, Shared};
+use super::watchers::Written;
+use crate::gallery::{Index, IndexError, ModelSha256};
+use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
+use crate::hw::journal;
+use crate::hw::store::{Store, StoreError};
+use crate::person::{Name, PersonId};
+use crate::ports::Ledger;
+use crate::time::{Duration, Instant, Wall};
+use crate::units::Similarity;
+
+/// Records on their way at most.
+const INBOX: usize = 64;
+/// Records kept while the store fails; beyond, the newest are only in the journal.
+const BACKLOG: usize = 128;
+/// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How often old events are cut off.
+const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+/// The similarities to demand of a gallery of a given number of templates; see [`Thresholds::of`].
+pub struct Thresholds(Box<dyn Fn(usize) -> (Option<Similarity>, Option<Similarity>) + Send>);
+
+impl Thresholds {
+    /// `of(templates)` gives the threshold of recognition (1:N among so many) and that of verification (1:1); `None`
+    /// admits nobody that way.
+    pub fn new(of: impl Fn(usize) -> (Option<Similarity>, Option<Similarity>) + Send + 'static) -> Self {
+        Self(Box::new(of))
+    }
+}
+
+/// Everybody whom the door knows, as of the last change.
+pub struct Gallery {
+    pub index: Index,
+    /// By number, rising.
+    names: Vec<(PersonId, Name)>,
+}
+
+impl Gallery {
+    pub fn name(&self, id: PersonId) -> Option<&str> {
+        let at = self.names.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.names.get(at).map(|(_, name)| name.as_str())
+    }
+
+    /// Who is called so.
+    pub fn find(&self, name: &str) -> Option<PersonId> {
+        self.names.iter().find(|(_, known)| known.as_str() == name.trim()).map(|(id, _)| *id)
+    }
+}
+
+struct Job {
+    record: Record,
+    ticket: Option<Ticket>,
+}
+
+/// Where the gate's records are put.
+pub struct Inbox(SyncSender<Job>);
+/// Where the keeper takes them from.
+pub struct Jobs(Receiver<Job>);
+
+pub fn inbox() -> (Inbox, Jobs) {
+    let (sender, receiver) = sync_channel(INBOX);
+    (Inbox(sender), Jobs(receiver))
+}
+
+impl Inbox {
+    /// `false` where it is full. Never waits.
+    pub fn put(&self, record: Record, ticket: Option<Ticket>) -> bool {
+        self.0.try_send(Job { record, ticket }).is_ok()
+    }
+}
+
+/// Why there is no gallery.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// See the module.
+pub struct Keeper {
+    store: Store,
+    model: ModelSha256,
+    dims: usize,
+    thresholds: Thresholds,
+    /// Events older than this are cut off; `None` keeps them all.
+    retention: Option<Duration>,
+    retained_at: Option<Instant>,
+    backlog: Deque<Record, BACKLOG>,
+    /// What does not work, by [`Part`].
+    failing: [bool; 2],
+    /// The gallery has changed and is not loaded yet.
+    is_outdated: bool,
+}
+
+/// The two halves of the store, which fail and recover by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Ledger,
+    Gallery,
+}
+
+impl Keeper {
+    pub fn new(
+        store: Store,
+        model: ModelSha256,
+        dims: usize,
+        thresholds: Thresholds,
+        retention: Option<Duration>,
+    ) -> Self {
+        Self {
+            store,
+            model,
+            dims,
+            thresholds,
+            retention,
+            retained_at: None,
+            backlog: Deque::new(),
+            failing: [false; 2],
+            is_outdated: false,
+        }
+    }
+
+    /// Reads the people and their templates as they are now.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub fn load(&self) -> Result<(Gallery, Roster), KeeperError> {
+        let people = self.store.people()?;
+        let index = Index::build(&self.model, self.dims, &self.store.templates()?)?;
+        if let Some(other) = index.other_model() {
+            log::warn!("{other}");
+        }
+        let (identify, verify) = (self.thresholds.0)(index.len());
+        let members = people.iter().map(|person| Member {
+            id: person.id,
+            expires: person.expires,
+            schedule: Schedule::parse(&person.schedule)
+                .inspect_err(|error| log::error!("{}'s schedule: {error}; they are not admitted", person.name))
+                .ok(),
+        });
+        let roster = Roster::new(members.collect(), identify, verify);
+        let names = people.into_iter().map(|person| (person.id, person.name)).collect();
+        Ok((Gallery { index, names }, roster))
+    }
+
+    /// Writes and loads until the daemon stops and every record is out of the inbox.
+    pub fn run(mut self, shared: &Shared, jobs: &Jobs) {
+        loop {
+            match jobs.0.recv_timeout(PERIOD) {
+                Ok(job) => self.take(shared, job),
+                Err(RecvTimeoutError::Timeout) if shared.is_stopping() => break,
+                Err(RecvTimeoutError::Timeout) => self.look_around(shared),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            shared.beat(Health::Keeper);
+        }
+        // The gate has gone, and its last words may still wait.
+        for job in jobs.0.try_iter().take(INBOX) {
+            self.take(shared, job);
+        }
+    }
+
+    fn take(&mut self, shared: &Shared, Job { record, ticket }: Job) {
+        let seq = if self.catch_up(shared) { self.append(shared, &record) } else { None };
+        journal::outcome(&record, record.person.and_then(|id| shared.gallery().name(id).map(str::to_owned)).as_deref());
+        if let Some(ticket) = ticket {
+            shared.tell(Event::Recorded { ticket, written: seq.is_some() });
+        } else if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
+            log::error!("the ledger's backlog is full: this event is in the journal alone");
+        }
+        shared.watchers.tell(&Written { seq, record });
+    }
+
+    /// Writes what waited for the store; whether nothing waits any more.
+    fn catch_up(&mut self, shared: &Shared) -> bool {
+        while let Some(record) = self.backlog.front().cloned() {
+            if self.append(shared, &record).is_none() {
+                return false;
+            }
+            self.backlog.pop_front();
+        }
+        true
+    }
+
+    fn append(&mut self, shared: &Shared, record: &Record) -> Option<u64> {
+        let appended = self.store.append(record);
+        self.report(shared, Part::Ledger, appended)
+    }
+
+    /// What is due without a record: changes of the gallery, a store that may be back, old events.
+    fn look_around(&mut self, shared: &Shared) {
+        if !self.catch_up(shared) {
+            return;
+        }
+        let changed = self.store.changed().map_err(|error| error.to_string());
+        self.is_outdated |= self.report(shared, Part::Ledger, changed) == Some(true);
+        if self.is_outdated {
+            let loaded = self.load().map_err(|error| error.to_string());
+            if let Some((gallery, roster)) = self.report(shared, Part::Gallery, loaded) {
+                log::info!("gallery: {} people, {} templates", roster.len(), gallery.index.len());
+                shared.set_gallery(Arc::new(gallery));
+                shared.tell(Event::Roster(Arc::new(roster)));
+                self.is_outdated = false;
+            }
+        }
+        self.retain(shared);
+    }
+
+    fn retain(&mut self, shared: &Shared) {
+        let now = shared.now();
+        let Some(retention) = self.retention else { return };
+        let is_due = self.retained_at.is_none_or(|at| now.mono.since(at) >= RETENTION_PERIOD);
+        // By a clock that was never set everything or nothing is old.
+        if !(is_due && now.wall.is_plausible()) {
+            return;
+        }
+        self.retained_at = Some(now.mono);
+        let keep_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = Wall::from_unix_millis(now.wall.unix_millis().saturating_sub(keep_ms));
+        let retained = self.store.retain(before).map_err(|error| error.to_string());
+        if let Some(cut) = self.report(shared, Part::Ledger, retained)
+            && cut > 0
+        {
+            log::info!("{cut} events were older than {} days and are cut off", retention.as_secs() / 86_400);
+        }
+    }
+
+    /// Tells the gate when the store begins to fail and when all of it works again.
+    fn report<T>(&mut self, shared: &Shared, part: Part, result: Result<T, String>) -> Option<T> {
+        let failing = self.failing.contains(&true);
+        let failed_before = std::mem::replace(&mut self.failing[part as usize], result.is_err());
+        match result {
+            Ok(done) => {
+                if failing && !self.failing.contains(&true) {
+                    shared.tell(Event::Cleared(Fault::Store));
+                }
+                Some(done)
+            }
+            Err(reason) => {
+                if !failed_before {
+                    log::error!("the store fails: {reason}");
+                    shared.tell(Event::Fault(Fault::Store));
+                }
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the threads share: the queue to the gate, the mailbox, the gallery in force, and signs of life.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::keeper::Gallery;
+use super::mailbox::Mailbox;
+use super::queue::{Droppable, Queue};
+use super::watchers::Watchers;
+use crate::gate::{Event, Status};
+use crate::person::PersonId;
+use crate::ports::Clock;
+use crate::time::{Duration, Instant, Now};
+
+/// What the gate's thread waits for.
+#[derive(Debug)]
+pub enum Message {
+    Event(Event),
+    /// Lock and end.
+    Stop,
+    /// Read the configuration again.
+    Reload,
+}
+
+impl Droppable for Message {
+    fn is_droppable(&self) -> bool {
+        matches!(self, Self::Event(Event::Sighting(_) | Event::Liveness(_) | Event::Tick))
+    }
+}
+
+/// Threads that give signs of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Capture,
+    Vision,
+    Keeper,
+}
+
+/// One for each [`Health`].
+#[derive(Debug, Default)]
+struct Beats([AtomicU64; 3]);
+
+/// Counters that `status` shows; all since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames that went through detection (and encoding, where there was a face).
+    pub frames_seen: AtomicU64,
+    /// Messages that a full queue gave back.
+    pub messages_lost: AtomicU64,
+}
+
+/// See the module.
+pub struct Shared {
+    clock: Arc<dyn Clock>,
+    pub queue: Queue<Message>,
+    pub mailbox: Mailbox,
+    pub watchers: Watchers,
+    pub counters: Counters,
+    gallery: Mutex<Arc<Gallery>>,
+    status: Mutex<Option<Status>>,
+    expected: Mutex<Option<PersonId>>,
+    beats: Beats,
+    is_camera_lost: AtomicBool,
+    has_recording_ended: AtomicBool,
+    is_stopping: AtomicBool,
+    sleepers: (Mutex<()>, Condvar),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is replaced whole, so a panic in between leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub fn new(clock: Arc<dyn Clock>, gallery: Gallery) -> Self {
+        Self {
+            clock,
+            queue: Queue::new(),
+            mailbox: Mailbox::default(),
+            watchers: Watchers::default(),
+            counters: Counters::default(),
+            gallery: Mutex::new(Arc::new(gallery)),
+            status: Mutex::default(),
+            expected: Mutex::default(),
+            beats: Beats::default(),
+            is_camera_lost: AtomicBool::new(false),
+            has_recording_ended: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            sleepers: (Mutex::new(()), Condvar::new()),
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Tells the gate; what a full queue gives back is counted and said, because it should never happen.
+    pub fn tell(&self, event: Event) {
+        self.send(Message::Event(event));
+    }
+
+    pub fn send(&self, message: Message) {
+        if let Err(lost) = self.queue.put(message) {
+            self.counters.messages_lost.fetch_add(1, Ordering::Relaxed);
+            log::error!("the gate does not answer; lost: {lost:?}");
+        }
+    }
+
+    pub fn gallery(&self) -> Arc<Gallery> {
+        Arc::clone(&lock(&self.gallery))
+    }
+
+    pub fn set_gallery(&self, gallery: Arc<Gallery>) {
+        *lock(&self.gallery) = gallery;
+    }
+
+    pub fn status(&self) -> Option<Status> {
+        lock(&self.status).clone()
+    }
+
+    pub fn set_status(&self, status: Status) {
+        *lock(&self.status) = Some(status);
+    }
+
+    /// The person whom somebody claims to be.
+    pub fn expected(&self) -> Option<PersonId> {
+        *lock(&self.expected)
+    }
+
+    pub fn expect(&self, person: Option<PersonId>) {
+        *lock(&self.expected) = person;
+    }
+
+    /// A sign of life.
+    pub fn beat(&self, of: Health) {
+        self.beats.0[of as usize].store(self.now().mono.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// When the last sign of life was.
+    pub fn last_beat(&self, of: Health) -> Instant {
+        Instant::from_nanos(self.beats.0[of as usize].load(Ordering::Relaxed))
+    }
+
+    /// Whether that is news.
+    pub fn camera_lost(&self) -> bool {
+        !self.is_camera_lost.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether that is news.
+    pub fn camera_back(&self) -> bool {
+        self.is_camera_lost.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn is_camera_lost(&self) -> bool {
+        self.is_camera_lost.load(Ordering::Relaxed)
+    }
+
+    /// A replay has come to its end: no frame will follow.
+    pub fn recording_ended(&self) {
+        self.has_recording_ended.store(true, Ordering::Relaxed);
+    }
+
+    pub fn has_recording_ended(&self) -> bool {
+        self.has_recording_ended.load(Ordering::Relaxed)
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Ends every thread's loop and wakes who sleeps.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let _guard = lock(&self.sleepers.0);
+        self.sleepers.1.notify_all();
+    }
+
+    /// Sleeps, but not beyond a stop.
+    pub fn sleep(&self, pause: Duration) {
+        let guard = lock(&self.sleepers.0);
+        let _woken = self.sleepers.1.wait_timeout_while(guard, pause, |()| !self.is_stopping());
+    }
+}

@@ -1,0 +1,164 @@
+//! The vision thread: what the newest frame shows, told to the gate.
+
+use std::sync::atomic::Ordering;
+
+use super::mailbox::Letter;
+use super::shared::{Health, Shared};
+use crate::frame::Frame;
+use crate::gate::{Event, Fault, Sighting};
+use crate::ports::{Perception, PerceptionError};
+use crate::time::{Duration, Instant};
+
+/// How long one wait for a frame lasts, and so how soon a stop is noticed.
+const WAIT: Duration = Duration::from_millis(250);
+/// A camera that repeats one picture for this long is frozen: no sensor is free of noise for so many frames.
+const FROZEN_AFTER: Duration = Duration::from_secs(2);
+/// So many failures in a row make a fault; one may be a single broken frame.
+const FAILURES_MAX: u32 = 3;
+
+/// Runs until the daemon stops.
+pub fn run(shared: &Shared, perception: &mut dyn Perception) {
+    let mut letter = Letter::default();
+    let mut freeze = Freeze::default();
+    let mut failures = Failures::default();
+    while !shared.is_stopping() {
+        if !shared.mailbox.fetch(&mut letter, WAIT) {
+            continue;
+        }
+        let Ok(frame) = letter.frame() else { continue };
+        if let Some(event) = freeze.look(&frame) {
+            shared.tell(event);
+        }
+        let gallery = shared.gallery();
+        match perception.perceive(&frame, &gallery.index, shared.expected()) {
+            Ok(face) => {
+                for fault in failures.forget() {
+                    shared.tell(Event::Cleared(fault));
+                }
+                let (captured_at, sequence) = (frame.captured_at(), frame.sequence());
+                shared.tell(Event::Sighting(Sighting { captured_at, sequence, face }));
+                shared.counters.frames_seen.fetch_add(1, Ordering::Relaxed);
+                shared.beat(Health::Vision);
+            }
+            Err(error) => {
+                if let Some(fault) = failures.count(&error) {
+                    log::error!("frames can't be judged: {error}");
+                    shared.tell(Event::Fault(fault));
+                }
+            }
+        }
+    }
+}
+
+/// Counts failures in a row, by whose they are.
+#[derive(Debug, Default)]
+struct Failures {
+    frames: u32,
+    network: u32,
+}
+
+impl Failures {
+    /// One more; the fault that it makes, where it is the one too many.
+    fn count(&mut self, error: &PerceptionError) -> Option<Fault> {
+        let (count, fault) = match error {
+            PerceptionError::Frame(_) => (&mut self.frames, Fault::CameraLost),
+            PerceptionError::Network(_) => (&mut self.network, Fault::Network),
+        };
+        *count = count.saturating_add(1);
+        (*count == FAILURES_MAX).then_some(fault)
+    }
+
+    /// A frame was judged: the faults that are over.
+    fn forget(&mut self) -> impl Iterator<Item = Fault> {
+        let Self { frames, network } = std::mem::take(self);
+        let over = [(frames, Fault::CameraLost), (network, Fault::Network)];
+        over.into_iter().filter(|(count, _)| *count >= FAILURES_MAX).map(|(_, fault)| fault)
+    }
+}
+
+/// Notices a camera that gives the same picture again and again.
+#[derive(Debug, Default)]
+struct Freeze {
+    last: Option<(u64, Instant)>,
+    is_frozen: bool,
+}
+
+impl Freeze {
+    fn look(&mut self, frame: &Frame<'_>) -> Option<Event> {
+        let digest = digest(frame.data());
+        match self.last {
+            Some((last, since)) if last == digest => {
+                let frozen = frame.captured_at().since(since) >= FROZEN_AFTER;
+                let is_news = frozen && !self.is_frozen;
+                self.is_frozen |= frozen;
+                is_news.then_some(Event::Fault(Fault::CameraFrozen))
+            }
+            _ => {
+                self.last = Some((digest, frame.captured_at()));
+                std::mem::take(&mut self.is_frozen).then_some(Event::Cleared(Fault::CameraFrozen))
+            }
+        }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) over 8-byte words instead of bytes: each step is invertible, so a change in
+/// one word changes the result. Not against an adversary, who could feed noise as well.
+fn digest(data: &[u8]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let (words, rest) = data.as_chunks::<8>();
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
+    }
+    for byte in rest {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Geometry, PixelFormat};
+
+    fn look(freeze: &mut Freeze, at_ms: u64, pixels: [u8; 16]) -> Option<Event> {
+        let geometry = Geometry::packed(PixelFormat::Grey, 4, 4);
+        freeze.look(&Frame::new(geometry, at_ms as u32, Instant::from_millis(at_ms), &pixels).unwrap())
+    }
+
+    #[test]
+    fn the_same_picture_for_two_seconds_is_a_fault_and_the_first_other_one_clears_it() {
+        let mut freeze = Freeze::default();
+        for at in (0..2000).step_by(100) {
+            assert!(look(&mut freeze, at, [7; 16]).is_none(), "{at} ms");
+        }
+        assert!(matches!(look(&mut freeze, 2000, [7; 16]), Some(Event::Fault(Fault::CameraFrozen))));
+        assert!(look(&mut freeze, 2100, [7; 16]).is_none());
+        let mut other = [7; 16];
+        other[15] ^= 1;
+        assert!(matches!(look(&mut freeze, 2200, other), Some(Event::Cleared(Fault::CameraFrozen))));
+        assert!(look(&mut freeze, 2300, [7; 16]).is_none());
+    }
+
+    #[test]
+    fn failures_in_a_row_are_a_fault_once_and_a_judged_frame_ends_it() {
+        let mut failures = Failures::default();
+        let broken = PerceptionError::Frame("cut off".into());
+        let nan = PerceptionError::Network("NaN".into());
+        assert_eq!([failures.count(&broken), failures.count(&nan), failures.count(&broken)], [None; 3]);
+        assert_eq!(failures.count(&broken), Some(Fault::CameraLost));
+        assert_eq!(failures.count(&broken), None);
+        assert_eq!(failures.forget().collect::<Vec<_>>(), [Fault::CameraLost]);
+        assert_eq!(failures.forget().count(), 0);
+    }
+
+    #[test]
+    fn a_picture_that_changes_in_any_bit_is_another() {
+        let base = [9_u8; 27];
+        for bit in 0..27 * 8 {
+            let mut changed = base;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(digest(&base), digest(&changed));
+        }
+    }
+}
