@@ -124,6 +124,18 @@ pub trait Strike: Send {
     fn describe(&self) -> String;
 }
 
+impl<S: Strike + ?Sized> Strike for Box<S> {
+    fn release(&mut self) -> Result<(), StrikeError> {
+        (**self).release()
+    }
+    fn secure(&mut self) -> Result<(), StrikeError> {
+        (**self).secure()
+    }
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("{line}: {reason}")]
 pub struct StrikeError {

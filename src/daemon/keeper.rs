@@ -13,13 +13,14 @@ use heapless::Deque;
 
 use super::shared::{Health, Shared};
 use super::watchers::Written;
-use crate::gallery::{Index, IndexError, ModelSha256};
+use crate::gallery::search::IndexError;
+use crate::gallery::{Index, ModelSha256};
 use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
 use crate::hw::journal;
 use crate::hw::store::{Store, StoreError};
 use crate::person::{Name, PersonId};
 use crate::ports::Ledger;
-use crate::time::{Duration, Instant, Wall};
+use crate::time::{Duration, Instant};
 use crate::units::Similarity;
 
 /// Records on their way at most.
@@ -231,9 +232,7 @@ impl Keeper {
             return;
         }
         self.retained_at = Some(now.mono);
-        let keep_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let before = Wall::from_unix_millis(now.wall.unix_millis().saturating_sub(keep_ms));
-        let retained = self.store.retain(before).map_err(|error| error.to_string());
+        let retained = self.store.retain_events(retention, now.wall).map_err(|error| error.to_string());
         if let Some(cut) = self.report(shared, Part::Ledger, retained)
             && cut > 0
         {

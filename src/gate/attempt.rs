@@ -109,6 +109,13 @@ impl Attempt {
         }
     }
 
+    /// Forgets what the frames so far were like: they were compared with other people than are enrolled now.
+    pub(super) fn start_anew(&mut self, now: Instant) {
+        self.looks.clear();
+        self.in_sight_since = now;
+        self.unproven = None;
+    }
+
     /// Takes in one frame.
     pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: Bar<'_>) {
         let captured_at = sighting.captured_at;
@@ -120,7 +127,7 @@ impl Attempt {
                 if let Finding::Match(found) = self.judge(&seen, bar)
                     && self.matches(captured_at, bar).next().is_none_or(|before| before.person != found.person)
                 {
-                    self.in_sight_since = captured_at;
+                    self.in_sight_since = captured_at.max(self.began);
                 }
                 while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
                 let _there_is_room = self.looks.push_back(Look { captured_at, seen });

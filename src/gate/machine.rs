@@ -218,7 +218,9 @@ impl Gate {
             }
             Event::Roster(roster) => {
                 self.roster = roster;
-                self.assess(now, out);
+                if let State::Observing(attempt) = &mut self.state {
+                    attempt.start_anew(now.mono);
+                }
             }
             Event::Fault(fault) => self.fail(now, fault, out),
             Event::Cleared(fault) => self.clear(now, fault, out),

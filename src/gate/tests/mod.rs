@@ -8,7 +8,6 @@ mod door;
 mod faults;
 mod refusal;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::*;
@@ -45,7 +44,11 @@ fn candidate(person: PersonId, cosine: f32) -> Candidate {
 
 /// Like `best` so much, like `second` so much, and like whoever is claimed as the two say.
 fn between(best: (PersonId, f32), second: (PersonId, f32)) -> Face {
-    Face::Seen(Seen { best: Some(candidate(best.0, best.1)), runner_up: Some(candidate(second.0, second.1)), claimed: None })
+    Face::Seen(Seen {
+        best: Some(candidate(best.0, best.1)),
+        runner_up: Some(candidate(second.0, second.1)),
+        claimed: None,
+    })
 }
 
 fn face(person: PersonId) -> Face {
@@ -108,7 +111,7 @@ struct Script {
     wall_offset: i64,
     sequence: u32,
     ledger: Ledger,
-    acks: VecDeque<(u64, Event)>,
+    acks: Vec<(u64, Ticket, bool)>,
     /// What liveness finds in whoever is shown.
     verdict: Option<Verdict>,
     lines: Vec<String>,
@@ -130,7 +133,7 @@ impl Script {
             wall_offset: 0,
             sequence: 0,
             ledger: Ledger::Writes(PROMPT),
-            acks: VecDeque::new(),
+            acks: Vec::new(),
             verdict: Some(Verdict::Live),
             lines: Vec::new(),
         };
@@ -138,6 +141,10 @@ impl Script {
         script.says(["0 secure", "0 started"]);
         script.event(Event::Roster(Arc::new(roster())));
         script
+    }
+
+    fn seconds(&self) -> f64 {
+        self.now as f64 / 1000.0
     }
 
     fn mono(&self) -> Instant {
@@ -161,15 +168,18 @@ impl Script {
         let end = self.now + ms;
         for _ in 0..1_000_000 {
             let due = self.gate.poll_at().map_or(u64::MAX, |at| at.as_nanos().div_ceil(1_000_000) - START);
-            let ack = self.acks.front().map_or(u64::MAX, |(at, _)| *at);
+            let ack = self.acks.iter().map(|(at, ..)| *at).min().unwrap_or(u64::MAX);
             let next = due.min(ack);
             if next > end {
                 self.now = end;
                 return self;
             }
             self.now = self.now.max(next);
-            match self.acks.pop_front_if(|(at, _)| *at <= next) {
-                Some((_, ack)) => self.event(ack),
+            match self.acks.iter().position(|(at, ..)| *at == next) {
+                Some(first) => {
+                    let (_, ticket, written) = self.acks.remove(first);
+                    self.event(Event::Recorded { ticket, written })
+                }
                 None => self.event(Event::Tick),
             };
         }
@@ -222,15 +232,13 @@ impl Script {
     fn note(&mut self, actions: Actions) {
         for action in actions {
             if let Action::Record { ticket: Some(ticket), .. } = action {
-                let (after, written) = match self.ledger {
-                    Ledger::Writes(ms) => (ms, true),
-                    Ledger::Fails => (PROMPT, false),
-                    Ledger::Silent => (u64::MAX - self.now, false),
-                };
-                self.acks.push_back((self.now + after, Event::Recorded { ticket, written }));
+                match self.ledger {
+                    Ledger::Writes(ms) => self.acks.push((self.now + ms, ticket, true)),
+                    Ledger::Fails => self.acks.push((self.now + PROMPT, ticket, false)),
+                    Ledger::Silent => {}
+                }
             }
-            let seconds = self.now as f64 / 1000.0;
-            self.lines.push(format!("{seconds} {}", line(&action)));
+            self.lines.push(format!("{} {}", self.seconds(), line(&action)));
         }
     }
 

@@ -1,1 +1,238 @@
+//! Who doesn't come in, with the outcome and its reasons.
+
 use super::*;
+
+#[test]
+fn observing_a_stranger_is_not_recognised_when_the_time_is_up() {
+    Script::new()
+        .show(stranger(), 5100)
+        .says(["5 not_recognised 0.200 [frames_agreed 0 of 3, similarity 0.200 below 0.500]"]);
+}
+
+#[test]
+fn observing_a_stranger_who_walks_on_is_noted_when_gone() {
+    Script::new()
+        .show(stranger(), 1000)
+        .show(Face::Absent, 3000)
+        .says(["1.9 not_recognised 0.200 [frames_agreed 0 of 3, similarity 0.200 below 0.500]"]);
+}
+
+#[test]
+fn observing_somebody_who_only_passes_by_has_shown_too_little() {
+    Script::new()
+        .show(face(ANA), 200)
+        .show(Face::Absent, 3000)
+        .says(["1.1 not_recognised 0.800 [frames_agreed 2 of 3, too_few_frames]"]);
+}
+
+#[test]
+fn observing_a_camera_that_falls_silent_ends_the_attempt_all_the_same() {
+    Script::new()
+        .show(stranger(), 500)
+        .wait(3000)
+        .says(["1.4 not_recognised 0.200 [frames_agreed 0 of 3, similarity 0.200 below 0.500]"]);
+}
+
+#[test]
+fn observing_look_alikes_are_ambiguous() {
+    Script::new()
+        .show(between((ANA, 0.80), (BEN, 0.78)), 5100)
+        .says(["5 ambiguous #1 0.800 [runner_up #2 only 0.020 behind, 0.050 needed, frames_agreed 0 of 3]"]);
+}
+
+#[test]
+fn observing_a_runner_up_who_is_the_same_person_is_no_match() {
+    Script::new()
+        .show(between((ANA, 0.8), (ANA, 0.1)), 5100)
+        .says(["5 ambiguous #1 0.800 [runner_up #1 only 0.700 behind, 0.050 needed, frames_agreed 0 of 3]"]);
+}
+
+#[test]
+fn observing_two_people_who_take_turns_never_agree() {
+    let mut door = Script::new();
+    for i in 0..50 {
+        door.show(
+            face(if i % 3 == 0 {
+                ANA
+            } else if i % 3 == 1 {
+                BEN
+            } else {
+                GUS
+            }),
+            100,
+        );
+    }
+    door.wait(100).says(["5 not_recognised 0.800 [frames_agreed 2 of 3]"]);
+}
+
+#[test]
+fn observing_a_poor_face_is_refused_with_its_measure() {
+    for (measure, name) in [
+        (PoorMeasure::Size, "too_small"),
+        (PoorMeasure::Sharpness, "blurred"),
+        (PoorMeasure::TooDark, "too_dark"),
+        (PoorMeasure::TooBright, "too_bright"),
+        (PoorMeasure::Pose, "turned_away"),
+        (PoorMeasure::DetectorScore, "unclear"),
+        (PoorMeasure::SeveralFaces, "several_faces"),
+    ] {
+        let expected = format!("5 poor_quality [{name}]");
+        Script::new().show(Face::Poor(measure), 5100).says([expected.as_str()]);
+    }
+}
+
+#[test]
+fn observing_too_few_good_frames_among_poor_ones_are_poor_quality_and_not_a_non_match() {
+    Script::new().show(face(ANA), 200).show(Face::Poor(PoorMeasure::TooDark), 4900).says(["5 poor_quality [too_dark]"]);
+}
+
+#[test]
+fn observing_an_attack_is_a_spoof_at_once() {
+    let mut door = Script::new();
+    door.verdict = Some(Verdict::Spoof);
+    door.show(face(ANA), 1000).says(["0.5 spoof #1 0.800 [liveness_spoof, frames_agreed 5 of 3]"]);
+    let mut door = Script::new();
+    door.verdict = Some(Verdict::Spoof);
+    door.show(stranger(), 1000).says(["0.5 spoof [liveness_spoof]"]);
+}
+
+#[test]
+fn observing_an_attack_before_the_face_matched_spoils_the_attempt() {
+    let mut door = Script::new();
+    door.verdict = None;
+    door.show(Face::Poor(PoorMeasure::Size), 500).show(face(ANA), 500);
+    door.liveness(0, 1000, Verdict::Spoof).says(["1 spoof #1 0.800 [liveness_spoof, frames_agreed 5 of 3]"]);
+}
+
+#[test]
+fn observing_somebody_elses_attack_from_before_is_not_held_against_this_person() {
+    let mut door = Script::new();
+    door.verdict = None;
+    door.wait(3000).show(face(ANA), 500).liveness(2999, 3500, Verdict::Spoof).says([]);
+    door.liveness(3000, 3500, Verdict::Live).says(["3.5 granted? #1 0.800 [frames_agreed 5 of 3]"]);
+}
+
+#[test]
+fn observing_missing_liveness_is_inconclusive_and_never_a_spoof() {
+    for verdict in [None, Some(Verdict::Inconclusive)] {
+        let mut door = Script::new();
+        door.verdict = verdict;
+        door.show(face(ANA), 5100);
+        door.says(["5 liveness_inconclusive #1 0.800 [liveness_missing, frames_agreed 5 of 3]"]);
+    }
+}
+
+#[test]
+fn observing_a_resident_who_leaves_before_liveness_speaks_is_inconclusive_however_old_the_frames_are_by_then() {
+    let quickly_stale = Policy { stale_after: Duration::from_millis(400), ..Policy::default() };
+    let mut door = Script::with(quickly_stale);
+    door.verdict = None;
+    door.show(face(ANA), 800).show(Face::Absent, 2000);
+    door.says(["1.7 liveness_inconclusive #1 0.800 [liveness_missing, frames_agreed 3 of 3]"]);
+}
+
+#[test]
+fn observing_an_expired_person_is_told_apart_from_a_stranger() {
+    let expected = format!("0.2 expired #3 0.800 [expired_at {}, frames_agreed 3 of 3]", MONDAY - 1);
+    Script::new().show(face(EVA), 1000).says([expected.as_str()]);
+}
+
+#[test]
+fn observing_a_person_outside_their_hours_is_told_so() {
+    Script::new().show(face(TOM), 1000).says(["0.2 out_of_schedule #4 0.800 [outside_schedule, frames_agreed 3 of 3]"]);
+}
+
+#[test]
+fn observing_hours_begin_when_the_clock_says_so() {
+    let mut door = Script::new();
+    // Saturday, 09:00.
+    door.wall_offset = 5 * 86_400_000 - 16_400_000;
+    door.show(face(TOM), 600).says(["0.5 granted? #4 0.800 [frames_agreed 5 of 3]", "0.52 release"]);
+}
+
+#[test]
+fn observing_a_clock_that_was_never_set_denies_whoever_depends_on_it_and_nobody_else() {
+    for (person, outcome) in [(EVA, "expired"), (GUS, "expired"), (TOM, "out_of_schedule")] {
+        let mut door = Script::new();
+        door.wall_offset = -MONDAY;
+        let expected = format!("0.2 {outcome} {person} 0.800 [clock_not_set, frames_agreed 3 of 3]");
+        door.show(face(person), 1000).says([expected.as_str()]);
+    }
+    let mut door = Script::new();
+    door.wall_offset = -MONDAY;
+    door.show(face(ANA), 600).says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "0.52 release"]);
+}
+
+#[test]
+fn observing_nobody_is_recognised_by_an_empty_gallery_or_without_a_threshold() {
+    let mut door = Script::new();
+    door.event(Event::Roster(Arc::default())).show(face(ANA), 5100);
+    door.says(["5 not_recognised 0.800 [frames_agreed 0 of 3, nobody_enrolled]"]);
+    let mut door = Script::new();
+    let mut without = roster();
+    without.identify_threshold = None;
+    door.event(Event::Roster(Arc::new(without))).show(face(ANA), 5100);
+    door.says(["5 not_recognised 0.800 [frames_agreed 0 of 3]"]);
+}
+
+#[test]
+fn observing_a_person_erased_meanwhile_is_a_stranger_and_not_a_question_of_liveness() {
+    let mut door = Script::new();
+    door.verdict = None;
+    door.show(face(ANA), 400).event(Event::Roster(roster_without(&[ANA])));
+    door.verdict = Some(Verdict::Live);
+    door.show(face(ANA), 4700).says(["5 not_recognised 0.800 [frames_agreed 0 of 3]"]);
+}
+
+#[test]
+fn denied_who_stays_is_denied_ever_more_rarely_and_who_comes_back_is_looked_at_soon() {
+    let mut door = Script::new();
+    door.show(face(EVA), 60_000);
+    let times: Vec<_> = door.lines.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(times, ["0.2", "2.4", "6.6", "14.8", "31"], "{:?}", door.lines);
+    door.skip().show(Face::Absent, 1000).show(face(ANA), 600);
+    door.says(["61.5 granted? #1 0.800 [frames_agreed 5 of 3]", "61.52 release"]);
+}
+
+#[test]
+fn denied_strangers_lock_the_door_against_guessing_and_a_lockout_ends() {
+    let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
+    door.verdict = Some(Verdict::Spoof);
+    for _ in 0..2 {
+        door.show(face(ANA), 600).show(Face::Absent, 2000);
+    }
+    door.says([
+        "0.5 spoof #1 0.800 [liveness_spoof, frames_agreed 5 of 3]",
+        "3.1 spoof #1 0.800 [liveness_spoof, frames_agreed 5 of 3]",
+        "3.1 locked_out [denials 2]",
+    ]);
+    assert_eq!(door.gate.status().state, "locked_out");
+    door.verdict = Some(Verdict::Live);
+    // Until 33.1 nobody is looked at; who stands there then is.
+    door.show(face(ANA), 28_000).says([]);
+    door.show(face(ANA), 600).says(["33.7 granted? #1 0.800 [frames_agreed 5 of 3]", "33.72 release"]);
+}
+
+#[test]
+fn denied_only_strangers_and_attacks_count_towards_a_lockout() {
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+    door.show(face(EVA), 400).show(Face::Absent, 3000);
+    door.show(face(TOM), 400).show(Face::Absent, 3000);
+    door.show(Face::Poor(PoorMeasure::Size), 5100).show(Face::Absent, 3000);
+    // A passer-by has shown too little to be a guess.
+    door.show(stranger(), 200).show(Face::Absent, 3000);
+    door.verdict = None;
+    door.show(face(ANA), 5100).show(Face::Absent, 3000);
+    assert!(!door.lines.iter().any(|line| line.contains("locked_out")), "{:?}", door.lines);
+    door.show(between((ANA, 0.80), (BEN, 0.78)), 5100);
+    assert!(door.lines.iter().any(|line| line.contains("locked_out")), "{:?}", door.lines);
+}
+
+#[test]
+fn denied_a_grant_forgives_the_denials_before_it() {
+    let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
+    door.show(stranger(), 500).show(Face::Absent, 3000);
+    door.show(face(ANA), 600).wait(10_000);
+    door.show(stranger(), 500).show(Face::Absent, 3000);
+    assert!(!door.lines.iter().any(|line| line.contains("locked_out")), "{:?}", door.lines);
+}

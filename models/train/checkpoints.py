@@ -1,0 +1,75 @@
+"""What a training keeps: its full state to go on with, and a small file that travels with the repository."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from nets import Encoder, EncoderConfig
+
+SMALL_LIMIT = 4_000_000  # bytes that a checkpoint in the repository may have
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """A reader, or a next start after a kill at any moment, finds the old file or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def save_small(encoder: Encoder, pictures: int, path: Path) -> None:
+    """Half precision for convolutions; BatchNorm's vectors stay single, as small variances leave half's range."""
+    weights = {}
+    for name, value in encoder.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            weights[name] = value.half() if value.dim() > 1 else value.float()
+    save_atomically({"config": asdict(encoder.config), "pictures": pictures, "weights": weights}, path)
+    size = Path(path).stat().st_size
+    if size > SMALL_LIMIT:
+        raise SystemExit(f"{path} has {size} bytes; a checkpoint in the repository may have {SMALL_LIMIT}")
+
+
+def load_small(path: Path) -> tuple[Encoder, int]:
+    """The encoder, ready for inference, and the number of pictures it has seen."""
+    state = load(path)
+    encoder = Encoder(EncoderConfig.from_dict(state["config"]))
+    missing, unexpected = encoder.load_state_dict({k: v.float() for k, v in state["weights"].items()}, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise SystemExit(f"{path} doesn't fit the encoder: missing {missing}, unexpected {unexpected}")
+    return encoder.eval(), state["pictures"]
+
+
+class Average:
+    """An exponential moving average of an encoder, which stands in for the falling learning rate that a schedule
+    without an end can't have (Polyak & Juditsky 1992; BatchNorm's running statistics are averaged alike).
+
+    Its memory is a tenth of what has been seen, at most `memory` steps: early on, older weights only harm.
+    """
+
+    def __init__(self, encoder: Encoder, memory: int):
+        self.encoder, self.memory = Encoder(encoder.config).eval().requires_grad_(False), memory
+        self.encoder.load_state_dict(encoder.state_dict())
+        self.encoder.to(next(encoder.parameters()).device)
+
+    @torch.no_grad()
+    def update(self, encoder: Encoder, step: int) -> None:
+        share = 1 / min(self.memory, 1 + step // 10)
+        pairs = [
+            (mine, theirs)
+            for mine, theirs in zip(self.encoder.state_dict().values(), encoder.state_dict().values(), strict=True)
+            if mine.is_floating_point()
+        ]
+        torch._foreach_lerp_([mine for mine, _ in pairs], [theirs for _, theirs in pairs], share)

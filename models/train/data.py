@@ -1,0 +1,167 @@
+"""Aligned face crops in memory, and batches of them, augmented.
+
+A step's batch follows from the seed and the step's number alone, so that a run that was killed and resumed sees the
+pictures that an undisturbed one would have seen.
+"""
+
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nets import FACE
+
+CROP = 128  # pixels on a side: the aligned 112 in the middle and a margin of 8 for jitter
+PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+
+
+def load_crops(folder: Path) -> np.ndarray:
+    """Every picture under `folder`, however nested, as N x 128 x 128 x 3 RGB bytes, in the order of their paths."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise SystemExit(f"no pictures under {folder}")
+    crops = np.empty((len(paths), CROP, CROP, 3), np.uint8)
+
+    def read(index):
+        picture = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise SystemExit(f"{paths[index]} is no picture")
+        if picture.shape[:2] != (CROP, CROP):
+            raise SystemExit(f"{paths[index]} is no {CROP}x{CROP} crop; align.py makes them from photos")
+        crops[index] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(read, range(len(paths))))
+    return crops
+
+
+def split(count: int, validation: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to train on and to validate with; of a small set at most a tenth is kept back."""
+    order = np.random.default_rng(seed).permutation(count)
+    kept = min(validation, count // 10)
+    return order[kept:], order[:kept]
+
+
+def middle(crops: torch.Tensor) -> torch.Tensor:
+    """The aligned 112x112 of N x 128 x 128 x 3 bytes, as the encoder takes it."""
+    margin = (CROP - FACE) // 2
+    return crops[:, margin:-margin, margin:-margin].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+
+
+class Batches:
+    """Augmented batches from step `start` on, made by one thread ahead of their use."""
+
+    def __init__(self, crops, indices, batch, seed, start=0, rank=0, world=1, device="cpu", ahead=4):
+        self.crops, self.indices, self.batch, self.seed = crops, indices, batch, seed
+        self.rank, self.world, self.device = rank, world, torch.device(device)
+        self.queue = Queue(ahead)
+        self.epoch, self.order = -1, None
+        threading.Thread(target=self._fill, args=(start,), daemon=True).start()
+
+    def __iter__(self):
+        while True:
+            made = self.queue.get()
+            if isinstance(made, BaseException):
+                raise made
+            yield made
+
+    def make(self, step: int) -> torch.Tensor:
+        first = (step * self.world + self.rank) * self.batch
+        chosen = np.array([self._index(place) for place in range(first, first + self.batch)])
+        crops = torch.from_numpy(self.crops[chosen]).to(self.device)
+        generator = torch.Generator(self.device).manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
+        return augment(crops, generator)
+
+    def _index(self, place: int) -> int:
+        epoch, place = divmod(place, len(self.indices))
+        if epoch != self.epoch:
+            self.epoch, self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+        return self.order[place]
+
+    def _fill(self, step):
+        torch.set_num_threads(1)  # of this thread; the training thread has the others
+        try:
+            while True:
+                self.queue.put(self.make(step))
+                step += 1
+        except BaseException as error:  # the thread that trains must hear of it, whatever it is
+            self.queue.put(error)
+
+
+def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """N x 128 x 128 x 3 bytes → N x 3 x 112 x 112 floats from 0 to 255, each picture disturbed in its own way.
+
+    The strengths are those of a door: landmarks that are a few pixels off, side light, dusk, an infrared camera's grey,
+    a lens out of focus, a sensor's noise. Half of the batches are mixed two by two (Zhang et al. 2018, "mixup"): their
+    pictures lie between people, where a teacher still has an opinion (Beyer et al. 2022, "Knowledge distillation: A
+    good teacher is patient and consistent").
+    """
+    draw = _Draw(len(crops), crops.device, generator)
+    x = _jitter(crops.permute(0, 3, 1, 2).float() / 255, draw)
+    x = _light(x, draw)
+    grey = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)  # ITU-R BT.601
+    x = torch.where(draw.chance(0.15), grey, x)
+    x = _blur(x, draw)
+    x = x + draw.normal(x.shape) * draw.uniform(0, 0.04) * draw.chance(0.3)
+    if draw.coin():
+        x = torch.lerp(x, x.flip(0), draw.uniform(0, 1))
+    return (x.clamp(0, 1) * 255).contiguous(memory_format=torch.channels_last)
+
+
+class _Draw:
+    """Random numbers, one a picture, shaped to multiply a batch."""
+
+    def __init__(self, count, device, generator):
+        self.count, self.device, self.generator = count, device, generator
+
+    def uniform(self, low, high, channels=1):
+        return torch.rand(self.count, channels, 1, 1, device=self.device, generator=self.generator) * (high - low) + low
+
+    def chance(self, share):
+        return self.uniform(0, 1) < share
+
+    def coin(self):
+        return bool(torch.rand(1, device=self.device, generator=self.generator) < 0.5)
+
+    def normal(self, shape):
+        return torch.randn(shape, device=self.device, generator=self.generator)
+
+
+def _jitter(x, draw):
+    """Shift by up to 4 pixels, turn by up to 6 degrees, scale by up to 7 %, mirror every second; cut the middle out."""
+    angle, scale = (draw.uniform(-1, 1) * math.radians(6)).flatten(), draw.uniform(0.93, 1.07).flatten()
+    mirror = 1 - 2 * draw.chance(0.5).float().flatten()
+    across, down = ((draw.uniform(-1, 1) * 4 / (CROP / 2)).flatten() for _ in range(2))
+    size = scale * FACE / CROP
+    rows = [
+        torch.stack([size * angle.cos() * mirror, -size * angle.sin(), across], 1),
+        torch.stack([size * angle.sin() * mirror, size * angle.cos(), down], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), [len(x), 3, FACE, FACE], align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _light(x, draw):
+    """A colour cast, brightness from dusk to glare, and for every third picture light from one side."""
+    x = x * draw.uniform(0.85, 1.15, channels=3)
+    x = x.clamp(1e-3, 1) ** torch.exp(draw.uniform(-0.7, 0.7) * draw.chance(0.6))
+    line = torch.linspace(-1, 1, FACE, device=x.device)
+    slope = draw.uniform(-1.2, 1.2) * line.view(1, 1, 1, -1) + draw.uniform(-0.6, 0.6) * line.view(1, 1, -1, 1)
+    return x * torch.exp(slope * draw.chance(0.33) - 0.2 * draw.chance(0.2))
+
+
+def _blur(x, draw):
+    """For three in ten, a Gaussian of up to 2.5 pixels: a lens out of focus, or a face of few pixels enlarged."""
+    sigma = torch.where(draw.chance(0.3), draw.uniform(0.3, 2.5), torch.full_like(draw.uniform(0, 1), 0.05))
+    offsets = torch.arange(-4, 5, device=x.device).float().view(1, 1, 1, 9)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = (kernel / kernel.sum(-1, keepdim=True)).expand(-1, 3, -1, -1).reshape(-1, 1, 1, 9)
+    flat = F.pad(x.reshape(1, -1, *x.shape[2:]), (4, 4, 4, 4), mode="replicate")
+    flat = F.conv2d(flat, kernel, groups=kernel.shape[0])
+    return F.conv2d(flat, kernel.transpose(2, 3), groups=kernel.shape[0]).reshape(x.shape)

@@ -1,0 +1,320 @@
+"""Distil a face encoder from a teacher: `python encoder.py --faces CROPS --teacher TEACHER.onnx --work DIR`.
+
+It needs no labels. The student imitates the teacher on the same augmented picture, in two ways at once:
+
+- *hints* (Romero et al. 2015, "FitNets"): each block's output against the teacher's there, as a share of the teacher's
+  variance. At first every block is fed the teacher's tensor, so that sixteen small, easy problems are learnt side by
+  side (Li et al. 2020, "Blockwisely supervised neural architecture search"). Then, picture by picture and block by
+  block, the student's own tensor takes its place ever more often (Bengio et al. 2015, "Scheduled sampling"), until the
+  student stands alone;
+- the *encoding*: one minus the cosine between student's and teacher's.
+
+The learning rate warms up and then stays, while an average of the weights is what's kept, so that training has no end
+that must be known beforehand: each hour adds to the last. `--cool-down` ends it: the rate falls to nothing (Hägele et al.
+2024, "Scaling laws and compute-optimal training beyond fixed training durations"). Stop it whenever you like, with a
+signal or the plug; the same command goes on where it was.
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+import checkpoints
+from data import Batches, load_crops, middle, split
+from nets import Encoder, EncoderConfig
+from teacher import OnnxTeacher
+
+HERE = Path(__file__).parent
+
+
+def arguments(given=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--faces", type=Path, required=True, help="folder of aligned 128x128 crops, nested as you like")
+    add("--teacher", type=Path, required=True, help="ONNX of the teacher")
+    add("--normalise", choices=["imagenet", "raw"], default="imagenet", help="what the teacher's input is")
+    add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
+    add("--name", default="encoder", help="of the network: encoder, encoder-small")
+    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
+    add("--width", type=float, default=EncoderConfig.width, help="1.0 is full, 0.5 is small")
+    add("--batch", type=int, default=32, help="pictures a step and process")
+    add("--rate", type=float, default=3e-3, help="learning rate once the student stands alone")
+    add("--forced-rate", type=float, default=1e-2, help="and while every block is fed the teacher's tensor")
+    add("--warm-up", type=int, default=200, help="steps, at every start without an optimiser's state")
+    add("--memory", type=int, default=2000, help="steps that the average of weights reaches back")
+    add("--forced", type=int, default=40_000, help="pictures during which blocks are fed the teacher's tensors")
+    add("--release", type=int, default=60_000, help="pictures over which that falls to none")
+    add("--hint-half-life", type=int, default=400_000, help="pictures, from then on, that halve the hints' weight")
+    add("--cool-down", type=int, default=0, help="pictures over which the rate falls to 0 and training ends; 0: go on for ever")
+    add("--pictures", type=int, default=0, help="stop after so many in all; 0: never")
+    add("--validation", type=int, default=256, help="crops kept back to measure on")
+    add("--seed", type=int, default=1)
+    add("--precision", choices=["auto", "bf16", "float"], default="auto")
+    add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
+    add("--save-minutes", type=float, default=5)
+    add("--publish-minutes", type=float, default=10, help="between writings of the small checkpoint")
+    add("--log-steps", type=int, default=100)
+    return parser.parse_args(given)
+
+
+class Distiller(nn.Module):
+    """The student and its two losses; a module, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, student: Encoder, trunk_std: list[torch.Tensor]):
+        super().__init__()
+        self.student = student
+        for index, std in enumerate(trunk_std):
+            self.register_buffer(f"gain{index}", 1 / std.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, pixels, trunk, target, forced):
+        """Mean error of the hints as a share of the teacher's variance, and mean cosine of the encodings.
+
+        `forced[part, picture]` says where the next part is fed the teacher's tensor; True: everywhere, None: nowhere.
+        """
+        x, errors = pixels / 255, []
+        for index, (part, wanted) in enumerate(zip(self.student.parts, trunk)):
+            x = part(x)
+            wanted = wanted.to(x.dtype)
+            gain = getattr(self, f"gain{index}").to(x.dtype)
+            errors.append(((x - wanted) * gain).square().mean(dtype=torch.float32))
+            if forced is True:
+                x = wanted  # and no gradient crosses from block to block, which saves time
+            elif forced is not None:
+                x = torch.where(forced[index].view(-1, 1, 1, 1), wanted, x)
+        encoding = self.student.parts[-1](x).float()
+        return torch.stack(errors), F.cosine_similarity(encoding, target.float()).mean()
+
+
+class Recipe:
+    """One training: what it holds, and what a step, a save and a resume are."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = _device()
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.manual_seed(args.seed)
+        self.autocast = _autocast(args.precision, self.device)
+        self.teacher = OnnxTeacher(args.teacher, args.normalise).to(self.device)
+        self.crops = load_crops(args.faces)
+        self.training, self.validation = split(len(self.crops), args.validation, args.seed)
+        student = Encoder(replace(EncoderConfig(), width=args.width))
+        self._start(student)
+
+    def _start(self, student: Encoder) -> None:
+        """From the full state where there is one, else from the small checkpoint, else from nothing."""
+        self.step = self.warm_from = self.pictures = 0
+        self.cooling_from = None
+        state = checkpoints.load(self.state_path) if self.state_path.exists() else None
+        small = checkpoints.load(self.small_path) if self.small_path.exists() else None
+        if state and small and small["pictures"] > state["pictures"]:
+            state = None  # somebody else's training went further
+        for found in filter(None, (state, small)):
+            if EncoderConfig.from_dict(found["config"]) != student.config:
+                raise SystemExit(f"the checkpoint of {self.args.name!r} has another width or layout: give --name another")
+        if small and not state:
+            loaded, self.pictures = checkpoints.load_small(self.small_path)
+            student.load_state_dict(loaded.state_dict())
+            self.step = self.warm_from = self.pictures // (self.args.batch * self.world)
+        student.to(self.device, memory_format=torch.channels_last)
+        self.average = checkpoints.Average(student, self.args.memory)
+        self.optimiser = _optimiser(student, self.args.rate)
+        if state:
+            student.load_state_dict(state["student"])
+            self.average.encoder.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.pictures = state["step"], state["pictures"]
+            self.warm_from, self.cooling_from = state["warm_from"], state["cooling_from"]
+        if self.args.cool_down and self.cooling_from is None:
+            self.cooling_from = self.pictures
+        self.student = student
+        self.module = Distiller(student, self._trunk_std()).to(self.device)
+        self.wrapped = nn.parallel.DistributedDataParallel(self.module) if self.world > 1 else self.module
+
+    @property
+    def state_path(self) -> Path:
+        return self.args.work / f"{self.args.name}.state.pt"
+
+    @property
+    def small_path(self) -> Path:
+        return self.args.checkpoints / f"{self.args.name}.pt"
+
+    def batches(self, start: int) -> Batches:
+        seed = self.args.seed
+        return Batches(self.crops, self.training, self.args.batch, seed, start, self.rank, self.world, self.device)
+
+    @torch.no_grad()
+    def _trunk_std(self) -> list[torch.Tensor]:
+        """Of each channel of the teacher's trunk, over the first batch; of nearly constant ones not less than a tenth
+        of the tensor's, so that no noise is magnified."""
+        trunk, _ = self.teacher(self.batches(0).make(0))
+        widths = [self.student.config.stem] + [s.trunk for s in self.student.config.stages for _ in range(s.blocks)]
+        if [t.shape[1] for t in trunk] != widths:
+            raise SystemExit(f"the teacher's trunk is {[t.shape[1] for t in trunk]} channels wide, the student's {widths}")
+        stds = [t.float().var((0, 2, 3)) for t in trunk]
+        return [torch.maximum(var, var.mean() / 100).sqrt() for var in stds]
+
+    def forced_share(self) -> float:
+        left = 1 - (self.pictures - self.args.forced) / max(1, self.args.release)
+        return min(1.0, max(0.0, left))
+
+    def hint_weight(self) -> float:
+        alone = max(0, self.pictures - self.args.forced - self.args.release)
+        return 0.5 ** (alone / self.args.hint_half_life)
+
+    def rate(self) -> float:
+        """Blocks that are taught one by one bear a higher rate than the student as a whole."""
+        args = self.args
+        rate = args.rate * (args.forced_rate / args.rate) ** self.forced_share()
+        rate *= min(1.0, (self.step - self.warm_from + 1) / max(1, args.warm_up))
+        if self.cooling_from is not None:
+            rate *= max(0.0, 1 - (self.pictures - self.cooling_from) / max(1, args.cool_down))
+        return rate
+
+    def train_step(self, pixels: torch.Tensor) -> dict:
+        forced = self._forced(len(pixels))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        with self.autocast():
+            with torch.no_grad():
+                trunk, target = self.teacher(pixels)
+            errors, cosine = self.wrapped(pixels, trunk, target, forced)
+        loss = (1 - cosine) + self.hint_weight() * errors.mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.average.update(self.student, self.step)
+        self.step += 1
+        self.pictures += len(pixels) * self.world
+        return {"errors": errors.detach(), "cosine": cosine.detach()}
+
+    def _forced(self, batch: int):
+        share = self.forced_share()
+        if share in (0, 1):
+            return True if share else None
+        generator = torch.Generator().manual_seed(self.args.seed * 7_919 + self.step)
+        return (torch.rand(len(self.student.parts) - 1, batch, generator=generator) < share).to(self.device)
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Mean cosine between the averaged student's encodings and the teacher's, on plain crops kept back."""
+        cosines = []
+        for chosen in torch.from_numpy(self.validation).split(32):
+            pixels = middle(torch.from_numpy(self.crops[chosen.numpy()]).to(self.device))
+            with self.autocast():
+                cosines.append(F.cosine_similarity(self.average.encoder(pixels).float(), self.teacher(pixels)[1].float()))
+        return torch.cat(cosines).mean().item() if cosines else float("nan")
+
+    def save(self) -> None:
+        if self.rank == 0:
+            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
+            state |= {"warm_from": self.warm_from, "cooling_from": self.cooling_from}
+            state |= {"student": self.student.state_dict(), "average": self.average.encoder.state_dict()}
+            checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
+
+    def publish(self) -> None:
+        if self.rank == 0:
+            checkpoints.save_small(self.average.encoder, self.pictures, self.small_path)
+
+    def finished(self) -> bool:
+        cooled = self.cooling_from is not None and self.pictures - self.cooling_from >= self.args.cool_down
+        return cooled or bool(self.args.pictures and self.pictures >= self.args.pictures)
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def _autocast(precision: str, device: torch.device):
+    """bfloat16 where the hardware computes in it; it has single precision's range, so no loss scaling is needed."""
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        precision = "bf16" if native else "float"
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _optimiser(student: Encoder, rate: float) -> torch.optim.Optimizer:
+    """AdamW; biases and BatchNorm's gains aren't decayed."""
+    matrices = [p for p in student.parameters() if p.dim() > 1]
+    vectors = [p for p in student.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": 1e-2}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
+
+
+class Log:
+    """A line on the terminal and one of JSON in the work folder, every so many steps."""
+
+    def __init__(self, recipe: Recipe):
+        self.recipe, self.seen, self.begun, self.sums = recipe, 0, time.monotonic(), None
+
+    def add(self, measured: dict) -> None:
+        row = torch.cat([measured["cosine"].view(1), measured["errors"]])
+        self.sums = row if self.sums is None else self.sums + row
+        self.seen += 1
+        if self.seen == self.recipe.args.log_steps:
+            self.write()
+
+    def write(self) -> None:
+        recipe, seconds = self.recipe, time.monotonic() - self.begun
+        cosine, *errors = (self.sums / self.seen).tolist()
+        a_second = self.seen * recipe.args.batch * recipe.world / seconds
+        line = {"pictures": recipe.pictures, "a_second": round(a_second, 1), "rate": recipe.rate()}
+        line |= {"forced": round(recipe.forced_share(), 3), "hint_weight": round(recipe.hint_weight(), 3)}
+        line |= {"cosine": round(cosine, 4), "hint_errors": [round(e, 4) for e in errors]}
+        self.seen, self.begun, self.sums = 0, time.monotonic(), None
+        record(recipe, line)
+
+
+def record(recipe: Recipe, line: dict) -> None:
+    if recipe.rank == 0:
+        print(time.strftime("%H:%M:%S"), " ".join(f"{k} {v}" for k, v in line.items()), flush=True)
+        with open(recipe.args.work / f"{recipe.args.name}.log.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def train(recipe: Recipe) -> None:
+    """Until it's finished, or a polite signal asks to stop; an impolite one loses the minutes since the last save."""
+    args, stop = recipe.args, []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.append(True))
+    args.work.mkdir(parents=True, exist_ok=True)
+    log, saved, published = Log(recipe), time.monotonic(), time.monotonic()
+    for pixels in recipe.batches(recipe.step):
+        if stop or recipe.finished():
+            break
+        log.add(recipe.train_step(pixels))
+        if time.monotonic() - saved > args.save_minutes * 60:
+            recipe.save()
+            saved = time.monotonic()
+        if time.monotonic() - published > args.publish_minutes * 60:
+            recipe.publish()
+            record(recipe, {"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
+            published = time.monotonic()
+    recipe.save()
+    recipe.publish()
+    record(recipe, {"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
+
+
+def main(given=None) -> None:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    train(Recipe(arguments(given)))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+//! 1:N search beside a plain read of as many bytes: how near the search comes to what memory allows.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::stages::Time;
+use crate::cli::exit::{Code, Failure};
+use crate::face::Encoding;
+use crate::gallery::{Index, Template, TemplateId};
+use crate::person::PersonId;
+use crate::sim::rng::Rng;
+use crate::time::Wall;
+
+/// Numbers an encoding, the reference network's.
+const DIMS: usize = 128;
+const SEARCHES: usize = 50;
+const MODEL: [u8; 32] = [0; 32];
+
+#[derive(Serialize)]
+pub struct Row {
+    pub templates: usize,
+    pub p50_us: f64,
+    pub p95_us: f64,
+    /// Summing up as many bytes as the rounded encodings take.
+    pub read_p50_us: f64,
+    /// Search over read.
+    pub ratio: Option<f64>,
+}
+
+/// # Errors
+/// Random directions that are none, which doesn't happen.
+pub fn measure(templates: usize) -> Result<Row, Failure> {
+    let mut rng = Rng::new(templates as u64);
+    let none = || Failure::said(Code::Software, "the benchmark's own encodings are no encodings");
+    let mut gallery = Vec::with_capacity(templates);
+    for number in 1..=templates as u32 {
+        gallery.push(Template {
+            id: TemplateId::new(number),
+            person: PersonId::new(number),
+            encoding: direction(&mut rng).ok_or_else(none)?,
+            model_sha256: MODEL,
+            created: Wall::default(),
+            quality: 1.0,
+        });
+    }
+    let index = Index::build(&MODEL, DIMS, &gallery)?;
+    drop(gallery);
+    let mut scratch = index.scratch();
+    let mut searches = Vec::with_capacity(SEARCHES);
+    for _ in 0..SEARCHES {
+        let query = direction(&mut rng).ok_or_else(none)?;
+        let begun = Instant::now();
+        black_box(index.search(black_box(&query), &mut scratch));
+        searches.push(begun.elapsed());
+    }
+    let bytes = vec![1_u8; templates * DIMS];
+    let reads = (0..SEARCHES).map(|_| {
+        let begun = Instant::now();
+        let (words, _) = black_box(bytes.as_slice()).as_chunks::<8>();
+        black_box(words.iter().fold(0_u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word))));
+        begun.elapsed()
+    });
+    let (search, read) = (Time::of(searches), Time::of(reads.collect()));
+    let ratio = (read.p50_us > 0.0).then(|| search.p50_us / read.p50_us);
+    Ok(Row { templates, p50_us: search.p50_us, p95_us: search.p95_us, read_p50_us: read.p50_us, ratio })
+}
+
+fn direction(rng: &mut Rng) -> Option<Encoding> {
+    let raw: [f32; DIMS] = std::array::from_fn(|_| (rng.unit() + rng.unit() + rng.unit()) as f32 - 1.5);
+    Encoding::from_raw(&raw)
+}

@@ -1,0 +1,276 @@
+//! The stages of a frame, each with its own clock, and the allocations of the whole.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::frames::Frames;
+use super::WARM_UP;
+use crate::cli::context::Context;
+use crate::cli::exit::{Code, Failure};
+use crate::cli::known::Known;
+use crate::face::align::TEMPLATE_112;
+use crate::face::landmarks::SecondLook;
+use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect};
+use crate::frame::RgbImage;
+use crate::gallery::{Index, MasterKey, Scratch};
+use crate::gate::{Outcome, Record};
+use crate::hw::alloc::allocations_here;
+use crate::hw::store::Store;
+use crate::infer::network::OutputSpec;
+use crate::infer::{Decode, ModelFile, Network};
+use crate::ports::Ledger as _;
+
+/// Events written to measure one.
+const APPENDS: usize = 50;
+/// A made-up face's side, as a share of the picture's height.
+const FACE_SHARE: f32 = 0.4;
+
+/// Median and 95th percentile (nearest rank).
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Time {
+    pub p50_us: f64,
+    pub p95_us: f64,
+}
+
+impl Time {
+    /// 0 where nothing was measured.
+    pub fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |share: usize| {
+            let rank = (times.len() * share).div_ceil(100);
+            times.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+        };
+        Self { p50_us: at(50), p95_us: at(95) }
+    }
+}
+
+/// In the order in which a frame passes them.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Times {
+    pub convert: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detect: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landmarks: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub align: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed: Option<Time>,
+    /// Among those who are enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Time>,
+    pub append: Time,
+}
+
+impl Times {
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Time)> {
+        let named = [
+            ("convert", Some(self.convert)),
+            ("detect", self.detect),
+            ("landmarks", self.landmarks),
+            ("align", self.align),
+            ("quality", self.quality),
+            ("embed", self.embed),
+            ("search", self.search),
+            ("append", Some(self.append)),
+        ];
+        named.into_iter().filter_map(|(name, time)| time.map(|time| (name, time)))
+    }
+}
+
+pub struct Measured {
+    pub times: Times,
+    pub allocations_per_frame: Option<f64>,
+    pub faces: u32,
+}
+
+/// The networks with the gallery to search, and what their runtime allocates in a frame.
+pub struct Chain {
+    faces: Faces,
+    index: Index,
+    scratch: Scratch,
+    made_up: Detection,
+    runtime_allocations: u64,
+}
+
+/// One list for each stage that needs a network.
+#[derive(Default)]
+struct Laps {
+    detect: Vec<Duration>,
+    landmarks: Vec<Duration>,
+    align: Vec<Duration>,
+    quality: Vec<Duration>,
+    embed: Vec<Duration>,
+    search: Vec<Duration>,
+}
+
+impl Chain {
+    pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
+        let model = faces.embedder();
+        let Decode::Embedding { dims } = model.decode else {
+            return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
+        };
+        let index = match ctx.store_path()?.exists() {
+            true => Known::open(ctx, &faces)?.index,
+            false => Index::build(&model.sha256.0, dims, &[])?,
+        };
+        let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
+        let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
+        Ok(Self { faces, index, scratch, made_up, runtime_allocations })
+    }
+
+    /// Embedder and detector.
+    pub fn names(&self) -> (String, String) {
+        (self.faces.embedder().name.clone(), self.faces.detector().name.clone())
+    }
+
+    /// Whether there was a face.
+    fn look(&mut self, image: &RgbImage, laps: &mut Laps) -> Result<bool, Failure> {
+        let mut begun = Instant::now();
+        let mut lap = || std::mem::replace(&mut begun, Instant::now()).elapsed();
+        let found = self.faces.detect(image)?;
+        laps.detect.push(lap());
+        let face = detect::principal(&found, image.width(), image.height());
+        let (is_face, face) = (face.is_some(), face.unwrap_or(&self.made_up));
+        let landmarks = self.faces.refine(image, face)?;
+        laps.landmarks.push(lap());
+        let _aligned = self.faces.align(image, &landmarks);
+        laps.align.push(lap());
+        std::hint::black_box(self.faces.quality(face, &landmarks));
+        laps.quality.push(lap());
+        let encoding = self.faces.embed()?;
+        laps.embed.push(lap());
+        std::hint::black_box(self.index.search(&encoding, &mut self.scratch));
+        laps.search.push(lap());
+        Ok(is_face)
+    }
+}
+
+/// What one frame costs in the networks' runtime alone: one look, the closer looks, one encoding.
+fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32) -> Result<u64, Failure> {
+    let image = RgbImage::new(width as usize, height as usize);
+    let mut count = allocations_of(|| Ok(drop(faces.maps(&image)?)))?;
+    let choice = ctx.model_choice()?;
+    if choice.second_look {
+        for view in SecondLook::VIEWS {
+            let mut detector = Detector::load(&choice.detector, Canvas::square(view.side))?;
+            // A view and its mirror image.
+            count += 2 * allocations_of(|| Ok(drop(detector.maps(&image)?)))?;
+        }
+    }
+    let mut embedder = bare_embedder(&choice.embedder)?;
+    Ok(count + allocations_of(|| Ok(drop(embedder.run(|_| ())?)))?)
+}
+
+fn bare_embedder(file: &ModelFile) -> Result<Network, Failure> {
+    let side = crate::face::align::SIDE;
+    let Decode::Embedding { dims: len } = file.spec.decode else {
+        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", file.spec.name)));
+    };
+    Ok(Network::load(file, side, side, &[OutputSpec { name: "", len }])?)
+}
+
+/// Allocations of one run, once warm.
+fn allocations_of(mut run: impl FnMut() -> Result<(), Failure>) -> Result<u64, Failure> {
+    for _ in 0..WARM_UP {
+        run()?;
+    }
+    let before = allocations_here();
+    run()?;
+    Ok(allocations_here() - before)
+}
+
+/// A face that looks ahead from the middle of the picture, for frames that have none.
+fn in_the_middle(width: f32, height: f32) -> Detection {
+    let side = height * FACE_SHARE;
+    let (left, top, scale) = ((width - side) / 2.0, (height - side) / 2.0, side / 112.0);
+    let landmarks = TEMPLATE_112.map(|[x, y]| [left + x * scale, top + y * scale]);
+    Detection { bbox: Rect { left, top, width: side, height: side }, landmarks, score: 1.0 }
+}
+
+/// Runs the frames through everything there is.
+pub fn measure(
+    mut chain: Option<Chain>,
+    frames: &Frames,
+    rounds: u32,
+    ctx: &Context,
+    progress: &dyn Fn(u64),
+) -> Result<Measured, Failure> {
+    let rounds = rounds as usize;
+    let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
+    let mut convert_times = Vec::with_capacity(rounds + WARM_UP);
+    let mut laps = Laps::with_capacity(rounds + WARM_UP);
+    let (mut faces, mut allocations) = (0, 0);
+    for round in 0..rounds + WARM_UP {
+        let frame = frames.get(round).map_err(|error| Failure::said(Code::Config, format!("[camera]: {error}")))?;
+        let before = allocations_here();
+        let begun = Instant::now();
+        convert::to_rgb(&frame, &mut image, &mut decoder)
+            .map_err(|error| Failure::said(Code::Data, format!("{}: {error}", frames.describe())))?;
+        convert_times.push(begun.elapsed());
+        let is_face = match &mut chain {
+            Some(chain) => chain.look(&image, &mut laps)?,
+            None => false,
+        };
+        if round >= WARM_UP {
+            allocations += allocations_here() - before;
+            faces += u32::from(is_face);
+            progress((round - WARM_UP + 1) as u64);
+        }
+    }
+    let warm = |times: Vec<Duration>| Time::of(times.into_iter().skip(WARM_UP).collect());
+    let networks = |times: Vec<Duration>| chain.is_some().then(|| warm(times));
+    let times = Times {
+        convert: warm(convert_times),
+        detect: networks(laps.detect),
+        landmarks: networks(laps.landmarks),
+        align: networks(laps.align),
+        quality: networks(laps.quality),
+        embed: networks(laps.embed),
+        search: networks(laps.search),
+        append: append(ctx)?,
+    };
+    let outside = |chain: &Chain| allocations as f64 / rounds as f64 - chain.runtime_allocations as f64;
+    Ok(Measured { times, allocations_per_frame: chain.as_ref().map(outside), faces })
+}
+
+impl Laps {
+    /// Room for all of them, so that the clocks themselves allocate nothing.
+    fn with_capacity(rounds: usize) -> Self {
+        let list = || Vec::with_capacity(rounds);
+        Self { detect: list(), landmarks: list(), align: list(), quality: list(), embed: list(), search: list() }
+    }
+}
+
+/// A durable entry in a ledger of its own, on the disk that the real one is on.
+fn append(ctx: &Context) -> Result<Time, Failure> {
+    let dir = ctx.state_dir().ok().filter(|dir| dir.is_dir()).unwrap_or_else(std::env::temp_dir);
+    let file = Scrap(dir.join(format!("bench-{}.db", std::process::id())));
+    let key = MasterKey::generate().map_err(|error| Failure::said(Code::Os, error.to_string()))?;
+    let mut store = Store::open(&file.0, &key)?;
+    let mut times = Vec::with_capacity(APPENDS);
+    for _ in 0..APPENDS {
+        let record = Record::new(ctx.act().at, Outcome::NotRecognised);
+        let begun = Instant::now();
+        store.append(&record).map_err(|sentence| Failure::said(Code::Io, sentence))?;
+        times.push(begun.elapsed());
+    }
+    Ok(Time::of(times))
+}
+
+/// A database that goes with everything beside it.
+struct Scrap(PathBuf);
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(suffix);
+            let _gone_already = std::fs::remove_file(name);
+        }
+    }
+}

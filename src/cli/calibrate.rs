@@ -1,0 +1,104 @@
+//! `calibrate`: the table from score to false match rate, measured on people of one's own.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::eval::workers;
+use super::exit::{Failure, Verdict};
+use super::note;
+use crate::eval::calibrate::{Measured, list_people, measure};
+use crate::gallery::calibrate::Origin;
+
+/// Prints the table as TOML. Rates are upper bounds: few people make a cautious table that reaches no small rates.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A folder with a folder of photographs for each person
+    dir: PathBuf,
+    /// Write it into this file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Use it from now on for this network, in place of the one that comes with facelatch
+    #[arg(long, conflicts_with = "out")]
+    keep: bool,
+    /// How many pictures at a time [default: the number of processors, at most 8]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    origin: &'a Origin,
+    rows: Vec<Row>,
+    /// Where the table was written.
+    file: Option<PathBuf>,
+    suspects: Vec<Suspect<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    similarity: f32,
+    fmr: f64,
+    fmr_upper: f64,
+    fnmr: f64,
+}
+
+/// Two pictures under two names that look like one person.
+#[derive(Serialize)]
+struct Suspect<'a> {
+    a: &'a std::path::Path,
+    b: &'a std::path::Path,
+    similarity: f32,
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let choice = ctx.model_choice()?;
+    let bar = ctx.out.progress(list_people(&args.dir)?.len(), "encoding");
+    let evaluation = args.dir.file_name().map_or_else(|| "photographs".into(), |name| name.to_string_lossy().into_owned());
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let progress = |done| bar.set_position(done as u64);
+    let measured = measure(&args.dir, &choice, (evaluation, date), workers(args.workers), &progress)?;
+    bar.finish_and_clear();
+    for path in &measured.lost {
+        note(format_args!("facelatch: {}: no face was found", path.display()));
+    }
+    let file = if args.keep { Some(ctx.kept_calibration(&choice.embedder.spec)?) } else { args.out.clone() };
+    let text = measured.calibration.to_toml();
+    match &file {
+        Some(path) => {
+            if let Some(dir) = path.parent().filter(|_| args.keep) {
+                std::fs::create_dir_all(dir).map_err(Failure::io(dir))?;
+            }
+            std::fs::write(path, text).map_err(Failure::io(path))?;
+        }
+        None => ctx.out.line(text.trim_end())?,
+    }
+    tell(ctx, &measured, file)
+}
+
+fn tell(ctx: &Context, measured: &Measured, file: Option<PathBuf>) -> Result<Verdict, Failure> {
+    let table = &measured.calibration;
+    let row = |row: &crate::gallery::calibrate::Row| Row {
+        similarity: row.similarity.get(),
+        fmr: row.fmr,
+        fmr_upper: row.upper,
+        fnmr: row.fnmr,
+    };
+    let suspects = measured.suspects.iter();
+    let suspects = suspects.map(|s| Suspect { a: &s.a, b: &s.b, similarity: s.similarity.get() }).collect();
+    let strictest = table.rows().last().map(|row| row.upper);
+    if let Some(path) = &file {
+        ctx.out.line(format_args!("{}: {} people, {} comparisons of strangers", path.display(), table.origin().people, table.origin().impostors))?;
+    }
+    if let Some(rate) = strictest {
+        note(format_args!("facelatch: the table reaches a false match rate of {rate:.1e}; smaller targets admit nobody"));
+    }
+    if let Some(most) = measured.suspects.first() {
+        let (a, b) = (most.a.display(), most.b.display());
+        note(format_args!("facelatch: most alike under two names: {a} and {b} ({}); check that it isn't one person", most.similarity));
+    }
+    ctx.out.json(&Answer { origin: table.origin(), rows: table.rows().iter().map(row).collect(), file, suspects })?;
+    Ok(Verdict::Yes)
+}

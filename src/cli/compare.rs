@@ -1,0 +1,67 @@
+//! `compare`: how alike are two faces?
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Code, Failure, Verdict};
+use super::known::Scale;
+use crate::face::encoding::Encoding;
+use crate::face::photo;
+use crate::face::pipeline::Faces;
+use crate::units::Similarity;
+
+/// The largest, most central face of each; exits with 0 where they are the same person's at gate.verify_target_fmr.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    a: PathBuf,
+    b: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    distance: f32,
+    similarity: f32,
+    /// `null` where the network has no table.
+    fmr: Option<f64>,
+    same: bool,
+    threshold_similarity: Option<f32>,
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let photos = [photo::load(&args.a)?, photo::load(&args.b)?];
+    let mut faces = ctx.faces()?;
+    let encode = |image, path: &Path, faces: &mut Faces| -> Result<Encoding, Failure> {
+        let portrait = faces.portray_principal(image)?;
+        let none = || Failure::said(Code::Data, format!("{}: there is no face in this photograph", path.display()));
+        portrait.map(|portrait| portrait.encoding).ok_or_else(none)
+    };
+    let (a, b) = (encode(&photos[0], &args.a, &mut faces)?, encode(&photos[1], &args.b, &mut faces)?);
+    let scale = Scale::new(ctx, faces.embedder(), 1)?;
+    let similarity = a
+        .similarity(&b)
+        .ok_or_else(|| Failure::said(Code::Software, "one network made encodings that can't be compared"))?;
+    let answer = Answer {
+        distance: similarity.distance().get(),
+        similarity: similarity.get(),
+        fmr: scale.fmr(similarity),
+        same: scale.verify.is_some_and(|needed| similarity >= needed),
+        threshold_similarity: scale.verify.map(Similarity::get),
+    };
+    ctx.out.json(&answer)?;
+    ctx.out.line(sentence(&answer))?;
+    Ok(answer.same.into())
+}
+
+fn sentence(answer: &Answer) -> String {
+    let verdict = match (answer.same, answer.threshold_similarity) {
+        (true, _) => "The same person",
+        (false, Some(_)) => "Different people",
+        (false, None) => "No table says whether these are one person",
+    };
+    let Answer { distance, similarity, .. } = answer;
+    let needed = answer.threshold_similarity.map(|needed| format!(", {needed:.3} needed")).unwrap_or_default();
+    let rate = answer.fmr.map(|fmr| format!("; {fmr:.0e} of strangers come as near")).unwrap_or_default();
+    format!("{verdict}: similarity {similarity:.3}{needed}, distance {distance:.3}{rate}.")
+}

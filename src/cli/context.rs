@@ -1,0 +1,259 @@
+//! What every command works with: the configuration, the directories, the networks, the store.
+
+use std::io::{ErrorKind, Read as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::exit::{Code, Failure};
+use super::output::{Output, note};
+use super::Globals;
+use crate::config::{Config, DEFAULT_PATH};
+use crate::face::detect::Canvas;
+use crate::face::pipeline::{Faces, ModelChoice};
+use crate::gallery::KeyPlaces;
+use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
+use crate::hw::clock::BootClock;
+use crate::hw::store::{Act, Store};
+use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
+use crate::ports::{Camera, Clock};
+
+/// The networks that are taken where nothing else is asked for.
+const DEFAULT_DETECTOR: &str = "yunet";
+const DEFAULT_MODEL: &str = "foamliu";
+/// Where the service keeps its state.
+const SERVICE_STATE: &str = "/var/lib/facelatch";
+/// The gallery and ledger, in the state directory.
+const STORE_FILE: &str = "facelatch.db";
+/// Where a package puts networks.
+const SHARED_MODELS: &str = "/usr/share/facelatch/models";
+/// The key file's name, in the state directory unless the configuration says otherwise.
+const KEY_FILE: &str = "facelatch.key";
+
+/// The options that hold for every command, and what follows from them.
+#[derive(Debug)]
+pub struct Context {
+    pub globals: Globals,
+    pub config: Config,
+    /// The file that the configuration came from; without one the defaults hold.
+    pub config_path: Option<PathBuf>,
+    pub out: Output,
+}
+
+impl Context {
+    /// Reads the configuration that the options name, or the usual one where it exists.
+    ///
+    /// # Errors
+    /// It can't be read or makes no sense.
+    pub fn new(globals: Globals) -> Result<Self, Failure> {
+        let usual = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
+        let config_path = globals.config.clone().or_else(usual);
+        let config = config_path.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        Ok(Self { out: Output { json: globals.json }, globals, config, config_path })
+    }
+
+    /// The defaults, for a command that goes on although the configuration is wrong.
+    pub fn without_config(globals: Globals) -> Self {
+        Self { out: Output { json: globals.json }, globals, config: Config::default(), config_path: None }
+    }
+
+    /// Where people, templates and events are kept.
+    ///
+    /// # Errors
+    /// Nothing says where, and there is no home directory either.
+    pub fn state_dir(&self) -> Result<PathBuf, Failure> {
+        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let service = || Some(PathBuf::from(SERVICE_STATE)).filter(|dir| dir.is_dir());
+        let user = || env("XDG_STATE_HOME").or_else(|| Some(env("HOME")?.join(".local/state")));
+        let said = self.globals.state.clone().or_else(|| self.config.store.state_dir.clone());
+        said.or_else(|| env("STATE_DIRECTORY"))
+            .or_else(service)
+            .or_else(|| Some(user()?.join("facelatch")))
+            .ok_or_else(|| Failure::Usage("there is no state directory: name one with --state DIR".into()))
+    }
+
+    /// The state directory, made for its owner alone where it doesn't exist.
+    ///
+    /// # Errors
+    /// It can't be made, or is no directory.
+    pub fn made_state_dir(&self) -> Result<PathBuf, Failure> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let dir = self.state_dir()?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|error| {
+            let sentence = format!("{}: the state directory can't be made ({error}); make it, or name another with --state DIR", dir.display());
+            Failure::said(Code::CantCreate, sentence)
+        })?;
+        Ok(dir)
+    }
+
+    /// Where the master key may be.
+    ///
+    /// # Errors
+    /// There is no state directory.
+    pub fn key_places(&self) -> Result<KeyPlaces, Failure> {
+        let file = match &self.config.store.key_file {
+            Some(file) => file.clone(),
+            None => self.state_dir()?.join(KEY_FILE),
+        };
+        Ok(KeyPlaces::from_env(file))
+    }
+
+    /// The gallery's file.
+    ///
+    /// # Errors
+    /// There is no state directory.
+    pub fn store_path(&self) -> Result<PathBuf, Failure> {
+        Ok(self.state_dir()?.join(STORE_FILE))
+    }
+
+    /// The store with its key, both made where there are none yet.
+    ///
+    /// # Errors
+    /// Either can't be had.
+    pub fn store(&self) -> Result<Store, Failure> {
+        self.made_state_dir()?;
+        let path = self.store_path()?;
+        let found = self.key_places()?.find(&path)?;
+        if let Some(notice) = &found.notice {
+            note(format_args!("facelatch: {notice}"));
+        }
+        Ok(Store::open(&path, &found.key)?)
+    }
+
+    /// The store for what needs no key: people and events.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    pub fn store_for_reading(&self) -> Result<Store, Failure> {
+        Ok(Store::open_read_only(&self.store_path()?, None)?)
+    }
+
+    /// Now, and who asks.
+    pub fn act(&self) -> Act {
+        Act { at: BootClock.now().wall, by_uid: Some(rustix::process::getuid().as_raw()) }
+    }
+
+    /// The configured camera, or the recording in its place.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub fn open_camera(&self) -> Result<Box<dyn Camera>, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        Ok(super::run::camera(&self.config, &clock)()?)
+    }
+
+    /// Detector, second look and embedder for photographs.
+    ///
+    /// # Errors
+    /// A network isn't here or can't run.
+    pub fn faces(&self) -> Result<Faces, Failure> {
+        self.faces_on(Canvas::PHOTO)
+    }
+
+    /// The same for pictures of a camera, which a canvas of their shape fits better.
+    ///
+    /// # Errors
+    /// A network isn't here or can't run.
+    pub fn faces_for(&self, width: u32, height: u32) -> Result<Faces, Failure> {
+        let longer = self.config.faces.detect_px as usize;
+        self.faces_on(Canvas::for_pictures(width as usize, height as usize, longer))
+    }
+
+    fn faces_on(&self, canvas: Canvas) -> Result<Faces, Failure> {
+        Ok(Faces::load(&ModelChoice { canvas, ..self.model_choice()? })?)
+    }
+
+    /// The networks for photographs, read and known but not yet compiled.
+    ///
+    /// # Errors
+    /// A network isn't here.
+    pub fn model_choice(&self) -> Result<ModelChoice, Failure> {
+        let (detector, embedder) = (self.detector()?, self.embedder()?);
+        let second_look = self.config.faces.second_look;
+        Ok(ModelChoice { detector, embedder, canvas: Canvas::PHOTO, second_look })
+    }
+
+    /// The table from score to false match rate: the one that `calibrate --keep` measured, else the one that comes with
+    /// facelatch; `None` where there is neither.
+    ///
+    /// # Errors
+    /// The kept one can't be read; falling back on another in silence would change who is admitted.
+    pub fn calibration(&self, model: &ModelSpec) -> Result<Option<Calibration>, Failure> {
+        let path = self.kept_calibration(model)?;
+        match std::fs::File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Calibration::builtin(&model.sha256.0)),
+            Err(error) => Err(Failure::io(&path)(error)),
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(MAX_TABLE_BYTES as u64 + 1).read_to_string(&mut text).map_err(Failure::io(&path))?;
+                let table = Calibration::parse(&text);
+                table.map(Some).map_err(|error| Failure::said(Code::Data, format!("{}: {error}", path.display())))
+            }
+        }
+    }
+
+    /// Where `calibrate --keep` puts a network's table.
+    ///
+    /// # Errors
+    /// There is no state directory.
+    pub fn kept_calibration(&self, model: &ModelSpec) -> Result<PathBuf, Failure> {
+        Ok(self.state_dir()?.join("calibration").join(format!("{}.toml", model.sha256)))
+    }
+
+    /// Where networks are looked for, in this order.
+    pub fn models_dirs(&self) -> Vec<PathBuf> {
+        let said = [self.globals.models.clone(), std::env::var_os("FACELATCH_MODELS").map(PathBuf::from)];
+        let state = self.state_dir().ok().map(|dir| dir.join("models"));
+        said.into_iter()
+            .flatten()
+            .chain(self.config.faces.models_dir.clone())
+            .chain(state)
+            .chain([PathBuf::from("models"), PathBuf::from(SHARED_MODELS)])
+            .collect()
+    }
+
+    /// The network that finds faces.
+    ///
+    /// # Errors
+    /// There is none; the sentence says how to get it.
+    pub fn detector(&self) -> Result<ModelFile, Failure> {
+        let choice = self.globals.detector.as_ref().or(self.config.faces.detector.as_ref());
+        self.network(choice.map_or(DEFAULT_DETECTOR, String::as_str), Kind::Detector)
+    }
+
+    /// The network that encodes faces.
+    ///
+    /// # Errors
+    /// There is none; the sentence says how to get it.
+    pub fn embedder(&self) -> Result<ModelFile, Failure> {
+        let choice = self.globals.model.as_ref().or(self.config.faces.model.as_ref());
+        self.network(choice.map_or(DEFAULT_MODEL, String::as_str), Kind::Embedder)
+    }
+
+    fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {
+        let (manifest, dirs) = (Manifest::builtin(), self.models_dirs());
+        for dir in &dirs {
+            match manifest.resolve(dir, name_or_file) {
+                Err(ManifestError::NoSuch { .. }) => {}
+                found => return Ok(found?.expect(kind)?),
+            }
+        }
+        Err(Failure::said(Code::NoInput, no_such_network(&manifest, name_or_file, kind, &dirs)))
+    }
+}
+
+/// How to get a network that isn't there.
+fn no_such_network(manifest: &Manifest, name: &str, kind: Kind, dirs: &[PathBuf]) -> String {
+    let looked = dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
+    match manifest.find_by_name(name) {
+        Some(spec) => format!(
+            "the {kind} {name} isn't here (looked in {looked}).\n  Get {} from {}\n  (SHA-256 {}), then run: facelatch models add {}",
+            spec.file, spec.source, spec.sha256, spec.file
+        ),
+        None => {
+            let known = manifest.models().iter().filter(|spec| spec.kind() == kind).map(|spec| spec.name.as_str());
+            let known = known.collect::<Vec<_>>().join(", ");
+            format!("there is no {kind} {name} in {looked}; known are {known}; or name an ONNX file with a .toml beside it")
+        }
+    }
+}

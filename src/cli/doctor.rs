@@ -1,0 +1,318 @@
+//! `doctor`: what the door needs, looked at piece by piece, each with what to do.
+
+use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Globals;
+use super::context::Context;
+use super::exit::{Failure, Verdict};
+use super::known::Scale;
+use crate::config::ACCEPT_KEY;
+use crate::control::{Request, Response, StatusLine, client};
+use crate::frame::RgbImage;
+use crate::gallery::Index;
+use crate::hw::clock::BootClock;
+use crate::hw::gpio::{self, LineId};
+use crate::hw::store::Store;
+use crate::hw::strike::StrikeKind;
+use crate::infer::Decode;
+use crate::ports::{Clock, Strike as _};
+use crate::time::Duration;
+
+/// A camera takes up to a second to start.
+const FIRST_FRAME: Duration = Duration::from_secs(5);
+/// Where rppal finds the pins of a Raspberry Pi.
+const PI_REGISTERS: &str = "/dev/gpiomem";
+
+/// Exits with 1 where something is wrong.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// How one thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    /// It works, and somebody should know.
+    Complaint,
+    Wrong,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    says: String,
+}
+
+/// What was found so far, shown as it is found.
+struct Visit<'a> {
+    ctx: &'a Context,
+    is_well: bool,
+}
+
+type Checked = Result<String, String>;
+
+pub fn run(_: &Args, globals: Globals) -> Result<Verdict, Failure> {
+    let loaded = Context::new(globals.clone());
+    let (ctx, config) = match loaded {
+        Ok(ctx) => {
+            let from = ctx.config_path.as_ref().map(|path| path.display().to_string());
+            (ctx, Ok(from.unwrap_or_else(|| "no file, the defaults hold".into())))
+        }
+        Err(failure) => (Context::without_config(globals), Err(failure.to_string())),
+    };
+    let mut visit = Visit { ctx: &ctx, is_well: true };
+    visit.tell("configuration", config)?;
+    visit.tell("clock", clock())?;
+    visit.tell("state", state(&ctx))?;
+    visit.tell("key", key(&ctx))?;
+    let store = open_store(&ctx);
+    visit.tell("gallery", store.as_ref().map_or_else(|why| Err(why.clone()), |store| gallery(store.as_ref())))?;
+    visit.tell("ledger", store.as_ref().map_or_else(|why| Err(why.clone()), |store| ledger(store.as_ref())))?;
+    visit.tell("networks", networks(&ctx))?;
+    visit.tell("scores", scores(&ctx, store.as_ref().ok().and_then(Option::as_ref)))?;
+    let daemon = daemon(&ctx);
+    visit.tell("camera", camera(&ctx, daemon.as_ref()))?;
+    visit.tell("strike", strike(&ctx))?;
+    visit.tell("inputs", inputs(&ctx))?;
+    visit.liveness()?;
+    visit.daemon(daemon.as_ref())?;
+    Ok(visit.is_well.into())
+}
+
+impl Visit<'_> {
+    fn tell(&mut self, check: &'static str, found: Checked) -> Result<(), Failure> {
+        match found {
+            Ok(says) => self.show(Finding { check, level: Level::Ok, says }),
+            Err(says) => self.show(Finding { check, level: Level::Wrong, says }),
+        }
+    }
+
+    fn show(&mut self, finding: Finding) -> Result<(), Failure> {
+        self.is_well &= finding.level != Level::Wrong;
+        self.ctx.out.json(&finding)?;
+        let (sign, colour) = match finding.level {
+            Level::Ok => ("ok", "32"),
+            Level::Complaint => ("!!", "33"),
+            Level::Wrong => ("NO", "31"),
+        };
+        let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let sign = if is_coloured { format!("\x1b[{colour}m{sign}\x1b[0m") } else { sign.to_owned() };
+        self.ctx.out.line(format_args!("{sign}  {:<14} {}", finding.check, finding.says))
+    }
+
+    fn liveness(&mut self) -> Result<(), Failure> {
+        let (level, says) = if self.ctx.config.photograph_opens() {
+            let says = format!(
+                "off: whoever holds up a photograph of somebody enrolled opens this door ({ACCEPT_KEY} stands in the \
+                 configuration); don't rely on it where that matters"
+            );
+            (Level::Complaint, says)
+        } else if self.ctx.config.liveness_required() {
+            (Level::Complaint, "required, and this version has no network for it yet: nobody is admitted by face".into())
+        } else {
+            (Level::Ok, "not required; nothing moves".into())
+        };
+        self.show(Finding { check: "liveness", level, says })
+    }
+
+    fn daemon(&mut self, status: Option<&StatusLine>) -> Result<(), Failure> {
+        let finding = match status {
+            None => (Level::Complaint, "not running, or not to be asked by this user: systemctl start facelatch".into()),
+            Some(status) if status.faults.is_empty() => (Level::Ok, format!("{}, version {}", status.state, status.version)),
+            Some(status) => (Level::Wrong, format!("{}: {}", status.state, status.faults.join(", "))),
+        };
+        self.show(Finding { check: "daemon", level: finding.0, says: finding.1 })
+    }
+}
+
+fn clock() -> Checked {
+    let now = BootClock.now().wall;
+    match now.is_plausible() {
+        true => Ok(crate::control::rfc3339(now)),
+        false => Err(format!(
+            "{}: never set, so nobody with a schedule or an expiry is admitted; let systemd-timesyncd set it, or add a clock with \
+             a battery",
+            crate::control::rfc3339(now)
+        )),
+    }
+}
+
+fn state(ctx: &Context) -> Checked {
+    let dir = ctx.state_dir().map_err(|failure| failure.to_string())?;
+    let shown = dir.display();
+    let meta = match std::fs::metadata(&dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(format!("{shown}: not there yet, made at first use"));
+        }
+        Err(error) => return Err(format!("{shown}: {error}; run as the user that owns it")),
+        Ok(meta) => meta,
+    };
+    if !meta.is_dir() {
+        return Err(format!("{shown} is no directory; move it away, or name another with --state or store.state_dir"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!("{shown} can be written by others (mode {:04o}): chmod 700 {shown}", meta.mode() & 0o7777));
+    }
+    match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Ok(shown.to_string()),
+        Err(error) => Err(format!("{shown} can't be written ({error}): run as the user that owns it, or remount it")),
+    }
+}
+
+fn key(ctx: &Context) -> Checked {
+    let (places, store) = places(ctx)?;
+    if !store.exists() && !places.file.exists() && places.credentials.is_none() {
+        return Ok(format!("{}: not there yet, made at first use", places.file.display()));
+    }
+    places.find(&store).map(|found| found.from.display().to_string()).map_err(|error| error.to_string())
+}
+
+fn places(ctx: &Context) -> Result<(crate::gallery::KeyPlaces, std::path::PathBuf), String> {
+    let said = |failure: Failure| failure.to_string();
+    Ok((ctx.key_places().map_err(said)?, ctx.store_path().map_err(said)?))
+}
+
+/// `None` where nobody was ever enrolled.
+fn open_store(ctx: &Context) -> Result<Option<Store>, String> {
+    let (places, path) = places(ctx)?;
+    if !path.exists() {
+        return Ok(None);
+    }
+    let found = places.find(&path).map_err(|error| error.to_string())?;
+    Store::open_read_only(&path, Some(&found.key)).map(Some).map_err(|error| error.to_string())
+}
+
+fn gallery(store: Option<&Store>) -> Checked {
+    let Some(store) = store else { return Ok("nobody is enrolled yet: facelatch enroll NAME PHOTO".into()) };
+    let people = store.people().map_err(|error| error.to_string())?;
+    let templates = store.templates().map_err(|error| error.to_string())?;
+    let path = store.path();
+    let mode = std::fs::metadata(path).map(|meta| meta.mode() & 0o077).unwrap_or(0);
+    if mode != 0 {
+        return Err(format!("{} can be read by others: chmod 600 {}", path.display(), path.display()));
+    }
+    Ok(format!("{} people, {} templates in {}", people.len(), templates.len(), path.display()))
+}
+
+fn ledger(store: Option<&Store>) -> Checked {
+    let Some(store) = store else { return Ok("no events yet".into()) };
+    let report = store.verify_chain().map_err(|error| error.to_string())?;
+    match report.broken {
+        None => Ok(format!("{} events, the chain is whole", report.intact)),
+        Some(seq) => Err(format!(
+            "the chain is broken at event {seq}: somebody changed the ledger; keep a copy of {} and ask who could write it",
+            store.path().display()
+        )),
+    }
+}
+
+/// Finds a face's encoding in a black picture, which is nobody's, so that both networks have run.
+fn networks(ctx: &Context) -> Checked {
+    let run = || -> Result<String, Failure> {
+        let mut faces = ctx.faces()?;
+        faces.detect(&RgbImage::new(320, 240))?;
+        faces.embed()?;
+        let (detector, embedder) = (faces.detector(), faces.embedder());
+        Ok(format!("{} ({}), {} ({}) run", detector.name, short(&detector.sha256), embedder.name, short(&embedder.sha256)))
+    };
+    run().map_err(|failure| failure.to_string())
+}
+
+fn short(digest: &impl ToString) -> String {
+    digest.to_string().chars().take(8).collect()
+}
+
+/// Whether the table of the network reaches the rates that the configuration demands, for this gallery.
+fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
+    let model = ctx.embedder().map_err(|failure| failure.to_string())?.spec;
+    let Decode::Embedding { dims } = model.decode else { return Err(format!("{} encodes no faces", model.name)) };
+    let templates = match store {
+        Some(store) => store.templates().map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    let index = Index::build(&model.sha256.0, dims, &templates).map_err(|error| error.to_string())?;
+    if let Some(other) = index.other_model() {
+        return Err(other.to_string());
+    }
+    let scale = Scale::new(ctx, &model, index.len()).map_err(|failure| failure.to_string())?;
+    let gate = &ctx.config.gate;
+    match (&scale.calibration, scale.identify, scale.verify) {
+        (None, ..) => Err(format!("{} has no score table, so nobody is recognised: facelatch calibrate DIR", model.name)),
+        (_, Some(identify), Some(verify)) => Ok(format!(
+            "similarity {identify} among {} templates for gate.target_fmr = {}, {verify} for a claim",
+            index.len(),
+            gate.target_fmr
+        )),
+        _ => Err(format!(
+            "the table of {} doesn't reach gate.target_fmr = {} among {} templates: raise it, or calibrate with more people",
+            model.name,
+            gate.target_fmr,
+            index.len()
+        )),
+    }
+}
+
+fn daemon(ctx: &Context) -> Option<StatusLine> {
+    match client::request(&ctx.config.control.socket, &Request::Status) {
+        Ok(Response::Status(status)) => Some(status),
+        _ => None,
+    }
+}
+
+fn camera(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
+    if let Some(status) = daemon {
+        let says = format!("the daemon has it: {}, {} frames", status.camera, status.frames_seen);
+        return if status.camera == "lost" { Err(says) } else { Ok(says) };
+    }
+    let mut camera = ctx.open_camera().map_err(|failure| failure.to_string())?;
+    let name = camera.describe();
+    match camera.next_frame(FIRST_FRAME) {
+        Ok(frame) => Ok(format!("{name}, gives {}x{} {:?}", frame.width(), frame.height(), frame.format())),
+        Err(error) => Err(format!("{name}: opens and gives no picture ({error}): unplug it and plug it in again")),
+    }
+}
+
+/// Looks without taking the line, which the daemon may hold.
+fn strike(ctx: &Context) -> Checked {
+    let strike = &ctx.config.strike;
+    let line = strike.line.as_ref().map(ToString::to_string).unwrap_or_default();
+    match strike.kind {
+        StrikeKind::Recording => {
+            let recording = crate::sim::strike::RecordingStrike::new(Arc::new(BootClock));
+            Ok(format!("{}: nothing moves; strike.kind says what drives the relay", recording.describe()))
+        }
+        StrikeKind::Gpiochip => look_at_line(&strike.chip, strike.line.as_ref()),
+        StrikeKind::RaspberryPi => match rustix::fs::access(PI_REGISTERS, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => Ok(format!("{PI_REGISTERS}, pin {line}")),
+            Err(error) => Err(format!(
+                "{PI_REGISTERS}: {error}; on a Raspberry Pi add the user to group gpio, on another board use kind = \"gpiochip\""
+            )),
+        },
+    }
+}
+
+fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
+    let Some(line) = line else { return Err("strike.line is missing".into()) };
+    gpio::find(chip, line).map(|(_, offset)| format!("{}, line {offset}", chip.display())).map_err(|error| error.to_string())
+}
+
+fn inputs(ctx: &Context) -> Checked {
+    let inputs = &ctx.config.inputs;
+    let button = inputs.exit_button.as_ref().map(|b| ("exit button", b.chip.as_ref(), &b.line));
+    let contact = inputs.door_contact.as_ref().map(|c| ("door contact", c.chip.as_ref(), &c.line));
+    let mut says = Vec::new();
+    for (what, chip, line) in [button, contact].into_iter().flatten() {
+        let line = look_at_line(chip.unwrap_or(&inputs.chip), Some(line)).map_err(|why| format!("{what}: {why}"))?;
+        says.push(format!("{what} on {line}"));
+    }
+    if says.is_empty() {
+        says.push("none: no exit button, and open doors go unnoticed".into());
+    }
+    Ok(says.join("; "))
+}

@@ -1,0 +1,275 @@
+//! `enroll`: somebody new, or further photographs of somebody.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Code, Failure, Verdict};
+use super::known::Known;
+use super::note;
+use super::when::parse_expiry;
+use crate::face::convert;
+use crate::face::encoding::Encoding;
+use crate::face::jpeg::MjpegDecoder;
+use crate::face::photo;
+use crate::face::pipeline::{Faces, Portrait};
+use crate::face::quality;
+use crate::frame::RgbImage;
+use crate::gallery::enrol::{self, Refusal, Rules};
+use crate::gallery::{NewPerson, NewTemplate, Person};
+use crate::gate::{PoorMeasure, Schedule};
+use crate::person::{Name, PersonId};
+use crate::ports::CameraError;
+use crate::units::{Fmr, Similarity};
+
+/// A further photograph must at least be as near to the person's others as this share of strangers would be.
+const SAME_PERSON_FMR: f64 = 1e-2;
+/// Without a table for the network: strangers come this near, the same person hardly ever less so.
+const ALIKE_WITHOUT_TABLE: f32 = 0.5;
+/// Most photographs from the camera.
+const MAX_CAMERA_PHOTOS: u8 = 32;
+/// The camera looks for so long at most.
+const CAMERA_PATIENCE: Duration = Duration::from_secs(60);
+/// Pictures of one moment tell nothing new.
+const CAMERA_PAUSE: Duration = Duration::from_millis(700);
+/// How long to wait for one frame.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Exits with 1 where no photograph will do.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to call them; photographs of somebody who is enrolled already are added to theirs
+    name: String,
+    /// Photographs with one face each
+    #[arg(required_unless_present = "camera", conflicts_with = "camera")]
+    photos: Vec<PathBuf>,
+    /// Take the photographs with the door's camera
+    #[arg(long)]
+    camera: bool,
+    /// How many photographs the camera takes
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
+    shots: u8,
+    /// The last day that counts, an instant, or never
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<String>,
+    /// When they may come in [default: always]
+    #[arg(long, value_name = "SCHEDULE")]
+    schedule: Option<String>,
+    /// How and when they agreed to be recognised
+    #[arg(long, value_name = "NOTE")]
+    consent: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    person: &'a str,
+    id: u32,
+    /// How many they have now.
+    templates: u32,
+    /// Of the best photograph, 0 to 1.
+    quality: f32,
+    added: usize,
+    replaced: usize,
+    not_needed: usize,
+    refused: &'a [Refused],
+}
+
+#[derive(Serialize)]
+struct Refused {
+    photo: String,
+    reason: String,
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let name = Name::new(&args.name).map_err(|error| Failure::Usage(error.to_string()))?;
+    let details = Details::read(args)?;
+    // Whatever can't be read is told before anything is loaded or kept.
+    let photos = args.photos.iter().map(|path| photo::load(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut sitting = Sitting::new(ctx, &name)?;
+    if args.camera {
+        sitting.before_camera(args.shots)?;
+    } else {
+        let bar = ctx.out.progress(photos.len(), "looking");
+        for (path, image) in args.photos.iter().zip(&photos) {
+            sitting.look(image, &path.display().to_string())?;
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+    }
+    sitting.keep(&name, details)
+}
+
+/// What may be said about somebody new.
+struct Details {
+    expires: Option<Option<crate::time::Wall>>,
+    schedule: Option<String>,
+    consent: Option<String>,
+}
+
+impl Details {
+    fn read(args: &Args) -> Result<Self, Failure> {
+        let schedule = args.schedule.as_ref().map(|text| Schedule::parse(text)).transpose();
+        Ok(Self {
+            expires: args.expires.as_deref().map(parse_expiry).transpose()?,
+            schedule: schedule.map_err(|error| Failure::Usage(error.to_string()))?.map(|s| s.to_string()),
+            consent: args.consent.clone(),
+        })
+    }
+}
+
+/// One person in front of the lens: what was taken of them so far.
+struct Sitting<'a> {
+    ctx: &'a Context,
+    faces: Faces,
+    known: Known,
+    person: Option<Person>,
+    rules: Rules,
+    /// Encodings of the templates that the person has already.
+    theirs: Vec<Encoding>,
+    taken: Vec<NewTemplate>,
+    refused: Vec<Refused>,
+}
+
+impl<'a> Sitting<'a> {
+    fn new(ctx: &'a Context, name: &Name) -> Result<Self, Failure> {
+        let faces = ctx.faces()?;
+        let known = Known::open(ctx, &faces)?;
+        let person = known.store.person_named(name)?;
+        let model = faces.embedder().sha256.0;
+        let theirs = match &person {
+            Some(person) => known.store.templates_of(person.id)?,
+            None => Vec::new(),
+        };
+        let theirs = theirs.into_iter().filter(|t| t.model_sha256 == model).map(|t| t.encoding).collect();
+        let rules = rules(&known);
+        Ok(Self { ctx, faces, known, person, rules, theirs, taken: Vec::new(), refused: Vec::new() })
+    }
+
+    /// Takes one photograph, or says why not.
+    fn look(&mut self, image: &RgbImage, photo: &str) -> Result<(), Failure> {
+        let faces = self.faces.detect(image)?;
+        let portrait = match enrol::only_face(&faces) {
+            Ok(face) => self.faces.portray(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
+            Err(refusal) => Err(refusal),
+        };
+        match portrait.and_then(|portrait| self.admit(&portrait).map(|()| portrait)) {
+            Ok(portrait) => self.taken.push(NewTemplate {
+                quality: portrait.quality.score(),
+                encoding: portrait.encoding,
+                model_sha256: self.faces.embedder().sha256.0,
+                created: self.ctx.act().at,
+            }),
+            Err(Refusal::BelongsToSomebodyElse { person, similarity, limit }) => {
+                return Err(self.mixed_up(photo, person, similarity, limit));
+            }
+            Err(refusal) => self.refused.push(Refused { photo: photo.to_owned(), reason: refusal.to_string() }),
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, portrait: &Portrait) -> Result<(), Refusal> {
+        let poor = quality::check(&portrait.quality, &self.known.limits);
+        let taken = self.taken.iter().map(|template| &template.encoding);
+        let theirs: Vec<&Encoding> = self.theirs.iter().chain(taken).collect();
+        let person = self.person.as_ref().map(|person| person.id);
+        let (index, scratch) = self.known.search_parts();
+        enrol::admit(poor, &portrait.encoding, person, &theirs, index, scratch, &self.rules)
+    }
+
+    /// A face that belongs to somebody else ends the sitting: two people under one name would open for each other.
+    fn mixed_up(&self, photo: &str, person: PersonId, similarity: Similarity, limit: Similarity) -> Failure {
+        let name = self.known.name(person);
+        let sentence = format!(
+            "{photo}: this face already belongs to {name} (similarity {similarity}, {limit} counts as the same person), so \
+             nobody was enrolled; if it is {name}, enrol the photograph under that name"
+        );
+        Failure::said(Code::No, sentence)
+    }
+
+    /// Takes photographs with the door's camera until there are enough, each at another moment.
+    fn before_camera(&mut self, shots: u8) -> Result<(), Failure> {
+        let mut camera = self.ctx.open_camera()?;
+        let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
+        let (begun, mut next_at) = (Instant::now(), Instant::now());
+        let bar = self.ctx.out.progress(shots.into(), "look at the camera, and turn a little between");
+        while self.taken.len() < shots.into() && begun.elapsed() < CAMERA_PATIENCE {
+            match camera.next_frame(FRAME_TIMEOUT) {
+                Ok(_) if Instant::now() < next_at => {}
+                Ok(frame) => {
+                    if convert::to_rgb(&frame, &mut image, &mut decoder).is_err() {
+                        continue;
+                    }
+                    self.refused.clear();
+                    self.look(&image, "camera")?;
+                    if let Some(refused) = self.refused.first() {
+                        bar.set_message(refused.reason.clone());
+                    } else {
+                        next_at = Instant::now() + CAMERA_PAUSE;
+                    }
+                    bar.set_position(self.taken.len() as u64);
+                }
+                Err(CameraError::Timeout(_) | CameraError::BadFrame(_)) => {}
+                Err(CameraError::Ended) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Stores what was taken, all of it or nothing.
+    fn keep(mut self, name: &Name, details: Details) -> Result<Verdict, Failure> {
+        for Refused { photo, reason } in &self.refused {
+            note(format_args!("facelatch: {photo}: {reason}"));
+        }
+        let (act, cap) = (self.ctx.act(), self.ctx.config.faces.templates_a_person);
+        let Some(best) = self.taken.iter().map(|template| template.quality).max_by(f32::total_cmp) else {
+            self.ctx.out.line(format_args!("No photograph will do, so {name} was not enrolled."))?;
+            return Ok(Verdict::No);
+        };
+        let store = &mut self.known.store;
+        let (id, kept) = match &self.person {
+            None => {
+                let mut new = NewPerson::new(name.clone());
+                new.expires = details.expires.flatten();
+                new.schedule = details.schedule.unwrap_or(new.schedule);
+                new.consent = details.consent.unwrap_or_default();
+                store.enrol(&new, &self.taken, cap, act)?
+            }
+            Some(person) => {
+                let kept = store.add_templates(person.id, &self.taken, cap, act)?;
+                if let Some(expires) = details.expires {
+                    store.set_expiry(person.id, expires, act)?;
+                }
+                if let Some(schedule) = &details.schedule {
+                    store.set_schedule(person.id, schedule, act)?;
+                }
+                (person.id, kept)
+            }
+        };
+        let templates = store.person(id)?.map_or(0, |person| person.templates);
+        self.ctx.out.json(&Answer {
+            person: name.as_str(),
+            id: id.get(),
+            templates,
+            quality: best,
+            added: kept.added.len(),
+            replaced: kept.replaced.len(),
+            not_needed: kept.not_needed,
+            refused: &self.refused,
+        })?;
+        let what = if self.person.is_some() { "has more photographs now" } else { "is enrolled" };
+        self.ctx.out.line(format_args!("{name} {what}: {templates} kept, the best of quality {best:.2}."))?;
+        Ok(Verdict::Yes)
+    }
+}
+
+/// What counts as somebody else's face, and as the same person's.
+fn rules(known: &Known) -> Rules {
+    let fallback = Similarity::new(ALIKE_WITHOUT_TABLE).unwrap_or(Similarity::MAX);
+    let loose = Fmr::new(SAME_PERSON_FMR).and_then(|fmr| Some(known.scale.calibration.as_ref()?.threshold_for(fmr).similarity));
+    let somebody_else = known.scale.verify.unwrap_or(fallback);
+    Rules { somebody_else, same_person: loose.unwrap_or(Similarity::MIN) }
+}

@@ -1,0 +1,101 @@
+//! `identify`: who is it, or nobody that is known? (1:N)
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Failure, Verdict};
+use super::known::{Judgement, Known};
+use crate::face::detect::Detection;
+use crate::face::photo;
+use crate::gate::Outcome;
+
+/// One object, or one line, for each face; exits with 0 where anybody was recognised who may come in now.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    photo: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    outcome: &'static str,
+    name: Option<String>,
+    similarity: Option<f32>,
+    runner_up: Option<RunnerUp>,
+    fmr: Option<f64>,
+    threshold_similarity: Option<f32>,
+    poor: Option<&'static str>,
+    face: Place,
+}
+
+#[derive(Serialize)]
+struct RunnerUp {
+    name: String,
+    similarity: f32,
+}
+
+/// Where the face is, in pixels of the photograph.
+#[derive(Serialize)]
+struct Place {
+    left: f32,
+    top: f32,
+    width: f32,
+    height: f32,
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let image = photo::load(&args.photo)?;
+    let mut faces = ctx.faces()?;
+    let mut known = Known::open(ctx, &faces)?;
+    let found = faces.detect(&image)?;
+    let mut is_anybody = false;
+    for face in &found {
+        let Some(portrait) = faces.portray(&image, face)? else { continue };
+        let judgement = known.identify(&portrait);
+        is_anybody |= judgement.outcome == Outcome::Granted;
+        let answer = answer(&known, &judgement, face);
+        ctx.out.json(&answer)?;
+        ctx.out.line(sentence(&answer))?;
+    }
+    if found.is_empty() {
+        ctx.out.line("There is no face in this photograph.")?;
+    }
+    Ok(is_anybody.into())
+}
+
+fn answer(known: &Known, judgement: &Judgement, Detection { bbox, .. }: &Detection) -> Answer {
+    let similarity = judgement.best.map(|hit| hit.similarity);
+    Answer {
+        outcome: judgement.outcome.as_str(),
+        name: judgement.name.clone(),
+        similarity: similarity.map(|s| s.get()),
+        runner_up: judgement
+            .runner_up
+            .map(|hit| RunnerUp { name: known.name(hit.person), similarity: hit.similarity.get() }),
+        fmr: similarity.and_then(|s| known.scale.fmr(s)),
+        threshold_similarity: known.scale.identify.map(|s| s.get()),
+        poor: judgement.poor.map(|poor| poor.as_str()),
+        face: Place { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height },
+    }
+}
+
+fn sentence(answer: &Answer) -> String {
+    let place = format!("face at {:.0},{:.0}", answer.face.left, answer.face.top);
+    let score = match (answer.similarity, answer.threshold_similarity) {
+        (Some(best), Some(needed)) => format!("similarity {best:.3}, {needed:.3} needed"),
+        (Some(best), None) => format!("similarity {best:.3}, and no table says what is needed"),
+        (None, _) => "nobody is enrolled".into(),
+    };
+    let granted = answer.outcome == Outcome::Granted.as_str();
+    match (&answer.name, answer.poor) {
+        (Some(name), _) if granted => format!("{name} ({place}): {score}"),
+        (Some(name), _) => format!("{name}, {} ({place}): {score}", answer.outcome.replace('_', " ")),
+        (None, Some(poor)) => format!("Too poor to judge, {poor} ({place})"),
+        (None, None) if answer.outcome == Outcome::Ambiguous.as_str() => {
+            let rival = answer.runner_up.as_ref().map(|r| format!("; {} at {:.3}", r.name, r.similarity));
+            format!("Ambiguous ({place}): {score}{}", rival.unwrap_or_default())
+        }
+        (None, None) => format!("Not recognised ({place}): {score}"),
+    }
+}

@@ -1,0 +1,144 @@
+//! The gallery as commands use it once: everybody, the index, and what counts as the same person.
+
+use super::context::Context;
+use super::exit::Failure;
+use crate::face::pipeline::{Faces, Portrait};
+use crate::face::quality::{self, Limits};
+use crate::gallery::calibrate::Calibration;
+use crate::gallery::{Hit, Index, Person, Scratch};
+use crate::gate::{Member, Outcome, PoorMeasure, Schedule};
+use crate::hw::clock::BootClock;
+use crate::hw::store::Store;
+use crate::infer::{Decode, ModelSpec};
+use crate::person::PersonId;
+use crate::ports::Clock as _;
+use crate::time::Now;
+use crate::units::{Fmr, Similarity};
+
+/// See the module.
+pub struct Known {
+    pub store: Store,
+    pub people: Vec<Person>,
+    pub index: Index,
+    pub scale: Scale,
+    pub limits: Limits,
+    margin: f32,
+    scratch: Scratch,
+    now: Now,
+}
+
+/// From similarity to false match rate, and what is demanded.
+pub struct Scale {
+    pub calibration: Option<Calibration>,
+    /// For one comparison; `None` where no table reaches the rate that the configuration demands.
+    pub verify: Option<Similarity>,
+    /// For a search among everybody.
+    pub identify: Option<Similarity>,
+}
+
+/// What a search said of one face.
+pub struct Judgement {
+    pub outcome: Outcome,
+    /// Who it is, where that is certain.
+    pub name: Option<String>,
+    pub best: Option<Hit>,
+    pub runner_up: Option<Hit>,
+    pub poor: Option<PoorMeasure>,
+}
+
+impl Scale {
+    /// For a gallery of so many templates of this model.
+    pub fn new(ctx: &Context, model: &ModelSpec, templates: usize) -> Result<Self, Failure> {
+        let calibration = ctx.calibration(model)?;
+        let gate = &ctx.config.gate;
+        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+        let (verify, identify) = (at(gate.verify_target_fmr), at(gate.target_fmr.per_comparison(templates)));
+        Ok(Self { calibration, verify, identify })
+    }
+
+    /// The false match rate at a score; `None` without a table for the model, and for scores below all of it.
+    pub fn fmr(&self, similarity: Similarity) -> Option<f64> {
+        self.calibration.as_ref()?.fmr_at(similarity).map(Fmr::get)
+    }
+}
+
+impl Known {
+    /// Opens the store and indexes what the embedder of `faces` has made.
+    pub fn open(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
+        Self::open_for(ctx, faces.embedder())
+    }
+
+    /// Opens the store and indexes what this network has made.
+    pub fn open_for(ctx: &Context, model: &ModelSpec) -> Result<Self, Failure> {
+        let store = ctx.store()?;
+        let Decode::Embedding { dims } = model.decode else {
+            return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
+        };
+        let index = Index::build(&model.sha256.0, dims, &store.templates()?)?;
+        if let Some(other) = index.other_model() {
+            super::note(format_args!("facelatch: {other}"));
+        }
+        let scale = Scale::new(ctx, model, index.len())?;
+        if scale.calibration.is_none() {
+            super::note(format_args!(
+                "facelatch: there is no score table for {}, so nobody is recognised by it; make one with `facelatch calibrate`",
+                model.name
+            ));
+        }
+        let (people, scratch) = (store.people()?, index.scratch());
+        let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
+        Ok(Self { store, people, index, scale, limits, margin, scratch, now })
+    }
+
+    pub fn person(&self, id: PersonId) -> Option<&Person> {
+        self.people.iter().find(|person| person.id == id)
+    }
+
+    /// The name, or the number where there is none any more.
+    pub fn name(&self, id: PersonId) -> String {
+        self.person(id).map_or_else(|| id.to_string(), |person| person.name.to_string())
+    }
+
+    /// Who it is, by the same conditions as the gate's, each written positively.
+    pub fn identify(&mut self, face: &Portrait) -> Judgement {
+        let ranked = self.index.search(&face.encoding, &mut self.scratch);
+        let mut judgement = Judgement {
+            outcome: Outcome::NotRecognised,
+            name: None,
+            best: ranked.best,
+            runner_up: ranked.runner_up,
+            poor: quality::check(&face.quality, &self.limits).err(),
+        };
+        if judgement.poor.is_some() {
+            judgement.outcome = Outcome::PoorQuality;
+            return judgement;
+        }
+        let enough = |hit: &Hit| self.scale.identify.is_some_and(|threshold| hit.similarity >= threshold);
+        let Some(best) = ranked.best.filter(enough) else { return judgement };
+        let ahead = |hit: Hit| best.similarity.get() - hit.similarity.get() >= self.margin;
+        if !ranked.runner_up.is_none_or(ahead) {
+            judgement.outcome = Outcome::Ambiguous;
+            return judgement;
+        }
+        judgement.name = Some(self.name(best.person));
+        judgement.outcome = self.admission(best.person);
+        judgement
+    }
+
+    /// Whether somebody who was recognised may come in now.
+    pub fn admission(&self, id: PersonId) -> Outcome {
+        let Some(person) = self.person(id) else { return Outcome::NotRecognised };
+        let member = Member { id, expires: person.expires, schedule: Schedule::parse(&person.schedule).ok() };
+        member.permits(self.now).map_or_else(|(outcome, _)| outcome, |()| Outcome::Granted)
+    }
+
+    /// How far the best must be ahead of the next.
+    pub fn margin(&self) -> f32 {
+        self.margin
+    }
+
+    /// The index and the scratch to search it with.
+    pub fn search_parts(&mut self) -> (&Index, &mut Scratch) {
+        (&self.index, &mut self.scratch)
+    }
+}

@@ -1,0 +1,98 @@
+//! `models`: which networks there are, and adding one.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Failure, Verdict};
+use crate::infer::manifest::{Manifest, ModelSpec};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The networks that are known, and which of them are here
+    List,
+    /// Copy a network into the state directory, after checking its digest
+    Add {
+        /// A network that the manifest knows, or any ONNX with a .toml of the same name beside it
+        file: PathBuf,
+    },
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    kind: String,
+    sha256: String,
+    licence: String,
+    source: String,
+    file: String,
+    /// Where it lies, if it is here.
+    path: Option<PathBuf>,
+}
+
+impl Row {
+    fn new(spec: &ModelSpec, path: Option<PathBuf>) -> Self {
+        Self {
+            name: spec.name.clone(),
+            kind: spec.kind().to_string(),
+            sha256: spec.sha256.to_string(),
+            licence: spec.licence.clone(),
+            source: spec.source.clone(),
+            file: spec.file.clone(),
+            path,
+        }
+    }
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    match &args.command {
+        Command::List => list(ctx),
+        Command::Add { file } => add(file, ctx),
+    }
+}
+
+fn list(ctx: &Context) -> Result<Verdict, Failure> {
+    let manifest = Manifest::builtin();
+    let mut rows: Vec<Row> = manifest.models().iter().map(|spec| Row::new(spec, None)).collect();
+    for dir in ctx.models_dirs() {
+        for found in manifest.installed(&dir) {
+            match found {
+                Ok(model) => match rows.iter_mut().find(|row| row.sha256 == model.spec.sha256.to_string()) {
+                    Some(row) => row.path = row.path.take().or(Some(model.path)),
+                    None => rows.push(Row::new(&model.spec, Some(model.path))),
+                },
+                Err(error) => super::note(format_args!("facelatch: {error}")),
+            }
+        }
+    }
+    for row in &rows {
+        ctx.out.json(row)?;
+        let place = row.path.as_ref().map_or("not here".into(), |path| path.display().to_string());
+        ctx.out.line(format_args!("{:<16} {:<10} {:<24} {place}", row.name, row.kind, row.licence))?;
+    }
+    Ok(Verdict::Yes)
+}
+
+fn add(file: &std::path::Path, ctx: &Context) -> Result<Verdict, Failure> {
+    let dir = ctx.made_state_dir()?.join("models");
+    let added = Manifest::builtin().add(file, &dir)?;
+    let spec = &added.spec;
+    ctx.out.json(&Row::new(spec, Some(added.path.clone())))?;
+    if let Some(text) = spec.licence_text() {
+        ctx.out.line(text.trim_end())?;
+        ctx.out.line("")?;
+    }
+    let licence = if spec.licence.is_empty() { "not stated" } else { &spec.licence };
+    ctx.out.line(format_args!("{}: a {}, SHA-256 {}", spec.name, spec.kind(), spec.sha256))?;
+    ctx.out.line(format_args!("Licence: {licence} (above where it is known). From: {}", spec.source))?;
+    let done = if added.already { "was there already" } else { "is there now" };
+    ctx.out.line(format_args!("{} {done}.", added.path.display()))?;
+    Ok(Verdict::Yes)
+}

@@ -1,0 +1,58 @@
+//! Standard output: either sentences for people or JSON for programs, never both; and progress on standard error.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::exit::Failure;
+
+/// Which of the two a command's answer goes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    pub json: bool,
+}
+
+impl Output {
+    /// A line for people; nothing under `--json`.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub fn line(self, line: impl fmt::Display) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { write(format_args!("{line}")) }
+    }
+
+    /// One JSON object on one line; nothing without `--json`.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        // Only maps with keys that are no strings fail, and no answer has one.
+        let text = serde_json::to_string(value).map_err(io::Error::from).map_err(Failure::Output)?;
+        write(format_args!("{text}"))
+    }
+
+    /// A bar on standard error where somebody watches it: a terminal, and no `--json`.
+    pub fn progress(self, total: usize, what: &'static str) -> ProgressBar {
+        let watched = !self.json && io::stderr().is_terminal();
+        let target = if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::with_draw_target(Some(total as u64), target).with_style(style).with_message(what)
+    }
+}
+
+/// Writes and flushes: what was answered is out, even if the process is killed right after.
+fn write(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)
+}
+
+/// Standard error, for what a person should know beside the answer. That it can't be written is nobody's concern.
+pub fn note(line: impl fmt::Display) {
+    let _unread = writeln!(io::stderr(), "{line}");
+}

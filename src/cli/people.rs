@@ -1,0 +1,204 @@
+//! `people`: who is enrolled, and changing it.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Code, Failure, Verdict};
+use super::when::parse_expiry;
+use crate::control::rfc3339;
+use crate::gallery::Person;
+use crate::gate::Schedule;
+use crate::hw::store::Store;
+use crate::person::{Name, PersonId};
+use crate::time::Wall;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Everybody
+    List,
+    /// What is kept about one person
+    Show { name: String },
+    /// Give somebody another name
+    Rename { name: String, to: String },
+    /// From when on somebody is not admitted: the last day that counts, an instant, or never
+    Expire { name: String, when: String },
+    /// When somebody may come in: "always", or for example "Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid"
+    Schedule { name: String, schedule: String },
+    /// All that is kept about one person, encodings too, as JSON
+    Export {
+        name: String,
+        /// A file in place of standard output, readable by its owner alone
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Forget somebody: their templates and the key that opens any copy of them
+    Erase {
+        name: String,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// One person, as `--json` prints them.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    person: &'a str,
+    id: u32,
+    templates: u32,
+    expires: Option<String>,
+    schedule: &'a str,
+    consent: &'a str,
+    created: String,
+}
+
+impl<'a> Row<'a> {
+    fn new(person: &'a Person) -> Self {
+        Self {
+            person: person.name.as_str(),
+            id: person.id.get(),
+            templates: person.templates,
+            expires: person.expires.map(rfc3339),
+            schedule: &person.schedule,
+            consent: &person.consent,
+            created: rfc3339(person.created),
+        }
+    }
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    match &args.command {
+        Command::List => list(ctx)?,
+        Command::Show { name } => show(&find(&ctx.store_for_reading()?, name)?, ctx)?,
+        Command::Rename { name, to } => {
+            let to = Name::new(to).map_err(|error| Failure::Usage(error.to_string()))?;
+            change(ctx, name, |store, person| Ok(store.rename(person.id, &to, ctx.act())?))?;
+        }
+        Command::Expire { name, when } => {
+            let expires = parse_expiry(when)?;
+            change(ctx, name, |store, person| Ok(store.set_expiry(person.id, expires, ctx.act())?))?;
+        }
+        Command::Schedule { name, schedule } => {
+            let schedule = Schedule::parse(schedule).map_err(|error| Failure::Usage(error.to_string()))?.to_string();
+            change(ctx, name, |store, person| Ok(store.set_schedule(person.id, &schedule, ctx.act())?))?;
+        }
+        Command::Export { name, out } => export(ctx, name, out.as_deref())?,
+        Command::Erase { name, yes } => return erase(ctx, name, *yes),
+    }
+    Ok(Verdict::Yes)
+}
+
+/// The person of this name, or of this number written `#3`.
+pub fn find(store: &Store, name: &str) -> Result<Person, Failure> {
+    let nobody = || Failure::said(Code::NoInput, format!("nobody here is called '{name}'; `facelatch people list` names everybody"));
+    let number = name.strip_prefix('#').and_then(|digits| digits.parse().ok());
+    let found = match number {
+        Some(number) => store.person(PersonId::new(number))?,
+        None => store.person_named(&Name::new(name).map_err(|error| Failure::Usage(error.to_string()))?)?,
+    };
+    found.ok_or_else(nobody)
+}
+
+fn list(ctx: &Context) -> Result<(), Failure> {
+    let people = ctx.store_for_reading()?.people()?;
+    for person in &people {
+        ctx.out.json(&Row::new(person))?;
+        ctx.out.line(line(person))?;
+    }
+    if people.is_empty() {
+        ctx.out.line("Nobody is enrolled.")?;
+    }
+    Ok(())
+}
+
+fn line(person: &Person) -> String {
+    let expires = person.expires.map_or_else(|| "never expires".into(), |at| format!("until {}", day(at)));
+    let templates = if person.templates == 1 { "1 template".into() } else { format!("{} templates", person.templates) };
+    format!("{:>5}  {:<24} {templates:<13} {expires:<18} {}", person.id.to_string(), person.name.as_str(), person.schedule)
+}
+
+fn day(at: Wall) -> String {
+    rfc3339(at).chars().take("2026-12-31T18:00".len()).collect::<String>().replace('T', " ")
+}
+
+fn show(person: &Person, ctx: &Context) -> Result<(), Failure> {
+    ctx.out.json(&Row::new(person))?;
+    ctx.out.line(line(person))?;
+    ctx.out.line(format_args!("       enrolled {}", day(person.created)))?;
+    if !person.consent.is_empty() {
+        ctx.out.line(format_args!("       consent: {}", person.consent))?;
+    }
+    Ok(())
+}
+
+/// Changes one person and shows what they are then.
+fn change(
+    ctx: &Context,
+    name: &str,
+    change: impl FnOnce(&mut Store, &Person) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut store = ctx.store()?;
+    let person = find(&store, name)?;
+    change(&mut store, &person)?;
+    show(&find(&store, &format!("#{}", person.id.get()))?, ctx)
+}
+
+fn export(ctx: &Context, name: &str, out: Option<&std::path::Path>) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let store = ctx.store()?;
+    let export = store.export(find(&store, name)?.id)?;
+    let mut text = serde_json::to_string_pretty(&export).map_err(|error| Failure::Output(error.into()))?;
+    text.push('\n');
+    match out {
+        None => std::io::stdout().write_all(text.as_bytes()).map_err(Failure::output),
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Failure::io(path))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErasedRow<'a> {
+    person: &'a str,
+    id: u32,
+    templates: usize,
+    scrubbed: bool,
+}
+
+fn erase(ctx: &Context, name: &str, yes: bool) -> Result<Verdict, Failure> {
+    let mut store = ctx.store()?;
+    let person = find(&store, name)?;
+    if !yes && std::io::stdin().is_terminal() && !confirmed(&person) {
+        ctx.out.line("Nobody was erased.")?;
+        return Ok(Verdict::No);
+    }
+    let erased = store.erase(person.id, ctx.act())?;
+    ctx.out.json(&ErasedRow {
+        person: person.name.as_str(),
+        id: person.id.get(),
+        templates: erased.templates,
+        scrubbed: erased.scrubbed,
+    })?;
+    ctx.out.line(format_args!("{} and {} templates are erased; the key that opened them is destroyed.", person.name, erased.templates))?;
+    if !erased.scrubbed {
+        let note = "facelatch: the file could not be rewritten right now; sealed remains go with the next erasure or restart";
+        super::note(note);
+    }
+    Ok(Verdict::Yes)
+}
+
+fn confirmed(person: &Person) -> bool {
+    let _unread = write!(std::io::stderr(), "Erase {} for good? [y/N] ", person.name);
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}

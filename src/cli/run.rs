@@ -1,0 +1,181 @@
+//! `run`: the daemon on the hardware that the configuration names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::LevelFilter;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::context::Context;
+use super::exit::{Code, Failure, Verdict};
+use crate::config::Config;
+use crate::control::server::{ControlConfig, Server, event_line, gid_of};
+use crate::daemon::{Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Thresholds};
+use crate::hw::camera::V4lCamera;
+use crate::hw::clock::BootClock;
+use crate::hw::inputs::GpioInputs;
+use crate::hw::{journal, notify, strike};
+use crate::infer::Decode;
+use crate::ports::{Camera, CameraError, Clock, Inputs, Strike};
+use crate::sim::replay::{Pace, ReplayCamera};
+use crate::sim::strike::RecordingStrike;
+
+/// How often signals and dead threads are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+/// A replay's last attempt is over by then, at the longest that a policy allows.
+const AFTERMATH: Duration = Duration::from_secs(6);
+/// How often the line of `systemctl status` is renewed.
+const STATUS_EVERY: u32 = 50;
+
+/// The configuration says everything.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    journal::init(LevelFilter::Info);
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| Failure::said(Code::Os, format!("no signal can be received: {error}")))?;
+    let clock: Arc<dyn Clock> = Arc::new(BootClock);
+    // Before anything else: whatever fails from here on, the door is locked.
+    let strike = open_strike(&ctx.config, &clock)?;
+    log::info!("strike: {}", strike.describe());
+    if ctx.config.photograph_opens() {
+        journal::insecure(
+            "liveness is off: a photograph of somebody enrolled opens this door, as the configuration accepts",
+        );
+    }
+    let parts = parts(ctx, strike, &clock)?;
+    let daemon = Daemon::start(clock, parts)?;
+    let ended = oversee(&daemon, signals, ctx);
+    notify::stopping();
+    daemon.stop()?;
+    ended.map(|()| Verdict::Yes)
+}
+
+fn open_strike(config: &Config, clock: &Arc<dyn Clock>) -> Result<Box<dyn Strike>, Failure> {
+    let wired = strike::open(&config.strike).map_err(|error| Failure::said(Code::NoPermission, error.to_string()))?;
+    Ok(wired.unwrap_or_else(|| Box::new(RecordingStrike::new(Arc::clone(clock)))))
+}
+
+fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Result<Parts, Failure> {
+    let config = &ctx.config;
+    let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
+    let model = faces.embedder();
+    let Decode::Embedding { dims } = model.decode else {
+        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
+    };
+    let retention = match config.store.retention_days {
+        0 => None,
+        days => Some(Duration::from_secs(u64::from(days) * 86_400)),
+    };
+    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(ctx, &faces)?, retention);
+    let reload_from = ctx.config_path.clone();
+    let reload = move || match &reload_from {
+        Some(path) => Config::load(path).map(|config| config.policy()).map_err(|error| error.to_string()),
+        None => Err("there is no configuration file to read again".into()),
+    };
+    Ok(Parts {
+        policy: config.policy(),
+        camera: camera(config, clock),
+        perception: Box::new(Recogniser::new(faces, config.limits())),
+        liveness: None,
+        inputs: inputs(config, clock),
+        strike,
+        keeper,
+        control: Some(control(config)?),
+        reload: Box::new(reload),
+    })
+}
+
+/// The similarities that the configuration's rates ask for, by the model's own table.
+pub fn thresholds(ctx: &Context, faces: &crate::face::pipeline::Faces) -> Result<Thresholds, Failure> {
+    let calibration = ctx.calibration(faces.embedder())?;
+    if calibration.is_none() {
+        log::error!("there is no score table for {}: nobody is admitted by it", faces.embedder().name);
+    }
+    let (identify, verify) = (ctx.config.gate.target_fmr, ctx.config.gate.verify_target_fmr);
+    Ok(Thresholds::new(move |templates| {
+        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+        (at(identify.per_comparison(templates)), at(verify))
+    }))
+}
+
+pub fn camera(config: &Config, clock: &Arc<dyn Clock>) -> OpenCamera {
+    let Some(replay) = config.replay.clone() else {
+        let camera = config.camera.clone();
+        return Box::new(move || {
+            let opened = V4lCamera::open(&camera);
+            opened.map(|camera| Box::new(camera) as Box<dyn Camera>).map_err(|error| CameraError::Lost {
+                device: camera.device.display().to_string(),
+                reason: error.refusal.to_string(),
+            })
+        });
+    };
+    let clock = Arc::clone(clock);
+    Box::new(move || {
+        let pace = if replay.real_time { Pace::RealTime } else { Pace::AsTaken };
+        let opened = ReplayCamera::open(&replay.path, pace, replay.looped, Arc::clone(&clock));
+        opened
+            .map(|camera| Box::new(camera) as Box<dyn Camera>)
+            .map_err(|error| CameraError::Lost { device: replay.path.display().to_string(), reason: error.to_string() })
+    })
+}
+
+fn inputs(config: &Config, clock: &Arc<dyn Clock>) -> Option<OpenInputs> {
+    let wired = config.inputs.clone();
+    if wired.exit_button.is_none() && wired.door_contact.is_none() {
+        return None;
+    }
+    let clock = Arc::clone(clock);
+    Some(Box::new(move || {
+        let opened = GpioInputs::open(&wired, Arc::clone(&clock));
+        opened.map(|inputs| Box::new(inputs) as Box<dyn Inputs>).map_err(|error| error.to_string())
+    }))
+}
+
+fn control(config: &Config) -> Result<Server, Failure> {
+    let control = &config.control;
+    let gid = control.group.as_deref().map(gid_of).transpose();
+    let gid = gid.map_err(|sentence| Failure::said(Code::Config, sentence))?;
+    let bound =
+        Server::bind(ControlConfig { socket: control.socket.clone(), allowed_uids: control.allowed_uids.clone(), gid });
+    bound.map_err(|error| Failure::said(Code::CantCreate, error.to_string()))
+}
+
+/// Waits until the daemon is told to stop, dies, or has played its recording; shows events where JSON is asked for.
+fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context) -> Result<(), Failure> {
+    let shared = daemon.shared();
+    let events = ctx.out.json.then(|| shared.watchers.follow()).flatten();
+    let mut ended_at = None;
+    for round in 0_u32.. {
+        for signal in signals.pending() {
+            if signal != SIGHUP {
+                return Ok(());
+            }
+            notify::reloading();
+            shared.send(Message::Reload);
+        }
+        if let Some(name) = daemon.dead() {
+            return Err(DaemonError::Died(name).into());
+        }
+        if let Some(events) = &events {
+            for written in events.try_iter() {
+                ctx.out.json(&event_line(&written, &shared.gallery()))?;
+            }
+        }
+        if shared.has_recording_ended() {
+            let at = *ended_at.get_or_insert(shared.now().mono);
+            if shared.now().mono.since(at) >= AFTERMATH {
+                return Ok(());
+            }
+        }
+        if round.is_multiple_of(STATUS_EVERY)
+            && let Some(status) = shared.status()
+        {
+            notify::status(&format!("{}, {} people", status.state.replace('_', " "), status.people));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! `verify`: is this the claimed person? (1:1)
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Failure, Verdict};
+use super::known::Known;
+use super::people;
+use crate::face::pipeline::Portrait;
+use crate::face::{photo, quality};
+use crate::gallery::Person;
+use crate::gate::Outcome;
+use crate::units::Similarity;
+
+/// Exits with 0 where it is and this person may come in now, with 1 where not.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The name that is claimed, or #NUMBER
+    name: String,
+    photo: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    outcome: &'static str,
+    name: &'a str,
+    same: bool,
+    similarity: Option<f32>,
+    distance: Option<f32>,
+    fmr: Option<f64>,
+    threshold_similarity: Option<f32>,
+    /// What is wrong with the face where the outcome is `poor_quality`.
+    poor: Option<&'static str>,
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let image = photo::load(&args.photo)?;
+    let mut faces = ctx.faces()?;
+    let known = Known::open(ctx, &faces)?;
+    let person = people::find(&known.store, &args.name)?;
+    let face = faces.portray_principal(&image)?;
+    let answer = judge(&known, &person, face.as_ref());
+    ctx.out.json(&answer)?;
+    ctx.out.line(sentence(&answer))?;
+    Ok((answer.outcome == Outcome::Granted.as_str()).into())
+}
+
+fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answer<'a> {
+    let similarity = face.and_then(|face| known.index.verify(person.id, &face.encoding));
+    let same = similarity.zip(known.scale.verify).is_some_and(|(got, needed)| got >= needed);
+    let poor = match face.map(|face| quality::check(&face.quality, &known.limits)) {
+        None => Some("no_face"),
+        Some(Err(poor)) => Some(poor.as_str()),
+        Some(Ok(())) => None,
+    };
+    let outcome = match poor {
+        Some(_) => Outcome::PoorQuality,
+        None if same => known.admission(person.id),
+        None => Outcome::NotRecognised,
+    };
+    Answer {
+        outcome: outcome.as_str(),
+        name: person.name.as_str(),
+        same,
+        similarity: similarity.map(Similarity::get),
+        distance: similarity.map(|s| s.distance().get()),
+        fmr: similarity.and_then(|s| known.scale.fmr(s)),
+        threshold_similarity: known.scale.verify.map(Similarity::get),
+        poor,
+    }
+}
+
+fn sentence(answer: &Answer<'_>) -> String {
+    let verdict = match (answer.poor, answer.same, answer.outcome == Outcome::Granted.as_str()) {
+        (Some("no_face"), ..) => return "There is no face in this photograph.".into(),
+        (Some(poor), ..) => format!("This face is too poor to judge ({poor})"),
+        (None, true, true) => format!("This is {}", answer.name),
+        (None, true, false) => format!("This is {}, but {}", answer.name, answer.outcome.replace('_', " ")),
+        (None, false, _) => format!("This is not {}", answer.name),
+    };
+    match (answer.similarity, answer.threshold_similarity) {
+        (Some(got), Some(needed)) => format!("{verdict}: similarity {got:.3}, {needed:.3} needed."),
+        (Some(got), None) => format!("{verdict}: similarity {got:.3}, and no table says what is needed."),
+        (None, _) => format!("{verdict}: no template of the present model to compare with."),
+    }
+}

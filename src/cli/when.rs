@@ -1,0 +1,69 @@
+//! Points of time as people write them on the command line.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _, ZonedDateTime};
+
+use super::exit::Failure;
+use crate::time::Wall;
+
+/// When somebody stops being admitted: `never`, the last day that counts (`2026-12-31`, local time), or an instant
+/// (RFC 3339).
+pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let last_day = text.parse::<Date>().ok().and_then(|day| day.checked_add(1.day()).ok());
+    match last_day {
+        Some(after) => after.to_zoned_datetime(TimeZone::system()).map(|at| Some(wall(at.timestamp()))).map_err(|_| unreadable(text)),
+        None => instant(text).map(Some),
+    }
+}
+
+/// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`).
+pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
+    if let Ok(day) = text.parse::<Date>() {
+        return day.to_zoned_datetime(TimeZone::system()).map(|at| wall(at.timestamp())).map_err(|_| unreadable(text));
+    }
+    if let Ok(ago) = text.parse::<jiff::Span>() {
+        let now = Timestamp::from_millisecond(now.unix_millis()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let then = ZonedDateTime::new(now, TimeZone::system()).checked_sub(ago).map_err(|_| unreadable(text))?;
+        return Ok(wall(then.timestamp()));
+    }
+    instant(text)
+}
+
+fn instant(text: &str) -> Result<Wall, Failure> {
+    text.parse::<Timestamp>().map(wall).map_err(|_| unreadable(text))
+}
+
+fn wall(at: Timestamp) -> Wall {
+    Wall::from_unix_millis(at.as_millisecond())
+}
+
+fn unreadable(text: &str) -> Failure {
+    Failure::Usage(format!("'{text}' is no time: write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_day_ends_with_that_day() {
+        let day = parse_expiry("2026-12-31").unwrap().unwrap();
+        let midnight = "2027-01-01".parse::<Date>().unwrap().to_zoned_datetime(TimeZone::system()).unwrap();
+        assert_eq!(day, wall(midnight.timestamp()));
+        assert_eq!(parse_expiry("never").unwrap(), None);
+        assert_eq!(parse_expiry("1970-01-01T00:00:01Z").unwrap(), Some(Wall::from_unix_millis(1000)));
+        assert!(parse_expiry("tomorrow").is_err());
+    }
+
+    #[test]
+    fn a_span_counts_back_from_now() {
+        let now = Wall::from_unix_millis(1_790_000_000_000);
+        assert_eq!(parse_since("2h", now).unwrap().unix_millis(), 1_790_000_000_000 - 7_200_000);
+        assert!(parse_since("7d", now).unwrap() < now);
+        assert!(parse_since("soon", now).is_err());
+    }
+}

@@ -1,0 +1,420 @@
+//! The configuration of one door: a TOML file, read whole or refused with the line that is wrong.
+//!
+//! Every key has a default and is explained in `systemd/facelatch.toml`, which a test keeps equal to the defaults. Times
+//! carry their unit in the key's name. Nothing that can't be understood is passed over: a misspelt safety setting must
+//! not leave the default in force unnoticed.
+
+#![forbid(unsafe_code)]
+
+mod error;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
+
+use crate::face::quality::Limits;
+use crate::gallery::keep;
+use crate::gate::{LivenessPolicy, Mode, Policy};
+use crate::hw::camera::CameraConfig;
+use crate::hw::gpio::LineId;
+use crate::hw::inputs::InputsConfig;
+use crate::hw::strike::{StrikeConfig, StrikeKind};
+use crate::time::Duration;
+use crate::units::Fmr;
+pub use error::ConfigError;
+use error::Nonsense;
+
+/// Where the configuration is looked for when no other is named.
+pub const DEFAULT_PATH: &str = "/etc/facelatch/facelatch.toml";
+/// A configuration is a page of text; more than this is some other file.
+pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+/// Most uids that may be named in `control.allowed_uids`.
+pub const MAX_ALLOWED_UIDS: usize = 32;
+/// The line that an installer must write in so many words.
+pub const ACCEPT_KEY: &str = "liveness.i_accept_that_a_photograph_opens_this_door";
+/// Whether this build has a network that tells a live face from a picture.
+pub const HAS_LIVENESS_HEAD: bool = false;
+
+/// What the file says, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub camera: CameraConfig,
+    pub replay: Option<Replay>,
+    pub faces: Faces,
+    pub gate: Gate,
+    pub strike: StrikeConfig,
+    pub inputs: InputsConfig,
+    pub store: Store,
+    pub control: Control,
+    pub liveness: Liveness,
+}
+
+/// A recording in the camera's place, for trials without hardware.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// A folder of pictures, a .y4m or a video.
+    pub path: PathBuf,
+    /// Whether it keeps the recording's time, or goes as fast as frames are taken.
+    #[serde(default = "yes")]
+    pub real_time: bool,
+    /// Whether it begins anew at its end.
+    #[serde(default, rename = "loop")]
+    pub looped: bool,
+}
+
+/// Which networks look, and what face is good enough to be judged.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Faces {
+    /// A name of the manifest, or a file.
+    pub detector: Option<String>,
+    /// A name of the manifest, or a file.
+    pub model: Option<String>,
+    /// Where networks are looked for first.
+    pub models_dir: Option<PathBuf>,
+    /// The longer side of what the detector is shown, in pixels.
+    pub detect_px: u32,
+    /// Whether a second look places the landmarks.
+    pub second_look: bool,
+    /// Templates that a person keeps at most.
+    pub templates_a_person: usize,
+    pub min_size_px: f32,
+    pub min_sharpness: f32,
+    pub min_luminance: f32,
+    pub max_luminance: f32,
+    pub max_yaw: f32,
+    pub max_pitch: f32,
+    pub max_roll: f32,
+    pub min_detector: f32,
+}
+
+/// What the door demands; see [`Policy`] for the ranges.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    pub mode: GateMode,
+    /// The false positive rate of a whole search (1:N).
+    #[serde(deserialize_with = "rate")]
+    pub target_fmr: Fmr,
+    /// The false match rate of the one comparison with the claimed person (1:1).
+    #[serde(deserialize_with = "rate")]
+    pub verify_target_fmr: Fmr,
+    pub agree: u8,
+    pub of: u8,
+    pub margin: f32,
+    #[serde(rename = "stale_after_ms", deserialize_with = "millis")]
+    pub stale_after: Duration,
+    #[serde(rename = "attempt_timeout_ms", deserialize_with = "millis")]
+    pub attempt_timeout: Duration,
+    #[serde(rename = "absent_after_ms", deserialize_with = "millis")]
+    pub absent_after: Duration,
+    #[serde(rename = "retry_after_ms", deserialize_with = "millis")]
+    pub retry_after: Duration,
+    #[serde(rename = "claim_timeout_s", deserialize_with = "seconds")]
+    pub claim_timeout: Duration,
+    #[serde(rename = "pulse_ms", deserialize_with = "millis")]
+    pub pulse: Duration,
+    pub relock_on_open: bool,
+    #[serde(rename = "ledger_timeout_ms", deserialize_with = "millis")]
+    pub ledger_timeout: Duration,
+    pub lockout_after: u8,
+    #[serde(rename = "lockout_window_s", deserialize_with = "seconds")]
+    pub lockout_window: Duration,
+    #[serde(rename = "lockout_for_s", deserialize_with = "seconds")]
+    pub lockout_for: Duration,
+    #[serde(rename = "held_open_after_s", deserialize_with = "seconds")]
+    pub held_open_after: Duration,
+    #[serde(rename = "held_open_prealert_s", deserialize_with = "seconds")]
+    pub held_open_prealert: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateMode {
+    Recognition,
+    Verification,
+}
+
+/// What is kept, where, and how long.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    pub state_dir: Option<PathBuf>,
+    /// The key that seals the templates; systemd's credential goes before it.
+    pub key_file: Option<PathBuf>,
+    /// Events older than this are cut off; 0 keeps them all.
+    pub retention_days: u32,
+}
+
+/// Who may ask the daemon for something, and where.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    pub socket: PathBuf,
+    /// Besides root and the daemon's own user.
+    pub allowed_uids: Vec<u32>,
+    /// Members of this group may connect too.
+    pub group: Option<String>,
+}
+
+/// Whether a live person must stand there.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Liveness {
+    /// Unless stated: yes, if the line below isn't there.
+    pub required: Option<bool>,
+    pub i_accept_that_a_photograph_opens_this_door: bool,
+}
+
+impl Default for Faces {
+    fn default() -> Self {
+        let l = Limits::default();
+        let [min_luminance, max_luminance] = l.luminance;
+        Self {
+            detector: None,
+            model: None,
+            models_dir: None,
+            detect_px: 320,
+            second_look: true,
+            templates_a_person: keep::DEFAULT_CAP,
+            min_size_px: l.min_size_px,
+            min_sharpness: l.min_sharpness,
+            min_luminance,
+            max_luminance,
+            max_yaw: l.max_yaw,
+            max_pitch: l.max_pitch,
+            max_roll: l.max_roll,
+            min_detector: l.min_detector,
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let p = Policy::default();
+        Self {
+            mode: GateMode::Recognition,
+            target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
+            verify_target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
+            agree: p.agree,
+            of: p.of,
+            margin: p.margin,
+            stale_after: p.stale_after,
+            attempt_timeout: p.attempt_timeout,
+            absent_after: p.absent_after,
+            retry_after: p.retry_after,
+            claim_timeout: p.claim_timeout,
+            pulse: p.pulse,
+            relock_on_open: p.relock_on_open,
+            ledger_timeout: p.ledger_timeout,
+            lockout_after: p.lockout_after,
+            lockout_window: p.lockout_window,
+            lockout_for: p.lockout_for,
+            held_open_after: p.held_open_after,
+            held_open_prealert: p.held_open_prealert,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { state_dir: None, key_file: None, retention_days: 90 }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: "/run/facelatch/control.sock".into(), allowed_uids: Vec::new(), group: None }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Fmr, D::Error> {
+    let rate = f64::deserialize(from)?;
+    Fmr::new(rate)
+        .ok_or_else(|| serde::de::Error::custom(format!("{rate} is no rate: write one between 0 and 1, such as 1e-4")))
+}
+
+fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_millis)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_secs)
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, the line, the key and what to do.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(read)?;
+        file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(read)?;
+        if text.len() as u64 > MAX_CONFIG_BYTES {
+            return Err(ConfigError::Long { path: path.to_owned(), max: MAX_CONFIG_BYTES });
+        }
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a configuration; `path` is for the messages alone.
+    ///
+    /// # Errors
+    /// [`ConfigError::Wrong`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))?;
+        config.check().map_err(|nonsense| ConfigError::nonsense(path, text, nonsense))?;
+        Ok(config)
+    }
+
+    /// What the gate demands. Every number is in its range: the configuration was checked when it was read.
+    pub fn policy(&self) -> Policy {
+        let g = &self.gate;
+        Policy {
+            mode: match g.mode {
+                GateMode::Recognition => Mode::Recognition,
+                GateMode::Verification => Mode::Verification,
+            },
+            liveness: if self.liveness_required() { LivenessPolicy::Required } else { LivenessPolicy::NotRequired },
+            agree: g.agree,
+            of: g.of,
+            margin: g.margin,
+            stale_after: g.stale_after,
+            attempt_timeout: g.attempt_timeout,
+            absent_after: g.absent_after,
+            retry_after: g.retry_after,
+            claim_timeout: g.claim_timeout,
+            pulse: g.pulse,
+            relock_on_open: g.relock_on_open,
+            ledger_timeout: g.ledger_timeout,
+            lockout_after: g.lockout_after,
+            lockout_window: g.lockout_window,
+            lockout_for: g.lockout_for,
+            held_open_after: g.held_open_after,
+            held_open_prealert: g.held_open_prealert,
+        }
+    }
+
+    /// The poorest face that is judged.
+    pub fn limits(&self) -> Limits {
+        let f = &self.faces;
+        Limits {
+            min_size_px: f.min_size_px,
+            min_sharpness: f.min_sharpness,
+            luminance: [f.min_luminance, f.max_luminance],
+            max_yaw: f.max_yaw,
+            max_pitch: f.max_pitch,
+            max_roll: f.max_roll,
+            min_detector: f.min_detector,
+        }
+    }
+
+    /// Whether a live verdict is demanded.
+    pub fn liveness_required(&self) -> bool {
+        self.liveness.required.unwrap_or(!self.liveness.i_accept_that_a_photograph_opens_this_door)
+    }
+
+    /// Whether a picture of somebody enrolled moves a real strike: what `doctor` and the journal complain about.
+    pub fn photograph_opens(&self) -> bool {
+        self.strike.kind != StrikeKind::Recording && !self.liveness_required()
+    }
+
+    fn check(&self) -> Result<(), Nonsense> {
+        self.policy().check().map_err(|wrong| {
+            let unit = match wrong.key {
+                "stale_after" | "attempt_timeout" | "absent_after" | "retry_after" | "pulse" | "ledger_timeout" => {
+                    "_ms"
+                }
+                "claim_timeout" | "lockout_window" | "lockout_for" | "held_open_after" | "held_open_prealert" => "_s",
+                _ => "",
+            };
+            let why = format!("{} is out of range, {}", wrong.value, wrong.range);
+            Nonsense::new(&format!("gate.{}{unit}", wrong.key), why)
+        })?;
+        self.check_faces()?;
+        self.check_wiring()?;
+        self.check_liveness()?;
+        if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
+            let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
+            return Err(Nonsense::new("control.allowed_uids", why));
+        }
+        Ok(())
+    }
+
+    fn check_faces(&self) -> Result<(), Nonsense> {
+        let f = &self.faces;
+        // Written positively: NaN is in no range.
+        let ranges = [
+            ("detect_px", f.detect_px as f32, 96.0..=2048.0),
+            ("templates_a_person", f.templates_a_person as f32, 1.0..=keep::MAX_CAP as f32),
+            ("min_size_px", f.min_size_px, 1.0..=1000.0),
+            ("min_sharpness", f.min_sharpness, 0.0..=10.0),
+            ("min_luminance", f.min_luminance, 0.0..=255.0),
+            ("max_luminance", f.max_luminance, f.min_luminance..=255.0),
+            ("max_yaw", f.max_yaw, 0.0..=2.0),
+            ("max_pitch", f.max_pitch, 0.0..=2.0),
+            ("max_roll", f.max_roll, 0.0..=180.0),
+            ("min_detector", f.min_detector, 0.0..=1.0),
+        ];
+        match ranges.iter().find(|(_, value, range)| !range.contains(value)) {
+            None => Ok(()),
+            Some((key, value, range)) => {
+                let why = format!("{value} is out of range, {} to {}", range.start(), range.end());
+                Err(Nonsense::new(&format!("faces.{key}"), why))
+            }
+        }
+    }
+
+    fn check_wiring(&self) -> Result<(), Nonsense> {
+        let (strike, inputs) = (&self.strike, &self.inputs);
+        if strike.kind != StrikeKind::Recording && strike.line.is_none() {
+            let why = "a strike that moves needs strike.line, the line that its relay hangs on";
+            return Err(Nonsense::new("strike.kind", why));
+        }
+        if strike.kind == StrikeKind::RaspberryPi && matches!(strike.line, Some(LineId::Name(_))) {
+            return Err(Nonsense::new("strike.line", "a Raspberry Pi's pin is its BCM number, such as 17"));
+        }
+        if inputs.debounce_ms > 1000 {
+            return Err(Nonsense::new("inputs.debounce_ms", "out of range, 0 to 1000"));
+        }
+        let own = |chip: &Option<PathBuf>| chip.clone().unwrap_or_else(|| inputs.chip.clone());
+        let button = inputs.exit_button.as_ref().map(|button| (own(&button.chip), &button.line));
+        let contact = inputs.door_contact.as_ref().map(|contact| (own(&contact.chip), &contact.line));
+        let relay = strike.line.as_ref().map(|line| (strike.chip.clone(), line));
+        let same = |a: &Option<(PathBuf, &LineId)>, b: &Option<(PathBuf, &LineId)>| a.is_some() && a == b;
+        if same(&button, &contact) {
+            return Err(Nonsense::new("inputs.door_contact.line", "the exit button hangs on the same line"));
+        }
+        if strike.kind != StrikeKind::Recording && (same(&relay, &button) || same(&relay, &contact)) {
+            return Err(Nonsense::new("strike.line", "an input hangs on the same line"));
+        }
+        Ok(())
+    }
+
+    fn check_liveness(&self) -> Result<(), Nonsense> {
+        let accepted = self.liveness.i_accept_that_a_photograph_opens_this_door;
+        if accepted && self.liveness.required == Some(true) {
+            return Err(Nonsense::new(
+                "liveness.required",
+                format!("{ACCEPT_KEY} says the opposite; remove one of the two"),
+            ));
+        }
+        if self.strike.kind != StrikeKind::Recording && !accepted && !(HAS_LIVENESS_HEAD && self.liveness_required()) {
+            let why = "a strike that moves, and nothing tells a person from a photograph; if this door may open to a \
+                       photograph of somebody enrolled, add i_accept_that_a_photograph_opens_this_door = true to [liveness]";
+            return Err(Nonsense::new("strike.kind", why));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Why a configuration is refused, said with the file, the line and the key.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: the configuration can't be read ({source}); check that it is a file and who may read it", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{}: a configuration has at most {max} bytes; is this the right file?", path.display())]
+    Long { path: PathBuf, max: u64 },
+    #[error("{}{}: {}{why}; correct it, the sample configuration explains every key", path.display(), place(*line), prefix(key))]
+    Wrong { path: PathBuf, line: Option<usize>, key: String, why: String },
+}
+
+/// A value that can be read and makes no sense: the key with its section, and what is wrong.
+#[derive(Debug)]
+pub(super) struct Nonsense {
+    pub key: String,
+    pub why: String,
+}
+
+impl Nonsense {
+    pub fn new(key: &str, why: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), why: why.into() }
+    }
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map(|n| format!(", line {n}")).unwrap_or_default()
+}
+
+fn prefix(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!("{key}: ") }
+}
+
+impl ConfigError {
+    /// What the parser says, placed where it says it.
+    pub(super) fn parse(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let span = error.span();
+        let table = DeTable::parse(text).ok();
+        let key = span.as_ref().zip(table).and_then(|(span, table)| key_at(table.get_ref(), span)).unwrap_or_default();
+        let why = match error.message().strip_prefix("unknown field ") {
+            Some(rest) => match rest.split_once(", expected ") {
+                Some((_, known)) => format!("there is no such key here, only {}", known.trim_start_matches("one of ")),
+                None => "there is no such key".to_owned(),
+            },
+            None => error.message().to_owned(),
+        };
+        Self::Wrong { path: path.to_owned(), line: span.map(|span| line_at(text, span.start)), key, why }
+    }
+
+    /// What the check says, placed at the key's line where the file has it.
+    pub(super) fn nonsense(path: &Path, text: &str, Nonsense { key, why }: Nonsense) -> Self {
+        let line = DeTable::parse(text)
+            .ok()
+            .and_then(|table| span_of(table.get_ref(), &key))
+            .map(|span| line_at(text, span.start));
+        Self::Wrong { path: path.to_owned(), line, key, why }
+    }
+}
+
+/// The dotted key that stands at, or whose value covers, the start of `span`.
+fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    for (key, value) in table {
+        let name = key.get_ref();
+        if let DeValue::Table(inner) = value.get_ref()
+            && let Some(deeper) = key_at(inner, span)
+        {
+            return Some(format!("{name}.{deeper}"));
+        }
+        if key.span().contains(&span.start) || value.span().contains(&span.start) {
+            return Some(name.to_string());
+        }
+    }
+    None
+}
+
+fn span_of(table: &DeTable<'_>, dotted: &str) -> Option<Range<usize>> {
+    let (name, rest) = dotted.split_once('.').unwrap_or((dotted, ""));
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
+    match value.get_ref() {
+        DeValue::Table(inner) if !rest.is_empty() => span_of(inner, rest),
+        _ => Some(key.span()),
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+}

@@ -1,0 +1,129 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("/etc/door.toml")).map_err(|error| error.to_string())
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("it should be refused")
+}
+
+#[test]
+fn an_empty_file_is_the_default_and_demands_liveness() {
+    let config = parse("").unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.policy(), Policy::default());
+    assert_eq!(config.policy().liveness, LivenessPolicy::Required);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_keys_there_are() {
+    let said = refusal("[camera]\nfps = 10\n\n[gate]\nagree = 2\npuls_ms = 10\n");
+    assert!(said.starts_with("/etc/door.toml, line 6: gate.puls_ms: there is no such key here"), "{said}");
+    assert!(said.contains("`pulse_ms`"), "{said}");
+    let said = refusal("[gates]\n");
+    assert!(said.starts_with("/etc/door.toml, line 1: gates: there is no such key here"), "{said}");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_line() {
+    let said = refusal("[gate]\ntarget_fmr = 2.0\n");
+    assert!(said.starts_with("/etc/door.toml, line 2: gate.target_fmr: 2 is no rate"), "{said}");
+    let said = refusal("[gate]\n\nagree = \"three\"\n");
+    assert!(said.starts_with("/etc/door.toml, line 3: gate.agree: invalid type: string"), "{said}");
+    let said = refusal("gate.pulse_ms = -5\n");
+    assert!(said.starts_with("/etc/door.toml, line 1: gate.pulse_ms: "), "{said}");
+    let said = refusal("[strike]\nkind = \"magnet\"\n");
+    assert!(said.contains("line 2: strike.kind: unknown variant `magnet`, expected one of `gpiochip`"), "{said}");
+    let said = refusal("[strike]\nkind = \"recording\"\nline = true\n");
+    assert!(said.contains("line 3: strike.line: ") && said.contains("or its name"), "{said}");
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_line() {
+    let said = refusal("[gate]\nagree = 2\npulse_ms = 60000\n");
+    assert!(said.starts_with("/etc/door.toml, line 3: gate.pulse_ms: 60s is out of range, 100 ms to 30 s"), "{said}");
+    let said = refusal("[gate]\nmargin = nan\n");
+    assert!(said.contains("line 2: gate.margin"), "{said}");
+    let said = refusal("[gate]\nheld_open_after_s = 5\n");
+    assert!(said.starts_with("/etc/door.toml: gate.held_open_prealert_s: 10s is out of range"), "{said}");
+}
+
+#[test]
+fn broken_toml_is_told_by_its_line() {
+    let said = refusal("[gate]\nagree = \n");
+    assert!(said.starts_with("/etc/door.toml, line 2: "), "{said}");
+    assert!(refusal("\u{0}").starts_with("/etc/door.toml, line 1: "));
+}
+
+#[test]
+fn a_strike_that_moves_without_liveness_needs_the_one_explicit_line() {
+    let strike = "[strike]\nkind = \"gpiochip\"\nline = 17\n[liveness]\n";
+    for liveness in ["", "required = false", "required = true"] {
+        let said = refusal(&format!("{strike}{liveness}"));
+        assert!(said.contains("line 2: strike.kind") && said.contains("i_accept_that_a_photograph"), "{said}");
+    }
+    let accept = "i_accept_that_a_photograph_opens_this_door = true\n";
+    let config = parse(&format!("{strike}{accept}")).unwrap();
+    assert_eq!(config.policy().liveness, LivenessPolicy::NotRequired);
+    assert!(config.photograph_opens());
+    assert!(refusal(&format!("{strike}{accept}required = true")).contains("liveness.required"));
+}
+
+#[test]
+fn wires_that_cross_are_refused() {
+    let said = refusal("[inputs.exit_button]\nline = 5\n[inputs.door_contact]\nline = 5\n");
+    assert!(said.contains("line 4: inputs.door_contact.line"), "{said}");
+    assert!(refusal("[strike]\nkind = \"gpiochip\"\n").contains("needs strike.line"));
+    assert!(refusal("[strike]\nkind = \"raspberry-pi\"\nline = \"GPIO17\"\n").contains("BCM number"));
+    let said = refusal("[strike]\nkind = \"gpiochip\"\nline = \"a\"\n[inputs.exit_button]\nline = \"a\"\n");
+    assert!(said.contains("an input hangs on the same line"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_none_or_too_long_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = Config::load(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("can't be read") && said.contains("check that it is a file"), "{said}");
+    let long = dir.path().join("long.toml");
+    std::fs::write(&long, "#".repeat(70_000)).unwrap();
+    assert!(matches!(Config::load(&long), Err(ConfigError::Long { .. })));
+    std::fs::write(&long, [0xff, 0xfe]).unwrap();
+    assert!(matches!(Config::load(&long), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn a_configuration_cut_at_any_byte_is_read_or_refused() {
+    for cut in 0..SAMPLE.len() {
+        if let Some(text) = SAMPLE.get(..cut) {
+            let _read_or_refused = Config::parse(text, Path::new("cut"));
+        }
+    }
+}
+
+const SAMPLE: &str = include_str!("../../systemd/facelatch.toml");
+
+#[test]
+fn the_sample_states_the_defaults() {
+    assert_eq!(parse(SAMPLE).unwrap(), Config::default());
+}
+
+#[test]
+fn the_sample_explains_every_key_and_no_other() {
+    let key_of = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
+    let is_key = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let uncommented = SAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let stated: Vec<String> = uncommented.filter_map(key_of).filter(|key| is_key(key)).collect();
+    for section in ["camera", "faces", "gate", "strike", "inputs", "store", "control", "liveness"] {
+        let known = refusal(&format!("[{section}]\nzz = 1\n"));
+        for key in known.split('`').skip(1).step_by(2) {
+            assert!(stated.iter().any(|s| s == key), "{section}.{key} is not explained");
+        }
+    }
+    let shown = SAMPLE.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if key_of(rest).is_some_and(|key| is_key(&key)) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    });
+    let everything = shown.collect::<String>().replace("required = true\n", "");
+    assert!(parse(&everything).is_ok(), "{:?}", parse(&everything));
+}

@@ -1,0 +1,16 @@
+//! Measuring: LFW's protocol ([`pairs`], [`protocol`]), its curve ([`det`]), and the table from score to false match rate.
+//!
+//! [`run::evaluate`] is `facelatch eval`, [`calibrate::measure`] is `facelatch calibrate`.
+
+#![forbid(unsafe_code)]
+
+pub mod calibrate;
+pub mod det;
+pub mod dump;
+pub mod encode;
+pub mod pairs;
+pub mod protocol;
+pub mod run;
+
+pub use encode::EvalError;
+pub use pairs::{Pair, Pairs, PairsError};

@@ -1,0 +1,81 @@
+//! From an aligned face to its encoding.
+
+#![forbid(unsafe_code)]
+
+use super::align::{AlignedFace, SIDE};
+use super::encoding::{Encoding, MAX_DIMS};
+use crate::infer::manifest::ChannelOrder;
+use crate::infer::network::OutputSpec;
+use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
+use crate::kernels::tensor;
+
+/// An embedder, ready.
+pub struct Embedder {
+    spec: ModelSpec,
+    network: Network,
+}
+
+impl Embedder {
+    /// # Errors
+    /// The file is no embedder of 112 x 112 pixels, is malformed, or has another output than its manifest entry promises.
+    pub fn load(file: &ModelFile) -> Result<Self, InferError> {
+        let spec = file.spec.clone();
+        let Decode::Embedding { dims: len @ 1..=MAX_DIMS } = spec.decode else {
+            let reason = format!("it is a network for {}, not for encodings", spec.kind());
+            return Err(InferError::Malformed { model: spec.name, reason });
+        };
+        let network = Network::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?;
+        Ok(Self { spec, network })
+    }
+
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// # Errors
+    /// The network failed, or gave numbers without direction.
+    pub fn embed(&mut self, face: &AlignedFace) -> Result<Encoding, InferError> {
+        let input = &self.spec.input;
+        let output = self.network.run(|planes| {
+            let swap = input.order == ChannelOrder::Bgr;
+            tensor::rgb_to_planar_f32(face.image(), input.mean, input.scale, swap, planes);
+        })?;
+        Encoding::from_raw(output.get(0)).ok_or_else(|| InferError::Failed {
+            model: self.spec.name.clone(),
+            reason: "its encoding is all but zero and has no direction".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::RgbImage;
+    use crate::infer::tiny::{model, onnx};
+
+    fn grey(level: u8) -> AlignedFace {
+        AlignedFace::from_aligned(RgbImage::from_rgb8(SIDE, SIDE, vec![level; SIDE * SIDE * 3]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_output_becomes_an_encoding_of_unit_length() {
+        let mut embedder = Embedder::load(&model(onnx(&[3.0, 0.0, 0.0, 0.0, 0.0, 4.0]), 2)).unwrap();
+        let encoding = embedder.embed(&grey(10)).unwrap();
+        assert!((encoding.as_slice()[0] - 0.6).abs() < 1e-6 && (encoding.as_slice()[1] - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_encoding_without_direction_is_an_error_and_no_match() {
+        let mut embedder = Embedder::load(&model(onnx(&[1.0; 6]), 2)).unwrap();
+        assert!(matches!(embedder.embed(&grey(0)), Err(InferError::Failed { .. })));
+        assert!(embedder.embed(&grey(1)).is_ok());
+    }
+
+    #[test]
+    fn a_network_that_gives_another_size_than_promised_is_refused() {
+        assert!(matches!(Embedder::load(&model(onnx(&[1.0; 6]), 128)), Err(InferError::Shape { .. })));
+        let mut detector = model(onnx(&[1.0; 6]), 2);
+        detector.spec.decode = Decode::Yunet;
+        assert!(matches!(Embedder::load(&detector), Err(InferError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,27 @@
+//! Pixels in, encodings out: photo or frame → [`detect`] → [`landmarks`] → [`align`] → [`quality`] → [`embed`].
+//!
+//! [`Faces`] is the whole chain.
+
+#![forbid(unsafe_code)]
+
+pub mod align;
+pub mod convert;
+mod decode;
+pub mod detect;
+pub mod embed;
+pub mod encoding;
+pub mod geometry;
+pub mod jpeg;
+pub mod landmarks;
+pub mod photo;
+pub mod pipeline;
+pub mod quality;
+
+pub use align::AlignedFace;
+pub use detect::{Canvas, Detection, Detections, Detector};
+pub use embed::Embedder;
+pub use encoding::Encoding;
+pub use geometry::{Landmarks, Rect};
+pub use jpeg::MjpegDecoder;
+pub use pipeline::{Faces, ModelChoice, Portrait};
+pub use quality::{Limits, Quality};

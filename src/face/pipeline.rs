@@ -1,0 +1,155 @@
+//! The whole chain from a picture to encodings, with everything it reuses.
+
+#![forbid(unsafe_code)]
+
+use super::align::AlignedFace;
+use super::detect::{Canvas, Detection, Detections, Detector, principal};
+use super::embed::Embedder;
+use super::encoding::Encoding;
+use super::geometry::{Landmarks, Sampler};
+use super::landmarks::{Refine, SecondLook};
+use super::quality::Quality;
+use crate::frame::RgbImage;
+use crate::infer::{InferError, ModelFile, ModelSpec, Outputs};
+
+/// Which networks, and how much care.
+#[derive(Debug, Clone)]
+pub struct ModelChoice {
+    pub detector: ModelFile,
+    pub embedder: ModelFile,
+    /// What the detector is shown: [`Canvas::PHOTO`], or one of the camera's shape.
+    pub canvas: Canvas,
+    /// Whether a second look places the landmarks.
+    pub second_look: bool,
+}
+
+/// A face with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Portrait {
+    pub found: Detection,
+    /// The points it was aligned by.
+    pub landmarks: Landmarks,
+    pub quality: Quality,
+    pub encoding: Encoding,
+}
+
+/// Detector, second stage and embedder, and their scratch.
+pub struct Faces {
+    detector: Detector,
+    refine: Option<Box<dyn Refine>>,
+    embedder: Embedder,
+    sampler: Sampler,
+    aligned: AlignedFace,
+}
+
+impl Faces {
+    /// # Errors
+    /// Whichever network isn't what the choice says, or can't run.
+    pub fn load(choice: &ModelChoice) -> Result<Self, InferError> {
+        let refine = match choice.second_look {
+            true => Some(Box::new(SecondLook::load(&choice.detector, &SecondLook::VIEWS)?) as Box<dyn Refine>),
+            false => None,
+        };
+        Ok(Self {
+            detector: Detector::load(&choice.detector, choice.canvas)?,
+            refine,
+            embedder: Embedder::load(&choice.embedder)?,
+            sampler: Sampler::default(),
+            aligned: AlignedFace::default(),
+        })
+    }
+
+    /// Another second stage than the detector's second look, or none.
+    pub fn set_refine(&mut self, refine: Option<Box<dyn Refine>>) {
+        self.refine = refine;
+    }
+
+    pub fn detector(&self) -> &ModelSpec {
+        self.detector.spec()
+    }
+
+    /// The network that encodings come from, and that templates name.
+    pub fn embedder(&self) -> &ModelSpec {
+        self.embedder.spec()
+    }
+
+    /// The faces in a picture, the most certain first.
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn detect(&mut self, image: &RgbImage) -> Result<Detections, InferError> {
+        self.detector.detect(image)
+    }
+
+    /// What the detector is shown of a picture, and its raw answer: to compare with another runtime.
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn maps(&mut self, image: &RgbImage) -> Result<(&RgbImage, Outputs), InferError> {
+        self.detector.maps(image)
+    }
+
+    pub fn canvas(&self) -> Canvas {
+        self.detector.canvas()
+    }
+
+    /// The points to align by: the second stage's where there is one and it sees the face, the detector's otherwise.
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Landmarks, InferError> {
+        let better = match &mut self.refine {
+            Some(refine) => refine.refine(image, face)?,
+            None => None,
+        };
+        Ok(better.unwrap_or(face.landmarks))
+    }
+
+    /// Aligns a face; `None` where its points are those of no face.
+    pub fn align(&mut self, image: &RgbImage, landmarks: &Landmarks) -> Option<&AlignedFace> {
+        self.aligned.align(image, landmarks, &mut self.sampler).then_some(&self.aligned)
+    }
+
+    /// The face that [`Faces::align`] aligned last; black before the first.
+    pub fn aligned(&self) -> &AlignedFace {
+        &self.aligned
+    }
+
+    /// The quality of the face that was aligned last.
+    pub fn quality(&self, found: &Detection, landmarks: &Landmarks) -> Quality {
+        Quality::measure(found, landmarks, &self.aligned)
+    }
+
+    /// Encodes the face that was aligned last.
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn embed(&mut self) -> Result<Encoding, InferError> {
+        self.embedder.embed(&self.aligned)
+    }
+
+    /// All of it for one face of a picture; `None` where the points are those of no face.
+    ///
+    /// # Errors
+    /// A network failed; see [`InferError`].
+    pub fn portray(&mut self, image: &RgbImage, found: &Detection) -> Result<Option<Portrait>, InferError> {
+        let landmarks = self.refine(image, found)?;
+        if self.align(image, &landmarks).is_none() {
+            return Ok(None);
+        }
+        let quality = self.quality(found, &landmarks);
+        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: self.embed()? }))
+    }
+
+    /// The face that a photo is of (see [`principal`]); `None` where there is none.
+    ///
+    /// # Errors
+    /// A network failed; see [`InferError`].
+    pub fn portray_principal(&mut self, image: &RgbImage) -> Result<Option<Portrait>, InferError> {
+        let faces = self.detect(image)?;
+        match principal(&faces, image.width(), image.height()) {
+            Some(face) => self.portray(image, face),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What strike and inputs share: naming a line of a GPIO chip, and sentences for what can be wrong with it.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::Deserialize;
+
+/// The name under which the kernel lists our lines (`gpioinfo` shows it).
+pub const CONSUMER: &str = "facelatch";
+
+/// What is on the wire: ground or supply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Low,
+    High,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::High => "high",
+        })
+    }
+}
+
+/// A line of a chip: `17` (its offset) or `"GPIO17"` (the name that the board's device tree gives it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineId {
+    Offset(u32),
+    Name(String),
+}
+
+impl fmt::Display for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(n) => write!(f, "{n}"),
+            Self::Name(name) => write!(f, "{name:?}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LineId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = LineId;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a line's offset such as 17 or its name such as \"GPIO17\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<LineId, E> {
+                u32::try_from(n)
+                    .map(LineId::Offset)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(n), &self))
+            }
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<LineId, E> {
+                u32::try_from(n)
+                    .map(LineId::Offset)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(n), &self))
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<LineId, E> {
+                if name.is_empty() {
+                    return Err(E::invalid_value(serde::de::Unexpected::Str(name), &self));
+                }
+                Ok(LineId::Name(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The chip of the header on a Raspberry Pi and on most other boards.
+pub fn default_chip() -> PathBuf {
+    PathBuf::from("/dev/gpiochip0")
+}
+
+/// Why a line can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GpioError {
+    #[error("there is no {}: `gpiodetect` (Debian package gpiod) lists the chips of this board", chip.display())]
+    NoChip { chip: PathBuf },
+    #[error("{} is no GPIO chip: `gpiodetect` (Debian package gpiod) lists the chips of this board", chip.display())]
+    NotAChip { chip: PathBuf },
+    #[error(
+        "no permission on {}: the kernel gives it to root alone; install the udev rule that gives it to group gpio and \
+         add the user to that group (a service: SupplementaryGroups=gpio)", chip.display()
+    )]
+    NoPermission { chip: PathBuf },
+    #[error("{} has no line {line}: `gpioinfo` (Debian package gpiod) lists them", chip.display())]
+    NoLine { chip: PathBuf, line: LineId },
+    #[error("line {line} of {} is in use by {by}: stop that, or wire another line", chip.display())]
+    Busy { chip: PathBuf, line: LineId, by: String },
+    #[error("line {line} of {}: {reason}", chip.display())]
+    Other { chip: PathBuf, line: LineId, reason: String },
+}
+
+/// The offset of a line and an open chip to ask about it.
+pub(crate) fn find(chip: &Path, line: &LineId) -> Result<(gpiocdev::Chip, u32), GpioError> {
+    let open = gpiocdev::Chip::from_path(chip).map_err(|e| explain(chip, line, &e, None))?;
+    let count = open.info().map_err(|e| explain(chip, line, &e, None))?.num_lines;
+    let offset = match line {
+        LineId::Offset(n) => (*n < count).then_some(*n),
+        LineId::Name(name) => open.find_line_info(name).map(|info| info.offset),
+    };
+    match offset {
+        Some(offset) => Ok((open, offset)),
+        None => Err(GpioError::NoLine { chip: chip.to_owned(), line: line.clone() }),
+    }
+}
+
+/// Asks the kernel for a line; `shape` says what it shall be. The error names who has it where it is taken.
+pub(crate) fn request(
+    chip: &Path,
+    line: &LineId,
+    shape: impl Fn(&mut gpiocdev::request::Builder),
+) -> Result<(gpiocdev::Request, u32), GpioError> {
+    let (open, offset) = find(chip, line)?;
+    let mut builder = gpiocdev::Request::builder();
+    builder.on_chip(chip).with_consumer(CONSUMER).with_line(offset);
+    shape(&mut builder);
+    match builder.request() {
+        Ok(request) => Ok((request, offset)),
+        Err(e) => {
+            let holder = open.line_info(offset).ok().filter(|info| info.used).map(|info| info.consumer);
+            Err(explain(chip, line, &e, holder.as_deref()))
+        }
+    }
+}
+
+/// A sentence for what gpiocdev says; `holder` is the line's consumer where the kernel names one.
+fn explain(chip: &Path, line: &LineId, error: &gpiocdev::Error, holder: Option<&str>) -> GpioError {
+    let (chip, line) = (chip.to_owned(), line.clone());
+    if matches!(error, gpiocdev::Error::GpioChip(..)) {
+        return GpioError::NotAChip { chip };
+    }
+    match errno(error) {
+        Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => GpioError::NoChip { chip },
+        Some(Errno::ACCESS | Errno::PERM) => GpioError::NoPermission { chip },
+        Some(Errno::BUSY) => {
+            let by = match holder {
+                Some(name) if !name.is_empty() => format!("{name:?}"),
+                _ => "another program or driver".to_owned(),
+            };
+            GpioError::Busy { chip, line, by }
+        }
+        _ => GpioError::Other { chip, line, reason: error.to_string() },
+    }
+}
+
+/// The system's error number behind a gpiocdev error. The type that holds it for ioctls is not exported, but its text
+/// is the standard library's, which ends in "(os error N)".
+pub(crate) fn errno(error: &gpiocdev::Error) -> Option<Errno> {
+    let raw = match error {
+        gpiocdev::Error::Os(errno) => Some(errno.0),
+        other => os_error_in(&other.to_string()),
+    };
+    raw.map(Errno::from_raw_os_error)
+}
+
+fn os_error_in(text: &str) -> Option<i32> {
+    let (_, rest) = text.rsplit_once("(os error ")?;
+    rest.split_once(')')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(raw: i32) -> gpiocdev::Error {
+        std::io::Error::from_raw_os_error(raw).into()
+    }
+
+    #[test]
+    fn each_refusal_of_the_kernel_becomes_a_sentence_that_says_what_to_do() {
+        let (chip, line) = (Path::new("/dev/gpiochip0"), LineId::Offset(17));
+        let say = |raw, holder| explain(chip, &line, &os(raw), holder).to_string();
+        assert!(say(libc::EACCES, None).contains("group gpio"));
+        assert!(say(libc::ENOENT, None).contains("gpiodetect"));
+        assert!(say(libc::EBUSY, Some("spi0 CS1")).contains("in use by \"spi0 CS1\""));
+        assert!(say(libc::EBUSY, None).contains("another program or driver"));
+        assert!(say(libc::EIO, None).starts_with("line 17 of /dev/gpiochip0: "));
+    }
+
+    #[test]
+    fn the_number_is_found_in_what_an_ioctl_says() {
+        let text = format!("uAPI get_line returned: {}", std::io::Error::from_raw_os_error(libc::EBUSY));
+        assert_eq!(os_error_in(&text), Some(libc::EBUSY));
+        assert_eq!(os_error_in("no number"), None);
+    }
+
+    #[test]
+    fn a_chip_that_is_missing_or_none_is_named() {
+        let missing = find(Path::new("/dev/gpiochip987"), &LineId::Offset(0)).err().unwrap();
+        assert_eq!(missing, GpioError::NoChip { chip: "/dev/gpiochip987".into() });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let no_chip = find(file.path(), &LineId::Offset(0)).err().unwrap();
+        assert!(no_chip.to_string().contains("is no GPIO chip"), "{no_chip}");
+    }
+
+    #[test]
+    fn a_line_is_an_offset_or_a_name_and_nothing_else() {
+        #[derive(Deserialize)]
+        struct Wrap {
+            line: LineId,
+        }
+        let read = |text: &str| toml::from_str::<Wrap>(text).map(|w| w.line);
+        assert_eq!(read("line = 17"), Ok(LineId::Offset(17)));
+        assert_eq!(read("line = \"GPIO17\""), Ok(LineId::Name("GPIO17".into())));
+        for bad in ["line = -1", "line = \"\"", "line = true", "line = 5000000000"] {
+            assert!(read(bad).unwrap_err().to_string().contains("such as \"GPIO17\""), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Exit button and door contact on GPIO lines.
+//!
+//! Levels are told, not edges: an edge only wakes the reader, which then reads the line again, and a wait that ends
+//! without an edge reads it too. So an edge that was lost can't leave a door thought closed.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gpiocdev::line::{Bias, EdgeDetection, Value};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Deserialize;
+
+use crate::hw::gpio::{self, GpioError, Level, LineId};
+use crate::ports::{Clock, Input, Inputs};
+use crate::time::{Duration, Instant};
+
+/// `[inputs]` of the configuration; each wire may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputsConfig {
+    /// The chip's device, unless a line names another.
+    pub chip: PathBuf,
+    /// A level counts once it has held this long. Contacts bounce for 1 to 10 ms.
+    pub debounce_ms: u16,
+    pub exit_button: Option<ExitButtonConfig>,
+    pub door_contact: Option<DoorContactConfig>,
+}
+
+impl Default for InputsConfig {
+    fn default() -> Self {
+        Self { chip: gpio::default_chip(), debounce_ms: 20, exit_button: None, door_contact: None }
+    }
+}
+
+/// The button that lets people out: by default one that pulls its line to ground.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExitButtonConfig {
+    pub line: LineId,
+    #[serde(default)]
+    pub chip: Option<PathBuf>,
+    /// The level while it is pressed.
+    #[serde(default = "low")]
+    pub pressed: Level,
+    #[serde(default)]
+    pub bias: BiasConfig,
+}
+
+/// The contact that knows whether the door is open: by default a reed switch to ground that a closed door closes, so
+/// that a cut wire reads as an open door.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoorContactConfig {
+    pub line: LineId,
+    #[serde(default)]
+    pub chip: Option<PathBuf>,
+    /// The level while the door is open.
+    #[serde(default = "high")]
+    pub open: Level,
+    #[serde(default)]
+    pub bias: BiasConfig,
+}
+
+fn low() -> Level {
+    Level::Low
+}
+fn high() -> Level {
+    Level::High
+}
+
+/// The chip's own resistor on the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BiasConfig {
+    #[default]
+    PullUp,
+    PullDown,
+    /// None: there is one on the board.
+    Off,
+    /// As the kernel has it: for chips that refuse to set one.
+    AsIs,
+}
+
+/// Most edges that are read off one line in one go; the level is read after them, so the rest do no harm.
+const MAX_EDGES: usize = 64;
+
+/// The door's own wires.
+pub struct GpioInputs {
+    wires: heapless::Vec<Wire, 2>,
+    clock: Arc<dyn Clock>,
+}
+
+/// One line and what was last told of it.
+struct Wire {
+    request: gpiocdev::Request,
+    offset: u32,
+    active: Level,
+    means: fn(bool) -> Input,
+    told: Option<bool>,
+    /// Where the kernel does not debounce.
+    debounce: Option<Debounce>,
+}
+
+impl GpioInputs {
+    /// Takes the lines that are configured; with none, [`Inputs::wait`] only waits.
+    ///
+    /// # Errors
+    /// [`GpioError`]: no such chip or line, no permission, in use and by whom.
+    pub fn open(config: &InputsConfig, clock: Arc<dyn Clock>) -> Result<Self, GpioError> {
+        let period = Duration::from_millis(config.debounce_ms.into());
+        let mut wires = heapless::Vec::new();
+        if let Some(button) = &config.exit_button {
+            let chip = button.chip.as_ref().unwrap_or(&config.chip);
+            let wire = Wire::open(chip, &button.line, button.bias, button.pressed, period, Input::ExitButton)?;
+            let _two_fit = wires.push(wire);
+        }
+        if let Some(contact) = &config.door_contact {
+            let chip = contact.chip.as_ref().unwrap_or(&config.chip);
+            let wire = Wire::open(chip, &contact.line, contact.bias, contact.open, period, Input::DoorContact)?;
+            let _two_fit = wires.push(wire);
+        }
+        Ok(Self { wires, clock })
+    }
+
+    /// The first wire whose level differs from what was told.
+    fn change(&mut self) -> Result<Option<Input>, String> {
+        let now = self.clock.now().mono;
+        for wire in &mut self.wires {
+            if let Some(input) = wire.change(now)? {
+                return Ok(Some(input));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sleeps until an edge or until `timeout` has passed.
+    fn sleep(&mut self, timeout: Duration) -> Result<(), String> {
+        if self.wires.is_empty() {
+            self.clock.pause(timeout);
+            return Ok(());
+        }
+        let mut fds = heapless::Vec::<PollFd<'_>, 2>::new();
+        for wire in &self.wires {
+            let _two_fit = fds.push(PollFd::from_borrowed_fd(wire.request.as_fd(), PollFlags::IN));
+        }
+        let limit = Timespec::try_from(timeout).map_err(|e| format!("a timeout of {timeout:?}: {e}"))?;
+        match poll(&mut fds, Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(format!("waiting for the inputs: {e}")),
+        }
+    }
+}
+
+impl Inputs for GpioInputs {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Input>, String> {
+        if let Some(input) = self.change()? {
+            return Ok(Some(input));
+        }
+        let end = self.clock.now().mono + timeout;
+        loop {
+            let now = self.clock.now().mono;
+            let left = end.since(now);
+            // A level that is still settling ends the sleep when it has settled.
+            let settles = self.wires.iter().filter_map(|w| w.debounce.as_ref()?.settles_at()).min();
+            let nap = settles.map_or(left, |at| left.min(at.since(now)));
+            self.sleep(nap)?;
+            if let Some(input) = self.change()? {
+                return Ok(Some(input));
+            }
+            if self.clock.now().mono >= end {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Wire {
+    fn open(
+        chip: &Path,
+        line: &LineId,
+        bias: BiasConfig,
+        active: Level,
+        period: Duration,
+        means: fn(bool) -> Input,
+    ) -> Result<Self, GpioError> {
+        let request = |debounced: bool| {
+            gpio::request(chip, line, |builder| {
+                builder.as_input().with_edge_detection(EdgeDetection::BothEdges);
+                match bias {
+                    BiasConfig::PullUp => builder.with_bias(Bias::PullUp),
+                    BiasConfig::PullDown => builder.with_bias(Bias::PullDown),
+                    BiasConfig::Off => builder.with_bias(Bias::Disabled),
+                    BiasConfig::AsIs => builder.with_bias(None),
+                };
+                if debounced {
+                    builder.with_debounce_period(period);
+                }
+            })
+        };
+        let (got, debounce) = match request(!period.is_zero()) {
+            Ok(got) => (got, None),
+            Err(GpioError::Other { reason, .. }) if !period.is_zero() => {
+                let got = request(false)?;
+                log::info!("line {line} of {}: the kernel does not debounce ({reason}), so we do", chip.display());
+                (got, Some(Debounce::new(period)))
+            }
+            Err(e) => return Err(e),
+        };
+        let (request, offset) = got;
+        Ok(Self { request, offset, active, means, told: None, debounce })
+    }
+
+    fn change(&mut self, now: Instant) -> Result<Option<Input>, String> {
+        let fail = |e: gpiocdev::Error| format!("{}: {e}", self.request.chip_path().display());
+        for _ in 0..MAX_EDGES {
+            if !self.request.has_edge_event().map_err(fail)? {
+                break;
+            }
+            let _the_level_is_read_below = self.request.read_edge_event().map_err(fail)?;
+            if let Some(debounce) = &mut self.debounce {
+                debounce.disturb();
+            }
+        }
+        let level = match self.request.value(self.offset).map_err(fail)? {
+            Value::Active => Level::High,
+            Value::Inactive => Level::Low,
+        };
+        let active = level == self.active;
+        let settled = match &mut self.debounce {
+            None => Some(active),
+            Some(debounce) => debounce.sample(now, active),
+        };
+        match settled {
+            Some(level) if self.told != Some(level) => {
+                self.told = Some(level);
+                Ok(Some((self.means)(level)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Tells a level once it has held for a period; the first is taken as it is.
+#[derive(Debug, Clone)]
+pub struct Debounce {
+    period: Duration,
+    stable: Option<bool>,
+    candidate: Option<(bool, Instant)>,
+}
+
+impl Debounce {
+    pub fn new(period: Duration) -> Self {
+        Self { period, stable: None, candidate: None }
+    }
+
+    /// Takes what the line shows now and gives the level that counts.
+    pub fn sample(&mut self, now: Instant, level: bool) -> Option<bool> {
+        match self.stable {
+            None => self.stable = Some(level),
+            Some(stable) if stable == level => self.candidate = None,
+            Some(_) => match self.candidate {
+                Some((candidate, since)) if candidate == level => {
+                    if now.since(since) >= self.period {
+                        (self.stable, self.candidate) = (Some(level), None);
+                    }
+                }
+                _ => self.candidate = Some((level, now)),
+            },
+        }
+        self.stable
+    }
+
+    /// The line moved since the last sample, whatever it shows now: a level that was settling starts anew.
+    pub fn disturb(&mut self) {
+        self.candidate = None;
+    }
+
+    /// When a level that is still settling may count; `None` where none is.
+    pub fn settles_at(&self) -> Option<Instant> {
+        self.candidate.map(|(_, since)| since + self.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hw::clock::BootClock;
+
+    #[test]
+    fn a_bouncing_contact_counts_once_it_rests() {
+        let ms = Instant::from_millis;
+        let mut debounce = Debounce::new(Duration::from_millis(20));
+        assert_eq!(debounce.sample(ms(0), false), Some(false), "the first level counts at once");
+        for (at, level) in [(10, true), (12, false), (14, true), (33, true)] {
+            assert_eq!(debounce.sample(ms(at), level), Some(false), "at {at} ms");
+        }
+        assert_eq!(debounce.settles_at(), Some(ms(34)));
+        assert_eq!(debounce.sample(ms(34), true), Some(true));
+        assert_eq!(debounce.settles_at(), None);
+    }
+
+    #[test]
+    fn a_spike_shorter_than_the_period_never_counts() {
+        let ms = Instant::from_millis;
+        let mut debounce = Debounce::new(Duration::from_millis(20));
+        debounce.sample(ms(0), false);
+        debounce.sample(ms(5), true);
+        assert_eq!(debounce.sample(ms(30), false), Some(false));
+        assert_eq!(debounce.sample(ms(60), true), Some(false), "a new spike starts anew");
+    }
+
+    #[test]
+    fn an_edge_between_two_equal_samples_starts_the_period_anew() {
+        let ms = Instant::from_millis;
+        let mut debounce = Debounce::new(Duration::from_millis(20));
+        debounce.sample(ms(0), false);
+        debounce.sample(ms(5), true);
+        debounce.disturb();
+        assert_eq!(debounce.sample(ms(26), true), Some(false));
+        assert_eq!(debounce.sample(ms(46), true), Some(true));
+    }
+
+    #[test]
+    fn the_defaults_are_a_button_to_ground_and_a_contact_that_a_cut_wire_opens() {
+        let config: InputsConfig =
+            toml::from_str("exit_button = { line = 27 }\ndoor_contact = { line = \"GPIO22\" }").unwrap();
+        let (button, contact) = (config.exit_button.unwrap(), config.door_contact.unwrap());
+        assert_eq!((button.pressed, button.bias), (Level::Low, BiasConfig::PullUp));
+        assert_eq!((contact.open, contact.bias), (Level::High, BiasConfig::PullUp));
+        assert_eq!(config.debounce_ms, 20);
+        assert!(toml::from_str::<InputsConfig>("exit_button = { line = 27, presed = \"low\" }").is_err());
+    }
+
+    #[test]
+    fn without_lines_a_wait_only_waits_and_a_missing_chip_is_named() {
+        let mut none = GpioInputs::open(&InputsConfig::default(), Arc::new(BootClock)).unwrap();
+        assert_eq!(none.wait(Duration::from_millis(1)), Ok(None));
+        let config: InputsConfig = toml::from_str("chip = \"/dev/gpiochip987\"\nexit_button = { line = 27 }").unwrap();
+        let error = GpioInputs::open(&config, Arc::new(BootClock)).err().unwrap();
+        assert!(error.to_string().contains("gpiodetect"), "{error}");
+    }
+}

@@ -1,0 +1,266 @@
+//! The store: people, templates and events in one SQLite file that a power cut at any instant leaves whole.
+//!
+//! Write-ahead log, `synchronous=FULL`: what a method acknowledged is on the disk. Any number of processes may have it
+//! open; the command line enrols while the daemon runs, and the daemon hears of it through [`Store::changed`].
+//! Templates are sealed (`gallery::seal`), events chained (`gallery::chain`), and every change of the gallery appends its
+//! event in the same transaction. What is erased is overwritten, and the log that may still hold it cut.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod events;
+mod people;
+mod schema;
+mod templates;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub use error::{StoreError, Trouble};
+pub use events::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY};
+pub use people::{Act, Erased, Export, ExportedTemplate};
+pub use templates::Kept;
+
+use crate::gallery::seal::MasterKey;
+
+/// How long a statement waits for another process's transaction. None of ours takes a tenth of it.
+const BUSY_SECONDS: u64 = 5;
+/// How often the switch to the write-ahead log is tried while another process is making the same file.
+const WAL_TRIES: u32 = 50;
+const WAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// The open database.
+pub struct Store {
+    conn: Connection,
+    path: PathBuf,
+    key: Option<MasterKey>,
+    seen: Seen,
+}
+
+/// What this connection last knew of others' changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seen {
+    /// SQLite's count of commits by other connections; cheap to ask.
+    data_version: i64,
+    /// Our count of changes of people and templates.
+    gallery_version: i64,
+}
+
+impl Store {
+    /// Opens the database for reading and writing, and makes it where there is none. Checks that it is whole, ours, of a
+    /// schema that can be brought up to date, and sealed under `key`.
+    ///
+    /// # Errors
+    /// [`StoreError`], with the path and what to do. Nothing was changed then.
+    pub fn open(path: &Path, key: &MasterKey) -> Result<Self, StoreError> {
+        let open = || {
+            make_if_missing(path)?;
+            let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            if conn.is_readonly(rusqlite::MAIN_DB)? {
+                return Err(Trouble::ReadOnly);
+            }
+            examine(&conn)?;
+            make_durable(&conn)?;
+            schema::migrate(&mut conn)?;
+            bind(&mut conn, key)?;
+            Ok(conn)
+        };
+        open().and_then(|conn| Self::with(conn, path, Some(key.clone()))).map_err(|what| what.at(path))
+    }
+
+    /// Opens an existing database for reading alone. Without the key everything but templates can be read.
+    ///
+    /// # Errors
+    /// [`StoreError`]; also where the schema is older, and [`Store::open`] must bring it up to date first.
+    pub fn open_read_only(path: &Path, key: Option<&MasterKey>) -> Result<Self, StoreError> {
+        let open = || {
+            if !path.exists() {
+                return Err(Trouble::Missing);
+            }
+            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            match examine(&conn)? {
+                0 => return Err(Trouble::Missing),
+                schema::VERSION => {}
+                found => return Err(Trouble::Older { found }),
+            }
+            match key {
+                Some(key) if key_check(&conn)?.is_none_or(|check| !key.made(&check)) => Err(Trouble::WrongKey),
+                _ => Ok(conn),
+            }
+        };
+        open().and_then(|conn| Self::with(conn, path, key.cloned())).map_err(|what| what.at(path))
+    }
+
+    /// One more connection to the same database, for another thread; what [`Store::open`] checked is not checked again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_again(&self) -> Result<Self, StoreError> {
+        let open = || {
+            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            make_durable(&conn)?;
+            Self::with(conn, &self.path, self.key.clone())
+        };
+        open().map_err(|what| what.at(&self.path))
+    }
+
+    fn with(conn: Connection, path: &Path, key: Option<MasterKey>) -> Result<Self, Trouble> {
+        let seen = Seen { data_version: data_version(&conn)?, gallery_version: gallery_version(&conn)? };
+        Ok(Self { conn, path: path.to_owned(), key, seen })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether another connection has changed people or templates since this was last asked, or since opening. Costs
+    /// microseconds where nothing was written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn changed(&mut self) -> Result<bool, StoreError> {
+        self.changed_inner().map_err(|what| what.at(&self.path))
+    }
+
+    fn changed_inner(&mut self) -> Result<bool, Trouble> {
+        let data_version = data_version(&self.conn)?;
+        if data_version == self.seen.data_version {
+            return Ok(false);
+        }
+        // Most commits are events, which leave the gallery as it is.
+        let now = Seen { data_version, gallery_version: gallery_version(&self.conn)? };
+        let before = std::mem::replace(&mut self.seen, now);
+        Ok(now.gallery_version != before.gallery_version)
+    }
+
+    /// Moves the write-ahead log into the database and cuts it. `false` where a reader or writer held it up; the next
+    /// call, or opening, does it then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn checkpoint(&self) -> Result<bool, StoreError> {
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        busy.map(|busy| busy == 0).map_err(|error| Trouble::from(error).at(&self.path))
+    }
+
+    /// Reads within one snapshot.
+    fn read<T>(&self, f: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let inner = || f(&self.conn.unchecked_transaction()?);
+        inner().map_err(|what| what.at(&self.path))
+    }
+
+    /// Writes all of it durably or nothing.
+    fn write<T>(&mut self, f: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let inner = || {
+            let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = f(&tx)?;
+            tx.commit()?;
+            Ok(done)
+        };
+        inner().map_err(|what: Trouble| what.at(&self.path))
+    }
+
+    /// Like [`Store::write`], and tells the other connections that people or templates have changed.
+    fn change<T>(&mut self, f: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let done = self.write(|tx| {
+            let done = f(tx)?;
+            tx.execute("UPDATE gallery SET version = version + 1", [])?;
+            let now = gallery_version(tx)?;
+            Ok((done, now))
+        });
+        let (done, now) = done?;
+        // Only our own change in between is known: any more is another's, and stays unseen.
+        if now == self.seen.gallery_version + 1 {
+            self.seen.gallery_version = now;
+        }
+        Ok(done)
+    }
+
+    fn master(&self) -> Result<&MasterKey, Trouble> {
+        self.key.as_ref().ok_or(Trouble::NoKey)
+    }
+}
+
+/// An empty file of mode 0600, which is an empty database; SQLite gives its log the same mode.
+fn make_if_missing(path: &Path) -> Result<(), Trouble> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Ok(File::open(dir)?.sync_all()?)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, Trouble> {
+    if !path.is_file() {
+        return Err(if path.exists() { Trouble::NotAFile } else { Trouble::Missing });
+    }
+    let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
+    // A damaged or forged file must neither run code of its own nor lead SQLite astray.
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    Ok(conn)
+}
+
+/// Refuses what is foreign, newer or damaged; returns the schema's version.
+fn examine(conn: &Connection) -> Result<i64, Trouble> {
+    let version = schema::recognise(conn)?;
+    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(Trouble::Damaged(verdict));
+    }
+    Ok(version)
+}
+
+fn make_durable(conn: &Connection) -> Result<(), Trouble> {
+    // SQLite does not wait where two processes make the same new file at once, so the wait is here.
+    for tries in 1.. {
+        match conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode.eq_ignore_ascii_case("wal") => break,
+            Ok(mode) => return Err(Trouble::Damaged(format!("no write-ahead log is possible here, only {mode}"))),
+            Err(error) => match Trouble::from(error) {
+                Trouble::Busy if tries < WAL_TRIES => std::thread::sleep(WAL_PAUSE),
+                trouble => return Err(trouble),
+            },
+        }
+    }
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+    Ok(())
+}
+
+/// Ties a new database to its key, and knows that of an old one.
+fn bind(conn: &mut Connection, key: &MasterKey) -> Result<(), Trouble> {
+    if key_check(conn)?.is_none() {
+        let value = key.check_value()?;
+        conn.execute("UPDATE gallery SET key_check = ?1 WHERE key_check IS NULL", [value])?;
+    }
+    match key_check(conn)? {
+        Some(value) if key.made(&value) => Ok(()),
+        _ => Err(Trouble::WrongKey),
+    }
+}
+
+fn key_check(conn: &Connection) -> Result<Option<Vec<u8>>, Trouble> {
+    Ok(conn.query_row("SELECT key_check FROM gallery", [], |row| row.get(0))?)
+}
+
+fn data_version(conn: &Connection) -> Result<i64, Trouble> {
+    Ok(conn.pragma_query_value(None, "data_version", |row| row.get(0))?)
+}
+
+fn gallery_version(conn: &Connection) -> Result<i64, Trouble> {
+    Ok(conn.query_row("SELECT version FROM gallery", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,510 @@
+//! The manifest: which networks are known by the SHA-256 of their files, and what each expects and gives.
+//!
+//! What runs is what was checked: a [`ModelFile`] holds the very bytes whose digest matched.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// The largest file that is taken for a network.
+pub const MAX_MODEL_BYTES: u64 = 64 << 20;
+/// The largest description beside a network.
+const MAX_SPEC_BYTES: u64 = 64 << 10;
+/// The widest input of any network, in pixels.
+const MAX_INPUT_SIDE: usize = 2048;
+
+const BUILTIN: &str = include_str!("../../models/manifest.toml");
+const LICENCES: [(&str, &str); 3] = [
+    ("Apache-2.0", include_str!("../../models/licences/Apache-2.0.txt")),
+    ("MIT", include_str!("../../models/licences/MIT.txt")),
+    ("non-commercial-research", include_str!("../../models/licences/non-commercial-research.txt")),
+];
+
+/// The SHA-256 of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// From 64 hexadecimal digits; all else is `None`.
+    pub fn parse(hex: &str) -> Option<Self> {
+        let hex = hex.as_bytes();
+        let mut digest = [0; 32];
+        if hex.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+            let nibble = |c: u8| char::from(c).to_digit(16);
+            *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(from)?;
+        Self::parse(&hex).ok_or_else(|| serde::de::Error::custom("a SHA-256 is 64 hexadecimal digits"))
+    }
+}
+
+/// Which channel a network's first plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    Rgb,
+    Bgr,
+}
+
+/// How pixels become a network's input: planes of (x − mean) · scale, x from 0 to 255.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    pub width: usize,
+    pub height: usize,
+    /// Runs at any size whose sides are multiples of 32.
+    #[serde(default)]
+    pub resizable: bool,
+    pub order: ChannelOrder,
+    /// In the network's own channel order.
+    pub mean: [f32; 3],
+    pub scale: [f32; 3],
+}
+
+/// What a network's outputs mean.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decode {
+    /// cls, obj, bbox, kps at strides 8, 16, 32, found by name; see `face::detect`.
+    Yunet,
+    /// Scores, distances and points at strides 8, 16, 32, two anchors a cell, found by position; see `face::detect`.
+    Scrfd,
+    /// One vector, not yet of unit length.
+    Embedding { dims: usize },
+    /// Three classes of which the second is live, on a square crop that is so many times the face.
+    AntiSpoof { crop: f32 },
+    /// A flag and so many points (x, y, z).
+    Mesh { points: usize },
+}
+
+/// What a network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Detector,
+    Embedder,
+    AntiSpoof,
+    Landmarks,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Detector => "detector",
+            Self::Embedder => "embedder",
+            Self::AntiSpoof => "anti-spoof",
+            Self::Landmarks => "landmarks",
+        })
+    }
+}
+
+impl Decode {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Yunet | Self::Scrfd => Kind::Detector,
+            Self::Embedding { .. } => Kind::Embedder,
+            Self::AntiSpoof { .. } => Kind::AntiSpoof,
+            Self::Mesh { .. } => Kind::Landmarks,
+        }
+    }
+}
+
+/// One known network.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Short, as configuration names it.
+    pub name: String,
+    /// The name of its file.
+    pub file: String,
+    pub sha256: Digest,
+    /// The name of its licence; see [`ModelSpec::licence_text`].
+    pub licence: String,
+    /// Where it comes from.
+    pub source: String,
+    #[serde(default)]
+    pub notes: String,
+    pub decode: Decode,
+    pub input: InputSpec,
+}
+
+/// What a user writes beside a network of their own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SideSpec {
+    name: String,
+    #[serde(default)]
+    licence: String,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    notes: String,
+    decode: Decode,
+    input: InputSpec,
+}
+
+impl ModelSpec {
+    pub fn kind(&self) -> Kind {
+        self.decode.kind()
+    }
+
+    /// The licence in full where it is one of those that come with the manifest.
+    pub fn licence_text(&self) -> Option<&'static str> {
+        LICENCES.iter().find(|(name, _)| *name == self.licence).map(|(_, text)| *text)
+    }
+
+    /// What is wrong with the numbers, in words.
+    fn fault(&self) -> Option<&'static str> {
+        let input = &self.input;
+        let sides = 1..=MAX_INPUT_SIDE;
+        if !(sides.contains(&input.width) && sides.contains(&input.height)) {
+            return Some("the input's width and height must be 1 to 2048");
+        }
+        let finite = input.mean.iter().chain(&input.scale).all(|x| x.is_finite());
+        if !(finite && input.scale.iter().all(|&s| s != 0.0)) {
+            return Some("mean must be finite, and scale finite and not 0");
+        }
+        let on_grid = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
+        match self.decode {
+            Decode::Yunet | Decode::Scrfd if !on_grid => Some("a detector's sides must be multiples of 32"),
+            Decode::Embedding { .. } if (input.width, input.height) != (112, 112) => {
+                Some("an embedder's input must be 112x112")
+            }
+            Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
+            _ => None,
+        }
+    }
+}
+
+/// A network's bytes, and what they are.
+#[derive(Debug, Clone)]
+pub struct ModelFile {
+    pub spec: ModelSpec,
+    pub path: PathBuf,
+    pub bytes: Vec<u8>,
+}
+
+/// Why there is no such network.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("{path}: {source}", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}: {bytes} bytes are more than a network may have ({MAX_MODEL_BYTES})", path = path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{path} is not a file; name one network, such as {path}/NAME.onnx", path = path.display())]
+    NotAFile { path: PathBuf },
+    #[error(
+        "{path} (SHA-256 {digest}) is not a known network; describe it in {beside}, as models/manifest.toml does for the known ones",
+        path = path.display(), beside = beside.display()
+    )]
+    Unknown { path: PathBuf, digest: Digest, beside: PathBuf },
+    #[error("{path} is damaged or another version: its SHA-256 is {got}, and {name} has {expected}; get it again from {source_url}", path = path.display())]
+    WrongDigest { path: PathBuf, name: String, expected: Digest, got: Digest, source_url: String },
+    #[error("{path}: {reason}", path = path.display())]
+    Spec { path: PathBuf, reason: String },
+    #[error(
+        "there is no network {name:?} in {dir}; get its file and run `facelatch models add FILE`; known are {known}",
+        dir = dir.display()
+    )]
+    NoSuch { name: String, dir: PathBuf, known: String },
+    #[error("{path} is a network for {got}, and a {wanted} is needed", path = path.display())]
+    Kind { path: PathBuf, wanted: Kind, got: Kind },
+    #[error("{path}: {source}; is the state directory writable?", path = path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl ModelFile {
+    /// # Errors
+    /// It is of another kind, which the error names.
+    pub fn expect(self, wanted: Kind) -> Result<Self, ManifestError> {
+        let got = self.spec.kind();
+        if got == wanted { Ok(self) } else { Err(ManifestError::Kind { path: self.path, wanted, got }) }
+    }
+}
+
+/// What [`Manifest::add`] did.
+#[derive(Debug)]
+pub struct Added {
+    pub spec: ModelSpec,
+    pub path: PathBuf,
+    /// It was there already, byte for byte.
+    pub already: bool,
+}
+
+/// The networks that are known.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    #[serde(rename = "model")]
+    models: Vec<ModelSpec>,
+}
+
+impl Manifest {
+    /// The manifest that comes with this program.
+    pub fn builtin() -> Self {
+        Self::parse(BUILTIN).expect("a test parses the built-in manifest")
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let manifest: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        match manifest.models.iter().find_map(|m| Some((m, m.fault()?))) {
+            Some((model, fault)) => Err(format!("{}: {fault}", model.name)),
+            None => Ok(manifest),
+        }
+    }
+
+    pub fn models(&self) -> &[ModelSpec] {
+        &self.models
+    }
+
+    pub fn find_by_sha256(&self, digest: &Digest) -> Option<&ModelSpec> {
+        self.models.iter().find(|m| m.sha256 == *digest)
+    }
+
+    pub fn find_by_name(&self, name: &str) -> Option<&ModelSpec> {
+        self.models.iter().find(|m| m.name == name)
+    }
+
+    /// Finds a network by the name that the manifest or its own description gives it, or by the path of its file.
+    ///
+    /// A name is looked for in `dir` (the state directory's models). Anything with a slash or ending in `.onnx` is a path.
+    ///
+    /// # Errors
+    /// No such file or name, and everything of [`Manifest::open`].
+    pub fn resolve(&self, dir: &Path, name_or_file: &str) -> Result<ModelFile, ManifestError> {
+        if name_or_file.contains('/') || name_or_file.ends_with(".onnx") {
+            return self.open(Path::new(name_or_file));
+        }
+        let file = self.find_by_name(name_or_file).map_or(format!("{name_or_file}.onnx"), |m| m.file.clone());
+        let path = dir.join(file);
+        if path.exists() {
+            return self.open(&path);
+        }
+        let known = self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
+        Err(ManifestError::NoSuch { name: name_or_file.into(), dir: dir.into(), known })
+    }
+
+    /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it.
+    ///
+    /// # Errors
+    /// It can't be read, is too large, is unknown, or bears a known network's file name with other bytes.
+    pub fn open(&self, path: &Path) -> Result<ModelFile, ManifestError> {
+        let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
+        let digest = Digest::of(&bytes);
+        if let Some(spec) = self.find_by_sha256(&digest) {
+            return Ok(ModelFile { spec: spec.clone(), path: path.into(), bytes });
+        }
+        let beside = path.with_extension("toml");
+        if beside.is_file() {
+            let spec = read_side_spec(&beside, path, digest)?;
+            return Ok(ModelFile { spec, path: path.into(), bytes });
+        }
+        let file = path.file_name().unwrap_or_default();
+        match self.models.iter().find(|m| *m.file == *file) {
+            Some(m) => Err(ManifestError::WrongDigest {
+                path: path.into(),
+                name: m.name.clone(),
+                expected: m.sha256,
+                got: digest,
+                source_url: m.source.clone(),
+            }),
+            None => Err(ManifestError::Unknown { path: path.into(), digest, beside }),
+        }
+    }
+
+    /// Copies a network into `dir`, with its description where it isn't a known one; under its final name it is either
+    /// whole or absent.
+    ///
+    /// # Errors
+    /// Everything of [`Manifest::open`]; the directory can't be written.
+    pub fn add(&self, file: &Path, dir: &Path) -> Result<Added, ManifestError> {
+        let model = self.open(file)?;
+        fs::create_dir_all(dir).map_err(|source| ManifestError::Write { path: dir.into(), source })?;
+        let path = dir.join(&model.spec.file);
+        let already = read_bounded(&path, MAX_MODEL_BYTES).is_ok_and(|there| there == model.bytes);
+        if self.find_by_sha256(&model.spec.sha256).is_none() {
+            let description = read_bounded(&file.with_extension("toml"), MAX_SPEC_BYTES)?;
+            write_whole(&path.with_extension("toml"), &description)?;
+        }
+        if !already {
+            write_whole(&path, &model.bytes)?;
+        }
+        Ok(Added { spec: model.spec, path, already })
+    }
+
+    /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or unreadable
+    /// is listed with its error.
+    pub fn installed(&self, dir: &Path) -> Vec<Result<ModelFile, ManifestError>> {
+        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+        let is_network = |p: &PathBuf| p.extension().is_some_and(|e| e == "onnx");
+        let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).filter(is_network).take(MAX_LISTED).collect();
+        paths.sort();
+        paths.iter().map(|path| self.open(path)).collect()
+    }
+}
+
+/// The most networks that [`Manifest::installed`] lists.
+pub const MAX_LISTED: usize = 64;
+
+fn read_side_spec(beside: &Path, model: &Path, sha256: Digest) -> Result<ModelSpec, ManifestError> {
+    let wrong = |reason: String| ManifestError::Spec { path: beside.into(), reason };
+    let text = String::from_utf8(read_bounded(beside, MAX_SPEC_BYTES)?).map_err(|e| wrong(e.to_string()))?;
+    let SideSpec { name, licence, source, notes, decode, input } =
+        toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    let file = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let spec = ModelSpec { name, file, sha256, licence, source, notes, decode, input };
+    match spec.fault() {
+        Some(fault) => Err(wrong(fault.into())),
+        None => Ok(spec),
+    }
+}
+
+fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, ManifestError> {
+    let wrong = |source| ManifestError::Read { path: path.into(), source };
+    let file = File::open(path).map_err(wrong)?;
+    let meta = file.metadata().map_err(wrong)?;
+    if !meta.is_file() {
+        return Err(ManifestError::NotAFile { path: path.into() });
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    if bytes.len() as u64 > max {
+        return Err(ManifestError::TooLarge { path: path.into(), bytes: meta.len() });
+    }
+    Ok(bytes)
+}
+
+/// Writes beside the target, syncs, and renames over it, so that a power cut leaves the old file or the new one.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ManifestError> {
+    let wrong = |source| ManifestError::Write { path: path.into(), source };
+    let partial = path.with_extension("partial");
+    let written = File::create(&partial).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    });
+    if written.is_err() {
+        // Best effort: what failed to be written is of no use, and the first error is the one to tell.
+        let _ = fs::remove_file(&partial);
+    }
+    written.map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINE: &str = r#"
+        name = "mine"
+        decode = { embedding = { dims = 64 } }
+        input = { width = 112, height = 112, order = "rgb", mean = [0.0, 0.0, 0.0], scale = [1.0, 1.0, 1.0] }
+    "#;
+
+    #[test]
+    fn the_builtin_manifest_is_whole_and_its_names_are_unique() {
+        let manifest = Manifest::parse(BUILTIN).unwrap();
+        assert_eq!(manifest.models().len(), 10);
+        for model in manifest.models() {
+            assert_eq!(manifest.find_by_name(&model.name), Some(model));
+            assert_eq!(manifest.find_by_sha256(&model.sha256), Some(model));
+            assert!(model.licence_text().is_some(), "{}", model.name);
+        }
+        assert_eq!(manifest.find_by_name("sface").unwrap().kind(), Kind::Embedder);
+    }
+
+    #[test]
+    fn a_digest_reads_back_from_its_text_and_nothing_shorter_does() {
+        let digest = Digest::of(b"abc");
+        assert!(digest.to_string().starts_with("ba7816bf"));
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse(&digest.to_string()[1..]), None);
+        assert_eq!(Digest::parse(&"g".repeat(64)), None);
+    }
+
+    #[test]
+    fn an_unknown_network_needs_a_description_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mine.onnx");
+        fs::write(&file, b"bytes").unwrap();
+        let manifest = Manifest::builtin();
+        let unknown = manifest.open(&file).unwrap_err();
+        assert!(unknown.to_string().contains("mine.toml"), "{unknown}");
+        fs::write(dir.path().join("mine.toml"), MINE).unwrap();
+        let model = manifest.resolve(dir.path(), "mine").unwrap();
+        assert_eq!((model.spec.name.as_str(), model.spec.sha256), ("mine", Digest::of(b"bytes")));
+        let wrong = model.expect(Kind::Detector).unwrap_err();
+        assert!(wrong.to_string().contains("a detector is needed"), "{wrong}");
+    }
+
+    #[test]
+    fn a_description_with_impossible_numbers_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("mine.onnx"), b"bytes").unwrap();
+        for (from, to) in [("64", "0"), ("112,", "113,"), ("scale = [1.0", "scale = [nan"), ("name", "nom")] {
+            fs::write(dir.path().join("mine.toml"), MINE.replacen(from, to, 1)).unwrap();
+            let spec = Manifest::builtin().open(&dir.path().join("mine.onnx"));
+            assert!(matches!(spec, Err(ManifestError::Spec { .. })), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_known_name_with_other_bytes_is_damaged_and_not_unknown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("face_detection_yunet_2023mar.onnx");
+        fs::write(&file, b"half a download").unwrap();
+        let damaged = Manifest::builtin().open(&file).unwrap_err();
+        assert!(matches!(damaged, ManifestError::WrongDigest { .. }), "{damaged}");
+    }
+
+    #[test]
+    fn adding_copies_once_and_leaves_nothing_partial() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = from.path().join("mine.onnx");
+        fs::write(&file, b"bytes").unwrap();
+        fs::write(from.path().join("mine.toml"), MINE).unwrap();
+        let (manifest, dir) = (Manifest::builtin(), to.path().join("models"));
+        assert!(!manifest.add(&file, &dir).unwrap().already);
+        assert!(manifest.add(&file, &dir).unwrap().already);
+        assert_eq!(manifest.resolve(&dir, "mine").unwrap().bytes, b"bytes");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+        assert_eq!(manifest.installed(&dir).len(), 1);
+    }
+
+    #[test]
+    fn a_directory_is_no_network() {
+        let dir = tempfile::tempdir().unwrap();
+        let wrong = Manifest::builtin().open(dir.path()).unwrap_err();
+        assert!(matches!(wrong, ManifestError::NotAFile { .. }), "{wrong}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Networks: which ones are known and what they expect ([`manifest`]), and how they run ([`network`]).
+//!
+//! Nothing here knows what a face is. A network that is malformed, of the wrong shape or full of NaN is an error that
+//! names the model and the tensor, never a panic and never a number.
+
+#![forbid(unsafe_code)]
+
+pub mod manifest;
+pub mod network;
+#[cfg(test)]
+pub(crate) mod tiny;
+
+pub use manifest::{Decode, Digest, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
+pub use network::{InferError, Network, Outputs};

@@ -1,0 +1,305 @@
+//! The tract adapter: one network, compiled for one input size, run one input at a time.
+
+#![forbid(unsafe_code)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+
+use super::manifest::ModelFile;
+
+/// More layers than any network for a door has; what has more is no such network.
+const MAX_NODES: usize = 4096;
+/// The largest tensor between two layers, in elements (256 MiB of f32).
+const MAX_ELEMENTS: usize = 64 << 20;
+/// Subgraphs with loops can run forever.
+const FORBIDDEN_OPS: [&str; 3] = ["Loop", "Scan", "If"];
+
+/// Why a network gave no numbers. Each names the network, and the tensor where there is one.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InferError {
+    #[error("{model}: not a network that can run here: {reason}")]
+    Malformed { model: String, reason: String },
+    #[error("{model}: {got} outputs, and {expected} are needed")]
+    OutputCount { model: String, expected: usize, got: usize },
+    #[error("{model}: its output {tensor} has the shape {got}, and {expected} numbers are needed")]
+    Shape { model: String, tensor: String, expected: usize, got: String },
+    #[error("{model}: its output {tensor} holds {value} at {index}")]
+    NotFinite { model: String, tensor: String, index: usize, value: f32 },
+    #[error("{model}: {reason}")]
+    Failed { model: String, reason: String },
+}
+
+/// An output that is needed: by name, or by position where the name is empty; and how many numbers it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputSpec {
+    pub name: &'static str,
+    pub len: usize,
+}
+
+/// A network ready to run. A clone shares the weights.
+#[derive(Clone)]
+pub struct Network {
+    model: Arc<str>,
+    plan: Arc<TypedRunnableModel>,
+    input: Arc<Tensor>,
+    outputs: Arc<[(String, usize)]>,
+}
+
+/// What one run gave: finite numbers, in the order of the [`OutputSpec`]s.
+pub struct Outputs(TVec<TValue>);
+
+impl Outputs {
+    /// The numbers of one output.
+    ///
+    /// # Panics
+    /// If there is no such output; how many there are was checked when the network was loaded.
+    pub fn get(&self, index: usize) -> &[f32] {
+        plain(&self.0[index]).expect("run() checked that every output is f32")
+    }
+
+    /// All outputs in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
+        (0..self.0.len()).map(|index| self.get(index))
+    }
+}
+
+fn plain(tensor: &Tensor) -> Option<&[f32]> {
+    tensor.as_plain_ram()?.as_slice::<f32>().ok()
+}
+
+impl Network {
+    /// Compiles a network for inputs of 1 x 3 x `height` x `width`.
+    ///
+    /// # Errors
+    /// Anything that is wrong with its bytes, and outputs of other names or sizes than `outputs`.
+    pub fn load(file: &ModelFile, width: usize, height: usize, outputs: &[OutputSpec]) -> Result<Self, InferError> {
+        let model = file.spec.name.as_str();
+        let malformed = |reason: String| InferError::Malformed { model: model.into(), reason };
+        let compiled = guarded(|| compile(&file.bytes, width, height, outputs)).map_err(malformed)?;
+        if compiled.outputs.len() != outputs.len() {
+            let (expected, got) = (outputs.len(), compiled.outputs.len());
+            return Err(InferError::OutputCount { model: model.into(), expected, got });
+        }
+        for (spec, (name, shape)) in outputs.iter().zip(&compiled.outputs) {
+            if shape.iter().product::<usize>() != spec.len {
+                let (expected, got) = (spec.len, format!("{shape:?}"));
+                return Err(InferError::Shape { model: model.into(), tensor: name.clone(), expected, got });
+            }
+        }
+        let names = compiled.outputs.into_iter().zip(outputs).map(|((name, _), spec)| (name, spec.len)).collect();
+        let input = Tensor::zero::<f32>(&[1, 3, height, width]).map_err(|e| malformed(chain(&e)))?;
+        Ok(Self { model: model.into(), plan: compiled.plan, input: Arc::new(input), outputs: names })
+    }
+
+    /// Lets `fill` write the input, planes of 3 x height x width, and runs on it.
+    ///
+    /// # Errors
+    /// An output that isn't finite or of the promised size, with its name; whatever fails inside.
+    pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> Result<Outputs, InferError> {
+        let failed = |reason| InferError::Failed { model: self.model.to_string(), reason };
+        // Unshared unless a run failed half way; then this copies.
+        let input = Arc::make_mut(&mut self.input);
+        let mut view = input.try_as_plain_ram_mut().map_err(|e| failed(chain(&e)))?;
+        fill(view.as_slice_mut().map_err(|e| failed(chain(&e)))?);
+
+        let input: TVec<TValue> = tvec!(TValue::from_const(Arc::clone(&self.input)));
+        // Each run has a state of its own, so that nothing of one that failed is left for the next.
+        let outputs = guarded(|| self.plan.run(input)).map_err(failed)?;
+        for (tensor, (name, len)) in outputs.iter().zip(self.outputs.iter()) {
+            self.check(tensor, name, *len)?;
+        }
+        Ok(Outputs(outputs))
+    }
+
+    fn check(&self, tensor: &Tensor, name: &str, len: usize) -> Result<(), InferError> {
+        let (model, name) = (self.model.to_string(), name.to_string());
+        let Some(numbers) = plain(tensor).filter(|n| n.len() == len) else {
+            let got = format!("{:?} of {:?}", tensor.shape(), tensor.datum_type());
+            return Err(InferError::Shape { model, tensor: name, expected: len, got });
+        };
+        match numbers.iter().position(|x| !x.is_finite()) {
+            Some(index) => Err(InferError::NotFinite { model, tensor: name, index, value: numbers[index] }),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Compiled {
+    plan: Arc<TypedRunnableModel>,
+    /// Name and shape of each output.
+    outputs: Vec<(String, Vec<usize>)>,
+}
+
+fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) -> TractResult<Compiled> {
+    let onnx = tract_onnx::onnx();
+    let proto = onnx.proto_model_for_read(&mut &*bytes)?;
+    admit(&proto)?;
+    // Sizes that an exporter wrote between layers hold only for the input size of the export.
+    let onnx = onnx.with_ignore_value_info(true);
+    let mut model = onnx.model_for_proto_model(&proto)?;
+    let inputs = model.input_outlets()?.len();
+    ensure(inputs == 1, || format!("{inputs} inputs instead of one"))?;
+    if outputs.iter().all(|o| !o.name.is_empty()) {
+        model.select_outputs_by_name(outputs.iter().map(|o| o.name))?;
+    }
+    let model = model.with_input_fact(0, f32::fact([1, 3, height, width]).into())?.into_typed()?;
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let elements = output.fact.shape.as_concrete().map(|shape| shape.iter().try_fold(1, volume));
+            let fits = elements.is_none_or(|n| n.is_some_and(|n| n <= MAX_ELEMENTS));
+            ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
+        }
+    }
+    let model = model.into_optimized()?;
+    let mut described = Vec::new();
+    for (index, outlet) in model.output_outlets()?.iter().enumerate() {
+        let fact = model.output_fact(index)?;
+        let label = model.outlet_label(*outlet).unwrap_or(&model.node(outlet.node).name);
+        ensure(fact.datum_type == f32::datum_type(), || format!("output {label} is {:?}", fact.datum_type))?;
+        let shape = fact.shape.as_concrete().map(<[usize]>::to_vec);
+        let Some(shape) = shape else { return Err(TractError::msg(format!("output {label} has no fixed shape"))) };
+        described.push((label.to_string(), shape));
+    }
+    Ok(Compiled { plan: model.into_runnable()?, outputs: described })
+}
+
+fn volume(elements: usize, side: &usize) -> Option<usize> {
+    elements.checked_mul(*side)
+}
+
+/// Refuses, before anything is built from it, what could take all memory, run forever or read other files.
+fn admit(proto: &pb::ModelProto) -> TractResult<()> {
+    let Some(graph) = &proto.graph else { return Err(TractError::msg("there is no graph in it")) };
+    ensure(graph.node.len() <= MAX_NODES, || format!("{} layers are more than {MAX_NODES}", graph.node.len()))?;
+    for node in &graph.node {
+        let allowed = !FORBIDDEN_OPS.contains(&node.op_type.as_str());
+        ensure(allowed, || format!("layer {} is a {}, which could run forever", node.name, node.op_type))?;
+        node.attribute.iter().filter_map(|a| a.t.as_ref()).try_for_each(admit_tensor)?;
+    }
+    graph.initializer.iter().try_for_each(admit_tensor)
+}
+
+fn admit_tensor(tensor: &pb::TensorProto) -> TractResult<()> {
+    let name = &tensor.name;
+    ensure(tensor.external_data.is_empty(), || format!("{name} refers to another file"))?;
+    let sides = tensor.dims.iter().map(|&side| usize::try_from(side).ok());
+    let elements = sides.into_iter().try_fold(1, |n, side| volume(n, &side?));
+    ensure(elements.is_some_and(|n| n <= MAX_ELEMENTS), || format!("{name} has impossible sides {:?}", tensor.dims))
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> TractResult<()> {
+    if holds { Ok(()) } else { Err(TractError::msg(otherwise())) }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &TractError) -> String {
+    let mut line = format!("{error:#}").replace('\n', " ");
+    line.truncate(line.floor_char_boundary(MAX_REASON));
+    line
+}
+
+/// The longest reason, in bytes: tract prints whole graphs.
+const MAX_REASON: usize = 400;
+
+/// Calls into tract. It panics on some malformed networks (indices and sizes out of their bytes); that is an error of the
+/// file, and the door must stay up. What a panic leaves behind is dropped here and never used again.
+fn guarded<T>(call: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|e| chain(&e)),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(format!("the network library panicked: {}", &said[..said.floor_char_boundary(MAX_REASON)]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tiny::{self, bytes, model, onnx, text, varint, with_op};
+    use super::*;
+
+    const TWO: [OutputSpec; 1] = [OutputSpec { name: "", len: 2 }];
+    const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+
+    fn load(bytes: Vec<u8>) -> Result<Network, InferError> {
+        Network::load(&model(bytes, 2), 32, 32, &TWO)
+    }
+
+    #[test]
+    fn a_network_gives_its_numbers_and_again_the_next_time() {
+        let mut network = load(onnx(&WEIGHTS)).unwrap();
+        for mean in [3.0, 5.0] {
+            let outputs = network.run(|planes| planes.fill(mean)).unwrap();
+            assert_eq!(outputs.get(0), [mean, mean]);
+            assert_eq!(outputs.iter().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_nan_in_an_output_is_an_error_that_names_model_and_tensor() {
+        let mut network = load(onnx(&[f32::NAN, 0.0, 0.0, 1.0, 0.0, 0.0])).unwrap();
+        let error = network.run(|planes| planes.fill(1.0)).map(|_| ()).unwrap_err();
+        assert!(matches!(&error, InferError::NotFinite { model, tensor, index: 0, .. } if model == "tiny" && tensor == "embedding"), "{error}");
+        // And infinity out of the input alone.
+        let mut network = load(onnx(&WEIGHTS)).unwrap();
+        assert!(network.run(|planes| planes.fill(f32::INFINITY)).is_err());
+        assert!(network.run(|planes| planes.fill(1.0)).is_ok());
+    }
+
+    #[test]
+    fn outputs_of_another_size_or_name_or_number_are_refused_at_load() {
+        let file = model(onnx(&WEIGHTS), 2);
+        let load = |outputs: &[OutputSpec]| Network::load(&file, 32, 32, outputs).map(|_| ()).unwrap_err();
+        let shape = load(&[OutputSpec { name: "", len: 3 }]);
+        assert!(matches!(&shape, InferError::Shape { tensor, expected: 3, .. } if tensor == "embedding"), "{shape}");
+        assert!(matches!(load(&[TWO[0]; 2]), InferError::OutputCount { expected: 2, got: 1, .. }));
+        let named = load(&[OutputSpec { name: "cls_8", len: 2 }]);
+        assert!(matches!(&named, InferError::Malformed { reason, .. } if reason.contains("cls_8")), "{named}");
+    }
+
+    #[test]
+    fn what_could_run_forever_read_other_files_or_take_all_memory_is_refused() {
+        let told = |bytes: Vec<u8>| load(bytes).map(|_| ()).unwrap_err().to_string();
+        assert!(told(with_op("Loop", &WEIGHTS, &[])).contains("forever"));
+        let elsewhere = bytes(13, &[text(1, "location"), text(2, "/etc/hostname")].concat());
+        assert!(told(with_op("MatMul", &WEIGHTS, &elsewhere)).contains("another file"));
+        let huge = varint(1, 1 << 40);
+        assert!(told(with_op("MatMul", &WEIGHTS, &huge)).contains("impossible sides"));
+        assert!(told(Vec::new()).contains("no graph"));
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error_and_never_a_panic() {
+        let whole = onnx(&WEIGHTS);
+        for cut in 0..whole.len() {
+            // Some cuts still make a network; what counts is that it loads or says why not.
+            let _ = load(whole[..cut].to_vec());
+        }
+        let mut seed = 0x2545_F491_4F6C_DD1Du64;
+        for _ in 0..2000 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + seed % 3 {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                let at = seed as usize % bytes.len();
+                bytes[at] = (seed >> 32) as u8;
+            }
+            if let Ok(mut network) = load(bytes) {
+                let _ = network.run(|planes| planes.fill(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_inside_is_an_error_with_its_message() {
+        let said = guarded(|| -> TractResult<()> { panic!("index 7 out of 3") }).unwrap_err();
+        assert!(said.contains("index 7 out of 3"), "{said}");
+        let network = tiny::model(onnx(&WEIGHTS), 2);
+        assert!(Network::load(&network, 0, 0, &TWO).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! Ledger, strike, sensor and inputs in trouble.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+
+use super::{FaultInjector, Trouble};
+use crate::gate::Record;
+use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, Strike, StrikeError};
+use crate::time::{Duration, Instant};
+
+/// What can be wrong with a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerFault {
+    /// The disk is full: nothing is written.
+    Full,
+    /// The disk hangs for some seconds, as a worn card does, and then writes.
+    Hangs,
+}
+
+impl LedgerFault {
+    pub const ALL: [Self; 2] = [Self::Full, Self::Hangs];
+}
+
+/// How long a hanging disk takes.
+const HANG: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
+impl Trouble for LedgerFault {
+    type Memory = ();
+}
+
+impl<L: Ledger> Ledger for FaultInjector<L, LedgerFault> {
+    fn append(&mut self, record: &Record) -> Result<u64, String> {
+        match self.present_fault() {
+            Some(LedgerFault::Full) => return Err("no space left on device (simulated)".to_owned()),
+            Some(LedgerFault::Hangs) => self.clock.pause(self.rng.between(HANG.0, HANG.1)),
+            None => {}
+        }
+        self.device.append(record)
+    }
+}
+
+/// What can be wrong with a strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrikeFault {
+    /// The line can't be driven; the door stays as it is.
+    Stuck,
+    /// Releasing fails and locking works.
+    Locked,
+}
+
+impl StrikeFault {
+    pub const ALL: [Self; 2] = [Self::Stuck, Self::Locked];
+}
+
+impl Trouble for StrikeFault {
+    type Memory = ();
+}
+
+impl<S: Strike> FaultInjector<S, StrikeFault> {
+    fn broken(&self) -> StrikeError {
+        StrikeError { line: self.device.describe(), reason: "the line can't be driven (simulated)".to_owned() }
+    }
+}
+
+impl<S: Strike> Strike for FaultInjector<S, StrikeFault> {
+    fn release(&mut self) -> Result<(), StrikeError> {
+        match self.present_fault() {
+            Some(_) => Err(self.broken()),
+            None => self.device.release(),
+        }
+    }
+
+    fn secure(&mut self) -> Result<(), StrikeError> {
+        match self.present_fault() {
+            Some(StrikeFault::Stuck) => Err(self.broken()),
+            _ => self.device.secure(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("{}, with faults", self.device.describe())
+    }
+}
+
+/// What can be wrong with a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SensorFault {
+    /// Not a number, which no sensor should give.
+    NotANumber,
+    /// The last value for ever, with new times.
+    Stuck,
+    /// Values that were taken up to five seconds ago.
+    Late,
+    /// No values.
+    Silent,
+    /// The bus fails.
+    Broken,
+}
+
+impl SensorFault {
+    pub const ALL: [Self; 5] = [Self::NotANumber, Self::Stuck, Self::Late, Self::Silent, Self::Broken];
+}
+
+/// How late a value can be.
+const LATEST: Duration = Duration::from_secs(5);
+
+impl Trouble for SensorFault {
+    type Memory = Option<f32>;
+}
+
+impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
+    fn channel(&self) -> &str {
+        self.device.channel()
+    }
+
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading>, String> {
+        let fault = self.schedule.at(now);
+        if fault == Some(SensorFault::Broken) {
+            return Err(format!("{}: no answer on the bus (simulated)", self.device.channel()));
+        }
+        let Some(mut reading) = self.device.poll(now)? else { return Ok(None) };
+        match fault {
+            Some(SensorFault::Silent) => return Ok(None),
+            Some(SensorFault::NotANumber) => reading.value = f32::NAN,
+            Some(SensorFault::Stuck) => reading.value = self.memory.unwrap_or(reading.value),
+            Some(SensorFault::Late) => {
+                let age = self.rng.between(Duration::ZERO, LATEST).as_nanos() as u64;
+                reading.at = Instant::from_nanos(reading.at.as_nanos().saturating_sub(age));
+            }
+            _ => self.memory = Some(reading.value),
+        }
+        Ok(Some(reading))
+    }
+}
+
+/// What can be wrong with the door's wires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputsFault {
+    /// Each change comes several times, to and fro, before it stays.
+    Bouncing,
+    /// The lines can't be read.
+    Broken,
+}
+
+impl InputsFault {
+    pub const ALL: [Self; 2] = [Self::Bouncing, Self::Broken];
+}
+
+/// Most times that one change is taken back.
+const MAX_BOUNCES: usize = 6;
+/// The time from one bounce to the next.
+const BOUNCE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(4));
+
+impl Trouble for InputsFault {
+    /// Bounces to come.
+    type Memory = VecDeque<Input>;
+}
+
+impl<I: Inputs> Inputs for FaultInjector<I, InputsFault> {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Input>, String> {
+        if let Some(input) = self.memory.pop_front() {
+            self.clock.pause(self.rng.between(BOUNCE.0, BOUNCE.1).min(timeout));
+            return Ok(Some(input));
+        }
+        let fault = self.present_fault();
+        if fault == Some(InputsFault::Broken) {
+            return Err("the lines can't be read (simulated)".to_owned());
+        }
+        let input = self.device.wait(timeout)?;
+        if let (Some(input), Some(InputsFault::Bouncing)) = (input, fault) {
+            let back = match input {
+                Input::ExitButton(on) => Input::ExitButton(!on),
+                Input::DoorContact(on) => Input::DoorContact(!on),
+            };
+            for _ in 0..self.rng.below(MAX_BOUNCES + 1) {
+                self.memory.extend([back, input]);
+            }
+        }
+        Ok(input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gate::Outcome;
+    use crate::ports::Clock;
+    use crate::sim::clock::SimClock;
+    use crate::sim::fault::{Episode, Schedule};
+    use crate::sim::inputs::ScriptedInputs;
+    use crate::sim::ledger::MemoryLedger;
+    use crate::sim::sensors::ScriptedSensor;
+    use crate::sim::strike::RecordingStrike;
+    use crate::time::Wall;
+
+    /// Trouble from the first second to the second.
+    fn injector<D, F: Trouble>(fault: F, device: impl FnOnce(Arc<dyn Clock>) -> D) -> (SimClock, FaultInjector<D, F>) {
+        let clock = SimClock::default();
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let (from, until) = (Instant::from_millis(1000), Instant::from_millis(2000));
+        let schedule = Schedule::listed([Episode { from, until, fault }]);
+        (clock, FaultInjector::new(device(shared.clone()), shared, schedule, 3))
+    }
+
+    #[test]
+    fn a_full_disk_writes_nothing_and_a_hanging_one_late() {
+        let record = Record::new(Wall::default(), Outcome::Exit);
+        let (clock, mut ledger) = injector(LedgerFault::Full, |_| MemoryLedger::default());
+        assert_eq!(ledger.append(&record), Ok(1));
+        clock.advance_to(Instant::from_millis(1000));
+        assert!(ledger.append(&record).unwrap_err().contains("no space"));
+        clock.advance_to(Instant::from_millis(2000));
+        assert_eq!(ledger.append(&record), Ok(2));
+        let (clock, mut ledger) = injector(LedgerFault::Hangs, |_| MemoryLedger::default());
+        clock.advance_to(Instant::from_millis(1000));
+        assert_eq!(ledger.append(&record), Ok(1));
+        assert!(clock.now().mono >= Instant::from_millis(2000));
+    }
+
+    #[test]
+    fn a_stuck_line_moves_in_neither_direction() {
+        let (clock, mut strike) = injector(StrikeFault::Stuck, RecordingStrike::new);
+        strike.release().unwrap();
+        clock.advance_to(Instant::from_millis(1000));
+        assert!(strike.secure().is_err() && strike.release().is_err());
+        assert!(strike.device().log().is_released());
+        clock.advance_to(Instant::from_millis(2000));
+        strike.secure().unwrap();
+        let (clock, mut strike) = injector(StrikeFault::Locked, RecordingStrike::new);
+        clock.advance_to(Instant::from_millis(1000));
+        assert!(strike.release().is_err() && strike.secure().is_ok());
+    }
+
+    #[test]
+    fn a_sensor_in_trouble_gives_each_kind_of_wrong_value() {
+        let course = vec![(Instant::BOOT, 0.0), (Instant::from_millis(4000), 4000.0)];
+        let poll = |fault, at: u64| {
+            let sensor = |_| ScriptedSensor::new("distance_mm", Duration::ZERO, course.clone());
+            let (_, mut sensor) = injector(fault, sensor);
+            sensor.poll(Instant::from_millis(900)).unwrap();
+            sensor.poll(Instant::from_millis(at))
+        };
+        let value = |fault, at| poll(fault, at).unwrap().unwrap().value;
+        assert!(value(SensorFault::NotANumber, 1500).is_nan());
+        assert_eq!(value(SensorFault::Stuck, 1500), 900.0);
+        assert_eq!(value(SensorFault::Stuck, 2500), 2500.0, "it recovers");
+        assert_eq!(poll(SensorFault::Silent, 1500), Ok(None));
+        assert!(poll(SensorFault::Broken, 1500).is_err());
+        assert!(poll(SensorFault::Late, 1500).unwrap().unwrap().at < Instant::from_millis(1500));
+    }
+
+    #[test]
+    fn a_bouncing_contact_ends_at_its_true_level() {
+        let mut bounces = 0;
+        for seed in 0..20 {
+            let (clock, mut inputs) = injector(InputsFault::Bouncing, |clock| {
+                ScriptedInputs::new(clock, [(Instant::from_millis(1500), Input::DoorContact(true))])
+            });
+            inputs.rng = crate::sim::rng::Rng::new(seed);
+            let mut last = None;
+            while clock.now().mono < Instant::from_millis(1900) {
+                if let Some(input) = inputs.wait(Duration::from_millis(100)).unwrap() {
+                    bounces += usize::from(last.is_some());
+                    last = Some(input);
+                }
+            }
+            assert_eq!(last, Some(Input::DoorContact(true)), "seed {seed}");
+        }
+        assert!(bounces > 20, "{bounces}");
+    }
+
+    #[test]
+    fn lines_that_can_not_be_read_say_so_until_they_can() {
+        let (clock, mut inputs) = injector(InputsFault::Broken, ScriptedInputs::at_rest);
+        clock.advance_to(Instant::from_millis(1000));
+        assert!(inputs.wait(Duration::ZERO).is_err());
+        clock.advance_to(Instant::from_millis(2000));
+        assert_eq!(inputs.wait(Duration::ZERO), Ok(Some(Input::ExitButton(false))));
+    }
+}

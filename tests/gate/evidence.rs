@@ -1,0 +1,101 @@
+//! What the judge believes about evidence, in its own words: which frames count, whom they show, what life proves.
+
+use facelatch::gate::{Face, LivenessReport, Policy};
+use facelatch::person::PersonId;
+
+use super::world::People;
+
+/// Everything in milliseconds since boot.
+pub type Ms = u64;
+
+/// A frame that counts, as it was told.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub captured: Ms,
+    pub told: Ms,
+    pub sequence: u32,
+    pub face: Face,
+}
+
+/// Not from the future, not stale, and neither the same picture nor an older one than the last that counted.
+pub fn counts(captured: Ms, sequence: u32, now: Ms, policy: &Policy, last: Option<&Told>) -> bool {
+    is_fresh(captured, now, policy) && last.is_none_or(|last| captured > last.captured && sequence != last.sequence)
+}
+
+pub fn is_fresh(captured: Ms, now: Ms, policy: &Policy) -> bool {
+    captured <= now && now - captured <= policy.stale_after.as_millis() as Ms
+}
+
+/// Whom a face shows beyond doubt, with how much similarity.
+pub fn shows(face: &Face, claimed: Option<PersonId>, people: &People, policy: &Policy) -> Option<(PersonId, f32)> {
+    let Face::Seen(seen) = face else { return None };
+    let (found, threshold) = match claimed {
+        Some(claimed) => (seen.claimed.filter(|found| found.person == claimed)?, people.verify?),
+        None => (seen.best?, people.identify?),
+    };
+    let (person, similarity) = (found.person, found.similarity.get());
+    people.get(person)?;
+    let ahead = claimed.is_some()
+        || seen
+            .runner_up
+            .is_none_or(|second| second.person != person && similarity - second.similarity.get() >= policy.margin);
+    (similarity >= threshold && ahead).then_some((person, similarity))
+}
+
+/// Above the threshold, and another is too close behind.
+pub fn is_ambiguous(face: &Face, people: &People, policy: &Policy) -> bool {
+    let Face::Seen(seen) = face else { return false };
+    let reaches = seen.best.zip(people.identify).is_some_and(|(best, threshold)| best.similarity.get() >= threshold);
+    reaches && shows(face, None, people, policy).is_none()
+}
+
+/// Of the last `of` good frames of an attempt, the fresh ones that show the person of the newest such: who, how many,
+/// and the best similarity.
+pub fn agreement(
+    frames: &[Told],
+    claimed: Option<PersonId>,
+    people: &People,
+    policy: &Policy,
+    now: Ms,
+) -> Option<(PersonId, usize, f32)> {
+    let good = frames.iter().rev().filter(|frame| matches!(frame.face, Face::Seen(_))).take(policy.of.into());
+    let fresh = good.filter(|frame| is_fresh(frame.captured, now, policy));
+    let shown: Vec<_> = fresh.filter_map(|frame| shows(&frame.face, claimed, people, policy)).collect();
+    let (person, _) = *shown.first()?;
+    let of_them = shown.iter().filter(|(other, _)| *other == person);
+    let best = of_them.clone().map(|(_, similarity)| *similarity).fold(-1.0, f32::max);
+    Some((person, of_them.count(), best))
+}
+
+/// Whether evidence that began at `from` is this person's: they were seen at or before its begin, and from then on never
+/// lost from sight.
+pub fn is_of(
+    person: PersonId,
+    from: Ms,
+    frames: &[Told],
+    claimed: Option<PersonId>,
+    people: &People,
+    policy: &Policy,
+) -> bool {
+    let good: Vec<_> = frames.iter().filter(|frame| matches!(frame.face, Face::Seen(_))).collect();
+    let shown: Vec<_> =
+        good.iter().map(|frame| shows(&frame.face, claimed, people, policy).map(|(who, _)| who)).collect();
+    let sightings: Vec<_> = (0..good.len()).filter(|&i| shown[i] == Some(person)).collect();
+    let Some(first) = sightings.iter().rposition(|&i| good[i].captured <= from) else { return false };
+    sightings[first..].windows(2).all(|pair| {
+        let (before, after) = (pair[0], pair[1]);
+        let is_alone = shown[before + 1..after].iter().all(Option::is_none);
+        let age = good[after].captured - good[before].captured;
+        is_alone && after - before <= policy.of.into() && age <= policy.stale_after.as_millis() as Ms
+    })
+}
+
+/// A judgement of the present, about evidence since an instant.
+pub fn is_about(report: &LivenessReport, since: Ms, now: Ms, policy: &Policy) -> bool {
+    let (from, until) = (ms(report.from), ms(report.until));
+    since <= from && from <= until && is_fresh(until, now, policy)
+}
+
+pub fn ms(at: facelatch::time::Instant) -> Ms {
+    at.as_nanos() / 1_000_000
+}

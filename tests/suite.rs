@@ -1,0 +1,3 @@
+//! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than running.
+
+mod tidy;
