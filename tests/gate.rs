@@ -3,8 +3,16 @@
 //! `FACELATCH_SEED` chooses the stories and `FACELATCH_STORIES` how many; both are printed. Story `n` of seed `s` is the
 //! first story of seed `s + n`, which is what a failure names, together with the shortest version of it that still fails.
 
+/// Objects with a sentence unless the condition holds.
+macro_rules! must {
+    ($condition:expr, $($sentence:tt)+) => {
+        if !$condition { return Err(format!($($sentence)+)); }
+    };
+}
+
 mod evidence;
 mod judge;
+mod leaf;
 mod story;
 mod world;
 

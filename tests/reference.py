@@ -63,10 +63,16 @@ def at_size(content, network):
     return model.SerializeToString()
 
 
+# A map in which no cell sees a face holds scores of a few millionths, whose direction is rounding; a score counts from 0.5.
+NOTHING_SEEN = 1e-3
+
+
 def cosine(a, b):
     a, b = a.astype(np.float64), b.astype(np.float64)
-    length = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / length) if length > 0 else float(not (a.any() or b.any()))
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    if max(lengths) < NOTHING_SEEN:
+        return 1.0
+    return float(a @ b / np.prod(lengths)) if min(lengths) > 0 else 0.0
 
 
 def compare(folder, known):

@@ -9,6 +9,8 @@
 pub mod client;
 pub mod server;
 
+use std::io::{self, BufRead, BufReader, Read};
+
 use serde::{Deserialize, Serialize};
 
 /// Longest line in either direction, in bytes.
@@ -26,6 +28,16 @@ pub enum Request {
     Unlock,
     /// Somebody claims to be this person; the answer is how the attempt ended.
     Claim { name: String },
+}
+
+/// Reads one request, a line of at most [`MAX_LINE_BYTES`]; the inner error says why the line is none.
+///
+/// # Errors
+/// What is read from fails, or gives no UTF-8.
+pub fn read_request(from: impl Read) -> io::Result<serde_json::Result<Request>> {
+    let mut line = String::new();
+    BufReader::new(from.take(MAX_LINE_BYTES as u64)).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line))
 }
 
 /// What is answered, besides the lines of [`Request::Watch`], which are [`EventLine`]s.

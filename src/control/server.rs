@@ -1,6 +1,6 @@
 //! The answering side: a thread that accepts, and a thread for each of a few clients.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::{EventLine, MAX_LINE_BYTES, Request, Response, StatusLine, rfc3339};
+use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
 use crate::daemon::{Gallery, Shared, Written};
 use crate::gate::{Alarm, Event, Outcome};
 use crate::time::Wall;
@@ -155,9 +155,7 @@ impl Client {
         self.stream.set_nonblocking(false)?;
         self.stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
         self.stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
-        let mut line = String::new();
-        BufReader::new(&self.stream).take(MAX_LINE_BYTES as u64).read_line(&mut line)?;
-        match serde_json::from_str(&line) {
+        match read_request(&self.stream)? {
             Ok(Request::Status) => {
                 let status = self.status();
                 self.send(&status)

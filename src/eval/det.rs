@@ -99,7 +99,9 @@ fn draw(out: &mut String, index: usize, curve: &Curve) {
     for point in trade_off(curve.scores) {
         let at = [x(point.fmr), y(point.fnmr)];
         match last {
-            None => { let _ = write!(out, "M{:.1} {:.1}", at[0], at[1]); }
+            None => {
+                let _ = write!(out, "M{:.1} {:.1}", at[0], at[1]);
+            }
             // A staircase: between two thresholds nothing changes.
             Some(from) if (at[0] - from[0]).abs() + (at[1] - from[1]).abs() >= MIN_STEP => {
                 let _ = write!(out, "H{:.1}V{:.1}", at[0], at[1]);
@@ -137,7 +139,8 @@ fn along(rate: f64) -> f64 {
 /// twentieth of a pixel here).
 fn deviate(p: f64) -> f64 {
     let t = (-2.0 * p.min(1.0 - p).ln()).sqrt();
-    let (above, below) = (2.515_517 + t * (0.802_853 + t * 0.010_328), 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
+    let (above, below) =
+        (2.515_517 + t * (0.802_853 + t * 0.010_328), 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
     let tail = t - above / below;
     if p < 0.5 { -tail } else { tail }
 }
@@ -160,13 +163,20 @@ mod tests {
     #[test]
     fn a_plot_is_well_formed_and_names_what_it_shows() {
         let scores: Vec<_> = (0..4000)
-            .map(|i| Scored { score: ((i * 7919) % 1000) as f32 / 1000.0 + 0.4 * (i % 2) as f32, same: i % 2 == 1, fold: 0 })
+            .map(|i| Scored {
+                score: ((i * 7919) % 1000) as f32 / 1000.0 + 0.4 * (i % 2) as f32,
+                same: i % 2 == 1,
+                fold: 0,
+            })
             .collect();
         let plot = svg("LFW <dev> & more", &[Curve { name: "foamliu", scores: &scores }]);
         assert!(plot.starts_with("<svg") && plot.ends_with("</svg>\n"));
         assert!(plot.contains("LFW &lt;dev&gt; &amp; more") && plot.contains(">foamliu<"));
         assert!(!plot.contains("NaN") && !plot.contains("inf"));
-        assert_eq!(plot.matches("<path").count(), plot.matches("/>").count() + plot.matches("</path>").count() - plot.matches("<rect").count());
+        assert_eq!(
+            plot.matches("<path").count(),
+            plot.matches("/>").count() + plot.matches("</path>").count() - plot.matches("<rect").count()
+        );
     }
 
     #[test]

@@ -68,7 +68,12 @@ impl Pairs {
         let (folds, each) = match numbers.as_slice() {
             [Ok(folds @ 1..), Ok(each @ 1..)] => (*folds, *each),
             [Ok(each @ 1..)] => (1, *each),
-            _ => return Err(wrong(at, format!("{header:?} is not the number of folds and of pairs in each half of one"))),
+            _ => {
+                return Err(wrong(
+                    at,
+                    format!("{header:?} is not the number of folds and of pairs in each half of one"),
+                ));
+            }
         };
         let promised = folds.checked_mul(each).and_then(|n| n.checked_mul(2)).filter(|n| *n <= MAX_PAIRS);
         let promised = promised.ok_or_else(|| wrong(at, format!("more than {MAX_PAIRS} pairs")))?;
@@ -87,7 +92,8 @@ impl Pairs {
         let mut images: Vec<_> = named.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
         images.sort_unstable();
         images.dedup();
-        let find = |name: &ImageName| images.binary_search(name).expect("every name of a pair is in the list made of them");
+        let find =
+            |name: &ImageName| images.binary_search(name).expect("every name of a pair is in the list made of them");
         let pair = |(i, (a, b)): (usize, &(ImageName, ImageName))| Pair {
             a: find(a),
             b: find(b),

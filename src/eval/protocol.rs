@@ -40,9 +40,10 @@ pub fn accuracy(scores: &[Scored], folds: usize) -> Option<Accuracy> {
     let judged: Vec<(f64, f64)> = (0..folds)
         .map(|fold| {
             let threshold = best_threshold(scores.iter().filter(|s| s.fold != fold));
-            let (right, all) = scores.iter().filter(|s| s.fold == fold).fold((0u32, 0u32), |(right, all), s| {
-                (right + u32::from((s.score >= threshold) == s.same), all + 1)
-            });
+            let (right, all) = scores
+                .iter()
+                .filter(|s| s.fold == fold)
+                .fold((0u32, 0u32), |(right, all), s| (right + u32::from((s.score >= threshold) == s.same), all + 1));
             (f64::from(right) / f64::from(all.max(1)), f64::from(threshold))
         })
         .collect();

@@ -86,7 +86,12 @@ impl Percentiles {
 impl Timing {
     pub fn of(stages: &[Stages]) -> Self {
         let of = |stage: fn(&Stages) -> f32| Percentiles::of(stages.iter().map(stage));
-        Self { detect: of(|s| s.detect), landmarks: of(|s| s.landmarks), align: of(|s| s.align), embed: of(|s| s.embed) }
+        Self {
+            detect: of(|s| s.detect),
+            landmarks: of(|s| s.landmarks),
+            align: of(|s| s.align),
+            embed: of(|s| s.embed),
+        }
     }
 }
 

@@ -16,14 +16,7 @@ pub fn to_rgb(frame: &Frame, out: &mut RgbImage, decoder: &mut MjpegDecoder) -> 
         PixelFormat::Nv12 => colour::nv12_to_rgb(frame, out),
         PixelFormat::Grey => colour::grey_to_rgb(frame, out),
         PixelFormat::Rgb8 => copy_rows(frame, out),
-        PixelFormat::Mjpeg => {
-            decoder.decode(frame.data(), out)?;
-            let (got, said) = ((out.width(), out.height()), (frame.width(), frame.height()));
-            if got != said {
-                let reason = format!("it has {}x{} pixels where {}x{} were agreed", got.0, got.1, said.0, said.1);
-                return Err(JpegError::Broken(reason));
-            }
-        }
+        PixelFormat::Mjpeg => return decoder.decode(frame.data(), frame.width(), frame.height(), out),
     }
     Ok(())
 }

@@ -25,7 +25,8 @@ const fn cells(width: usize, height: usize, stride: usize) -> usize {
 /// The outputs that YuNet has for an input of this size (Wu et al. 2023; the names are OpenCV Zoo's).
 pub fn yunet_outputs(width: usize, height: usize) -> [OutputSpec; 12] {
     const NAMES: [&str; 12] = [
-        "cls_8", "cls_16", "cls_32", "obj_8", "obj_16", "obj_32", "bbox_8", "bbox_16", "bbox_32", "kps_8", "kps_16", "kps_32",
+        "cls_8", "cls_16", "cls_32", "obj_8", "obj_16", "obj_32", "bbox_8", "bbox_16", "bbox_32", "kps_8", "kps_16",
+        "kps_32",
     ];
     const NUMBERS: [usize; 4] = [1, 1, 4, 10];
     std::array::from_fn(|i| OutputSpec { name: NAMES[i], len: cells(width, height, STRIDES[i % 3]) * NUMBERS[i / 3] })

@@ -71,11 +71,13 @@ pub struct MjpegDecoder {
 }
 
 impl MjpegDecoder {
-    /// Decodes into `out`, which takes the picture's size. Frames without Huffman tables get the standard ones.
+    /// Decodes a picture of `width` x `height` pixels into `out`, which takes that size. Frames without Huffman tables get
+    /// the standard ones.
     ///
     /// # Errors
-    /// The bytes are no JPEG, end too early, or don't decode; `out` is unspecified then.
-    pub fn decode(&mut self, bytes: &[u8], out: &mut RgbImage) -> Result<(), JpegError> {
+    /// The bytes are no JPEG, end too early, don't decode, or say another size, which is refused before memory is taken
+    /// for it; `out` is unspecified then.
+    pub fn decode(&mut self, bytes: &[u8], width: usize, height: usize, out: &mut RgbImage) -> Result<(), JpegError> {
         let Survey { scan_at, has_tables, is_whole } = survey(bytes)?;
         let (Some(scan_at), true) = (scan_at, is_whole) else { return Err(JpegError::Truncated) };
         let bytes = match has_tables {
@@ -89,17 +91,16 @@ impl MjpegDecoder {
             }
         };
         let side = MAX_SIDE as usize;
-        let options = DecoderOptions::default()
-            .set_max_width(side)
-            .set_max_height(side)
-            .jpeg_set_out_colorspace(ColorSpace::RGB);
+        let options =
+            DecoderOptions::default().set_max_width(side).set_max_height(side).jpeg_set_out_colorspace(ColorSpace::RGB);
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
         let broken = |e: &dyn std::fmt::Debug| JpegError::Broken(format!("{e:?}"));
         decoder.decode_headers().map_err(|e| broken(&e))?;
         let info = decoder.info().ok_or(JpegError::Truncated)?;
-        let (width, height) = (usize::from(info.width), usize::from(info.height));
-        if width > side || height > side || width == 0 || height == 0 {
-            return Err(JpegError::Broken(format!("{width}x{height} pixels; each side must be 1 to {MAX_SIDE}")));
+        let got = (usize::from(info.width), usize::from(info.height));
+        if got != (width, height) {
+            let reason = format!("it has {}x{} pixels where {width}x{height} were agreed", got.0, got.1);
+            return Err(JpegError::Broken(reason));
         }
         out.resize(width, height);
         decoder.decode_into(out.data_mut()).map_err(|e| broken(&e))
@@ -158,7 +159,8 @@ mod tests {
 
     /// A JPEG with the standard tables, which `image` writes.
     fn picture(width: usize, height: usize) -> Vec<u8> {
-        let rgb: Vec<u8> = (0..width * height).flat_map(|i| [(i % width * 3) as u8, (i / width * 3) as u8, 90]).collect();
+        let rgb: Vec<u8> =
+            (0..width * height).flat_map(|i| [(i % width * 3) as u8, (i / width * 3) as u8, 90]).collect();
         let mut bytes = Vec::new();
         let encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
         encoder.write_image(&rgb, width as u32, height as u32, image::ExtendedColorType::Rgb8).unwrap();
@@ -186,8 +188,8 @@ mod tests {
         assert!(bare.len() + 400 < whole.len());
         let (mut a, mut b) = (RgbImage::default(), RgbImage::default());
         let mut decoder = MjpegDecoder::default();
-        decoder.decode(&whole, &mut a).unwrap();
-        decoder.decode(&bare, &mut b).unwrap();
+        decoder.decode(&whole, 64, 48, &mut a).unwrap();
+        decoder.decode(&bare, 64, 48, &mut b).unwrap();
         assert_eq!((a.width(), a.height()), (64, 48));
         assert_eq!(a, b);
         let [r, g, _] = a.pixel(40, 20);
@@ -199,7 +201,7 @@ mod tests {
         let whole = picture(64, 48);
         let mut decoder = MjpegDecoder::default();
         for cut in 0..whole.len() - 1 {
-            assert!(decoder.decode(&whole[..cut], &mut RgbImage::default()).is_err(), "{cut}");
+            assert!(decoder.decode(&whole[..cut], 64, 48, &mut RgbImage::default()).is_err(), "{cut}");
         }
     }
 
@@ -216,7 +218,7 @@ mod tests {
                 bytes[at] = (seed >> 24) as u8;
             }
             // Either a picture of some kind or an error.
-            let _ = decoder.decode(&bytes, &mut RgbImage::default());
+            let _ = decoder.decode(&bytes, 40, 24, &mut RgbImage::default());
         }
     }
 }

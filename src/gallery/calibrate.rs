@@ -124,7 +124,8 @@ impl Calibration {
     /// As [`Calibration::parse`] reads it, one row a line.
     pub fn to_toml(&self) -> String {
         let head = toml::to_string(&self.origin).expect("a table of plain texts and numbers has a TOML form");
-        let row = |r: &Row| format!("    [{:.4}, {:.3e}, {:.3e}, {:.4}],\n", r.similarity.get(), r.fmr, r.upper, r.fnmr);
+        let row =
+            |r: &Row| format!("    [{:.4}, {:.3e}, {:.3e}, {:.4}],\n", r.similarity.get(), r.fmr, r.upper, r.fnmr);
         let rows: String = self.rows.iter().map(row).collect();
         format!("{head}# similarity, false match rate, its 95 % upper bound, false non-match rate\nrows = [\n{rows}]\n")
     }
@@ -342,7 +343,10 @@ mod tests {
         let mut swapped = lines.clone();
         swapped.swap(rows, rows + 1);
         assert_eq!(Calibration::parse(&swapped.join("\n")), Err(CalibrationError::Row(2)));
-        assert_eq!(Calibration::parse(&lines[..rows].join("\n").replace("rows = [", "rows = []")), Err(CalibrationError::Rows(0)));
+        assert_eq!(
+            Calibration::parse(&lines[..rows].join("\n").replace("rows = [", "rows = []")),
+            Err(CalibrationError::Rows(0))
+        );
         assert!(matches!(Calibration::parse("rows"), Err(CalibrationError::Syntax(_))));
         assert!(Calibration::parse(&text.replacen("[0", "[nan, 0", 1)).is_err());
     }

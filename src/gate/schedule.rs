@@ -111,6 +111,23 @@ impl Span {
         let yesterday = (day + 6) % 7;
         (self.on(day) && minute >= self.from_minute) || (self.on(yesterday) && minute < self.to_minute)
     }
+
+    /// As briefly as can be, so that what is shown is never longer than what may be read: a week has three runs at most.
+    fn write_days(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let begins = |day: &u8| self.on(*day) && !self.on((day + 6) % 7);
+        let mut comma = "";
+        for first in (0..7).filter(begins) {
+            let last = (first..first + 7).take_while(|day| self.on(day % 7)).last().unwrap_or(first) % 7;
+            let [first, last] = [first, last].map(|day| DAYS[usize::from(day)]);
+            write!(f, "{comma}{first}")?;
+            if first != last {
+                write!(f, "-{last}")?;
+            }
+            comma = ",";
+        }
+        // A week without a beginning is one of seven days.
+        if comma.is_empty() { f.write_str("daily") } else { Ok(()) }
+    }
 }
 
 /// Day of the week (0 is Monday) and minute of the day, where the zone can tell.
@@ -162,13 +179,7 @@ impl fmt::Display for Schedule {
             if i > 0 {
                 f.write_str("; ")?;
             }
-            let mut days = (0..7).filter(|&day| span.on(day)).map(|day| DAYS[usize::from(day)]);
-            if let Some(first) = days.next() {
-                f.write_str(first)?;
-            }
-            for day in days {
-                write!(f, ",{day}")?;
-            }
+            span.write_days(f)?;
             let (from, to) = (span.from_minute, span.to_minute);
             write!(f, " {:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60)?;
         }
@@ -237,5 +248,17 @@ mod tests {
             let schedule = Schedule::parse(text).unwrap();
             assert_eq!(Schedule::parse(&schedule.to_string()).unwrap(), schedule);
         }
+        let shown = |text: &str| Schedule::parse(text).unwrap().to_string();
+        assert_eq!(shown("Mon,Tue,Wed,Fri 07:00-19:00 UTC"), "Mon-Wed,Fri 07:00-19:00 UTC");
+        assert_eq!(shown("Sun,Sat,Mon 07:00-19:00 UTC"), "Sat-Mon 07:00-19:00 UTC");
+        assert_eq!(shown("Mon-Sun 07:00-19:00 UTC"), "daily 07:00-19:00 UTC");
+    }
+
+    #[test]
+    fn the_longest_schedule_is_not_too_long_to_be_read_back() {
+        let widest = format!("{} America/Argentina/Buenos_Aires", "Mon,Wed,Fri-Sat 07:00-19:00;".repeat(MAX_SPANS));
+        let schedule = Schedule::parse(&widest).unwrap();
+        assert!(schedule.to_string().len() <= MAX_TEXT_BYTES);
+        assert_eq!(Schedule::parse(&schedule.to_string()).unwrap(), schedule);
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod manifest;
 pub mod network;
+mod spec;
 #[cfg(test)]
 pub(crate) mod tiny;
 

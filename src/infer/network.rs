@@ -219,7 +219,7 @@ fn guarded<T>(call: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tiny::{self, bytes, model, onnx, text, varint, with_op};
+    use super::super::tiny::{bytes, model, onnx, text, varint, with_op};
     use super::*;
 
     const TWO: [OutputSpec; 1] = [OutputSpec { name: "", len: 2 }];
@@ -243,7 +243,8 @@ mod tests {
     fn a_nan_in_an_output_is_an_error_that_names_model_and_tensor() {
         let mut network = load(onnx(&[f32::NAN, 0.0, 0.0, 1.0, 0.0, 0.0])).unwrap();
         let error = network.run(|planes| planes.fill(1.0)).map(|_| ()).unwrap_err();
-        assert!(matches!(&error, InferError::NotFinite { model, tensor, index: 0, .. } if model == "tiny" && tensor == "embedding"), "{error}");
+        let told = "tiny: its output embedding holds NaN at 0";
+        assert_eq!(error.to_string(), told);
         // And infinity out of the input alone.
         let mut network = load(onnx(&WEIGHTS)).unwrap();
         assert!(network.run(|planes| planes.fill(f32::INFINITY)).is_err());
@@ -299,7 +300,5 @@ mod tests {
     fn a_panic_inside_is_an_error_with_its_message() {
         let said = guarded(|| -> TractResult<()> { panic!("index 7 out of 3") }).unwrap_err();
         assert!(said.contains("index 7 out of 3"), "{said}");
-        let network = tiny::model(onnx(&WEIGHTS), 2);
-        assert!(Network::load(&network, 0, 0, &TWO).is_err());
     }
 }

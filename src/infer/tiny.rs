@@ -33,8 +33,14 @@ pub fn with_op(op: &str, weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
 
 /// Such a network as a file that promises `dims` numbers.
 pub fn model(bytes: Vec<u8>, dims: usize) -> ModelFile {
-    let input =
-        InputSpec { width: 112, height: 112, resizable: false, order: ChannelOrder::Rgb, mean: [0.0; 3], scale: [1.0; 3] };
+    let input = InputSpec {
+        width: 112,
+        height: 112,
+        resizable: false,
+        order: ChannelOrder::Rgb,
+        mean: [0.0; 3],
+        scale: [1.0; 3],
+    };
     let spec = ModelSpec {
         name: "tiny".into(),
         file: "tiny.onnx".into(),

@@ -6,7 +6,8 @@
 
 use super::{Isa, active};
 
-/// The longest vector. Sums stay below 2²³, and with it 256-fold ones, as AVX2 takes them, in an `i32`.
+/// The longest vector. A sum is at most 2²³, and 256 times that of half the dimensions, which AVX2 takes, 2³⁰: both fit an
+/// `i32`.
 pub const MAX_DIMS: usize = 512;
 /// Rows in a panel.
 pub(super) const ROWS: usize = 32;

@@ -2,7 +2,7 @@
 //!
 //! Whole coordinates are the centres of pixels, as in OpenCV's `warpAffine`. Along a row of the destination the source
 //! coordinates are an arithmetic progression in 16.16 fixed point, so which of its pixels lie inside the source is two
-//! divisions, and the kernels run there without a test. Weights have [`WEIGHT_BITS`] bits; a step is off by at most 2⁻¹⁷
+//! divisions, and the kernels run there without a test. Weights have seven bits; a step is off by at most 2⁻¹⁷
 //! pixels, which a row of 1024 adds up to less than one unit of weight.
 
 use std::ops::Range;
@@ -272,7 +272,7 @@ pub(super) mod tests {
     #[test]
     fn the_largest_picture_and_the_largest_matrix_overflow_nothing() {
         let src = RgbImage::new(8192, 2);
-        let mut dst = RgbImage::new(8192, 2);
+        let mut dst = RgbImage::new(8192, 1);
         for c in [MAX_COEFFICIENT, -MAX_COEFFICIENT] {
             warp(&src, &Affine::new([c; 6]).expect("the limit itself"), &mut dst);
             assert!(dst.data().iter().all(|&byte| byte == 0));

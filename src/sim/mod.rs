@@ -11,6 +11,7 @@ pub mod fault;
 pub mod inputs;
 pub mod ledger;
 mod metronome;
+pub mod perception;
 pub mod replay;
 pub mod rng;
 pub mod sensors;

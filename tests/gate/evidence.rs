@@ -2,6 +2,7 @@
 
 use facelatch::gate::{Face, LivenessReport, Policy};
 use facelatch::person::PersonId;
+use facelatch::time::{Duration, Instant};
 
 use super::world::People;
 
@@ -23,7 +24,7 @@ pub fn counts(captured: Ms, sequence: u32, now: Ms, policy: &Policy, last: Optio
 }
 
 pub fn is_fresh(captured: Ms, now: Ms, policy: &Policy) -> bool {
-    captured <= now && now - captured <= policy.stale_after.as_millis() as Ms
+    captured <= now && now - captured <= millis(policy.stale_after)
 }
 
 /// Whom a face shows beyond doubt, with how much similarity.
@@ -86,7 +87,7 @@ pub fn is_of(
         let (before, after) = (pair[0], pair[1]);
         let is_alone = shown[before + 1..after].iter().all(Option::is_none);
         let age = good[after].captured - good[before].captured;
-        is_alone && after - before <= policy.of.into() && age <= policy.stale_after.as_millis() as Ms
+        is_alone && after - before <= policy.of.into() && age <= millis(policy.stale_after)
     })
 }
 
@@ -96,6 +97,10 @@ pub fn is_about(report: &LivenessReport, since: Ms, now: Ms, policy: &Policy) ->
     since <= from && from <= until && is_fresh(until, now, policy)
 }
 
-pub fn ms(at: facelatch::time::Instant) -> Ms {
+pub fn ms(at: Instant) -> Ms {
     at.as_nanos() / 1_000_000
+}
+
+pub fn millis(time: Duration) -> Ms {
+    time.as_millis() as Ms
 }

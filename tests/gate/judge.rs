@@ -3,20 +3,20 @@
 //! It keeps its own books on evidence, faults, lockout, tickets, the strike and the door, and holds the gate to them in
 //! both directions: nothing that should not be, and nobody kept out who met every condition.
 
+mod denials;
+
 use std::rc::Rc;
 
 use facelatch::gate::{
-    Action, Alarm, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, Mode, Outcome, Policy, Reason,
-    Record, Ticket, Verdict,
+    Action, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, Mode, Outcome, Policy, Reason, Record,
+    Ticket, Verdict,
 };
 use facelatch::person::PersonId;
-use facelatch::time::{Duration, Now};
+use facelatch::time::Now;
 
-use super::evidence::{Ms, Told, agreement, counts, is_about, is_ambiguous, is_of, ms, shows};
+use super::evidence::{Ms, Told, agreement, counts, is_about, is_of, millis, ms};
+use super::leaf::Leaf;
 use super::world::People;
-
-/// After locking, a leaf may report so late that it was opened before.
-const OPENING_GRACE: Ms = 2000;
 
 /// What the judge knows of an attempt.
 #[derive(Debug)]
@@ -76,9 +76,7 @@ pub struct Judge {
     lockout_owed: bool,
     released: Option<Released>,
     secured_at: Option<Ms>,
-    leaf_open_since: Option<Ms>,
-    leaf_known: bool,
-    alarm: Alarm,
+    leaf: Leaf,
     pub tally: Tally,
 }
 
@@ -91,14 +89,8 @@ struct Step<'a> {
     is_new_frame: bool,
 }
 
-/// Objects with a sentence unless the condition holds.
-macro_rules! must {
-    ($condition:expr, $($sentence:tt)+) => {
-        if !$condition { return Err(format!($($sentence)+)); }
-    };
-}
-
-type Verdicts = Result<(), String>;
+/// Nothing, or the objection.
+pub type Verdicts = Result<(), String>;
 
 impl Judge {
     pub fn new(policy: Policy, people: Rc<People>) -> Self {
@@ -118,9 +110,7 @@ impl Judge {
             lockout_owed: false,
             released: None,
             secured_at: None,
-            leaf_open_since: None,
-            leaf_known: false,
-            alarm: Alarm::Silent,
+            leaf: Leaf::new(),
             tally: Tally::default(),
         }
     }
@@ -134,6 +124,7 @@ impl Judge {
     pub fn hear(&mut self, now: Now, event: &Event, actions: &[Action], state: &str, poll_at: Option<Ms>) -> Verdicts {
         let (now, wall) = (ms(now.mono), now.wall.unix_millis());
         let is_new_frame = self.learn(now, event);
+        self.leaf.learn(now, event, self.released.is_some(), self.secured_at);
         let step = Step { now, wall, event, is_new_frame };
         for (i, action) in actions.iter().enumerate() {
             match action {
@@ -141,19 +132,25 @@ impl Judge {
                 Action::Release => self.release(&step, &actions[i + 1..])?,
                 Action::Secure => self.secure(&step)?,
                 Action::Expect(person) => self.expect(&step, *person)?,
-                Action::Alarm(alarm) => {
-                    must!(*alarm != self.alarm, "the alarm repeats {alarm:?}");
-                    self.alarm = *alarm;
-                }
+                Action::Alarm(alarm) => self.leaf.sound(*alarm)?,
             }
             must!(!self.lockout_owed || i + 1 < actions.len(), "a lockout is due");
         }
+        let is_owed = match event {
+            Event::ExitButton { pressed } => *pressed,
+            Event::Recorded { ticket, written: true } => {
+                self.manual.as_ref().is_some_and(|manual| manual.ticket == *ticket && now < manual.until)
+            }
+            _ => false,
+        };
+        must!(!is_owed || actions.contains(&Action::Release), "a release is due by {event:?}");
         if let Some(people) = self.next_people.take() {
             self.people = people;
             if let Some(open) = &mut self.open {
                 open.compared = self.frames.len();
             }
         }
+        self.leaf.settle(now, event, &self.policy)?;
         self.look_at(&step, state, poll_at)?;
         self.nobody_is_kept_waiting(&step)
     }
@@ -177,7 +174,7 @@ impl Judge {
                 self.frames.push(Told { captured, told: now, sequence, face: sighting.face });
                 if sighting.face != Face::Absent
                     && let Some(open) = &mut self.open
-                    && now < self.policy.absent_after.as_millis() as Ms + open.last_face.unwrap_or(now)
+                    && now < millis(self.policy.absent_after) + open.last_face.unwrap_or(now)
                 {
                     open.last_face = Some(now);
                 }
@@ -216,10 +213,12 @@ impl Judge {
                 must!(matches!(step.event, Event::Cleared(_)), "nothing cleared");
                 Ok(())
             }
-            O::DoorForced | O::DoorHeldOpenSoon | O::DoorHeldOpen | O::DoorClosed => self.leaf(step, record.outcome),
+            O::DoorForced | O::DoorHeldOpenSoon | O::DoorHeldOpen | O::DoorClosed => {
+                self.leaf.record(step.now, step.event, record.outcome, &self.policy)
+            }
             O::LockedOut if record.person.is_none() => {
                 must!(std::mem::take(&mut self.lockout_owed), "a lockout that nobody earned");
-                self.locked_until = step.now + self.policy.lockout_for.as_millis() as Ms;
+                self.locked_until = step.now + millis(self.policy.lockout_for);
                 Ok(())
             }
             _ => {
@@ -298,110 +297,13 @@ impl Judge {
         let is_guess = matches!(record.outcome, Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof)
             && !record.reasons.contains(&Reason::TooFewFrames);
         if is_guess {
-            let window = self.policy.lockout_window.as_millis() as Ms;
+            let window = millis(self.policy.lockout_window);
             self.denials.retain(|at| step.now - at < window);
             self.denials.push(step.now);
             self.lockout_owed = self.denials.len() >= self.policy.lockout_after.into();
             if self.lockout_owed {
                 self.denials.clear();
             }
-        }
-        Ok(())
-    }
-
-    /// Whether a denial ends no attempt: a fault by itself, an operator's release that failed, a claim turned away.
-    fn is_notice(&mut self, step: &Step<'_>, record: &Record) -> Result<bool, String> {
-        use Outcome as O;
-        let only = |reason: Reason| record.reasons[..] == [reason];
-        if record.outcome == O::Fault && record.person.is_none() {
-            let manual = self.manual.as_ref();
-            let is_late = only(Reason::LedgerLate) && manual.is_some_and(|manual| step.now >= manual.until);
-            let is_unwritten = only(Reason::Fault(Fault::Store))
-                && matches!(step.event, Event::Recorded { ticket, written: false } if manual.is_some_and(|m| m.ticket == *ticket));
-            if is_late || is_unwritten {
-                self.manual = None;
-                return Ok(true);
-            }
-            return Ok(self.open.is_none() && matches!(step.event, Event::Fault(fault) if only(Reason::Fault(*fault))));
-        }
-        let &Event::Claim(person) = step.event else { return Ok(false) };
-        if record.person != Some(person) {
-            return Ok(false);
-        }
-        let is_busy = self.open.as_ref().is_some_and(|open| open.claimed.is_some()) || self.grant.is_some();
-        Ok(match record.outcome {
-            O::NotRecognised => is_busy && only(Reason::ClaimNotConfirmed),
-            O::LockedOut => step.now < self.locked_until && only(Reason::TooManyDenials(self.policy.lockout_after)),
-            O::Fault => self.faults.iter().any(|fault| only(Reason::Fault(*fault))),
-            _ => false,
-        })
-    }
-
-    /// Whether what a denial says is so.
-    fn is_true(&self, step: &Step<'_>, record: &Record) -> Verdicts {
-        use Outcome as O;
-        let open = self.open.as_ref().ok_or_else(|| format!("an outcome without an attempt: {record:?}"))?;
-        let (policy, end) = (&self.policy, self.attempt_end(open));
-        let is_over = step.now >= end;
-        // A frame that comes after the end belongs to the next attempt.
-        let frames = |first: usize| self.frames[first..].iter().filter(|frame| frame.told < end);
-        let good = || frames(open.compared).filter(|frame| matches!(frame.face, Face::Seen(_)));
-        let says = |reason: fn(&Reason) -> bool| record.reasons.iter().any(reason);
-        if record.outcome != O::Fault {
-            let was_granted = self.grant.is_some();
-            must!(was_granted == matches!(step.event, Event::Recorded { .. }) || !was_granted, "a grant taken back");
-        }
-        match record.outcome {
-            O::NotRecognised if self.grant.is_some() => {
-                must!(record.person.is_some_and(|person| self.people.get(person).is_none()), "still enrolled");
-            }
-            O::NotRecognised => {
-                must!(is_over, "too early");
-                let too_few = good().count() < policy.agree.into();
-                must!(too_few == record.reasons.contains(&Reason::TooFewFrames), "{} good frames", good().count());
-            }
-            O::Ambiguous => {
-                must!(is_over && good().any(|f| is_ambiguous(&f.face, &self.people, policy)), "nothing ambiguous");
-            }
-            O::Spoof => {
-                let is_now = self.report.is_some_and(|report| {
-                    report.verdict == Verdict::Spoof && is_about(&report, open.began, step.now, policy)
-                });
-                must!(is_now, "liveness says {:?}", self.report);
-            }
-            O::LivenessInconclusive => {
-                must!(is_over && policy.liveness == LivenessPolicy::Required, "liveness was not what was missing");
-                let person = record.person.ok_or("inconclusive of nobody")?;
-                let shows_them = |frame: &&Told| {
-                    shows(&frame.face, open.claimed, &self.people, policy).is_some_and(|(who, _)| who == person)
-                };
-                let shown = good().filter(shows_them).count();
-                must!(shown >= policy.agree.into(), "only {shown} frames");
-            }
-            O::PoorQuality => {
-                let measures = frames(open.first).filter_map(|frame| match frame.face {
-                    Face::Poor(measure) => Some(Reason::Poor(measure)),
-                    _ => None,
-                });
-                must!(is_over && measures.last() == record.reasons.first().copied(), "no such measure");
-            }
-            O::Expired | O::OutOfSchedule => {
-                let person = record.person.ok_or("nobody expired")?;
-                must!(!self.people.permits(person, step.wall), "{person} may come in");
-                let entry = self.people.get(person).ok_or("not enrolled")?;
-                must!(record.outcome != O::Expired || entry.expires.is_some(), "{person} never expires");
-            }
-            O::Fault => {
-                let is_fault =
-                    matches!(step.event, Event::Fault(fault) if record.reasons[..] == [Reason::Fault(*fault)]);
-                let is_late = self.grant.as_ref().is_some_and(|grant| step.now >= grant.until);
-                let is_unwritten = matches!(step.event, Event::Recorded { ticket, written: false }
-                    if self.grant.as_ref().is_some_and(|grant| grant.ticket == *ticket));
-                let ledger_failed = is_late && says(|reason| *reason == Reason::LedgerLate)
-                    || is_unwritten && says(|reason| *reason == Reason::Fault(Fault::Store));
-                must!(is_fault || ledger_failed, "no such fault");
-            }
-            other => return Err(format!("{other} ends no attempt")),
         }
         Ok(())
     }
@@ -469,29 +371,6 @@ impl Judge {
         Ok(())
     }
 
-    fn leaf(&mut self, step: &Step<'_>, outcome: Outcome) -> Verdicts {
-        let since = self.leaf_open_since;
-        let held = millis(self.policy.held_open_after);
-        let warned = held - millis(self.policy.held_open_prealert);
-        let event = step.event;
-        match outcome {
-            Outcome::DoorForced => {
-                must!(
-                    matches!(event, Event::DoorContact { open: true }) && self.leaf_known && since.is_none(),
-                    "not opened"
-                );
-                let was_pulled = self.secured_at.is_some_and(|at| step.now - at < OPENING_GRACE);
-                must!(self.released.is_none() && !was_pulled, "it was released");
-            }
-            Outcome::DoorClosed => {
-                must!(matches!(event, Event::DoorContact { open: false }) && since.is_some(), "not closed")
-            }
-            Outcome::DoorHeldOpenSoon => must!(since.is_some_and(|at| step.now >= at + warned), "too early"),
-            _ => must!(since.is_some_and(|at| step.now >= at + held), "too early"),
-        }
-        Ok(())
-    }
-
     /// An attempt that began and was decided by the same frame.
     fn begin_unseen(&mut self, step: &Step<'_>) -> Verdicts {
         if self.open.is_none() && step.is_new_frame {
@@ -520,10 +399,6 @@ impl Judge {
 
     /// What the gate shows of itself must agree with the books.
     fn look_at(&mut self, step: &Step<'_>, state: &str, poll_at: Option<Ms>) -> Verdicts {
-        if let Event::DoorContact { open } = *step.event {
-            self.leaf_known = true;
-            self.leaf_open_since = open.then(|| self.leaf_open_since.unwrap_or(step.now));
-        }
         if self.open.is_none() && state == "observing" {
             self.begin(step)?;
         }
@@ -558,10 +433,6 @@ impl Judge {
     fn ledger_deadline(&self, step: &Step<'_>) -> Ms {
         step.now + millis(self.policy.ledger_timeout)
     }
-}
-
-fn millis(time: Duration) -> Ms {
-    time.as_millis() as Ms
 }
 
 impl Tally {

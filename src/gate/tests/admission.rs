@@ -147,6 +147,16 @@ fn swap_two_faces_that_alternate_never_gather_life() {
 }
 
 #[test]
+fn swap_people_enrolled_while_somebody_stands_there_make_no_evidence_of_what_was_seen_before() {
+    let mut door = Script::new();
+    door.verdict = None;
+    door.event(Event::Roster(roster_without(&[ANA]))).show(stranger(), 1000).show(face(ANA), 500);
+    door.event(Event::Roster(Arc::new(roster()))).liveness(0, 1500, Verdict::Live).says([]);
+    door.show(face(ANA), 300).liveness(1000, 1800, Verdict::Live).says([]);
+    door.liveness(1500, 1800, Verdict::Live).says(["1.8 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+}
+
+#[test]
 fn old_life_does_not_count() {
     let mut door = Script::new();
     door.verdict = None;

@@ -111,7 +111,7 @@ impl Stream {
         }))
     }
 
-    /// The last of the buffers that are filled, so that a reader who was held up sees the present; those before it go
+    /// The last of the buffers that are filled, so that a reader who was held up gets no backlog; those before it go
     /// back. `None` where none is filled.
     fn newest(&self) -> io::Result<Option<v4l2_buffer>> {
         let mut newest = None;

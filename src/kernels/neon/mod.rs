@@ -50,9 +50,9 @@ moves! { store
     store_threes_q: [u8; 48] <- uint8x16x3_t = vst3q_u8;
 }
 
-/// The same four bytes in both halves.
+/// The same four bytes, four times.
 #[inline]
 #[target_feature(enable = "neon")]
-fn repeat4(bytes: [i8; 4]) -> int8x8_t {
-    vreinterpret_s8_s32(vdup_n_s32(i32::from_ne_bytes(bytes.map(|byte| byte as u8))))
+fn repeat4(bytes: [i8; 4]) -> int8x16_t {
+    vreinterpretq_s8_s32(vdupq_n_s32(i32::from_ne_bytes(bytes.map(|byte| byte as u8))))
 }

@@ -26,7 +26,6 @@ fn by_sdot(quads: &[Quad], query: &[[i8; 4]], out: &mut [i32]) {
         let mut sums = [vdupq_n_s32(0); VECTORS];
         for (quad, query) in panel.iter().zip(query) {
             let query = repeat4(*query);
-            let query = vcombine_s8(query, query);
             for (sum, rows) in sums.iter_mut().zip(quad.0.as_flattened().as_chunks().0) {
                 *sum = sdot(*sum, load_i8(rows), query);
             }
@@ -58,8 +57,8 @@ fn by_smull(quads: &[Quad], query: &[[i8; 4]], out: &mut [i32]) {
             let query = repeat4(*query);
             for ([low, high], rows) in sums.iter_mut().zip(quad.0.as_flattened().as_chunks().0) {
                 let rows = load_i8(rows);
-                *low = vpadalq_s16(*low, vmull_s8(vget_low_s8(rows), query));
-                *high = vpadalq_s16(*high, vmull_s8(vget_high_s8(rows), query));
+                *low = vpadalq_s16(*low, vmull_s8(vget_low_s8(rows), vget_low_s8(query)));
+                *high = vpadalq_s16(*high, vmull_high_s8(rows, query));
             }
         }
         for (out, [low, high]) in out.as_chunks_mut().0.iter_mut().zip(sums) {

@@ -1,3 +1,5 @@
+//! The file itself: foreign, damaged, full, shared.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The ledger: numbered, chained, kept for a time.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! The store on a real file system.
+
 mod files;
 mod ledger;
 mod people;

@@ -1,3 +1,5 @@
+//! People and templates: kept, changed, forgotten.
+
 use super::*;
 
 #[test]

@@ -1,0 +1,211 @@
+//! What is known of one network: its digest, its input, what its outputs mean, its licence.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+/// The widest input of any network, in pixels.
+const MAX_INPUT_SIDE: usize = 2048;
+
+const LICENCES: [(&str, &str); 3] = [
+    ("Apache-2.0", include_str!("../../models/licences/Apache-2.0.txt")),
+    ("MIT", include_str!("../../models/licences/MIT.txt")),
+    ("non-commercial-research", include_str!("../../models/licences/non-commercial-research.txt")),
+];
+
+/// The SHA-256 of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// From 64 hexadecimal digits; all else is `None`.
+    pub fn parse(hex: &str) -> Option<Self> {
+        let hex = hex.as_bytes();
+        let mut digest = [0; 32];
+        if hex.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+            let nibble = |c: u8| char::from(c).to_digit(16);
+            *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(from)?;
+        Self::parse(&hex).ok_or_else(|| serde::de::Error::custom("a SHA-256 is 64 hexadecimal digits"))
+    }
+}
+
+/// Which channel a network's first plane is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    Rgb,
+    Bgr,
+}
+
+/// How pixels become a network's input: planes of (x − mean) · scale, x from 0 to 255.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    pub width: usize,
+    pub height: usize,
+    /// Runs at any size whose sides are multiples of 32.
+    #[serde(default)]
+    pub resizable: bool,
+    pub order: ChannelOrder,
+    /// In the network's own channel order.
+    pub mean: [f32; 3],
+    pub scale: [f32; 3],
+}
+
+/// What a network's outputs mean.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decode {
+    /// cls, obj, bbox, kps at strides 8, 16, 32, found by name; see `face::detect`.
+    Yunet,
+    /// Scores, distances and points at strides 8, 16, 32, two anchors a cell, found by position; see `face::detect`.
+    Scrfd,
+    /// One vector, not yet of unit length.
+    Embedding { dims: usize },
+    /// Three classes of which the second is live, on a square crop that is so many times the face.
+    AntiSpoof { crop: f32 },
+    /// A flag and so many points (x, y, z).
+    Mesh { points: usize },
+}
+
+/// What a network is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Detector,
+    Embedder,
+    AntiSpoof,
+    Landmarks,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Detector => "detector",
+            Self::Embedder => "embedder",
+            Self::AntiSpoof => "anti-spoof",
+            Self::Landmarks => "landmarks",
+        })
+    }
+}
+
+impl Decode {
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Yunet | Self::Scrfd => Kind::Detector,
+            Self::Embedding { .. } => Kind::Embedder,
+            Self::AntiSpoof { .. } => Kind::AntiSpoof,
+            Self::Mesh { .. } => Kind::Landmarks,
+        }
+    }
+}
+
+/// One known network.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// Short, as configuration names it.
+    pub name: String,
+    /// The name of its file.
+    pub file: String,
+    pub sha256: Digest,
+    /// The name of its licence; see [`ModelSpec::licence_text`].
+    pub licence: String,
+    /// Where it comes from.
+    pub source: String,
+    #[serde(default)]
+    pub notes: String,
+    pub decode: Decode,
+    pub input: InputSpec,
+}
+
+/// What a user writes beside a network of their own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SideSpec {
+    pub name: String,
+    #[serde(default)]
+    pub licence: String,
+    #[serde(default)]
+    pub source: String,
+    #[serde(default)]
+    pub notes: String,
+    pub decode: Decode,
+    pub input: InputSpec,
+}
+
+impl ModelSpec {
+    pub fn kind(&self) -> Kind {
+        self.decode.kind()
+    }
+
+    /// The licence in full where it is one of those that come with the manifest.
+    pub fn licence_text(&self) -> Option<&'static str> {
+        LICENCES.iter().find(|(name, _)| *name == self.licence).map(|(_, text)| *text)
+    }
+
+    /// What is wrong with the numbers, in words.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let input = &self.input;
+        let sides = 1..=MAX_INPUT_SIDE;
+        if !(sides.contains(&input.width) && sides.contains(&input.height)) {
+            return Some("the input's width and height must be 1 to 2048");
+        }
+        let finite = input.mean.iter().chain(&input.scale).all(|x| x.is_finite());
+        if !(finite && input.scale.iter().all(|&s| s != 0.0)) {
+            return Some("mean must be finite, and scale finite and not 0");
+        }
+        let on_grid = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
+        match self.decode {
+            Decode::Yunet | Decode::Scrfd if !on_grid => Some("a detector's sides must be multiples of 32"),
+            Decode::Embedding { .. } if (input.width, input.height) != (112, 112) => {
+                Some("an embedder's input must be 112x112")
+            }
+            Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_reads_back_from_its_text_and_nothing_shorter_does() {
+        let digest = Digest::of(b"abc");
+        assert!(digest.to_string().starts_with("ba7816bf"));
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse(&digest.to_string()[1..]), None);
+        assert_eq!(Digest::parse(&"g".repeat(64)), None);
+    }
+}

@@ -1,0 +1,444 @@
+//! The binary from outside: what it answers, with which exit code, and what it says about bad input.
+//!
+//! What needs networks or photographs of people looks for them in `../shared`, and says so where they are missing.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use facelatch::face::encoding::Encoding;
+use facelatch::gallery::{KeyPlaces, NewPerson, NewTemplate};
+use facelatch::hw::store::{Act, Store};
+use facelatch::person::Name;
+use facelatch::time::Wall;
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a configuration and a state directory of its own.
+struct Home(tempfile::TempDir);
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let socket = home.path("control.sock");
+        home.configure(&format!("[control]\nsocket = {socket:?}\n"));
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn configure(&self, text: &str) {
+        fs::write(self.path("door.toml"), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_facelatch"));
+        command.args(args).arg("--config").arg(self.path("door.toml")).arg("--state").arg(self.path("state"));
+        for name in ["FACELATCH_MODELS", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "XDG_STATE_HOME"] {
+            command.env_remove(name);
+        }
+        command.current_dir(self.0.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        said(self.command(args))
+    }
+
+    /// With the networks of `../shared`.
+    fn run_with(&self, shared: &Shared, args: &[&str]) -> Said {
+        let mut command = self.command(args);
+        command.env("FACELATCH_MODELS", &shared.models);
+        said(command)
+    }
+
+    /// Somebody enrolled by a made-up encoding.
+    fn enrol(&self, name: &str, seed: f32) {
+        let state = self.path("state");
+        fs::create_dir_all(&state).unwrap();
+        let path = state.join("facelatch.db");
+        let key = KeyPlaces { credentials: None, file: state.join("facelatch.key") }.find(&path).unwrap().key;
+        let act = Act { at: Wall::from_unix_millis(1_790_000_000_000), by_uid: None };
+        let encoding = Encoding::from_raw(&[seed, 1.0, 0.5]).unwrap();
+        let template = NewTemplate { encoding, model_sha256: [7; 32], created: act.at, quality: 1.0 };
+        let mut store = Store::open(&path, &key).unwrap();
+        store.enrol(&NewPerson::new(Name::new(name).unwrap()), &[template], 8, act).unwrap();
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.path(name).display().to_string()
+    }
+}
+
+fn said(mut command: Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Said {
+    /// Checks the code, and that standard error says each of these and nothing of a panic.
+    #[track_caller]
+    fn fails(&self, code: i32, sentence: &[&str]) {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        for part in sentence {
+            assert!(self.err.contains(part), "no {part:?} in: {}", self.err);
+        }
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        let lines: Vec<_> = self.out.lines().collect();
+        assert_eq!(lines.len(), 1, "one object: {}{}", self.out, self.err);
+        serde_json::from_str(lines[0]).unwrap()
+    }
+}
+
+/// Networks and photographs, where this checkout has them beside it.
+struct Shared {
+    models: PathBuf,
+    people: PathBuf,
+}
+
+impl Shared {
+    fn find(test: &str) -> Option<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+        let shared = Self { models: root.join("models"), people: root.join("data/faces/people") };
+        let is_here = shared.models.join("face_detection_yunet_2023mar.onnx").exists() && shared.people.exists();
+        if !is_here {
+            eprintln!("SKIPPED {test}: there are no networks and photographs in {}", root.display());
+        }
+        is_here.then_some(shared)
+    }
+
+    /// The photographs of the `nth` person, in the order of their names.
+    fn photos(&self, nth: usize) -> Vec<String> {
+        let sorted = |dir: &Path| {
+            let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+            paths.sort();
+            paths
+        };
+        let person = &sorted(&self.people)[nth];
+        sorted(person).iter().map(|path| path.display().to_string()).collect()
+    }
+}
+
+fn jpeg() -> Vec<u8> {
+    let image = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 128]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn help_documents_the_exit_codes_and_a_wrong_argument_is_usage() {
+    let home = Home::new();
+    let help = home.run(&["--help"]);
+    assert_eq!(help.code, 0);
+    for line in ["Exit codes:", "   0  yes, or done", "  65  ", "  66  ", "  69  ", "  77  not allowed", "  78  "] {
+        assert!(help.out.contains(line), "{line}: {}", help.out);
+    }
+    home.run(&["open-sesame"]).fails(2, &["open-sesame"]);
+    home.run(&["enroll", "Ana"]).fails(2, &["PHOTOS"]);
+    home.run(&["events", "--outcome", "opened"]).fails(2, &["granted"]);
+    home.run(&["people", "expire", "Ana", "someday"]).fails(2, &["someday", "2026-12-31"]);
+}
+
+#[test]
+fn man_pages_and_completions_come_from_the_command_line_itself() {
+    let home = Home::new();
+    let dir = home.path("man");
+    fs::create_dir(&dir).unwrap();
+    assert_eq!(home.run(&["man", &dir.display().to_string()]).code, 0);
+    let page = fs::read_to_string(dir.join("facelatch.1")).unwrap();
+    assert!(page.contains("Exit codes") && page.contains("enroll"), "{page}");
+    assert!(dir.join("facelatch-enroll.1").exists());
+    home.run(&["man", "/nowhere/at/all"]).fails(66, &["/nowhere/at/all"]);
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.run(&["completions", shell]).out.contains("identify"), "{shell}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_with_its_line() {
+    let home = Home::new();
+    home.configure("[gate]\nagree = 2\npuls_ms = 5\n");
+    home.run(&["people", "list"]).fails(78, &["door.toml, line 3: gate.puls_ms: there is no such key", "pulse_ms"]);
+    home.configure("[strike]\nkind = \"gpiochip\"\nline = 17\n");
+    home.run(&["run"]).fails(78, &["i_accept_that_a_photograph_opens_this_door = true"]);
+    fs::remove_file(home.path("door.toml")).unwrap();
+    home.run(&["status"]).fails(78, &["door.toml", "can't be read"]);
+    fs::create_dir(home.path("door.toml")).unwrap();
+    home.run(&["status"]).fails(78, &["check that it is a file"]);
+}
+
+#[test]
+fn a_photograph_that_is_none_is_refused_with_what_to_do() {
+    let home = Home::new();
+    let good = home.write("good.jpg", &jpeg());
+    let dir = home.0.path().display().to_string();
+    home.run(&["compare", &good, &dir]).fails(65, &["is a folder; name the photos in it"]);
+    let cut = home.write("cut.jpg", &jpeg()[..jpeg().len() / 2]);
+    home.run(&["verify", "Ana", &cut]).fails(65, &["cut.jpg", "ends before its picture does"]);
+    let mut wide = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(20_000, 2).write_to(&mut wide, image::ImageFormat::Png).unwrap();
+    let wide = home.write("wide.png", wide.get_ref());
+    home.run(&["identify", &wide]).fails(65, &["20000x2 pixels are too many; scale it down"]);
+    let text = home.write("text.jpg", b"no picture at all");
+    home.run(&["enroll", "Ana", &good, &text]).fails(65, &["text.jpg", "not a picture"]);
+    home.run(&["identify", "/nowhere.jpg"]).fails(66, &["/nowhere.jpg"]);
+    assert!(!home.path("state").exists(), "nothing was made for input that was refused");
+}
+
+#[test]
+fn a_network_that_is_not_here_is_named_with_how_to_get_it() {
+    let home = Home::new();
+    let photo = home.write("photo.jpg", &jpeg());
+    let sentence = ["yunet", "SHA-256 8f2383e4", "facelatch models add face_detection_yunet_2023mar.onnx"];
+    home.run(&["identify", &photo]).fails(66, &sentence);
+    home.run(&["identify", &photo, "--detector", "retina"]).fails(66, &["retina", "known are yunet"]);
+    let junk = home.write("mine.onnx", b"no network");
+    home.run(&["models", "add", &junk]).fails(65, &["mine.onnx", "mine.toml"]);
+    let damaged = home.write("face_detection_yunet_2023mar.onnx", b"half a download");
+    home.run(&["models", "add", &damaged]).fails(65, &["damaged"]);
+    home.run(&["models", "add", &home.0.path().display().to_string()]).fails(65, &["not a file"]);
+    let list = home.run(&["models", "list", "--json"]);
+    assert!(list.out.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["sha256"].is_string()));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_is_named() {
+    let home = Home::new();
+    home.run(&["people", "list"]).fails(66, &["there is no gallery yet"]);
+    // A file in its place: not even root gets past that.
+    fs::write(home.path("state"), "").unwrap();
+    home.run(&["people", "rename", "Ana", "Bea"]).fails(73, &["state", "can't be made"]);
+    let doctor = home.run(&["doctor"]);
+    assert_eq!(doctor.code, 1);
+    assert!(doctor.out.contains("is no directory"), "{}", doctor.out);
+}
+
+#[test]
+fn people_are_listed_changed_exported_and_erased() {
+    let home = Home::new();
+    home.enrol("Ana Ruiz", 1.0);
+    home.enrol("Ben", -1.0);
+    let list = home.run(&["people", "list", "--json"]);
+    assert_eq!((list.code, list.out.lines().count()), (0, 2));
+    let renamed = home.run(&["people", "rename", "Ben", "Benito", "--json"]).json();
+    assert_eq!((&renamed["person"], &renamed["id"]), (&"Benito".into(), &2.into()));
+    home.run(&["people", "rename", "Benito", "Ana Ruiz"]).fails(65, &["enrolled already"]);
+    home.run(&["people", "show", "Ben"]).fails(66, &["nobody here is called 'Ben'"]);
+    let expired = home.run(&["people", "expire", "#2", "2026-12-31T18:00:00Z", "--json"]).json();
+    assert_eq!(expired["expires"], "2026-12-31T18:00:00.000Z");
+    assert!(home.run(&["people", "expire", "Benito", "never", "--json"]).json()["expires"].is_null());
+    home.run(&["people", "schedule", "Benito", "Mon 7-9"]).fails(2, &["time zone"]);
+    let schedule = home.run(&["people", "schedule", "Benito", "Sat 08:00-12:00 UTC", "--json"]).json();
+    assert_eq!(schedule["schedule"], "Sat 08:00-12:00 UTC");
+    let file = home.path("benito.json");
+    assert_eq!(home.run(&["people", "export", "Benito", "--out", &file.display().to_string()]).code, 0);
+    let export: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(export["templates"][0]["encoding"].as_array().unwrap().len(), 3);
+    let erased = home.run(&["people", "erase", "Benito", "--json"]).json();
+    assert_eq!((&erased["person"], &erased["templates"]), (&"Benito".into(), &1.into()));
+    home.run(&["people", "erase", "Benito"]).fails(66, &["nobody here"]);
+}
+
+#[test]
+fn a_changed_ledger_is_found_out() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    home.enrol("Ben", -1.0);
+    let events = home.run(&["events", "--json", "--person", "Ben"]).json();
+    assert_eq!((&events["outcome"], &events["person"]), (&"enrolled".into(), &"Ben".into()));
+    assert_eq!(events["hash"].as_str().unwrap().len(), 64);
+    assert_eq!(home.run(&["events", "--since", "2020-01-01"]).out.lines().count(), 2);
+    assert_eq!(home.run(&["events", "--verify"]).code, 0);
+    let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
+    db.execute("UPDATE events SET outcome = 'granted' WHERE seq = 2", []).unwrap();
+    drop(db);
+    let broken = home.run(&["events", "--verify", "--json"]);
+    assert_eq!((broken.code, &broken.json()["broken_at"]), (1, &2.into()));
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    fs::set_permissions(home.path("state/facelatch.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    home.run(&["people", "export", "Ana"]).fails(77, &["can be read by others", "chmod 600"]);
+    fs::remove_file(home.path("state/facelatch.key")).unwrap();
+    home.run(&["people", "export", "Ana"]).fails(66, &["restore the key from its copy"]);
+}
+
+#[test]
+fn without_a_daemon_the_door_does_not_answer() {
+    let home = Home::new();
+    for args in [&["status"][..], &["watch"], &["unlock"], &["claim", "Ana"]] {
+        home.run(args).fails(69, &["no daemon answers at", "control.sock"]);
+    }
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_each_thing() {
+    let home = Home::new();
+    let (chip, device) = (home.write("chip", b""), home.path("video9"));
+    let socket = home.path("control.sock");
+    home.configure(&format!(
+        "[camera]\ndevice = {device:?}\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n\
+         [control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
+    ));
+    let doctor = home.run(&["doctor", "--json"]);
+    assert_eq!(doctor.code, 1, "{}", doctor.err);
+    let findings: Vec<Value> = doctor.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |check: &str| findings.iter().find(|finding| finding["check"] == check).unwrap();
+    assert_eq!(of("configuration")["level"], "ok");
+    assert_eq!(of("clock")["level"], "ok");
+    assert!(of("camera")["says"].as_str().unwrap().contains("no such device: plug the camera in"), "{}", of("camera"));
+    assert!(of("strike")["says"].as_str().unwrap().contains("is no GPIO chip"), "{}", of("strike"));
+    assert!(of("networks")["says"].as_str().unwrap().contains("facelatch models add"), "{}", of("networks"));
+    assert_eq!(of("liveness")["level"], "complaint");
+    home.configure("[gat]\n");
+    let doctor = home.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.out.contains("line 1: gat: there is no such key"), "{}", doctor.out);
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_it_in_silence_and_a_full_disk_does_not() {
+    let home = Home::new();
+    for args in [&["completions", "bash"][..], &["models", "list"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = home.command(args);
+        command.stdout(writer);
+        let said = said(command);
+        assert_eq!((said.code, said.err.as_str()), (74, ""));
+    }
+    let mut command = home.command(&["models", "list"]);
+    command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    said(command).fails(74, &["standard output: No space left"]);
+}
+
+#[test]
+fn the_benchmark_runs_without_networks_and_says_what_it_left_out() {
+    let home = Home::new();
+    let bench = home.run(&["bench", "--rounds", "3", "--largest-gallery", "1000", "--json"]);
+    bench.fails(0, &["is left out"]);
+    let answer = bench.json();
+    assert!(answer["stages"]["convert"]["p50_us"].is_number() && answer["stages"]["append"]["p95_us"].is_number());
+    assert!(answer["stages"]["detect"].is_null() && answer["rss_mib"].is_number() && answer["start_ms"].is_number());
+    assert_eq!(answer["search"][0]["templates"], 1000);
+    home.run(&["bench", "--frames", "/nowhere.y4m"]).fails(65, &["/nowhere.y4m"]);
+}
+
+#[test]
+fn a_face_is_enrolled_once_and_known_again() {
+    let Some(shared) = Shared::find("a_face_is_enrolled_once_and_known_again") else { return };
+    let home = Home::new();
+    let (ana, ben) = (shared.photos(0), shared.photos(3));
+    let enrolled = home.run_with(&shared, &["enroll", "Ana", &ana[0], &ana[1], "--json"]);
+    enrolled.fails(0, &["it guards the face templates"]);
+    let enrolled = enrolled.json();
+    assert_eq!((&enrolled["person"], &enrolled["templates"]), (&"Ana".into(), &2.into()));
+    assert!((0.0..=1.0).contains(&enrolled["quality"].as_f64().unwrap()));
+    home.run_with(&shared, &["enroll", "Anabel", &ana[0]]).fails(1, &["already belongs to Ana", "nobody was enrolled"]);
+    assert_eq!(home.run_with(&shared, &["enroll", "Ben", &ben[0]]).code, 0);
+    let verified = home.run_with(&shared, &["verify", "Ana", &ana[2], "--json"]);
+    let answer = verified.json();
+    assert_eq!((verified.code, &answer["outcome"], &answer["same"]), (0, &"granted".into(), &true.into()), "{answer}");
+    let denied = home.run_with(&shared, &["verify", "Ben", &ana[2]]);
+    assert_eq!(denied.code, 1);
+    assert!(denied.out.starts_with("This is not Ben: similarity "), "{}", denied.out);
+    let identified = home.run_with(&shared, &["identify", &ana[2], "--json"]).json();
+    assert_eq!((&identified["name"], &identified["runner_up"]["name"]), (&"Ana".into(), &"Ben".into()));
+    home.run_with(&shared, &["people", "expire", "Ana", "2026-01-01"]);
+    let expired = home.run_with(&shared, &["verify", "Ana", &ana[2], "--json"]);
+    assert_eq!((expired.code, &expired.json()["outcome"]), (1, &"expired".into()));
+}
+
+#[test]
+fn two_photographs_are_compared_and_an_empty_one_is_no_face() {
+    let Some(shared) = Shared::find("two_photographs_are_compared_and_an_empty_one_is_no_face") else { return };
+    let home = Home::new();
+    let (ana, ben) = (shared.photos(0), shared.photos(3));
+    let same = home.run_with(&shared, &["compare", &ana[0], &ana[1], "--json"]);
+    assert_eq!((same.code, &same.json()["same"]), (0, &true.into()));
+    let answer = home.run_with(&shared, &["compare", &ana[0], &ben[0], "--json"]).json();
+    let (d, s) = (answer["distance"].as_f64().unwrap(), answer["similarity"].as_f64().unwrap());
+    assert!((d - (2.0 - 2.0 * s)).abs() < 1e-5 && answer["same"] == false, "{answer}");
+    let empty = home.write("empty.jpg", &jpeg());
+    home.run_with(&shared, &["compare", &ana[0], &empty]).fails(65, &["empty.jpg", "no face"]);
+    home.run_with(&shared, &["enroll", "Nobody", &empty]).fails(1, &["no face was found"]);
+    assert_eq!(home.run_with(&shared, &["identify", &empty]).code, 1);
+}
+
+/// Killed when dropped, so that a failed test leaves no daemon behind.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
+    let Some(shared) = Shared::find("the_daemon_answers_its_commands_and_ends_when_it_is_told_to") else { return };
+    let home = Home::new();
+    let photos = shared.photos(0);
+    let (frames, socket) = (home.path("frames"), home.path("control.sock"));
+    fs::create_dir(&frames).unwrap();
+    fs::copy(&photos[0], frames.join("1.webp")).unwrap();
+    home.configure(&format!(
+        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\nrequired = false\n"
+    ));
+    assert_eq!(home.run_with(&shared, &["enroll", "Ana", &photos[1]]).code, 0);
+    let mut command = home.command(&["run"]);
+    command.env("FACELATCH_MODELS", &shared.models).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut daemon = Daemon(command.spawn().unwrap());
+    let begun = Instant::now();
+    while home.run(&["status"]).code == 69 {
+        assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = home.run(&["status", "--json"]).json();
+    assert!(status["state"].is_string() && status["people"] == 1, "{status}");
+    home.run(&["claim", "Nobody"]).fails(1, &[]);
+    let unlocked = home.run(&["unlock", "--json"]);
+    assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
+    let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
+    assert!(events["reasons"][0].as_str().unwrap().starts_with("by_uid "), "{events}");
+    let pid = rustix::process::Pid::from_child(&daemon.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(home.run(&["events", "--verify"]).code, 0);
+    assert!(!socket.exists(), "the socket goes with the daemon");
+}
+
+#[test]
+fn what_is_no_daemon_is_told_apart() {
+    // A socket on which something else answers.
+    let home = Home::new();
+    let listener = std::os::unix::net::UnixListener::bind(home.path("control.sock")).unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 smtp ready\n").unwrap();
+    });
+    home.run(&["status"]).fails(69, &["no facelatch of this version"]);
+    other.join().unwrap();
+}

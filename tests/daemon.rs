@@ -1,0 +1,250 @@
+//! The whole daemon without hardware or networks: real threads, real queues, a real store and socket.
+//!
+//! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use facelatch::control::server::{ControlConfig, Server};
+use facelatch::control::{Request, Response, client};
+use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Thresholds};
+use facelatch::face::encoding::Encoding;
+use facelatch::gallery::{MasterKey, NewPerson, NewTemplate};
+use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
+use facelatch::hw::clock::BootClock;
+use facelatch::hw::store::{Act, EventQuery, Store};
+use facelatch::person::{Name, PersonId};
+use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs};
+use facelatch::sim::fault::{CameraFault, Episode, FaultInjector, Schedule};
+use facelatch::sim::inputs::{Hand, ScriptedInputs};
+use facelatch::sim::perception::{Doorstep, DoorstepHandle, ScriptedPerception};
+use facelatch::sim::strike::{RecordingStrike, StrikeLog};
+use facelatch::sim::synthetic::SyntheticCamera;
+use facelatch::time::Wall;
+use facelatch::units::Similarity;
+
+const MODEL: [u8; 32] = [7; 32];
+const DIMS: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(20);
+const ACT: Act = Act { at: Wall::from_unix_millis(1_790_000_000_000), by_uid: None };
+
+/// A face that is like no other of these.
+fn face(axis: usize) -> Encoding {
+    let mut raw = [0.0; DIMS];
+    raw[axis] = 1.0;
+    Encoding::from_raw(&raw).unwrap()
+}
+
+fn enrol(store: &mut Store, name: &str, axis: usize) -> PersonId {
+    let template = NewTemplate { encoding: face(axis), model_sha256: MODEL, created: ACT.at, quality: 1.0 };
+    store.enrol(&NewPerson::new(Name::new(name).unwrap()), &[template], 8, ACT).unwrap().0
+}
+
+/// A running door, and everything that a test needs to push it about.
+struct House {
+    daemon: Option<Daemon>,
+    store: Store,
+    doorstep: DoorstepHandle,
+    strike: StrikeLog,
+    hand: Hand,
+    dir: tempfile::TempDir,
+}
+
+fn policy() -> Policy {
+    Policy {
+        liveness: LivenessPolicy::NotRequired,
+        pulse: Duration::from_millis(400),
+        retry_after: Duration::from_millis(200),
+        attempt_timeout: Duration::from_millis(700),
+        ..Policy::default()
+    }
+}
+
+fn camera(clock: &Arc<dyn Clock>) -> SyntheticCamera {
+    SyntheticCamera::new(64, 48, 30, Arc::clone(clock)).unwrap()
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with(|clock| {
+            let clock = Arc::clone(clock);
+            Box::new(move || Ok(Box::new(camera(&clock)) as Box<dyn Camera>))
+        })
+    }
+
+    fn with(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = MasterKey::generate().unwrap();
+        let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
+        enrol(&mut store, "Ana Ruiz", 0);
+        let clock: Arc<dyn Clock> = Arc::new(BootClock);
+        let strike = RecordingStrike::new(Arc::clone(&clock));
+        let inputs = ScriptedInputs::at_rest(Arc::clone(&clock));
+        let perception = ScriptedPerception::default();
+        let (log, hand, doorstep) = (strike.log(), inputs.hand(), perception.handle());
+        let half = Similarity::new(0.5);
+        let keeper_store = store.open_again().unwrap();
+        let control = ControlConfig { socket: dir.path().join("control"), allowed_uids: vec![], gid: None };
+        let mut inputs = Some(inputs);
+        let parts = Parts {
+            policy: policy(),
+            camera: open_camera(&clock),
+            perception: Box::new(perception),
+            liveness: None,
+            inputs: Some(Box::new(move || {
+                inputs.take().map(|inputs| Box::new(inputs) as Box<dyn Inputs>).ok_or("opened twice".into())
+            })),
+            strike: Box::new(strike),
+            keeper: Keeper::new(keeper_store, MODEL, DIMS, Thresholds::new(move |_| (half, half)), None),
+            control: Some(Server::bind(control).unwrap()),
+            reload: Box::new(|| Err("nothing to read".into())),
+        };
+        let daemon = Some(Daemon::start(clock, parts).unwrap());
+        Self { daemon, store, doorstep, strike: log, hand, dir }
+    }
+
+    fn ask(&self, request: &Request) -> Response {
+        client::request(&self.dir.path().join("control"), request).unwrap()
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        let rows = self.store.events(&EventQuery::default()).unwrap();
+        rows.iter().filter_map(|row| Outcome::parse(&row.outcome)).collect()
+    }
+
+    fn await_outcome(&self, outcome: Outcome) {
+        wait_for(&format!("{outcome} in {:?}", self.outcomes()), || self.outcomes().contains(&outcome));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            assert_eq!(daemon.dead(), None);
+            daemon.stop().unwrap();
+            assert!(!self.strike.is_released(), "a stopped door is locked");
+            assert_eq!(self.store.verify_chain().unwrap().broken, None);
+        }
+    }
+}
+
+fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_known_face_opens_and_the_door_locks_again_by_itself() {
+    let house = House::new();
+    house.doorstep.put(Doorstep::Somebody(face(0)));
+    wait_for("released", || house.strike.releases() == 1);
+    assert!(house.outcomes().contains(&Outcome::Granted), "written before the strike moved");
+    house.doorstep.put(Doorstep::Nobody);
+    wait_for("locked", || !house.strike.is_released());
+    assert!(house.strike.longest_release(BootClock.now().mono) <= MAX_PULSE);
+}
+
+#[test]
+fn a_stranger_is_not_recognised_and_nothing_moves() {
+    let house = House::new();
+    house.doorstep.put(Doorstep::Somebody(face(5)));
+    house.await_outcome(Outcome::NotRecognised);
+    assert_eq!(house.strike.releases(), 0);
+}
+
+#[test]
+fn the_exit_button_works_with_camera_network_and_ledger_all_hanging() {
+    let house = House::with(|_| {
+        Box::new(|| {
+            std::thread::sleep(Duration::from_secs(3));
+            Err(CameraError::Lost { device: "a camera".into(), reason: "hangs".into() })
+        })
+    });
+    house.await_outcome(Outcome::Started);
+    let database = house.dir.path().join("test.db");
+    let blocker = rusqlite::Connection::open(database).unwrap();
+    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released without the ledger", || house.strike.releases() == 1);
+    wait_for("locked without the ledger", || !house.strike.is_released());
+    blocker.execute_batch("ROLLBACK").unwrap();
+    house.await_outcome(Outcome::Exit);
+}
+
+#[test]
+fn a_face_is_not_admitted_while_the_ledger_hangs_and_is_afterwards() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
+    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    house.doorstep.put(Doorstep::Somebody(face(0)));
+    // Longer than policy.ledger_timeout, shorter than the store's own patience with another process.
+    std::thread::sleep(Duration::from_millis(3000));
+    assert_eq!(house.strike.releases(), 0);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    wait_for("released", || house.strike.releases() >= 1);
+}
+
+#[test]
+fn an_unplugged_camera_is_a_fault_and_a_face_opens_once_it_is_back() {
+    let house = House::with(|clock| {
+        let began = clock.now().mono;
+        let gone = Episode {
+            from: began + Duration::from_millis(500),
+            until: began + Duration::from_millis(1500),
+            fault: CameraFault::Gone,
+        };
+        let clock = Arc::clone(clock);
+        Box::new(move || {
+            let device = FaultInjector::new(camera(&clock), Arc::clone(&clock), Schedule::listed([gone]), 1);
+            Ok(Box::new(device) as Box<dyn Camera>)
+        })
+    });
+    house.await_outcome(Outcome::Fault);
+    house.await_outcome(Outcome::FaultCleared);
+    house.doorstep.put(Doorstep::Somebody(face(0)));
+    wait_for("released", || house.strike.releases() == 1);
+}
+
+#[test]
+fn a_network_that_fails_admits_nobody_until_it_works() {
+    let house = House::new();
+    house.doorstep.put(Doorstep::Broken);
+    house.await_outcome(Outcome::Fault);
+    assert_eq!(house.strike.releases(), 0);
+    house.doorstep.put(Doorstep::Somebody(face(0)));
+    wait_for("released", || house.strike.releases() == 1);
+    assert!(house.outcomes().contains(&Outcome::FaultCleared));
+}
+
+#[test]
+fn whoever_is_enrolled_or_erased_meanwhile_is_known_or_unknown_at_once() {
+    let mut house = House::new();
+    house.await_outcome(Outcome::Started);
+    let bea = enrol(&mut house.store, "Bea Kurz", 3);
+    wait_for("two people", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 2));
+    house.doorstep.put(Doorstep::Somebody(face(3)));
+    wait_for("Bea opens", || house.strike.releases() == 1);
+    house.doorstep.put(Doorstep::Nobody);
+    house.store.erase(bea, ACT).unwrap();
+    wait_for("one person", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 1));
+    house.doorstep.put(Doorstep::Somebody(face(3)));
+    house.await_outcome(Outcome::NotRecognised);
+    assert_eq!(house.strike.releases(), 1);
+}
+
+#[test]
+fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    assert!(matches!(house.ask(&Request::Unlock), Response::Event(e) if e.outcome == "manual_release"));
+    wait_for("released by hand", || house.strike.releases() == 1);
+    assert!(matches!(house.ask(&Request::Claim { name: "Nobody".into() }), Response::Refused { .. }));
+    wait_for("locked", || !house.strike.is_released());
+    let claim = Request::Claim { name: "Ana Ruiz".into() };
+    house.doorstep.put(Doorstep::Somebody(face(0)));
+    assert!(matches!(house.ask(&claim), Response::Event(e) if e.outcome == "granted"));
+}
