@@ -154,9 +154,9 @@ pub struct Store {
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     pub socket: PathBuf,
-    /// Besides root and the daemon's own user.
+    /// Who may ask, besides root and the daemon's own user.
     pub allowed_uids: Vec<u32>,
-    /// Members of this group may connect too.
+    /// Or the group whose members may.
     pub group: Option<String>,
 }
 
@@ -345,6 +345,9 @@ impl Config {
         if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
             let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
             return Err(Nonsense::new("control.allowed_uids", why));
+        }
+        if !self.control.allowed_uids.is_empty() && self.control.group.is_some() {
+            return Err(Nonsense::new("control.group", "name either a group or uids, not both"));
         }
         Ok(())
     }

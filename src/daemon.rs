@@ -57,9 +57,11 @@ pub struct Parts {
     pub strike: Box<dyn Strike>,
     pub keeper: Keeper,
     pub control: Option<Server>,
-    /// Reads the policy anew when asked to reload; a sentence where the configuration is unusable.
-    pub reload: Box<dyn FnMut() -> Result<Policy, String> + Send>,
+    pub reload: Reload,
 }
+
+/// Reads the configuration anew when asked to; a sentence where it is unusable.
+pub type Reload = Box<dyn FnMut() -> Result<(Policy, Thresholds), String> + Send>;
 
 /// Why a daemon ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,7 @@ pub struct Daemon {
 struct Loop {
     gate: Gate,
     interpreter: Interpreter<Box<dyn Strike>, Reach>,
-    reload: Box<dyn FnMut() -> Result<Policy, String> + Send>,
+    reload: Reload,
     watchdog: Watchdog,
 }
 
@@ -254,7 +256,10 @@ impl Loop {
 
     fn reload(&mut self, shared: &Shared, now: Now) {
         match (self.reload)() {
-            Ok(policy) => {
+            Ok((policy, thresholds)) => {
+                if !self.interpreter.effects().ledger.demand(thresholds) {
+                    log::error!("the keeper does not answer; the thresholds in force stay");
+                }
                 let actions = self.gate.set_policy(now, policy);
                 self.carry_out(shared, now, actions);
                 log::info!("configuration read again");

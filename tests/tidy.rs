@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
     ("hw", &["face", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "person", "ports", "time", "units"]),
-    ("config", &["face", "frame", "gate", "hw", "time", "units"]),
+    ("config", &["face", "gallery", "frame", "gate", "hw", "time", "units"]),
     ("control", &["daemon", "gate", "person", "time", "units"]),
     ("daemon", &["control", "face", "frame", "gallery", "gate", "hw", "infer", "person", "ports", "time", "units"]),
     ("cli", &["*"]),
@@ -142,7 +142,7 @@ fn files_stay_short_enough_to_be_read() {
 
 #[test]
 fn modules_open_with_what_they_are_for() {
-    for (path, text) in sources() {
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test_file(path)) {
         let opening = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         assert!(opening.starts_with("//!"), "{} opens with: {opening}", path.display());
     }

@@ -91,7 +91,7 @@ def main(given=None) -> None:
     args = parser.parse_args(given)
     detector, without = Detector(args.detector), 0
     paths = sorted(p for p in args.photos.rglob("*") if p.suffix.lower() in PICTURES | VIDEOS)
-    for path in tqdm(paths, unit="file"):
+    for path in tqdm(paths, unit="file", disable=None):
         folder = args.crops / path.parent.relative_to(args.photos)
         folder.mkdir(parents=True, exist_ok=True)
         for name, picture in frames(path):

@@ -16,9 +16,11 @@ signal or the plug; the same command goes on where it was.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import signal
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -69,11 +71,11 @@ def arguments(given=None) -> argparse.Namespace:
 class Distiller(nn.Module):
     """The student and its two losses; a module, so that DistributedDataParallel can wrap it."""
 
-    def __init__(self, student: Encoder, trunk_std: list[torch.Tensor]):
+    def __init__(self, student: Encoder, variances: list[torch.Tensor]):
         super().__init__()
         self.student = student
-        for index, std in enumerate(trunk_std):
-            self.register_buffer(f"gain{index}", 1 / std.view(1, -1, 1, 1), persistent=False)
+        for index, variance in enumerate(variances):
+            self.register_buffer(f"gain{index}", variance.rsqrt().view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels, trunk, target, forced):
         """Mean error of the hints as a share of the teacher's variance, and mean cosine of the encodings.
@@ -84,8 +86,9 @@ class Distiller(nn.Module):
         for index, (part, wanted) in enumerate(zip(self.student.parts, trunk)):
             x = part(x)
             wanted = wanted.to(x.dtype)
-            gain = getattr(self, f"gain{index}").to(x.dtype)
-            errors.append(((x - wanted) * gain).square().mean(dtype=torch.float32))
+            off = (x - wanted) * getattr(self, f"gain{index}").to(x.dtype)
+            # The mean of squares, at a quarter of the time that .square().mean() takes.
+            errors.append(torch.linalg.vector_norm(off, dtype=torch.float32) ** 2 / off.numel())
             if forced is True:
                 x = wanted  # and no gradient crosses from block to block, which saves time
             elif forced is not None:
@@ -138,7 +141,7 @@ class Recipe:
         if self.args.cool_down and self.cooling_from is None:
             self.cooling_from = self.pictures
         self.student = student
-        self.module = Distiller(student, self._trunk_std()).to(self.device)
+        self.module = Distiller(student, self._variances()).to(self.device)
         self.wrapped = nn.parallel.DistributedDataParallel(self.module) if self.world > 1 else self.module
 
     @property
@@ -154,15 +157,15 @@ class Recipe:
         return Batches(self.crops, self.training, self.args.batch, seed, start, self.rank, self.world, self.device)
 
     @torch.no_grad()
-    def _trunk_std(self) -> list[torch.Tensor]:
-        """Of each channel of the teacher's trunk, over the first batch; of nearly constant ones not less than a tenth
-        of the tensor's, so that no noise is magnified."""
+    def _variances(self) -> list[torch.Tensor]:
+        """Of each channel of the teacher's trunk, over the first batch; of nearly constant ones not less than a
+        hundredth of the tensor's, so that no noise is magnified."""
         trunk, _ = self.teacher(self.batches(0).make(0))
         widths = [self.student.config.stem] + [s.trunk for s in self.student.config.stages for _ in range(s.blocks)]
         if [t.shape[1] for t in trunk] != widths:
             raise SystemExit(f"the teacher's trunk is {[t.shape[1] for t in trunk]} channels wide, the student's {widths}")
-        stds = [t.float().var((0, 2, 3)) for t in trunk]
-        return [torch.maximum(var, var.mean() / 100).sqrt() for var in stds]
+        variances = [tensor.float().var((0, 2, 3)) for tensor in trunk]
+        return [torch.maximum(variance, variance.mean() / 100) for variance in variances]
 
     def forced_share(self) -> float:
         left = 1 - (self.pictures - self.args.forced) / max(1, self.args.release)
@@ -238,6 +241,15 @@ def _device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+def _keep_memory() -> None:
+    """Have glibc keep freed memory for the next step. Giving it back and clearing it anew at each tensor took a third of
+    a CPU's training time. The numbers are M_MMAP_MAX and M_TRIM_THRESHOLD of its malloc.h."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(-4, 0)
+        mallopt(-1, 2**31 - 1)
+
+
 def _autocast(precision: str, device: torch.device):
     """bfloat16 where the hardware computes in it; it has single precision's range, so no loss scaling is needed."""
     if precision == "auto":
@@ -311,6 +323,7 @@ def train(recipe: Recipe) -> None:
 def main(given=None) -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    _keep_memory()
     train(Recipe(arguments(given)))
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -44,7 +44,7 @@ def aligned(names: list[str], images: Path, detector_path: Path, work: Path, con
     if cache.exists():
         return np.load(cache)
     detector, crops = Detector(detector_path), []
-    for name in tqdm(names, unit="picture"):
+    for name in tqdm(names, unit="picture", disable=None):
         picture = cv2.imread(str(images / name))
         points = detector.consensus(picture) if consensus else detector.landmarks(picture)
         if points is None:
@@ -58,7 +58,7 @@ def aligned(names: list[str], images: Path, detector_path: Path, work: Path, con
 
 @torch.no_grad()
 def encode(network, crops: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Unit-length encodings, each the sum of a picture's and its mirror image's left out: one picture, one encoding."""
+    """Unit-length encodings: one of each crop as it is, with no mirror image added, since that is what the daemon does."""
     encodings = []
     for some in torch.from_numpy(crops).split(batch):
         pixels = some.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)

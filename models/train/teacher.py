@@ -40,6 +40,7 @@ class OnnxTeacher(nn.Module):
             else:
                 self.nodes.append((node.op_type, list(node.input), node.output[0], _attributes(node)))
         self.trunk = self._trunk()
+        self.done_with = self._done_with()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255)
         self.requires_grad_(False).eval()
@@ -59,12 +60,22 @@ class OnnxTeacher(nn.Module):
                     names.append(inputs[0])
         return names
 
+    def _done_with(self) -> list[list[str]]:
+        """For each node the tensors that nobody reads after it: freed at once, their memory stays in the cache."""
+        kept, later, done = {*self.trunk, self.result, *self.constants, ""}, set(), []
+        for _, inputs, _, _ in reversed(self.nodes):
+            done.append([name for name in inputs if name not in kept | later])
+            later.update(inputs)
+        return done[::-1]
+
     def forward(self, pixels):
         x = (pixels - self.mean) / self.std if self.normalise == "imagenet" else pixels
         values = {"": None, self.source: x}
         values.update((name, getattr(self, buffer)) for name, buffer in self.constants.items())
-        for kind, inputs, output, attributes in self.nodes:
+        for (kind, inputs, output, attributes), done in zip(self.nodes, self.done_with):
             values[output] = _OPERATORS[kind](attributes, *(values[name] for name in inputs))
+            for name in done:
+                del values[name]
         return [values[name] for name in self.trunk], values[self.result]
 
 

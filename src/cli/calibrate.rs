@@ -56,7 +56,8 @@ struct Suspect<'a> {
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
     let bar = ctx.out.progress(list_people(&args.dir)?.len(), "encoding");
-    let evaluation = args.dir.file_name().map_or_else(|| "photographs".into(), |name| name.to_string_lossy().into_owned());
+    let evaluation =
+        args.dir.file_name().map_or_else(|| "photographs".into(), |name| name.to_string_lossy().into_owned());
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
     let measured = measure(&args.dir, &choice, (evaluation, date), workers(args.workers), &progress)?;
@@ -90,14 +91,24 @@ fn tell(ctx: &Context, measured: &Measured, file: Option<PathBuf>) -> Result<Ver
     let suspects = suspects.map(|s| Suspect { a: &s.a, b: &s.b, similarity: s.similarity.get() }).collect();
     let strictest = table.rows().last().map(|row| row.upper);
     if let Some(path) = &file {
-        ctx.out.line(format_args!("{}: {} people, {} comparisons of strangers", path.display(), table.origin().people, table.origin().impostors))?;
+        ctx.out.line(format_args!(
+            "{}: {} people, {} comparisons of strangers",
+            path.display(),
+            table.origin().people,
+            table.origin().impostors
+        ))?;
     }
     if let Some(rate) = strictest {
-        note(format_args!("facelatch: the table reaches a false match rate of {rate:.1e}; smaller targets admit nobody"));
+        note(format_args!(
+            "facelatch: the table reaches a false match rate of {rate:.1e}; smaller targets admit nobody"
+        ));
     }
     if let Some(most) = measured.suspects.first() {
         let (a, b) = (most.a.display(), most.b.display());
-        note(format_args!("facelatch: most alike under two names: {a} and {b} ({}); check that it isn't one person", most.similarity));
+        note(format_args!(
+            "facelatch: most alike under two names: {a} and {b} ({}); check that it isn't one person",
+            most.similarity
+        ));
     }
     ctx.out.json(&Answer { origin: table.origin(), rows: table.rows().iter().map(row).collect(), file, suspects })?;
     Ok(Verdict::Yes)

@@ -62,6 +62,6 @@ fn sentence(answer: &Answer) -> String {
     };
     let Answer { distance, similarity, .. } = answer;
     let needed = answer.threshold_similarity.map(|needed| format!(", {needed:.3} needed")).unwrap_or_default();
-    let rate = answer.fmr.map(|fmr| format!("; {fmr:.0e} of strangers come as near")).unwrap_or_default();
+    let rate = answer.fmr.map(|fmr| format!("; at most {fmr:.0e} of strangers come as near")).unwrap_or_default();
     format!("{verdict}: similarity {similarity:.3}{needed}, distance {distance:.3}{rate}.")
 }

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Globals;
 use super::exit::{Code, Failure};
 use super::output::{Output, note};
-use super::Globals;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::face::detect::Canvas;
 use crate::face::pipeline::{Faces, ModelChoice};
@@ -80,7 +80,10 @@ impl Context {
         let dir = self.state_dir()?;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|error| {
-            let sentence = format!("{}: the state directory can't be made ({error}); make it, or name another with --state DIR", dir.display());
+            let sentence = format!(
+                "{}: the state directory can't be made ({error}); make it, or name another with --state DIR",
+                dir.display()
+            );
             Failure::said(Code::CantCreate, sentence)
         })?;
         Ok(dir)
@@ -253,7 +256,9 @@ fn no_such_network(manifest: &Manifest, name: &str, kind: Kind, dirs: &[PathBuf]
         None => {
             let known = manifest.models().iter().filter(|spec| spec.kind() == kind).map(|spec| spec.name.as_str());
             let known = known.collect::<Vec<_>>().join(", ");
-            format!("there is no {kind} {name} in {looked}; known are {known}; or name an ONNX file with a .toml beside it")
+            format!(
+                "there is no {kind} {name} in {looked}; known are {known}; or name an ONNX file with a .toml beside it"
+            )
         }
     }
 }

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
-use super::run::thresholds;
+use super::run::{no_table, thresholds};
 use crate::control::server::event_line;
 use crate::daemon::{Daemon, Keeper, Parts, Recogniser, Shared, Written};
 use crate::face::photo;
@@ -74,7 +74,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let Decode::Embedding { dims } = model.decode else {
         return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
     };
-    let keeper = Keeper::new(store, model.sha256.0, dims, thresholds(ctx, &faces)?, None);
+    let Some(calibration) = ctx.calibration(model)? else {
+        return Err(Failure::said(Code::Data, no_table(&model.name)));
+    };
+    let keeper = Keeper::new(store, model.sha256.0, dims, thresholds(Some(calibration), &ctx.config), None);
     let began = clock.now().mono;
     let (visits, lines) = script(&cast)?;
     let stage = Stage::new(visits, began);
@@ -176,11 +179,11 @@ fn script(cast: &Cast) -> Result<(Vec<Visit>, Vec<String>), Failure> {
     let nobody = |seconds| visit(None, seconds, LivenessVerdict::Inconclusive);
     let script = [
         (nobody(2), "nobody is at the door".to_owned()),
-        (visit(Some(&today), 6, LivenessVerdict::Live), format!("{name} steps up, alive")),
+        (visit(Some(&today), 4, LivenessVerdict::Live), format!("{name} steps up, alive")),
         (nobody(3), "nobody is at the door".to_owned()),
-        (visit(Some(&stranger), 8, LivenessVerdict::Live), "a stranger steps up, alive".to_owned()),
+        (visit(Some(&stranger), 6, LivenessVerdict::Live), "a stranger steps up, alive".to_owned()),
         (nobody(3), "nobody is at the door".to_owned()),
-        (visit(Some(&today), 5, LivenessVerdict::Spoof), format!("a photograph of {name} is held up")),
+        (visit(Some(&today), 4, LivenessVerdict::Spoof), format!("a photograph of {name} is held up")),
         (nobody(3), "nobody is at the door; somebody inside presses the exit button".to_owned()),
     ];
     Ok(script.into_iter().unzip())

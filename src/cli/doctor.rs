@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Globals;
 use super::context::Context;
+use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::Scale;
 use crate::config::ACCEPT_KEY;
@@ -114,7 +115,10 @@ impl Visit<'_> {
             );
             (Level::Complaint, says)
         } else if self.ctx.config.liveness_required() {
-            (Level::Complaint, "required, and this version has no network for it yet: nobody is admitted by face".into())
+            (
+                Level::Complaint,
+                "required, and this version has no network for it yet: nobody is admitted by face".into(),
+            )
         } else {
             (Level::Ok, "not required; nothing moves".into())
         };
@@ -123,8 +127,12 @@ impl Visit<'_> {
 
     fn daemon(&mut self, status: Option<&StatusLine>) -> Result<(), Failure> {
         let finding = match status {
-            None => (Level::Complaint, "not running, or not to be asked by this user: systemctl start facelatch".into()),
-            Some(status) if status.faults.is_empty() => (Level::Ok, format!("{}, version {}", status.state, status.version)),
+            None => {
+                (Level::Complaint, "not running, or not to be asked by this user: systemctl start facelatch".into())
+            }
+            Some(status) if status.faults.is_empty() => {
+                (Level::Ok, format!("{}, version {}", status.state, status.version))
+            }
             Some(status) => (Level::Wrong, format!("{}: {}", status.state, status.faults.join(", "))),
         };
         self.show(Finding { check: "daemon", level: finding.0, says: finding.1 })
@@ -197,7 +205,8 @@ fn gallery(store: Option<&Store>) -> Checked {
     if mode != 0 {
         return Err(format!("{} can be read by others: chmod 600 {}", path.display(), path.display()));
     }
-    Ok(format!("{} people, {} templates in {}", people.len(), templates.len(), path.display()))
+    let people = counted(people.len(), "person", "people");
+    Ok(format!("{people}, {} in {}", counted(templates.len(), "template", "templates"), path.display()))
 }
 
 fn ledger(store: Option<&Store>) -> Checked {
@@ -219,7 +228,13 @@ fn networks(ctx: &Context) -> Checked {
         faces.detect(&RgbImage::new(320, 240))?;
         faces.embed()?;
         let (detector, embedder) = (faces.detector(), faces.embedder());
-        Ok(format!("{} ({}), {} ({}) run", detector.name, short(&detector.sha256), embedder.name, short(&embedder.sha256)))
+        Ok(format!(
+            "{} ({}), {} ({}) run",
+            detector.name,
+            short(&detector.sha256),
+            embedder.name,
+            short(&embedder.sha256)
+        ))
     };
     run().map_err(|failure| failure.to_string())
 }
@@ -243,7 +258,9 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     let scale = Scale::new(ctx, &model, index.len()).map_err(|failure| failure.to_string())?;
     let gate = &ctx.config.gate;
     match (&scale.calibration, scale.identify, scale.verify) {
-        (None, ..) => Err(format!("{} has no score table, so nobody is recognised: facelatch calibrate DIR", model.name)),
+        (None, ..) => {
+            Err(format!("{} has no score table, so nobody is recognised: facelatch calibrate DIR", model.name))
+        }
         (_, Some(identify), Some(verify)) => Ok(format!(
             "similarity {identify} among {} templates for gate.target_fmr = {}, {verify} for a claim",
             index.len(),
@@ -285,7 +302,7 @@ fn strike(ctx: &Context) -> Checked {
     match strike.kind {
         StrikeKind::Recording => {
             let recording = crate::sim::strike::RecordingStrike::new(Arc::new(BootClock));
-            Ok(format!("{}: nothing moves; strike.kind says what drives the relay", recording.describe()))
+            Ok(format!("{}; strike.kind says what drives the relay", recording.describe()))
         }
         StrikeKind::Gpiochip => look_at_line(&strike.chip, strike.line.as_ref()),
         StrikeKind::RaspberryPi => match rustix::fs::access(PI_REGISTERS, rustix::fs::Access::WRITE_OK) {
@@ -299,7 +316,9 @@ fn strike(ctx: &Context) -> Checked {
 
 fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
     let Some(line) = line else { return Err("strike.line is missing".into()) };
-    gpio::find(chip, line).map(|(_, offset)| format!("{}, line {offset}", chip.display())).map_err(|error| error.to_string())
+    gpio::find(chip, line)
+        .map(|(_, offset)| format!("{}, line {offset}", chip.display()))
+        .map_err(|error| error.to_string())
 }
 
 fn inputs(ctx: &Context) -> Checked {

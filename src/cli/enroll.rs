@@ -269,7 +269,8 @@ impl<'a> Sitting<'a> {
 /// What counts as somebody else's face, and as the same person's.
 fn rules(known: &Known) -> Rules {
     let fallback = Similarity::new(ALIKE_WITHOUT_TABLE).unwrap_or(Similarity::MAX);
-    let loose = Fmr::new(SAME_PERSON_FMR).and_then(|fmr| Some(known.scale.calibration.as_ref()?.threshold_for(fmr).similarity));
+    let loose =
+        Fmr::new(SAME_PERSON_FMR).and_then(|fmr| Some(known.scale.calibration.as_ref()?.threshold_for(fmr).similarity));
     let somebody_else = known.scale.verify.unwrap_or(fallback);
     Rules { somebody_else, same_person: loose.unwrap_or(Similarity::MIN) }
 }

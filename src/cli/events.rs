@@ -69,8 +69,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             door::show(&line(&event, &names), ctx)?;
         }
     }
+    if !args.follow {
+        return Ok(Verdict::Yes);
+    }
     (query.last, query.limit) = (false, MAX_EVENTS_A_QUERY);
-    while args.follow {
+    // Until a signal ends it, or its reader goes.
+    loop {
         std::thread::sleep(FOLLOW_PAUSE);
         let news = store.events(&query)?;
         if news.iter().any(|event| event.person.is_some_and(|id| !names.contains_key(&id))) {
@@ -81,7 +85,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             door::show(&line(&event, &names), ctx)?;
         }
     }
-    Ok(Verdict::Yes)
 }
 
 fn names(store: &Store) -> Result<HashMap<PersonId, String>, Failure> {

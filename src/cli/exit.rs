@@ -8,8 +8,8 @@ use crate::control::client::ClientError;
 use crate::daemon::{DaemonError, KeeperError};
 use crate::eval::EvalError;
 use crate::face::photo::PhotoError;
-use crate::gallery::search::IndexError;
 use crate::gallery::KeyError;
+use crate::gallery::search::IndexError;
 use crate::hw::store::{StoreError, Trouble};
 use crate::infer::{InferError, ManifestError};
 use crate::ports::CameraError;
@@ -180,7 +180,9 @@ fn of_key(error: &KeyError) -> Code {
 
 fn of_control(error: &ClientError) -> Code {
     match error {
-        ClientError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => Code::NoPermission,
+        ClientError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Code::NoPermission
+        }
         ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Foreign { .. } => Code::Unavailable,
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::context::Context;
+use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::Known;
 use crate::gallery::audit::{Harmful, LookAlikes, audit};
@@ -98,7 +99,8 @@ fn harm(known: &Known, harm: &Harmful) -> Harm {
 
 fn show(report: &Report, from: Similarity, ctx: &Context) -> Result<(), Failure> {
     let out = ctx.out;
-    out.line(format_args!("{} people, {} templates.", report.people, report.templates))?;
+    let people = counted(report.people, "person", "people");
+    out.line(format_args!("{people}, {}.", counted(report.templates, "template", "templates")))?;
     for Pair { first, second, similarity, .. } in &report.look_alikes {
         out.line(format_args!("{first} and {second} look alike: similarity {similarity:.3}."))?;
     }
@@ -110,8 +112,8 @@ fn show(report: &Report, from: Similarity, ctx: &Context) -> Result<(), Failure>
     }
     if report.people_with_one_template > 0 {
         out.line(format_args!(
-            "{} people have one photograph alone; another one each makes them surer to be recognised.",
-            report.people_with_one_template
+            "{} with one photograph alone: another makes them surer to be recognised.",
+            counted(report.people_with_one_template, "person", "people")
         ))?;
     }
     if report.look_alikes.is_empty() && report.harmful.is_empty() {

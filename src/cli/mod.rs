@@ -37,7 +37,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use context::Context;
 pub use exit::{Code, Failure, Verdict};
-pub use output::{Output, note};
+pub use output::{Output, counted, note};
 
 /// A door that knows its people: offline face recognition with liveness, from camera to strike.
 #[derive(Debug, Parser)]

@@ -52,6 +52,11 @@ fn write(line: fmt::Arguments<'_>) -> Result<(), Failure> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)
 }
 
+/// `1 person`, `2 people`.
+pub fn counted(n: usize, one: &str, more: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { more })
+}
+
 /// Standard error, for what a person should know beside the answer. That it can't be written is nobody's concern.
 pub fn note(line: impl fmt::Display) {
     let _unread = writeln!(io::stderr(), "{line}");

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::context::Context;
+use super::counted;
 use super::exit::{Code, Failure, Verdict};
 use super::when::parse_expiry;
 use crate::control::rfc3339;
@@ -99,7 +100,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 
 /// The person of this name, or of this number written `#3`.
 pub fn find(store: &Store, name: &str) -> Result<Person, Failure> {
-    let nobody = || Failure::said(Code::NoInput, format!("nobody here is called '{name}'; `facelatch people list` names everybody"));
+    let nobody = || {
+        Failure::said(Code::NoInput, format!("nobody here is called '{name}'; `facelatch people list` names everybody"))
+    };
     let number = name.strip_prefix('#').and_then(|digits| digits.parse().ok());
     let found = match number {
         Some(number) => store.person(PersonId::new(number))?,
@@ -121,9 +124,14 @@ fn list(ctx: &Context) -> Result<(), Failure> {
 }
 
 fn line(person: &Person) -> String {
-    let expires = person.expires.map_or_else(|| "never expires".into(), |at| format!("until {}", day(at)));
-    let templates = if person.templates == 1 { "1 template".into() } else { format!("{} templates", person.templates) };
-    format!("{:>5}  {:<24} {templates:<13} {expires:<18} {}", person.id.to_string(), person.name.as_str(), person.schedule)
+    let expires = person.expires.map_or_else(|| "never expires".into(), |at| format!("until {} UTC", day(at)));
+    let templates = counted(person.templates as usize, "template", "templates");
+    format!(
+        "{:>5}  {:<24} {templates:<13} {expires:<26} {}",
+        person.id.to_string(),
+        person.name.as_str(),
+        person.schedule
+    )
 }
 
 fn day(at: Wall) -> String {
@@ -189,9 +197,14 @@ fn erase(ctx: &Context, name: &str, yes: bool) -> Result<Verdict, Failure> {
         templates: erased.templates,
         scrubbed: erased.scrubbed,
     })?;
-    ctx.out.line(format_args!("{} and {} templates are erased; the key that opened them is destroyed.", person.name, erased.templates))?;
+    ctx.out.line(format_args!(
+        "{} and {} are erased, and the key that opened them is destroyed.",
+        person.name,
+        counted(erased.templates, "template", "templates")
+    ))?;
     if !erased.scrubbed {
-        let note = "facelatch: the file could not be rewritten right now; sealed remains go with the next erasure or restart";
+        let note =
+            "facelatch: the file could not be rewritten right now; sealed remains go with the next erasure or restart";
         super::note(note);
     }
     Ok(Verdict::Yes)

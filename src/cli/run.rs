@@ -12,6 +12,7 @@ use super::exit::{Code, Failure, Verdict};
 use crate::config::Config;
 use crate::control::server::{ControlConfig, Server, event_line, gid_of};
 use crate::daemon::{Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Thresholds};
+use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInputs;
@@ -69,10 +70,16 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         0 => None,
         days => Some(Duration::from_secs(u64::from(days) * 86_400)),
     };
-    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(ctx, &faces)?, retention);
+    let calibration = ctx.calibration(model)?;
+    if calibration.is_none() {
+        log::error!("{}", no_table(&model.name));
+    }
+    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention);
     let reload_from = ctx.config_path.clone();
     let reload = move || match &reload_from {
-        Some(path) => Config::load(path).map(|config| config.policy()).map_err(|error| error.to_string()),
+        Some(path) => Config::load(path)
+            .map(|config| (config.policy(), thresholds(calibration.clone(), &config)))
+            .map_err(|error| error.to_string()),
         None => Err("there is no configuration file to read again".into()),
     };
     Ok(Parts {
@@ -88,19 +95,21 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
     })
 }
 
-/// The similarities that the configuration's rates ask for, by the model's own table.
-pub fn thresholds(ctx: &Context, faces: &crate::face::pipeline::Faces) -> Result<Thresholds, Failure> {
-    let calibration = ctx.calibration(faces.embedder())?;
-    if calibration.is_none() {
-        log::error!("there is no score table for {}: nobody is admitted by it", faces.embedder().name);
-    }
-    let (identify, verify) = (ctx.config.gate.target_fmr, ctx.config.gate.verify_target_fmr);
-    Ok(Thresholds::new(move |templates| {
-        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
-        (at(identify.per_comparison(templates)), at(verify))
-    }))
+/// What to do where a network's scores mean nothing yet.
+pub fn no_table(model: &str) -> String {
+    format!("there is no score table for {model}, so nobody is admitted by it; make one with `facelatch calibrate --keep`")
 }
 
+/// The similarities that the configuration's rates ask for, by the model's own table.
+pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
+    let (identify, verify) = (config.gate.target_fmr, config.gate.verify_target_fmr);
+    Thresholds::new(move |templates| {
+        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+        (at(identify.per_comparison(templates)), at(verify))
+    })
+}
+
+/// The camera or recording that the configuration names, to be opened as often as needed.
 pub fn camera(config: &Config, clock: &Arc<dyn Clock>) -> OpenCamera {
     let Some(replay) = config.replay.clone() else {
         let camera = config.camera.clone();

@@ -22,7 +22,8 @@ pub fn run(_: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 
 fn describe(status: &StatusLine) -> String {
     let alarm = if status.alarm == "silent" { String::new() } else { format!(", alarm {}", status.alarm) };
-    let faults = if status.faults.is_empty() { String::new() } else { format!("\nfaults: {}", status.faults.join(", ")) };
+    let faults =
+        if status.faults.is_empty() { String::new() } else { format!("\nfaults: {}", status.faults.join(", ")) };
     let sensors = if status.sensors.is_empty() { "none".into() } else { status.sensors.join(", ") };
     format!(
         "{} for {:.0} s; door {}{alarm}{faults}\ncamera {}, {} frames; sensors: {sensors}\n{} people; facelatch {}",

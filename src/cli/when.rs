@@ -15,7 +15,10 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
     }
     let last_day = text.parse::<Date>().ok().and_then(|day| day.checked_add(1.day()).ok());
     match last_day {
-        Some(after) => after.to_zoned_datetime(TimeZone::system()).map(|at| Some(wall(at.timestamp()))).map_err(|_| unreadable(text)),
+        Some(after) => after
+            .to_zoned_datetime(TimeZone::system())
+            .map(|at| Some(wall(at.timestamp())))
+            .map_err(|_| unreadable(text)),
         None => instant(text).map(Some),
     }
 }
@@ -42,7 +45,9 @@ fn wall(at: Timestamp) -> Wall {
 }
 
 fn unreadable(text: &str) -> Failure {
-    Failure::Usage(format!("'{text}' is no time: write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z"))
+    Failure::Usage(format!(
+        "'{text}' is no time: write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z"
+    ))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! The Unix socket through which a running daemon is asked: status, events as they happen, a claim, a release.
 //!
-//! One JSON object a line in each direction. Anybody whom the socket's mode lets in may look; only root, the daemon's
-//! own user and the uids that the configuration names may move the door. The kernel vouches for who asks
-//! (SO_PEERCRED, unix(7)), so no password crosses the socket.
+//! One JSON object a line in each direction. Root, the daemon's own user, and the uids or the group that the
+//! configuration names may ask; the kernel vouches for who does (SO_PEERCRED, unix(7)), so no password crosses the socket.
 
 #![forbid(unsafe_code)]
 

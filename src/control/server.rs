@@ -27,9 +27,9 @@ const CLAIM_MAX: Duration = Duration::from_secs(70);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlConfig {
     pub socket: PathBuf,
-    /// Besides root and the daemon's own user.
+    /// Besides root and the daemon's own user; then the socket lets everybody connect, and the kernel tells who it is.
     pub allowed_uids: Vec<u32>,
-    /// The gid that may connect and move the door; without one, the socket is its owner's alone.
+    /// Or the group that may, by the socket's mode; then `allowed_uids` is empty.
     pub gid: Option<u32>,
 }
 
@@ -67,7 +67,11 @@ impl Server {
         if let Some(gid) = config.gid {
             std::os::unix::fs::chown(&path, None, Some(gid)).map_err(failed)?;
         }
-        let mode = if config.gid.is_some() { 0o660 } else { 0o600 };
+        let mode = match (config.gid, config.allowed_uids.is_empty()) {
+            (Some(_), _) => 0o660,
+            (None, false) => 0o666,
+            (None, true) => 0o600,
+        };
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(Self { listener, config })
@@ -87,8 +91,12 @@ impl Server {
     fn serve(&self, stream: UnixStream, shared: &Arc<Shared>, describe: &Arc<Describe>, clients: &Arc<AtomicUsize>) {
         let seat = Seat::take(clients);
         let uid = peer_uid(&stream);
-        let may_move = uid.is_some_and(|uid| self.may_move(uid));
-        let mut client = Client { stream, uid, may_move, shared: Arc::clone(shared), describe: Arc::clone(describe) };
+        let uid = uid.filter(|uid| self.is_allowed(*uid));
+        let mut client = Client { stream, shared: Arc::clone(shared), describe: Arc::clone(describe) };
+        let Some(uid) = uid else {
+            client.refuse("you are not among those whom control.allowed_uids names");
+            return;
+        };
         let Some(seat) = seat else {
             client.refuse("too many clients; try again");
             return;
@@ -96,15 +104,15 @@ impl Server {
         let spawned = std::thread::Builder::new().name("control".into()).spawn(move || {
             let _seat = seat;
             // A client that hangs up is no event.
-            let _gone = client.answer();
+            let _gone = client.answer(uid);
         });
         if let Err(error) = spawned {
             log::warn!("control: no thread for a client: {error}");
         }
     }
 
-    fn may_move(&self, uid: u32) -> bool {
-        // With a group the socket's mode has let in its members, and the installer has named it for this.
+    fn is_allowed(&self, uid: u32) -> bool {
+        // With a group, the socket's mode has let in nobody but its members.
         let own = rustix::process::geteuid().as_raw();
         uid == 0 || uid == own || self.config.allowed_uids.contains(&uid) || self.config.gid.is_some()
     }
@@ -144,14 +152,12 @@ pub struct Describe {
 
 struct Client {
     stream: UnixStream,
-    uid: Option<u32>,
-    may_move: bool,
     shared: Arc<Shared>,
     describe: Arc<Describe>,
 }
 
 impl Client {
-    fn answer(&mut self) -> std::io::Result<()> {
+    fn answer(&mut self, uid: u32) -> std::io::Result<()> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
         self.stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
@@ -161,7 +167,7 @@ impl Client {
                 self.send(&status)
             }
             Ok(Request::Watch) => self.watch(),
-            Ok(Request::Unlock) => self.unlock(),
+            Ok(Request::Unlock) => self.unlock(uid),
             Ok(Request::Claim { name }) => self.claim(&name),
             Err(error) => {
                 self.refuse(&format!("no request: {error}"));
@@ -233,17 +239,13 @@ impl Client {
         restored.is_err() || matches!(peeked, Ok(0)) || peeked.is_err_and(|error| !would_wait(&error))
     }
 
-    fn unlock(&mut self) -> std::io::Result<()> {
-        let Some(uid) = self.allowed() else { return Ok(()) };
+    fn unlock(&mut self, uid: u32) -> std::io::Result<()> {
         let Some(events) = self.follow() else { return Ok(()) };
         self.shared.tell(Event::ManualRelease { uid });
         self.await_event(&events, |written| written.record.outcome == Outcome::ManualRelease)
     }
 
     fn claim(&mut self, name: &str) -> std::io::Result<()> {
-        if self.allowed().is_none() {
-            return Ok(());
-        }
         let Some(person) = self.shared.gallery().find(name) else {
             self.refuse(&format!("nobody here is called '{name}'; `facelatch people list` tells who is"));
             return Ok(());
@@ -269,14 +271,6 @@ impl Client {
         }
         self.refuse("the gate gave no answer in time");
         Ok(())
-    }
-
-    fn allowed(&mut self) -> Option<u32> {
-        let uid = self.uid.filter(|_| self.may_move);
-        if uid.is_none() {
-            self.refuse("you may look but not move the door; control.allowed_uids names who may");
-        }
-        uid
     }
 
     fn follow(&mut self) -> Option<Receiver<Written>> {

@@ -62,9 +62,10 @@ impl Gallery {
     }
 }
 
-struct Job {
-    record: Record,
-    ticket: Option<Ticket>,
+enum Job {
+    Write { record: Record, ticket: Option<Ticket> },
+    /// Other rates are demanded from now on.
+    Demand(Thresholds),
 }
 
 /// Where the gate's records are put.
@@ -80,7 +81,12 @@ pub fn inbox() -> (Inbox, Jobs) {
 impl Inbox {
     /// `false` where it is full. Never waits.
     pub fn put(&self, record: Record, ticket: Option<Ticket>) -> bool {
-        self.0.try_send(Job { record, ticket }).is_ok()
+        self.0.try_send(Job::Write { record, ticket }).is_ok()
+    }
+
+    /// `false` where it is full. Never waits.
+    pub fn demand(&self, thresholds: Thresholds) -> bool {
+        self.0.try_send(Job::Demand(thresholds)).is_ok()
     }
 }
 
@@ -177,7 +183,15 @@ impl Keeper {
         }
     }
 
-    fn take(&mut self, shared: &Shared, Job { record, ticket }: Job) {
+    fn take(&mut self, shared: &Shared, job: Job) {
+        let (record, ticket) = match job {
+            Job::Write { record, ticket } => (record, ticket),
+            Job::Demand(thresholds) => {
+                self.thresholds = thresholds;
+                self.is_outdated = true;
+                return self.look_around(shared);
+            }
+        };
         let seq = if self.catch_up(shared) { self.append(shared, &record) } else { None };
         journal::outcome(&record, record.person.and_then(|id| shared.gallery().name(id).map(str::to_owned)).as_deref());
         if let Some(ticket) = ticket {

@@ -77,18 +77,9 @@ pub fn measure(
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Measured, EvalError> {
-    let pictures = list_people(root)?;
-    let (people, paths): (Vec<_>, Vec<_>) = pictures.into_iter().unzip();
+    let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
     let encoded = encode_all(&paths, choice, workers, progress)?;
-    let faces: Vec<Face> = encoded
-        .into_iter()
-        .zip(&people)
-        .enumerate()
-        .filter_map(|(picture, (e, &person))| Some(Face { picture, person, encoding: e.face?.0 }))
-        .collect();
-    let (counts, suspects) = compare_all(&faces, workers);
-    let seen: std::collections::BTreeSet<_> = faces.iter().map(|f| f.picture).collect();
-    let lost: Vec<_> = (0..paths.len()).filter(|i| !seen.contains(i)).map(|i| paths[i].clone()).collect();
+    let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
     let origin = Origin {
         model: choice.embedder.spec.name.clone(),
         sha256: choice.embedder.spec.sha256.to_string(),
@@ -97,20 +88,41 @@ pub fn measure(
         date,
         people: people.last().map_or(0, |last| *last as u64 + 1),
         images: paths.len() as u64,
-        lost: lost.len() as u64,
+        lost: 0,
         impostors: 0,
         genuine: 0,
     };
-    let calibration = counts.tabulate(origin).ok_or_else(|| EvalError::Folder {
+    compare(&people, &paths, encodings, origin, workers).ok_or_else(|| EvalError::Folder {
         path: root.into(),
         reason: "no table: faces were found of one person at most, or one picture is filed under two people".into(),
-    })?;
+    })
+}
+
+/// Compares encodings, one a picture, `None` where its face was lost; and fills in the counts of `origin`.
+/// `None` where that makes no table, see [`Counts::tabulate`].
+pub fn compare(
+    people: &[usize],
+    paths: &[PathBuf],
+    encodings: Vec<Option<Encoding>>,
+    mut origin: Origin,
+    workers: usize,
+) -> Option<Measured> {
+    let lost: Vec<_> = paths.iter().zip(&encodings).filter(|(_, e)| e.is_none()).map(|(p, _)| p.clone()).collect();
+    let faces: Vec<_> = encodings
+        .into_iter()
+        .zip(people)
+        .enumerate()
+        .filter_map(|(picture, (encoding, &person))| Some(Face { picture, person, encoding: encoding? }))
+        .collect();
+    origin.lost = lost.len() as u64;
+    let (counts, suspects) = compare_all(&faces, workers);
     let suspect = |(similarity, a, b): (Similarity, usize, usize)| Suspect {
         a: paths[a].clone(),
         b: paths[b].clone(),
         similarity,
     };
-    Ok(Measured { calibration, suspects: suspects.into_iter().map(suspect).collect(), lost })
+    let suspects = suspects.into_iter().map(suspect).collect();
+    Some(Measured { calibration: counts.tabulate(origin)?, suspects, lost })
 }
 
 struct Face {

@@ -26,7 +26,7 @@ pub fn svg(title: &str, curves: &[Curve]) -> String {
     let mut out = String::new();
     let (title, height) = (escape(title), HEIGHT);
     // Writing to a String can't fail.
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
          <title>{title}</title>\n\
@@ -34,7 +34,7 @@ pub fn svg(title: &str, curves: &[Curve]) -> String {
          .few{{fill:#889;opacity:.12}}.curve{{fill:none;stroke-width:2;stroke-linejoin:round}}.eer{{stroke:#bbc;stroke-dasharray:3 4}}\
          @media (prefers-color-scheme:dark){{.bg{{fill:#16181c}}.ink{{fill:#e8e8ea}}.dim{{fill:#9aa}}.grid{{stroke:#2c3036}}}}</style>\n\
          <rect class=\"bg\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
-         <text class=\"ink\" x=\"{:.0}\" y=\"28\" font-size=\"15\" font-weight=\"600\">{title}</text>\n",
+         <text class=\"ink\" x=\"{:.0}\" y=\"28\" font-size=\"15\" font-weight=\"600\">{title}</text>",
         MARGIN[3]
     );
     axes(&mut out);
@@ -51,11 +51,11 @@ fn axes(out: &mut String) {
     let (top, bottom) = (y(MARKS[8]), y(MARKS[0]));
     for mark in MARKS {
         let percent = format!("{}", (mark * 1e6).round() / 1e4);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<path class=\"grid\" d=\"M{:.1} {top:.1}V{bottom:.1}M{left:.1} {:.1}H{right:.1}\"/>\
              <text class=\"dim\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{percent}</text>\
-             <text class=\"dim\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{percent}</text>\n",
+             <text class=\"dim\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{percent}</text>",
             x(mark),
             y(mark),
             x(mark),
@@ -65,12 +65,12 @@ fn axes(out: &mut String) {
         );
     }
     let (middle, centre) = (f64::midpoint(left, right), f64::midpoint(top, bottom));
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<path class=\"eer\" d=\"M{left:.1} {bottom:.1}L{right:.1} {top:.1}\"/>\
          <rect class=\"frame\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n\
          <text class=\"ink\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false match rate, %</text>\n\
-         <text class=\"ink\" transform=\"translate(22 {centre:.1}) rotate(-90)\" text-anchor=\"middle\">false non-match rate, %</text>\n",
+         <text class=\"ink\" transform=\"translate(22 {centre:.1}) rotate(-90)\" text-anchor=\"middle\">false non-match rate, %</text>",
         right - left,
         bottom - top,
         bottom + 42.0
@@ -84,10 +84,10 @@ fn shade_what_is_unknown(out: &mut String, curves: &[Curve]) {
     let (left, right) = (x(MARKS[0]), x(MARKS[8]));
     let (top, bottom) = (y(MARKS[8]), y(MARKS[0]));
     let (until, from) = (x(known(false)), y(known(true)));
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<path class=\"few\" d=\"M{left:.1} {top:.1}H{until:.1}V{from:.1}H{right:.1}V{bottom:.1}H{left:.1}Z\">\
-         <title>too few comparisons for these rates (rule of three)</title></path>\n"
+         <title>too few comparisons for these rates (rule of three)</title></path>"
     );
 }
 
@@ -111,9 +111,9 @@ fn draw(out: &mut String, index: usize, curve: &Curve) {
         last = Some(at);
     }
     let row = MARGIN[0] + 22.0 + 18.0 * index as f64;
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "\"/>\n<path stroke=\"{colour}\" stroke-width=\"3\" d=\"M{:.0} {:.0}h18\"/><text class=\"ink\" x=\"{:.0}\" y=\"{row:.0}\" text-anchor=\"end\">{}</text>\n",
+        "\"/>\n<path stroke=\"{colour}\" stroke-width=\"3\" d=\"M{:.0} {:.0}h18\"/><text class=\"ink\" x=\"{:.0}\" y=\"{row:.0}\" text-anchor=\"end\">{}</text>",
         WIDTH - MARGIN[1] - 30.0,
         row - 4.0,
         WIDTH - MARGIN[1] - 38.0,

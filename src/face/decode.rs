@@ -180,6 +180,55 @@ mod tests {
         assert!(into.is_empty());
     }
 
+    /// Maps for 64 x 32 pixels: all zero but for one cell of the level with stride 16, numbered row by row.
+    fn one_cell(kinds: &[usize], anchors: usize, cell: usize, numbers: &[&[f32]]) -> Vec<Vec<f32>> {
+        let mut maps = Vec::new();
+        for (numbers, kind) in numbers.iter().zip(kinds) {
+            for stride in STRIDES {
+                let mut map = vec![0.0; cells(64, 32, stride) * anchors * kind];
+                if stride == 16 {
+                    map[cell * kind..][..*kind].copy_from_slice(numbers);
+                }
+                maps.push(map);
+            }
+        }
+        maps
+    }
+
+    #[test]
+    fn a_cell_of_yunet_becomes_the_face_that_its_paper_says() {
+        let points = [-0.5, 0.25, 0.5, 0.25, 0.0, 0.5, -0.25, 1.0, 0.25, 1.0];
+        // Cell 6 of four a row: column 2, row 1.
+        let maps = one_cell(&[1, 1, 4, 10], 1, 6, &[&[0.81], &[1.5], &[0.5, 0.25, 0.0, 2.0f32.ln()], &points]);
+        let maps: Vec<_> = maps.iter().map(Vec::as_slice).collect();
+        let promised: Vec<_> = yunet_outputs(64, 32).iter().map(|o| o.len).collect();
+        assert_eq!(promised, maps.iter().map(|m| m.len()).collect::<Vec<_>>());
+        let mut found = Vec::new();
+        yunet(&Outputs::of(&maps), 64, 0.5, &mut found);
+        assert_eq!(found.len(), 1);
+        // The objectness above 1 counts as 1.
+        assert!((found[0].score - 0.9).abs() < 1e-6);
+        let bbox = found[0].bbox;
+        assert_eq!((bbox.left, bbox.width), (32.0, 16.0));
+        assert!((bbox.top - 4.0).abs() < 1e-4 && (bbox.height - 32.0).abs() < 1e-4);
+        assert_eq!(found[0].landmarks.0, [[24.0, 20.0], [40.0, 20.0], [32.0, 24.0], [28.0, 32.0], [36.0, 32.0]]);
+    }
+
+    #[test]
+    fn an_anchor_of_scrfd_becomes_the_face_that_its_paper_says() {
+        let points = [-0.5, 0.25, 0.5, 0.25, 0.0, 0.5, -0.25, 1.0, 0.25, 1.0];
+        // The second anchor of cell 6.
+        let maps = one_cell(&[1, 4, 10], 2, 13, &[&[0.75], &[1.0, 0.5, 0.25, 1.5], &points]);
+        let maps: Vec<_> = maps.iter().map(Vec::as_slice).collect();
+        let promised: Vec<_> = scrfd_outputs(64, 32).iter().map(|o| o.len).collect();
+        assert_eq!(promised, maps.iter().map(|m| m.len()).collect::<Vec<_>>());
+        let mut found = Vec::new();
+        scrfd(&Outputs::of(&maps), 64, 0.5, &mut found);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].bbox, Rect { left: 16.0, top: 8.0, width: 20.0, height: 32.0 });
+        assert_eq!(found[0].landmarks.0[0], [24.0, 20.0]);
+    }
+
     #[test]
     fn candidates_whose_area_rounds_to_nothing_still_end() {
         let tiny = Rect { width: 1e-30, height: 1e-30, ..Rect::default() };

@@ -36,7 +36,7 @@ pub enum DecodeError {
     UnknownFormat,
     #[error("a JPEG that ends before its picture does; copy it again")]
     Truncated,
-    #[error("{width}x{height} pixels are too many; scale it down to at most {MAX_SIDE} a side")]
+    #[error("{width}x{height} pixels are too many; scale it down to at most {MAX_SIDE} a side, 8 bits a colour")]
     TooManyPixels { width: u32, height: u32 },
     #[error("the picture is damaged ({0})")]
     Damaged(String),
@@ -80,7 +80,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
         e => damaged(e),
     })?;
     let (width, height) = decoder.dimensions();
-    if width > MAX_SIDE || height > MAX_SIDE {
+    // Not every decoder keeps to its limits.
+    if width > MAX_SIDE || height > MAX_SIDE || decoder.total_bytes() > MAX_DECODER_BYTES {
         return Err(DecodeError::TooManyPixels { width, height });
     }
     let orientation = decoder.orientation().map_err(damaged)?;

@@ -47,7 +47,7 @@ impl Faces {
     /// Whichever network isn't what the choice says, or can't run.
     pub fn load(choice: &ModelChoice) -> Result<Self, InferError> {
         let refine = match choice.second_look {
-            true => Some(Box::new(SecondLook::load(&choice.detector, &SecondLook::VIEWS)?) as Box<dyn Refine>),
+            true => Some(Box::new(SecondLook::load(&choice.detector)?) as Box<dyn Refine>),
             false => None,
         };
         Ok(Self {

@@ -101,7 +101,6 @@ fn advice(measure: PoorMeasure) -> &'static str {
         PoorMeasure::TooBright => "turn away from the light, or dim it",
         PoorMeasure::Pose => "look straight at the camera",
         PoorMeasure::DetectorScore => "uncover the face",
-        PoorMeasure::SeveralFaces => "take a photo of one person alone",
     }
 }
 

@@ -7,6 +7,9 @@ use crate::time::{Duration, Instant};
 /// A leaf may report its opening this long after the strike was secured again: it was already being pulled.
 const OPENING_GRACE: Duration = Duration::from_secs(2);
 
+/// A leaf that opens again so soon after it closed never closed: it fell back from the frame, or its contact bounces.
+const REBOUND: Duration = Duration::from_secs(1);
+
 /// Whether the strike lets the door open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strike {
@@ -52,27 +55,39 @@ impl Strike {
 pub(super) enum Leaf {
     /// No contact is wired, or it has not spoken yet.
     Unknown,
-    Closed,
-    Open {
+    /// Since when, and how it stood open before.
+    Closed {
         since: Instant,
-        alarm: Alarm,
+        before: Option<Opening>,
     },
+    Open(Opening),
+}
+
+/// A leaf that stands open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opening {
+    since: Instant,
+    alarm: Alarm,
 }
 
 impl Leaf {
     /// The contact says `open` at `now`. What is worth a record, where anything is.
     pub(super) fn told(&mut self, now: Instant, open: bool, strike: Strike) -> Option<Outcome> {
+        let opening = |alarm| Self::Open(Opening { since: now, alarm });
         let (next, outcome) = match (*self, open) {
-            (Self::Open { .. }, true) | (Self::Closed, false) => return None,
-            (Self::Unknown, false) => (Self::Closed, None),
+            (Self::Open(_), true) | (Self::Closed { .. }, false) => return None,
+            (Self::Unknown, false) => (Self::Closed { since: now, before: None }, None),
             // At the start a door may stand open: it is not forced, but it is not to stay so either.
-            (Self::Unknown, true) => (Self::Open { since: now, alarm: Alarm::Silent }, None),
-            (Self::Closed, true) if strike.allows_opening(now) => {
-                (Self::Open { since: now, alarm: Alarm::Silent }, None)
+            (Self::Unknown, true) => (opening(Alarm::Silent), None),
+            (Self::Closed { since, before: Some(before) }, true) if now.since(since) < REBOUND => {
+                (Self::Open(before), None)
             }
-            (Self::Closed, true) => (Self::Open { since: now, alarm: Alarm::Forced }, Some(Outcome::DoorForced)),
-            (Self::Open { alarm: Alarm::Silent, .. }, false) => (Self::Closed, None),
-            (Self::Open { .. }, false) => (Self::Closed, Some(Outcome::DoorClosed)),
+            (Self::Closed { .. }, true) if strike.allows_opening(now) => (opening(Alarm::Silent), None),
+            (Self::Closed { .. }, true) => (opening(Alarm::Forced), Some(Outcome::DoorForced)),
+            (Self::Open(opening), false) => {
+                let was_alarm = opening.alarm != Alarm::Silent;
+                (Self::Closed { since: now, before: Some(opening) }, was_alarm.then_some(Outcome::DoorClosed))
+            }
         };
         *self = next;
         outcome
@@ -81,7 +96,7 @@ impl Leaf {
     /// Raises what is due at `now`; at most one alarm a call, the gravest.
     pub(super) fn tick(&mut self, now: Instant, policy: &Policy) -> Option<Outcome> {
         let due = self.due(policy)?;
-        let Self::Open { since, alarm } = self else { return None };
+        let Self::Open(Opening { since, alarm }) = self else { return None };
         if now < due {
             return None;
         }
@@ -92,7 +107,7 @@ impl Leaf {
 
     /// When the next alarm is due.
     pub(super) fn due(self, policy: &Policy) -> Option<Instant> {
-        let Self::Open { since, alarm } = self else { return None };
+        let Self::Open(Opening { since, alarm }) = self else { return None };
         let held = since + policy.held_open_after;
         match alarm {
             Alarm::Silent => Some(since + (policy.held_open_after.saturating_sub(policy.held_open_prealert))),
@@ -104,16 +119,16 @@ impl Leaf {
 
     pub(super) fn alarm(self) -> Alarm {
         match self {
-            Self::Open { alarm, .. } => alarm,
-            Self::Unknown | Self::Closed => Alarm::Silent,
+            Self::Open(opening) => opening.alarm,
+            Self::Unknown | Self::Closed { .. } => Alarm::Silent,
         }
     }
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
-            Self::Closed => "closed",
-            Self::Open { .. } => "open",
+            Self::Closed { .. } => "closed",
+            Self::Open(_) => "open",
         }
     }
 }
@@ -123,6 +138,7 @@ mod tests {
     use super::*;
 
     const SECURED: Strike = Strike::Secured { since: None };
+    const CLOSED: Leaf = Leaf::Closed { since: Instant::BOOT, before: None };
 
     fn s(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
@@ -140,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_closed_door_that_opens_without_release_is_forced() {
-        let mut leaf = Leaf::Closed;
+        let mut leaf = CLOSED;
         assert_eq!(leaf.told(s(1), true, SECURED), Some(Outcome::DoorForced));
         assert_eq!(leaf.alarm(), Alarm::Forced);
         assert_eq!(leaf.told(s(2), false, SECURED), Some(Outcome::DoorClosed));
@@ -150,8 +166,8 @@ mod tests {
     #[test]
     fn a_door_that_opens_just_after_relocking_is_not_forced_and_a_little_later_is() {
         let secured = Strike::Secured { since: Some(s(10)) };
-        assert_eq!(Leaf::Closed.told(s(11), true, secured), None);
-        assert_eq!(Leaf::Closed.told(s(12), true, secured), Some(Outcome::DoorForced));
+        assert_eq!({ CLOSED }.told(s(11), true, secured), None);
+        assert_eq!({ CLOSED }.told(s(12), true, secured), Some(Outcome::DoorForced));
     }
 
     #[test]
@@ -168,14 +184,27 @@ mod tests {
 
     #[test]
     fn a_late_tick_raises_the_graver_alarm_only() {
-        let mut leaf = Leaf::Open { since: s(0), alarm: Alarm::Silent };
+        let mut leaf = Leaf::Open(Opening { since: s(0), alarm: Alarm::Silent });
         assert_eq!(leaf.tick(s(100), &Policy::default()), Some(Outcome::DoorHeldOpen));
         assert_eq!(leaf.due(&Policy::default()), None);
     }
 
     #[test]
+    fn a_closing_that_bounces_is_no_break_in_and_silences_none() {
+        let ms = Instant::from_millis;
+        let mut allowed = Leaf::Open(Opening { since: s(1), alarm: Alarm::Silent });
+        assert_eq!((allowed.told(s(9), false, SECURED), allowed.told(ms(9999), true, SECURED)), (None, None));
+        assert_eq!(allowed, Leaf::Open(Opening { since: s(1), alarm: Alarm::Silent }), "it goes on");
+        assert_eq!(allowed.told(s(10), false, SECURED), None);
+        assert_eq!(allowed.told(s(11), true, SECURED), Some(Outcome::DoorForced));
+        assert_eq!(allowed.told(ms(11_005), false, SECURED), Some(Outcome::DoorClosed));
+        assert_eq!(allowed.told(ms(11_010), true, SECURED), None);
+        assert_eq!(allowed.alarm(), Alarm::Forced, "again");
+    }
+
+    #[test]
     fn a_repeated_level_is_no_event() {
-        let mut leaf = Leaf::Closed;
+        let mut leaf = CLOSED;
         assert_eq!(leaf.told(s(1), false, SECURED), None);
         leaf.told(s(2), true, SECURED);
         assert_eq!(leaf.told(s(3), true, SECURED), None);

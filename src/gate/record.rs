@@ -115,8 +115,6 @@ pub enum PoorMeasure {
     TooBright,
     Pose,
     DetectorScore,
-    /// More than one face claims the door's attention equally.
-    SeveralFaces,
 }
 
 impl PoorMeasure {
@@ -128,7 +126,6 @@ impl PoorMeasure {
             Self::TooBright => "too_bright",
             Self::Pose => "turned_away",
             Self::DetectorScore => "unclear",
-            Self::SeveralFaces => "several_faces",
         }
     }
 }
@@ -226,7 +223,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::FramesAgreed { agreed, needed } => write!(f, "frames_agreed {agreed} of {needed}"),
+            Self::FramesAgreed { agreed, needed } => write!(f, "frames_agreed {agreed}, needed {needed}"),
             Self::BelowThreshold { best, threshold } => write!(f, "similarity {best} below {threshold}"),
             Self::TooCloseToRunnerUp { runner_up, margin, needed } => {
                 write!(f, "runner_up {runner_up} only {margin:.3} behind, {needed:.3} needed")

@@ -17,7 +17,11 @@ pub use super::spec::{ChannelOrder, Decode, Digest, InputSpec, Kind, ModelSpec};
 pub const MAX_MODEL_BYTES: u64 = 64 << 20;
 /// The largest description beside a network.
 const MAX_SPEC_BYTES: u64 = 64 << 10;
+/// The most networks that [`Manifest::installed`] lists.
+pub const MAX_LISTED: usize = 64;
+
 const BUILTIN: &str = include_str!("../../models/manifest.toml");
+
 /// A network's bytes, and what they are.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
@@ -40,8 +44,11 @@ pub enum ManifestError {
         path = path.display(), beside = beside.display()
     )]
     Unknown { path: PathBuf, digest: Digest, beside: PathBuf },
-    #[error("{path} is damaged or another version: its SHA-256 is {got}, and {name} has {expected}; get it again from {source_url}", path = path.display())]
-    WrongDigest { path: PathBuf, name: String, expected: Digest, got: Digest, source_url: String },
+    #[error(
+        "{path} is damaged or another version: its SHA-256 is {got}, and {}'s is {}; get it again from {}",
+        expected.name, expected.sha256, expected.source, path = path.display()
+    )]
+    WrongDigest { path: PathBuf, expected: Box<ModelSpec>, got: Digest },
     #[error("{path}: {reason}", path = path.display())]
     Spec { path: PathBuf, reason: String },
     #[error(
@@ -143,13 +150,9 @@ impl Manifest {
         }
         let file = path.file_name().unwrap_or_default();
         match self.models.iter().find(|m| *m.file == *file) {
-            Some(m) => Err(ManifestError::WrongDigest {
-                path: path.into(),
-                name: m.name.clone(),
-                expected: m.sha256,
-                got: digest,
-                source_url: m.source.clone(),
-            }),
+            Some(known) => {
+                Err(ManifestError::WrongDigest { path: path.into(), expected: Box::new(known.clone()), got: digest })
+            }
             None => Err(ManifestError::Unknown { path: path.into(), digest, beside }),
         }
     }
@@ -184,9 +187,6 @@ impl Manifest {
         paths.iter().map(|path| self.open(path)).collect()
     }
 }
-
-/// The most networks that [`Manifest::installed`] lists.
-pub const MAX_LISTED: usize = 64;
 
 fn read_side_spec(beside: &Path, model: &Path, sha256: Digest) -> Result<ModelSpec, ManifestError> {
     let wrong = |reason: String| ManifestError::Spec { path: beside.into(), reason };

@@ -66,6 +66,14 @@ impl Outputs {
     }
 }
 
+#[cfg(test)]
+impl Outputs {
+    /// As if a network had given them.
+    pub(crate) fn of(outputs: &[&[f32]]) -> Self {
+        Self(outputs.iter().map(|numbers| tensor1(numbers).into()).collect())
+    }
+}
+
 fn plain(tensor: &Tensor) -> Option<&[f32]> {
     tensor.as_plain_ram()?.as_slice::<f32>().ok()
 }

@@ -7,25 +7,40 @@ use super::judge::Verdicts;
 
 /// After locking, a leaf may report so late that it was opened before.
 const OPENING_GRACE: Ms = 2000;
+/// A leaf that opens again so soon has never really closed.
+const REBOUND: Ms = 1000;
+
+/// A leaf that stands open, or did last.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    since: Ms,
+    /// Nobody had released it.
+    is_break_in: bool,
+}
 
 #[derive(Debug)]
 pub struct Leaf {
     is_known: bool,
-    open_since: Option<Ms>,
+    opening: Option<Opening>,
+    /// The one before, and when it ended.
+    last: Option<(Opening, Ms)>,
     alarm: Alarm,
-    is_break_in: bool,
+    /// What the event of this step begins.
+    begins: Option<Opening>,
 }
 
 impl Leaf {
     pub fn new() -> Self {
-        Self { is_known: false, open_since: None, alarm: Alarm::Silent, is_break_in: false }
+        Self { is_known: false, opening: None, last: None, alarm: Alarm::Silent, begins: None }
     }
 
     /// Before the gate's answer: whether this opening was allowed.
     pub fn learn(&mut self, now: Ms, event: &Event, is_released: bool, secured_at: Option<Ms>) {
-        let opens = matches!(event, Event::DoorContact { open: true }) && self.is_known && self.open_since.is_none();
+        let opens = matches!(event, Event::DoorContact { open: true }) && self.opening.is_none();
         let was_pulled = secured_at.is_some_and(|at| now - at < OPENING_GRACE);
-        self.is_break_in = opens && !is_released && !was_pulled;
+        let is_break_in = self.is_known && !is_released && !was_pulled;
+        let goes_on = self.last.filter(|(_, closed)| now - closed < REBOUND).map(|(opening, _)| opening);
+        self.begins = opens.then(|| goes_on.unwrap_or(Opening { since: now, is_break_in }));
     }
 
     pub fn sound(&mut self, alarm: Alarm) -> Verdicts {
@@ -36,10 +51,10 @@ impl Leaf {
 
     /// What a record says of the door must be so.
     pub fn record(&self, now: Ms, event: &Event, outcome: Outcome, policy: &Policy) -> Verdicts {
-        let lasts = |time: Ms| self.open_since.is_some_and(|at| now >= at + time);
+        let lasts = |time: Ms| self.opening.is_some_and(|opening| now >= opening.since + time);
         let is_true = match outcome {
-            Outcome::DoorForced => self.is_break_in,
-            Outcome::DoorClosed => matches!(event, Event::DoorContact { open: false }) && self.open_since.is_some(),
+            Outcome::DoorForced => self.begins.is_some_and(|opening| opening.is_break_in && opening.since == now),
+            Outcome::DoorClosed => matches!(event, Event::DoorContact { open: false }) && self.opening.is_some(),
             Outcome::DoorHeldOpenSoon => lasts(warned(policy)),
             _ => lasts(millis(policy.held_open_after)),
         };
@@ -49,17 +64,22 @@ impl Leaf {
 
     /// After the gate's answer: no break-in and no door held open goes without its alarm, and none outlasts the closing.
     pub fn settle(&mut self, now: Ms, event: &Event, policy: &Policy) -> Verdicts {
-        let open_for = self.open_since.map(|at| now - at);
         if let Event::DoorContact { open } = *event {
             self.is_known = true;
-            self.open_since = open.then(|| self.open_since.unwrap_or(now));
+            if !open && let Some(opening) = self.opening.take() {
+                self.last = Some((opening, now));
+            }
         }
-        let is_right = match (self.alarm, self.open_since.and(open_for)) {
-            (Alarm::Forced, _) => self.open_since.is_some(),
-            (alarm, Some(time)) if time >= millis(policy.held_open_after) => alarm == Alarm::HeldOpen,
-            (alarm, Some(time)) if time >= warned(policy) => alarm == Alarm::HeldOpenSoon,
-            // What opened just now has been judged as an opening, and not yet as one that lasts.
-            (alarm, _) => alarm == Alarm::Silent && !self.is_break_in,
+        // How long it lasts was asked before the event.
+        let is_news = self.begins.is_some();
+        self.opening = self.begins.take().or(self.opening);
+        let is_right = match self.opening {
+            None => self.alarm == Alarm::Silent,
+            Some(opening) if opening.is_break_in => self.alarm == Alarm::Forced,
+            Some(_) if is_news => self.alarm != Alarm::Forced,
+            Some(opening) if now - opening.since >= millis(policy.held_open_after) => self.alarm == Alarm::HeldOpen,
+            Some(opening) if now - opening.since >= warned(policy) => self.alarm == Alarm::HeldOpenSoon,
+            Some(_) => self.alarm == Alarm::Silent,
         };
         must!(is_right, "the wrong alarm at {now}: {self:?}");
         Ok(())

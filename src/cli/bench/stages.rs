@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::frames::Frames;
 use super::WARM_UP;
+use super::frames::Frames;
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure};
-use crate::cli::known::Known;
 use crate::face::align::TEMPLATE_112;
-use crate::face::landmarks::SecondLook;
-use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect};
+use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect, landmarks};
 use crate::frame::RgbImage;
 use crate::gallery::{Index, MasterKey, Scratch};
 use crate::gate::{Outcome, Record};
@@ -40,7 +38,7 @@ impl Time {
         times.sort_unstable();
         let at = |share: usize| {
             let rank = (times.len() * share).div_ceil(100);
-            times.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_secs_f64() * 1e6)
+            times.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_nanos() as f64 / 1e3)
         };
         Self { p50_us: at(50), p95_us: at(95) }
     }
@@ -115,7 +113,7 @@ impl Chain {
             return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
         };
         let index = match ctx.store_path()?.exists() {
-            true => Known::open(ctx, &faces)?.index,
+            true => Index::build(&model.sha256.0, dims, &ctx.store()?.templates()?)?,
             false => Index::build(&model.sha256.0, dims, &[])?,
         };
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
@@ -153,17 +151,15 @@ impl Chain {
 /// What one frame costs in the networks' runtime alone: one look, the closer looks, one encoding.
 fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32) -> Result<u64, Failure> {
     let image = RgbImage::new(width as usize, height as usize);
-    let mut count = allocations_of(|| Ok(drop(faces.maps(&image)?)))?;
+    let mut count = allocations_of(|| Ok(faces.maps(&image)?.1))?;
     let choice = ctx.model_choice()?;
     if choice.second_look {
-        for view in SecondLook::VIEWS {
-            let mut detector = Detector::load(&choice.detector, Canvas::square(view.side))?;
-            // A view and its mirror image.
-            count += 2 * allocations_of(|| Ok(drop(detector.maps(&image)?)))?;
-        }
+        let mut detector = Detector::load(&choice.detector, Canvas::square(landmarks::SIDE))?;
+        // A view and its mirror image.
+        count += 2 * allocations_of(|| Ok(detector.maps(&image)?.1))?;
     }
     let mut embedder = bare_embedder(&choice.embedder)?;
-    Ok(count + allocations_of(|| Ok(drop(embedder.run(|_| ())?)))?)
+    Ok(count + allocations_of(|| Ok(embedder.run(|_| ())?))?)
 }
 
 fn bare_embedder(file: &ModelFile) -> Result<Network, Failure> {
@@ -175,12 +171,12 @@ fn bare_embedder(file: &ModelFile) -> Result<Network, Failure> {
 }
 
 /// Allocations of one run, once warm.
-fn allocations_of(mut run: impl FnMut() -> Result<(), Failure>) -> Result<u64, Failure> {
+fn allocations_of<T>(mut run: impl FnMut() -> Result<T, Failure>) -> Result<u64, Failure> {
     for _ in 0..WARM_UP {
-        run()?;
+        drop(run()?);
     }
     let before = allocations_here();
-    run()?;
+    drop(run()?);
     Ok(allocations_here() - before)
 }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn idle_a_live_resident_is_written_down_and_let_in_and_the_door_locks_again() {
     Script::new().show(face(ANA), 1000).wait(10_000).says([
-        "0.5 granted? #1 0.800 [frames_agreed 5 of 3]",
+        "0.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
         "0.52 release",
         "5.52 secure",
     ]);
@@ -14,7 +14,7 @@ fn idle_a_live_resident_is_written_down_and_let_in_and_the_door_locks_again() {
 #[test]
 fn idle_without_required_liveness_the_third_frame_is_enough() {
     Script::with(pictures_pass()).show(face(ANA), 1000).wait(10_000).says([
-        "0.2 granted? #1 0.800 [frames_agreed 3 of 3, liveness_not_required]",
+        "0.2 granted? #1 0.800 [frames_agreed 3, needed 3, liveness_not_required]",
         "0.22 release",
         "5.22 secure",
     ]);
@@ -26,20 +26,20 @@ fn idle_a_policy_of_one_frame_admits_by_the_first_and_waits_for_liveness_where_t
     Script::with(first.clone())
         .frame(face(BEN))
         .wait(20)
-        .says(["0 granted? #2 0.800 [frames_agreed 1 of 1, liveness_not_required]", "0.02 release"]);
+        .says(["0 granted? #2 0.800 [frames_agreed 1, needed 1, liveness_not_required]", "0.02 release"]);
     let live = Policy { liveness: LivenessPolicy::Required, ..first };
-    Script::with(live).show(face(BEN), 600).says(["0.5 granted? #2 0.800 [frames_agreed 1 of 1]", "0.52 release"]);
+    Script::with(live).show(face(BEN), 600).says(["0.5 granted? #2 0.800 [frames_agreed 1, needed 1]", "0.52 release"]);
 }
 
 #[test]
 fn idle_whoever_has_not_yet_expired_is_admitted() {
-    Script::new().show(face(GUS), 600).says(["0.5 granted? #5 0.800 [frames_agreed 5 of 3]", "0.52 release"]);
+    Script::new().show(face(GUS), 600).says(["0.5 granted? #5 0.800 [frames_agreed 5, needed 3]", "0.52 release"]);
 }
 
 #[test]
 fn idle_a_gallery_of_one_needs_no_runner_up() {
     let alone = Face::Seen(Seen { best: Some(candidate(ANA, 0.6)), runner_up: None, claimed: None });
-    Script::new().show(alone, 600).says(["0.5 granted? #1 0.600 [frames_agreed 5 of 3]", "0.52 release"]);
+    Script::new().show(alone, 600).says(["0.5 granted? #1 0.600 [frames_agreed 5, needed 3]", "0.52 release"]);
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn observing_exactly_at_the_threshold_and_margin_admits_and_a_hair_below_does_no
     let margin = Policy { margin: 0.25, ..Policy::default() };
     let mut door = Script::with(margin);
     door.show(between((ANA, 0.5), (BEN, 0.25)), 600);
-    door.says(["0.5 granted? #1 0.500 [frames_agreed 5 of 3]", "0.52 release"]);
+    door.says(["0.5 granted? #1 0.500 [frames_agreed 5, needed 3]", "0.52 release"]);
     let mut below = Script::with(Policy { margin: 0.25, ..Policy::default() });
     below.show(between((ANA, 0.499_999), (BEN, 0.1)), 5100);
-    below.says(["5 not_recognised 0.500 [frames_agreed 0 of 3, similarity 0.500 below 0.500]"]);
+    below.says(["5 not_recognised 0.500 [frames_agreed 0, needed 3, similarity 0.500 below 0.500]"]);
     let mut close = Script::with(Policy { margin: 0.25, ..Policy::default() });
     close.show(between((ANA, 0.5), (BEN, 0.250_001)), 5100);
-    close.says(["5 ambiguous #1 0.500 [runner_up #2 only 0.250 behind, 0.250 needed, frames_agreed 0 of 3]"]);
+    close.says(["5 ambiguous #1 0.500 [runner_up #2 only 0.250 behind, 0.250 needed, frames_agreed 0, needed 3]"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn observing_a_few_bad_frames_among_good_ones_do_not_matter() {
     for face in [face(ANA), stranger(), face(ANA), Face::Poor(PoorMeasure::Pose), Face::Absent, face(ANA)] {
         door.frame(face).wait(100);
     }
-    door.liveness(0, 600, Verdict::Live).says(["0.6 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+    door.liveness(0, 600, Verdict::Live).says(["0.6 granted? #1 0.800 [frames_agreed 3, needed 3]"]);
 }
 
 #[test]
@@ -71,14 +71,14 @@ fn observing_liveness_alone_decides_as_soon_as_it_comes() {
     door.verdict = None;
     door.show(face(ANA), 1000).says([]);
     door.liveness(100, 900, Verdict::Inconclusive).says([]);
-    door.liveness(100, 950, Verdict::Live).says(["1 granted? #1 0.800 [frames_agreed 5 of 3]"]);
+    door.liveness(100, 950, Verdict::Live).says(["1 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
 }
 
 #[test]
 fn recording_more_frames_and_verdicts_change_nothing() {
     let mut door = Script::new();
     door.ledger = Ledger::Writes(1000);
-    door.show(face(ANA), 1400).says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]"]);
+    door.show(face(ANA), 1400).says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
     door.show(stranger(), 200).says(["1.5 release"]);
 }
 
@@ -88,7 +88,11 @@ fn unlocked_a_face_begins_no_attempt_and_after_the_relock_only_after_a_quiet_tim
     door.show(face(ANA), 600).skip();
     assert_eq!(door.gate.status().state, "unlocked");
     // Ana stays before the door: her next attempt begins two seconds after it has locked.
-    door.show(face(ANA), 9000).says(["5.52 secure", "8.1 granted? #1 0.800 [frames_agreed 5 of 3]", "8.12 release"]);
+    door.show(face(ANA), 9000).says([
+        "5.52 secure",
+        "8.1 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "8.12 release",
+    ]);
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn swap_a_live_stranger_does_not_vouch_for_the_picture_held_up_next() {
     door.verdict = None;
     door.show(face(ANA), 300).says([]);
     door.liveness(1500, 2200, Verdict::Live).says([]);
-    door.liveness(2000, 2300, Verdict::Live).says(["2.3 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+    door.liveness(2000, 2300, Verdict::Live).says(["2.3 granted? #1 0.800 [frames_agreed 3, needed 3]"]);
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn swap_life_shown_while_the_picture_was_away_does_not_count() {
         door.frame(face(ANA)).wait(100).show(between, 2000);
         door.show(face(ANA), 300).liveness(0, 2300, Verdict::Live).says([]);
         door.liveness(2000, 2400, Verdict::Live).says([]);
-        door.liveness(2100, 2400, Verdict::Live).says(["2.4 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+        door.liveness(2100, 2400, Verdict::Live).says(["2.4 granted? #1 0.800 [frames_agreed 3, needed 3]"]);
     }
 }
 
@@ -132,7 +136,7 @@ fn swap_life_of_the_resident_before_is_not_life_of_the_next() {
     door.show(face(ANA), 1000).show(face(BEN), 500);
     door.liveness(0, 1500, Verdict::Live).says([]);
     door.liveness(900, 1500, Verdict::Live).says([]);
-    door.liveness(1000, 1500, Verdict::Live).says(["1.5 granted? #2 0.800 [frames_agreed 5 of 3]"]);
+    door.liveness(1000, 1500, Verdict::Live).says(["1.5 granted? #2 0.800 [frames_agreed 5, needed 3]"]);
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn swap_people_enrolled_while_somebody_stands_there_make_no_evidence_of_what_was
     door.event(Event::Roster(roster_without(&[ANA]))).show(stranger(), 1000).show(face(ANA), 500);
     door.event(Event::Roster(Arc::new(roster()))).liveness(0, 1500, Verdict::Live).says([]);
     door.show(face(ANA), 300).liveness(1000, 1800, Verdict::Live).says([]);
-    door.liveness(1500, 1800, Verdict::Live).says(["1.8 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+    door.liveness(1500, 1800, Verdict::Live).says(["1.8 granted? #1 0.800 [frames_agreed 3, needed 3]"]);
 }
 
 #[test]
@@ -163,7 +167,7 @@ fn old_life_does_not_count() {
     door.show(face(ANA), 1000).liveness(0, 1000, Verdict::Inconclusive).show(face(ANA), 2000);
     door.liveness(0, 1499, Verdict::Live).says([]);
     door.liveness(3000, 2990, Verdict::Live).liveness(0, 3001, Verdict::Live).says([]);
-    door.liveness(0, 1500, Verdict::Live).says(["3 granted? #1 0.800 [frames_agreed 5 of 3]"]);
+    door.liveness(0, 1500, Verdict::Live).says(["3 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
 }
 
 #[test]
@@ -177,7 +181,8 @@ fn frames_from_the_past_the_future_and_the_same_one_again_count_for_nothing() {
     door.odd_frame(5000, 4, face(ANA)).odd_frame(5100, 3, face(ANA)).odd_frame(4999, 5, face(ANA));
     door.odd_frame(5050, 6, face(ANA)).says([]);
     // A camera that was opened again counts from zero.
-    door.odd_frame(5090, 0, face(ANA)).says(["5.1 granted? #1 0.800 [frames_agreed 3 of 3, liveness_not_required]"]);
+    door.odd_frame(5090, 0, face(ANA))
+        .says(["5.1 granted? #1 0.800 [frames_agreed 3, needed 3, liveness_not_required]"]);
 }
 
 #[test]
@@ -186,7 +191,7 @@ fn frames_too_far_apart_never_agree() {
     for _ in 0..6 {
         door.frame(face(ANA)).wait(800);
     }
-    door.wait(300).says(["5 not_recognised 0.800 [frames_agreed 2 of 3]"]);
+    door.wait(300).says(["5 not_recognised 0.800 [frames_agreed 2, needed 3]"]);
 }
 
 #[test]

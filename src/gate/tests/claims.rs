@@ -6,7 +6,12 @@ use super::*;
 fn idle_a_claim_that_its_face_confirms_is_admitted_by_the_threshold_of_one_to_one() {
     let mut door = Script::new();
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.45), 600);
-    door.says(["0 expect #1", "0.5 expect nobody", "0.5 granted? #1 0.450 [frames_agreed 5 of 3]", "0.52 release"]);
+    door.says([
+        "0 expect #1",
+        "0.5 expect nobody",
+        "0.5 granted? #1 0.450 [frames_agreed 5, needed 3]",
+        "0.52 release",
+    ]);
 }
 
 #[test]
@@ -15,7 +20,7 @@ fn idle_a_claim_that_another_face_makes_is_refused() {
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.2), 10_100);
     door.says([
         "0 expect #1",
-        "10 not_recognised #1 0.200 [frames_agreed 0 of 3, similarity 0.200 below 0.400, claim_not_confirmed]",
+        "10 not_recognised #1 0.200 [frames_agreed 0, needed 3, similarity 0.200 below 0.400, claim_not_confirmed]",
         "10 expect nobody",
     ]);
 }
@@ -27,7 +32,7 @@ fn idle_scores_of_somebody_else_confirm_no_claim_not_even_a_perfect_search() {
     door.event(Event::Claim(ANA)).show(Face::Seen(both), 10_100);
     door.says([
         "0 expect #1",
-        "10 not_recognised #1 0.900 [frames_agreed 0 of 3, claim_not_confirmed]",
+        "10 not_recognised #1 0.900 [frames_agreed 0, needed 3, claim_not_confirmed]",
         "10 expect nobody",
     ]);
 }
@@ -38,7 +43,7 @@ fn idle_a_claim_that_nobody_comes_for_ends_and_locks_nobody_out() {
     door.event(Event::Claim(ANA)).show(Face::Absent, 11_000);
     door.says([
         "0 expect #1",
-        "10 not_recognised #1 [frames_agreed 0 of 3, claim_not_confirmed, too_few_frames]",
+        "10 not_recognised #1 [frames_agreed 0, needed 3, claim_not_confirmed, too_few_frames]",
         "10 expect nobody",
     ]);
 }
@@ -50,11 +55,11 @@ fn idle_a_claim_does_not_excuse_anybody_from_liveness_expiry_or_hours() {
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.8), 10_100);
     door.says([
         "0 expect #1",
-        "10 liveness_inconclusive #1 0.800 [liveness_missing, frames_agreed 5 of 3]",
+        "10 liveness_inconclusive #1 0.800 [liveness_missing, frames_agreed 5, needed 3]",
         "10 expect nobody",
     ]);
-    let expired = format!("0.2 expired #3 0.800 [expired_at {}, frames_agreed 3 of 3]", MONDAY - 1);
-    let hours = "0.2 out_of_schedule #4 0.800 [outside_schedule, frames_agreed 3 of 3]";
+    let expired = format!("0.2 expired #3 0.800 [expired_at {}, frames_agreed 3, needed 3]", MONDAY - 1);
+    let hours = "0.2 out_of_schedule #4 0.800 [outside_schedule, frames_agreed 3, needed 3]";
     for (person, line) in [(EVA, expired.as_str()), (TOM, hours)] {
         let expect = format!("0 expect {person}");
         let mut door = Script::new();
@@ -71,7 +76,7 @@ fn observing_a_claim_takes_over_the_attempt_and_starts_its_evidence_anew() {
     door.liveness(0, 500, Verdict::Live).says([]);
     door.show(scored(ANA, 0.8), 300).liveness(400, 800, Verdict::Live).says([]);
     door.liveness(500, 800, Verdict::Live);
-    door.says(["0.8 expect nobody", "0.8 granted? #1 0.800 [frames_agreed 3 of 3]"]);
+    door.says(["0.8 expect nobody", "0.8 granted? #1 0.800 [frames_agreed 3, needed 3]"]);
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn observing_a_second_claim_is_refused_and_the_first_goes_on() {
         "0 expect #1",
         "0 not_recognised #2 [claim_not_confirmed]",
         "0.5 expect nobody",
-        "0.5 granted? #1 0.800 [frames_agreed 5 of 3]",
+        "0.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
         "0.52 release",
     ]);
 }
@@ -106,7 +111,12 @@ fn unlocked_a_claim_is_heard_all_the_same() {
     let mut door = Script::new();
     door.exit().skip();
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.8), 600);
-    door.says(["0 expect #1", "0.5 expect nobody", "0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "0.52 release"]);
+    door.says([
+        "0 expect #1",
+        "0.5 expect nobody",
+        "0.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "0.52 release",
+    ]);
     door.wait(10_000).says(["5.52 secure"]);
 }
 
@@ -115,7 +125,12 @@ fn a_door_that_verifies_only_looks_at_nobody_without_a_claim() {
     let mut door = Script::with(Policy { mode: Mode::Verification, ..Policy::default() });
     door.show(face(ANA), 10_000).says([]);
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.8), 600);
-    door.says(["10 expect #1", "10.5 expect nobody", "10.5 granted? #1 0.800 [frames_agreed 5 of 3]", "10.52 release"]);
+    door.says([
+        "10 expect #1",
+        "10.5 expect nobody",
+        "10.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "10.52 release",
+    ]);
 }
 
 #[test]
@@ -125,7 +140,7 @@ fn a_claim_of_somebody_who_is_not_enrolled_ends_as_not_recognised() {
     door.event(Event::Claim(nobody)).show(scored(nobody, 0.9), 10_100);
     door.says([
         "0 expect #99",
-        "10 not_recognised #99 0.900 [frames_agreed 0 of 3, claim_not_confirmed]",
+        "10 not_recognised #99 0.900 [frames_agreed 0, needed 3, claim_not_confirmed]",
         "10 expect nobody",
     ]);
 }

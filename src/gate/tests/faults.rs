@@ -11,7 +11,7 @@ fn every_fault_closes_recognition_and_its_end_opens_it_again() {
         door.event(Event::Fault(fault)).show(face(ANA), 10_000).says([failed.as_str()]);
         assert_eq!(door.gate.status().state, "faulted");
         door.event(Event::Cleared(fault)).show(face(ANA), 600);
-        door.says([&cleared, "10.5 granted? #1 0.800 [frames_agreed 5 of 3]", "10.52 release"]);
+        door.says([&cleared, "10.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "10.52 release"]);
     }
 }
 
@@ -27,7 +27,7 @@ fn faulted_the_last_of_several_faults_must_clear_and_repetitions_are_not_news() 
         .event(Event::Cleared(Fault::Store));
     door.show(face(ANA), 1000).says(["0 fault_cleared [fault network]"]);
     door.event(Event::Cleared(Fault::Sensor)).show(face(ANA), 600).wait(100);
-    door.says(["1 fault_cleared [fault sensor]", "1.5 granted? #1 0.800 [frames_agreed 5 of 3]", "1.52 release"]);
+    door.says(["1 fault_cleared [fault sensor]", "1.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "1.52 release"]);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn recording_a_fault_takes_the_grant_back() {
     let mut door = Script::new();
     door.ledger = Ledger::Writes(1000);
     door.show(face(ANA), 700).event(Event::Fault(Fault::CameraLost)).wait(10_000);
-    door.says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "0.7 fault #1 [fault camera_lost]"]);
+    door.says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "0.7 fault #1 [fault camera_lost]"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn recording_a_grant_that_could_not_be_written_opens_nothing() {
     let mut door = Script::new();
     door.ledger = Ledger::Fails;
     door.show(face(ANA), 600).wait(10_000);
-    door.says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "0.52 fault #1 [fault store]"]);
+    door.says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "0.52 fault #1 [fault store]"]);
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn recording_a_ledger_that_answers_late_or_never_opens_nothing() {
         let mut door = Script::new();
         door.ledger = ledger;
         door.show(face(ANA), 600).wait(10_000);
-        door.says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "2.5 fault #1 [ledger_late]"]);
+        door.says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "2.5 fault #1 [ledger_late]"]);
     }
     let mut door = Script::new();
     door.ledger = Ledger::Writes(1999);
     door.show(face(ANA), 600).wait(2000);
-    door.says(["0.5 granted? #1 0.800 [frames_agreed 5 of 3]", "2.499 release"]);
+    door.says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "2.499 release"]);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn idle_an_answer_that_nobody_waits_for_opens_nothing() {
 
 #[test]
 fn recording_whoever_is_erased_expires_or_leaves_their_hours_meanwhile_stays_outside() {
-    let granted = |person| format!("0.5 granted? {person} 0.800 [frames_agreed 5 of 3]");
+    let granted = |person| format!("0.5 granted? {person} 0.800 [frames_agreed 5, needed 3]");
     let mut door = Script::new();
     door.ledger = Ledger::Writes(500);
     door.show(face(ANA), 600).event(Event::Roster(roster_without(&[ANA]))).wait(10_000);
@@ -125,7 +125,7 @@ fn a_lockout_goes_on_behind_a_fault() {
     door.says(["5.1 fault [fault camera_frozen]", "10 fault_cleared [fault camera_frozen]"]);
     assert_eq!(door.gate.status().state, "locked_out");
     door.show(face(ANA), 25_000).says([]);
-    door.show(face(ANA), 600).says(["35.5 granted? #1 0.800 [frames_agreed 5 of 3]", "35.52 release"]);
+    door.show(face(ANA), 600).says(["35.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "35.52 release"]);
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What facelatch reads from outside, damaged at random: an error each time, and no panic.
+//!
+//! `FACELATCH_SEED` chooses the damage and is printed. Iteration `n` of seed `s` is the first one of seed `s + n`, which
+//! is what a failure names. The same feeds are targets of `cargo fuzz`, in fuzz/.
+
+mod feeds;
+mod mutate;
+mod seeds;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use facelatch::sim::rng::Rng;
+
+/// Chooses the damage.
+const SEED: &str = "FACELATCH_SEED";
+/// Of what a reader failed on, so much is shown.
+const SHOWN_BYTES: usize = 512;
+
+/// Feeds each of `seeds`, of which the first must be taken, and then `iterations` damaged ones.
+fn fuzz(feed: fn(&[u8]) -> bool, seeds: &[Vec<u8>], iterations: u64) {
+    let clock = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock);
+    println!("{SEED}={seed}");
+    for (i, bytes) in seeds.iter().enumerate() {
+        let is_taken = try_feed(feed, bytes, || format!("seed input {i}"));
+        assert!(is_taken || i > 0, "the first seed input is refused, so nothing beyond the first check is tested");
+    }
+    let mut taken = 0;
+    for i in 0..iterations {
+        let seed = seed.wrapping_add(i);
+        let bytes = mutate::mutate(&mut Rng::new(seed), seeds);
+        taken += u64::from(try_feed(feed, &bytes, || format!("iteration {i}, {SEED}={seed}")));
+    }
+    println!("{iterations} damaged inputs: {taken} taken, {} refused", iterations - taken);
+}
+
+fn try_feed(feed: fn(&[u8]) -> bool, bytes: &[u8], which: impl Fn() -> String) -> bool {
+    catch_unwind(AssertUnwindSafe(|| feed(bytes))).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let shown: String = bytes.iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        panic!("{}: {}\n{} bytes: {shown}", which(), said.unwrap_or("a panic"), bytes.len())
+    })
+}
+
+/// A test for each feed: its name, the seeds, how many damaged inputs.
+macro_rules! feeds {
+    ($($test:ident: $feed:ident, $seeds:ident, $iterations:expr;)*) => {$(
+        #[test]
+        fn $test() {
+            fuzz(feeds::$feed, &seeds::$seeds(), $iterations);
+        }
+    )*};
+}
+
+feeds! {
+    a_damaged_frame_is_refused_or_converted_whole: frame, frames, 40_000;
+    a_damaged_jpeg_frame_is_refused_or_converted_whole: jpeg, jpegs, 10_000;
+    a_damaged_photo_is_an_error: photo, photos, 6_000;
+    a_damaged_recording_is_an_error: y4m, y4ms, 3_000;
+    a_damaged_configuration_is_an_error: config, configs, 6_000;
+    a_damaged_schedule_is_an_error: schedule, schedules, 40_000;
+    a_damaged_message_is_an_error: control, messages, 3_000;
+    a_damaged_network_is_an_error: model, models, 3_000;
+    points_of_no_face_are_not_aligned: points, points, 10_000;
+    a_damaged_database_is_an_error: database, databases, 600;
+    a_damaged_template_is_an_error: template, templates, 100_000;
+    a_damaged_seal_does_not_open: sealed, sealed, 20_000;
+    a_damaged_key_file_is_an_error: key_file, key_files, 5_000;
+    a_damaged_list_of_pairs_is_an_error: pairs, pairs, 40_000;
+    a_damaged_calibration_is_an_error: calibration, calibrations, 6_000;
+}

@@ -1,0 +1,254 @@
+//! What each feed takes, to begin from, made here; and what is known to tempt a reader into taking all memory.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use facelatch::face::Encoding;
+use facelatch::face::align::TEMPLATE_112;
+use facelatch::gallery::{MasterKey, NewPerson, NewTemplate, Template, TemplateId};
+use facelatch::gate::record::{Outcome, Reason, Record};
+use facelatch::hw::store::Store;
+use facelatch::infer::manifest;
+use facelatch::person::{Name, PersonId};
+use image::{DynamicImage, ImageFormat};
+
+use super::feeds::{self, ACT, JPEG_SIDES, KEY, NOW};
+
+#[path = "../../src/infer/tiny.rs"]
+#[expect(dead_code, reason = "the units use the rest of it")]
+mod tiny;
+
+pub type Seeds = Vec<Vec<u8>>;
+
+fn texts(of: &[&str]) -> Seeds {
+    of.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn picture(width: u32, height: u32) -> DynamicImage {
+    let pixel = |x: u32, y: u32| image::Rgb([(x * 5) as u8, (y * 7) as u8, (x * y) as u8]);
+    DynamicImage::ImageRgb8(image::RgbImage::from_fn(width, height, pixel))
+}
+
+fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).expect("memory can be written to");
+    bytes.into_inner()
+}
+
+pub fn frames() -> Seeds {
+    let frame = |format: u8, width: u32, height: u32, stride: u32, data: &[u8]| {
+        [&[format][..], &width.to_le_bytes(), &height.to_le_bytes(), &stride.to_le_bytes(), data].concat()
+    };
+    let pixels: Vec<u8> = (0..=255).cycle().take(40 * 8).collect();
+    vec![
+        frame(0, 8, 6, 24, &pixels),
+        frame(1, 18, 8, 40, &pixels),
+        frame(2, 16, 8, 24, &pixels),
+        frame(3, 35, 8, 40, &pixels),
+        frame(4, 8, 6, 0, &encoded(&picture(8, 6), ImageFormat::Jpeg)),
+        frame(0, 8192, 8192, 32768, &pixels),
+        frame(4, 8192, 8192, 0, &encoded(&picture(8, 6), ImageFormat::Jpeg)),
+    ]
+}
+
+pub fn jpegs() -> Seeds {
+    let [colour, larger] = [JPEG_SIDES, (JPEG_SIDES.0 * 2, JPEG_SIDES.1)].map(|(width, height)| picture(width, height));
+    let grey = DynamicImage::ImageLuma8(colour.to_luma8());
+    let whole = encoded(&colour, ImageFormat::Jpeg);
+    let mut seeds = vec![without_tables(&whole), declaring(&whole, u16::MAX, u16::MAX), whole];
+    seeds.extend([&grey, &larger].map(|picture| encoded(picture, ImageFormat::Jpeg)));
+    seeds
+}
+
+/// As a camera sends it: the segments up to the scan, Huffman tables left out.
+fn without_tables(jpeg: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (jpeg[..2].to_vec(), &jpeg[2..]);
+    while rest[1] != 0xDA {
+        let (segment, after) = rest.split_at(2 + usize::from(u16::from_be_bytes([rest[2], rest[3]])));
+        if segment[1] != 0xC4 {
+            out.extend_from_slice(segment);
+        }
+        rest = after;
+    }
+    [out, rest.to_vec()].concat()
+}
+
+/// With other sides in the frame's header.
+fn declaring(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
+    let mut out = jpeg.to_vec();
+    let header = out.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a baseline JPEG");
+    out[header + 5..][..2].copy_from_slice(&height.to_be_bytes());
+    out[header + 7..][..2].copy_from_slice(&width.to_be_bytes());
+    out
+}
+
+pub fn photos() -> Seeds {
+    const EXIF: &[u8] = b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm];
+    let mut seeds: Seeds = formats.iter().map(|format| encoded(&picture(24, 16), *format)).collect();
+    let jpeg = seeds[0].clone();
+    seeds.push([&jpeg[..2], EXIF, &jpeg[2..]].concat());
+    seeds.push(encoded(&DynamicImage::ImageRgba16(picture(24, 16).to_rgba16()), ImageFormat::Png));
+    seeds.extend(texts(&["P6 8192 8192 65535\n", "P7\nWIDTH 8192\nHEIGHT 8192\nDEPTH 4\nMAXVAL 65535\nENDHDR\n"]));
+    seeds
+}
+
+pub fn y4ms() -> Seeds {
+    let frames = |header: &str, planes: usize| {
+        let frame = [b"FRAME\n".to_vec(), (0..=255).cycle().take(planes).collect()].concat();
+        [header.as_bytes(), b"\n", &frame, &frame].concat()
+    };
+    vec![
+        frames("YUV4MPEG2 W8 H6 F30:1 Ip A1:1 C420jpeg XCOLORRANGE=FULL", 72),
+        frames("YUV4MPEG2 W8 H5 F30000:1001 C422", 80),
+        frames("YUV4MPEG2 W7 H5 F0:0 Cmono", 35),
+        frames("YUV4MPEG2 W8192 H8192 C420", 0),
+    ]
+}
+
+pub fn configs() -> Seeds {
+    let deep_key = format!("{}x = 1", "gate.".repeat(10_000));
+    let deep_section = format!("[{}x]", "faces.".repeat(10_000));
+    let deep_value = format!("gate = {}", "[".repeat(60_000));
+    let deep_table = format!("gate = {}", "{ a = ".repeat(10_000));
+    texts(&[include_str!("../../systemd/facelatch.toml"), "", &deep_key, &deep_section, &deep_value, &deep_table])
+}
+
+pub fn schedules() -> Seeds {
+    let many = format!("{} America/Argentina/Buenos_Aires", "Mon,Wed,Fri-Sat 07:00-19:00;".repeat(16));
+    texts(&[
+        "always",
+        "daily 00:00-24:00 UTC",
+        "Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid",
+        "Fri-Mon,Wed 22:00-06:00; Tue 01:00-02:30 America/New_York",
+        "Mon 00:00-00:01 ../../../etc/passwd",
+        &many,
+    ])
+}
+
+pub fn messages() -> Seeds {
+    let deep = format!(r#"{{"op":"claim","name":{}"#, "[".repeat(4000));
+    let long = format!("{{\"op\":\"claim\",\"name\":\"{}\"}}\n", "x".repeat(8000));
+    texts(&[
+        "{\"op\":\"status\"}\n",
+        "{\"op\":\"claim\",\"name\":\"Ana\"}\n",
+        "{\"op\":\"watch\"}\n",
+        concat!(
+            r#"{"re":"status","state":"idle","since_s":1.5,"since":"2026-09-21T14:13:20.123Z","camera":"ok","sensors":["#,
+            r#""distance"],"door":"closed","alarm":"silent","faults":[],"people":3,"frames_seen":99,"version":"0.1.0"}"#,
+            "\n"
+        ),
+        concat!(
+            r#"{"re":"event","seq":7,"at":"2026-09-21T14:13:20.123Z","outcome":"granted","person":"Ana","similarity":0.7,"#,
+            r#""reasons":["liveness_not_required"],"hash":null}"#,
+            "\n"
+        ),
+        "{\"re\":\"refused\",\"reason\":\"you may look but not move the door\"}\n",
+        &deep,
+        &long,
+    ])
+}
+
+pub fn models() -> Seeds {
+    const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.5, 0.5];
+    let embedder = r#"
+        name = "fed"
+        decode = { embedding = { dims = 2 } }
+        input = { width = 112, height = 112, order = "rgb", mean = [1.0, 0.0, 0.0], scale = [1.0, 1.0, 1.0] }
+    "#;
+    let detector = embedder.replace("{ embedding = { dims = 2 } }", "\"yunet\"").replace("112", "2048");
+    let network = tiny::onnx(&WEIGHTS);
+    let with = |more: &[u8]| feeds::join([embedder.as_bytes(), &tiny::with_op("MatMul", &WEIGHTS, more)]);
+    vec![
+        feeds::join([embedder.as_bytes(), &network]),
+        feeds::join([detector.as_bytes(), &network]),
+        with(&tiny::varint(1, 1 << 60)),
+        with(&tiny::varint(1, u64::MAX)),
+        with(&[tiny::varint(1, 1 << 20), tiny::varint(1, 64)].concat()),
+    ]
+}
+
+pub fn points() -> Seeds {
+    let seed = |scale: f32| {
+        let found = [10.0, 10.0, 60.0, 60.0, 0.9];
+        TEMPLATE_112.0.iter().flatten().map(|x| x * scale).chain(found).flat_map(f32::to_le_bytes).collect()
+    };
+    [1.0, 0.01, 1e6, 1e18, f32::MAX].map(seed).to_vec()
+}
+
+fn encoding(of: usize) -> Encoding {
+    let raw: Vec<f32> = (0..64).map(|i| ((i * (of + 3)) % 17) as f32 - 8.0).collect();
+    Encoding::from_raw(&raw).expect("it has a direction")
+}
+
+/// One whose log was moved into it, and one whose log was not.
+pub fn databases() -> Seeds {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gallery.db");
+    let mut store = Store::open(&path, &MasterKey::from_bytes(KEY)).expect("a new store");
+    populate(&mut store, "Ana");
+    store.checkpoint().expect("nobody else has it");
+    let moved = files(&path);
+    populate(&mut store, "Ben");
+    vec![moved, files(&path)]
+}
+
+fn populate(store: &mut Store, name: &str) {
+    let templates: Vec<_> = (0..3)
+        .map(|i| NewTemplate { encoding: encoding(i), model_sha256: [7; 32], quality: 0.5, created: NOW })
+        .collect();
+    let person = NewPerson::new(Name::new(name).expect("a name"));
+    let (id, _) = store.enrol(&person, &templates, 8, ACT).expect("a healthy store");
+    for _ in 0..4 {
+        let record = Record::new(NOW, Outcome::Granted).person(id).because(Reason::LivenessNotRequired);
+        store.append_event(&record).expect("a healthy store");
+    }
+}
+
+fn files(path: &Path) -> Vec<u8> {
+    let read = |path: &Path| std::fs::read(path).expect("the store is open");
+    feeds::join([&read(path), &read(&path.with_extension("db-wal"))])
+}
+
+pub fn templates() -> Seeds {
+    let (id, person) = (TemplateId::new(1), PersonId::new(1));
+    let template =
+        |i| Template { id, person, encoding: encoding(i), model_sha256: [0; 32], quality: 0.5, created: NOW };
+    (0..2).map(|i| template(i).to_bytes().to_vec()).collect()
+}
+
+pub fn sealed() -> Seeds {
+    vec![feeds::sealed_template().to_vec()]
+}
+
+pub fn key_files() -> Seeds {
+    texts(&["5a5A0123456789abcdefABCDEF0000000000000000000000000000000000ffff\n"])
+}
+
+pub fn pairs() -> Seeds {
+    texts(&[
+        "2\t1\nAna\t1\t2\nAna\t1\tBen\t3\nBen\t3\t4\nBen\t4\tCy\t1\n",
+        "1\nAna 1 2\nAna 1 ../Ben 3\n",
+        "1000000 1000000\n",
+        "1000 500\nAna 1 2\n",
+    ])
+}
+
+pub fn calibrations() -> Seeds {
+    let deep = format!("rows = {}", "[".repeat(60_000));
+    let close = |more: &str| format!("{}rows = [[0.3, 0.001, 0.002, 0.0], [0.3{more}, 0.0, 0.001, 0.1]]\n", ORIGIN);
+    texts(&[include_str!("../../models/calibration/foamliu.toml"), &close("1"), &close("000000001"), &deep])
+}
+
+const ORIGIN: &str = r#"
+model = "fed"
+sha256 = ""
+detector = ""
+evaluation = ""
+date = "2026-01-01"
+people = 1
+images = 2
+lost = 0
+impostors = 1000
+genuine = 10
+"#;

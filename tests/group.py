@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The daemon before a film of known people, with everybody enrolled and with each of them left out in turn.
+
+    python3 tests/group.py target/release/facelatch FILM GALLERY --models DIR
+
+GALLERY holds a photograph of each person, named after them. The film is played in real time, as a camera would give it, so a
+slow machine sees fewer of its frames. Prints who was granted, how often and when, and ends with 1 where somebody was granted
+in the place of a person who was left out: at a time at which, with everybody enrolled, that person was granted and nobody else.
+Needs nothing but Python's standard library.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONFIG = """
+[camera]
+width = 1280
+height = 720
+
+[replay]
+path = "{film}"
+real_time = true
+
+[gate]
+retry_after_ms = 500
+absent_after_ms = 300
+relock_on_open = false
+pulse_ms = 300
+agree = {agree}
+of = 5
+
+[control]
+socket = "{dir}/control.sock"
+
+[liveness]
+i_accept_that_a_photograph_opens_this_door = true
+"""
+
+# A grant follows the frames that it rests on by less than this: gate.stale_after and the ledger.
+NEAR_S = 2.0
+
+
+def seconds(event, start):
+    at = datetime.datetime.fromisoformat(event["at"].replace("Z", "+00:00"))
+    return (at - start).total_seconds()
+
+
+def play(args, photos):
+    """Enrols the photos, plays the film, and returns (second, outcome, person, similarity) of every event."""
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch) / "facelatch.toml"
+        config.write_text(CONFIG.format(film=args.film.resolve(), dir=scratch, agree=args.agree))
+        base = [args.facelatch, "--config", str(config), "--state", scratch, "--models", str(args.models), "--json"]
+        for photo in photos:
+            subprocess.run([*base, "enroll", photo.stem, str(photo)], check=True, capture_output=True)
+        run = subprocess.run([*base, "run"], check=True, capture_output=True, text=True)
+        ledger = subprocess.run([*base, "events", "--verify"], capture_output=True, text=True)
+        assert ledger.returncode == 0, ledger.stderr
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    start = datetime.datetime.fromisoformat(events[0]["at"].replace("Z", "+00:00"))
+    return [(seconds(e, start), e["outcome"], e["person"], e["similarity"]) for e in events]
+
+
+def show(label, events):
+    granted = [(at, person, similarity) for at, outcome, person, similarity in events if outcome == "granted"]
+    other = {}
+    for _, outcome, _, _ in events:
+        if outcome not in ("granted", "started", "stopped"):
+            other[outcome] = other.get(outcome, 0) + 1
+    counts = {}
+    for _, person, _ in granted:
+        counts[person] = counts.get(person, 0) + 1
+    print(f"{label}: granted {counts or 'nobody'}; {other}")
+    for at, person, similarity in granted:
+        print(f"    {at:6.1f} s  {person}  {similarity:.3f}")
+    return granted
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("facelatch")
+    parser.add_argument("film", type=Path)
+    parser.add_argument("gallery", type=Path)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--agree", type=int, default=3)
+    args = parser.parse_args()
+    photos = sorted(path for path in args.gallery.iterdir() if path.suffix in (".png", ".jpg", ".jpeg"))
+
+    everybody = show("everybody enrolled", play(args, photos))
+    wrong = []
+    for left_out in photos:
+        granted = show(f"without {left_out.stem}", play(args, [photo for photo in photos if photo != left_out]))
+        for at, person, similarity in granted:
+            near = {name for then, name, _ in everybody if abs(then - at) <= NEAR_S}
+            if person == left_out.stem or near == {left_out.stem}:
+                wrong.append(f"without {left_out.stem}: {person} at {at:.1f} s, similarity {similarity:.3f}")
+    print(f"{len(photos)} people, {len(wrong)} granted as or in the place of somebody left out")
+    print("\n".join(wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
