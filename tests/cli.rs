@@ -3,7 +3,7 @@
 //! What needs networks or photographs of people looks for them in `../shared`, and says so where they are missing.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -437,6 +437,7 @@ fn what_is_no_daemon_is_told_apart() {
     let listener = std::os::unix::net::UnixListener::bind(home.path("control.sock")).unwrap();
     let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        std::io::BufReader::new(&stream).read_line(&mut String::new()).unwrap();
         stream.write_all(b"220 smtp ready\n").unwrap();
     });
     home.run(&["status"]).fails(69, &["no facelatch of this version"]);

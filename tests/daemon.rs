@@ -95,7 +95,13 @@ impl House {
                 inputs.take().map(|inputs| Box::new(inputs) as Box<dyn Inputs>).ok_or("opened twice".into())
             })),
             strike: Box::new(strike),
-            keeper: Keeper::new(keeper_store, MODEL, DIMS, Thresholds::new(move |_| (half, half)), None),
+            keeper: Keeper::new(
+                keeper_store,
+                MODEL,
+                DIMS,
+                Thresholds { identify: Box::new(move |_| half), verify: half },
+                None,
+            ),
             control: Some(Server::bind(control).unwrap()),
             reload: Box::new(|| Err("nothing to read".into())),
         };
@@ -139,7 +145,7 @@ fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
 #[test]
 fn a_known_face_opens_and_the_door_locks_again_by_itself() {
     let house = House::new();
-    house.doorstep.put(Doorstep::Somebody(face(0)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     wait_for("released", || house.strike.releases() == 1);
     assert!(house.outcomes().contains(&Outcome::Granted), "written before the strike moved");
     house.doorstep.put(Doorstep::Nobody);
@@ -150,7 +156,7 @@ fn a_known_face_opens_and_the_door_locks_again_by_itself() {
 #[test]
 fn a_stranger_is_not_recognised_and_nothing_moves() {
     let house = House::new();
-    house.doorstep.put(Doorstep::Somebody(face(5)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(5))));
     house.await_outcome(Outcome::NotRecognised);
     assert_eq!(house.strike.releases(), 0);
 }
@@ -180,7 +186,7 @@ fn a_face_is_not_admitted_while_the_ledger_hangs_and_is_afterwards() {
     house.await_outcome(Outcome::Started);
     let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
     blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    house.doorstep.put(Doorstep::Somebody(face(0)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     // Longer than policy.ledger_timeout, shorter than the store's own patience with another process.
     std::thread::sleep(Duration::from_millis(3000));
     assert_eq!(house.strike.releases(), 0);
@@ -205,7 +211,7 @@ fn an_unplugged_camera_is_a_fault_and_a_face_opens_once_it_is_back() {
     });
     house.await_outcome(Outcome::Fault);
     house.await_outcome(Outcome::FaultCleared);
-    house.doorstep.put(Doorstep::Somebody(face(0)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     wait_for("released", || house.strike.releases() == 1);
 }
 
@@ -215,7 +221,7 @@ fn a_network_that_fails_admits_nobody_until_it_works() {
     house.doorstep.put(Doorstep::Broken);
     house.await_outcome(Outcome::Fault);
     assert_eq!(house.strike.releases(), 0);
-    house.doorstep.put(Doorstep::Somebody(face(0)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     wait_for("released", || house.strike.releases() == 1);
     assert!(house.outcomes().contains(&Outcome::FaultCleared));
 }
@@ -226,12 +232,12 @@ fn whoever_is_enrolled_or_erased_meanwhile_is_known_or_unknown_at_once() {
     house.await_outcome(Outcome::Started);
     let bea = enrol(&mut house.store, "Bea Kurz", 3);
     wait_for("two people", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 2));
-    house.doorstep.put(Doorstep::Somebody(face(3)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(3))));
     wait_for("Bea opens", || house.strike.releases() == 1);
     house.doorstep.put(Doorstep::Nobody);
     house.store.erase(bea, ACT).unwrap();
     wait_for("one person", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 1));
-    house.doorstep.put(Doorstep::Somebody(face(3)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(3))));
     house.await_outcome(Outcome::NotRecognised);
     assert_eq!(house.strike.releases(), 1);
 }
@@ -245,6 +251,6 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     assert!(matches!(house.ask(&Request::Claim { name: "Nobody".into() }), Response::Refused { .. }));
     wait_for("locked", || !house.strike.is_released());
     let claim = Request::Claim { name: "Ana Ruiz".into() };
-    house.doorstep.put(Doorstep::Somebody(face(0)));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     assert!(matches!(house.ask(&claim), Response::Event(e) if e.outcome == "granted"));
 }

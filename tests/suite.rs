@@ -1,6 +1,8 @@
 //! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than running.
 
+mod cli;
 mod crash;
 mod daemon;
+mod days;
 mod gate;
 mod tidy;

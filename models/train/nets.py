@@ -87,20 +87,22 @@ class Conv(nn.Conv2d):
 
 
 class ConvBn(nn.Sequential):
-    """A convolution without bias, its BatchNorm, and a ReLU unless it is linear."""
+    """A convolution and its BatchNorm, or a bias where `norm` is false; and a ReLU unless it is linear."""
 
-    def __init__(self, inputs, outputs, kernel=1, stride=1, groups=1, padding=None, relu=True):
+    def __init__(self, inputs, outputs, kernel=1, stride=1, groups=1, padding=None, relu=True, norm=True):
         padding = kernel // 2 if padding is None else padding
-        layers = [Conv(inputs, outputs, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
-        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
-
-    @property
-    def relu(self) -> bool:
-        return len(self) == 3
+        layers = [Conv(inputs, outputs, kernel, stride, padding, groups=groups, bias=not norm)]
+        layers += [nn.BatchNorm2d(outputs)] if norm else []
+        layers += [nn.ReLU(inplace=True)] if relu else []
+        super().__init__(*layers)
+        self.norm, self.relu = norm, relu
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias of the one convolution that equals this one and its BatchNorm in inference."""
-        conv, norm = self[0], self[1]
+        conv = self[0]
+        if not self.norm:
+            return conv.weight, conv.bias
+        norm = self[1]
         gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         return conv.weight * gain[:, None, None, None], norm.bias - norm.running_mean * gain
 
@@ -139,8 +141,9 @@ class Encoder(nn.Module):
         parts.append(
             nn.Sequential(
                 ConvBn(trunk, head),
-                ConvBn(head, head, kernel=side, groups=head, padding=0, relu=False),
-                ConvBn(head, config.dimensions, relu=False),
+                # One value a picture and channel is left here: too few in a small batch for a BatchNorm.
+                ConvBn(head, head, kernel=side, groups=head, padding=0, relu=False, norm=False),
+                ConvBn(head, config.dimensions, relu=False, norm=False),
                 nn.Flatten(),
             )
         )

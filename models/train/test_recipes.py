@@ -118,8 +118,8 @@ class Recipes(unittest.TestCase):
         """On a batch that it sees again and again, teacher-fed, the hints' error falls."""
         trained = recipe.Recipe(recipe.arguments(self.args("learns", "--forced", 10**6, "--forced-rate", "0.01")))
         pixels = trained.batches(0).make(0)
-        errors = [trained.train_step(pixels)["errors"].mean().item() for _ in range(12)]
-        self.assertLess(errors[-1], 0.7 * errors[0])
+        errors = [trained.train_step(pixels)["errors"].mean().item() for _ in range(8)]
+        self.assertLess(errors[-1], 0.8 * errors[0])
 
     def test_the_exported_network_is_plain_and_equals_the_trained_one(self):
         made = random_encoder(0.25)

@@ -66,7 +66,7 @@ struct Cast {
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     journal::init(LevelFilter::Error);
     let mut faces = ctx.faces_for(640, 480)?;
-    let cast = args.photos.as_deref().ok_or_else(no_photographs).and_then(|dir| choose(dir))?;
+    let cast = args.photos.as_deref().ok_or_else(no_photographs).and_then(choose)?;
     let scene = Scratch::new()?;
     let store = enrol(&cast, &mut faces, &scene)?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);

@@ -97,16 +97,17 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
 
 /// What to do where a network's scores mean nothing yet.
 pub fn no_table(model: &str) -> String {
-    format!("there is no score table for {model}, so nobody is admitted by it; make one with `facelatch calibrate --keep`")
+    format!(
+        "there is no score table for {model}, so nobody is admitted by it; make one with `facelatch calibrate --keep`"
+    )
 }
 
 /// The similarities that the configuration's rates ask for, by the model's own table.
 pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
-    let (identify, verify) = (config.gate.target_fmr, config.gate.verify_target_fmr);
-    Thresholds::new(move |templates| {
-        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
-        (at(identify.per_comparison(templates)), at(verify))
-    })
+    let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
+    let reaching = move |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+    let verify = reaching(verify_target);
+    Thresholds { identify: Box::new(move |templates| reaching(target.per_comparison(templates))), verify }
 }
 
 /// The camera or recording that the configuration names, to be opened as often as needed.

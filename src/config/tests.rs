@@ -101,6 +101,19 @@ fn a_configuration_cut_at_any_byte_is_read_or_refused() {
     }
 }
 
+const SECTIONS: [&str; 11] = [
+    "camera",
+    "replay",
+    "faces",
+    "gate",
+    "strike",
+    "inputs",
+    "inputs.exit_button",
+    "inputs.door_contact",
+    "store",
+    "control",
+    "liveness",
+];
 const SAMPLE: &str = include_str!("../../systemd/facelatch.toml");
 
 #[test]
@@ -112,16 +125,18 @@ fn the_sample_states_the_defaults() {
 fn the_sample_explains_every_key_and_no_other() {
     let key_of = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
     let is_key = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let uncommented = SAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
-    let stated: Vec<String> = uncommented.filter_map(key_of).filter(|key| is_key(key)).collect();
-    for section in ["camera", "faces", "gate", "strike", "inputs", "store", "control", "liveness"] {
+    let uncommented = || SAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let tables = uncommented()
+        .filter_map(|line| Some(line.strip_prefix('[')?.strip_suffix(']')?.rsplit('.').next()?.to_owned()));
+    let stated: Vec<String> = uncommented().filter_map(key_of).filter(|key| is_key(key)).chain(tables).collect();
+    for section in SECTIONS {
         let known = refusal(&format!("[{section}]\nzz = 1\n"));
         for key in known.split('`').skip(1).step_by(2) {
             assert!(stated.iter().any(|s| s == key), "{section}.{key} is not explained");
         }
     }
     let shown = SAMPLE.lines().map(|line| match line.strip_prefix('#') {
-        Some(rest) if key_of(rest).is_some_and(|key| is_key(&key)) => format!("{rest}\n"),
+        Some(rest) if rest.starts_with('[') || key_of(rest).is_some_and(|key| is_key(&key)) => format!("{rest}\n"),
         _ => format!("{line}\n"),
     });
     let everything = shown.collect::<String>().replace("required = true\n", "");

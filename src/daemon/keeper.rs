@@ -32,15 +32,12 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
-/// The similarities to demand of a gallery of a given number of templates; see [`Thresholds::of`].
-pub struct Thresholds(Box<dyn Fn(usize) -> (Option<Similarity>, Option<Similarity>) + Send>);
-
-impl Thresholds {
-    /// `of(templates)` gives the threshold of recognition (1:N among so many) and that of verification (1:1); `None`
-    /// admits nobody that way.
-    pub fn new(of: impl Fn(usize) -> (Option<Similarity>, Option<Similarity>) + Send + 'static) -> Self {
-        Self(Box::new(of))
-    }
+/// The similarities to demand; `None` admits nobody that way.
+pub struct Thresholds {
+    /// Of recognition (1:N) among so many templates.
+    pub identify: Box<dyn Fn(usize) -> Option<Similarity> + Send>,
+    /// Of verification (1:1).
+    pub verify: Option<Similarity>,
 }
 
 /// Everybody whom the door knows, as of the last change.
@@ -63,7 +60,10 @@ impl Gallery {
 }
 
 enum Job {
-    Write { record: Record, ticket: Option<Ticket> },
+    Write {
+        record: Record,
+        ticket: Option<Ticket>,
+    },
     /// Other rates are demanded from now on.
     Demand(Thresholds),
 }
@@ -153,7 +153,7 @@ impl Keeper {
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }
-        let (identify, verify) = (self.thresholds.0)(index.len());
+        let (identify, verify) = ((self.thresholds.identify)(index.len()), self.thresholds.verify);
         let members = people.iter().map(|person| Member {
             id: person.id,
             expires: person.expires,

@@ -99,7 +99,7 @@ fn push(into: &mut Vec<Detection>, bbox: Rect, at: impl Fn(usize, usize) -> f32,
 /// Merges candidates into faces, the best first, and empties them.
 ///
 /// The classical suppression keeps the best cell's box and points. Here every cell that sees the same face has a say,
-/// weighing score⁴: cells err independently, and their mean is a tenth nearer to the truth (docs/faces.md).
+/// weighing score⁴: cells err independently, and their mean is a tenth nearer to the truth (docs/measurements.md).
 pub fn merge(candidates: &mut Vec<Detection>) -> Detections {
     candidates.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);

@@ -103,6 +103,8 @@ impl MjpegDecoder {
             return Err(JpegError::Broken(reason));
         }
         out.resize(width, height);
+        // Where the scan breaks off the decoder leaves what was there: the face of whoever came before.
+        out.data_mut().fill(0);
         decoder.decode_into(out.data_mut()).map_err(|e| broken(&e))
     }
 }

@@ -46,7 +46,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What 99 in 100 pictures of LFW pass in each measure (docs/faces.md).
+    /// What 99 in 100 pictures of LFW pass in each measure (docs/measurements.md).
     fn default() -> Self {
         Self {
             min_size_px: 18.0,
@@ -70,10 +70,11 @@ impl Quality {
 
     /// One number to choose between pictures of one person, 0 to 1: the product of how near each measure comes to good.
     pub fn score(&self) -> f32 {
-        let size = (self.size_px / 60.0).min(1.0);
-        let sharpness = (self.sharpness / 0.2).min(1.0);
+        // clamp() keeps a NaN, which min() and max() would turn into a good measure.
+        let size = (self.size_px / 60.0).clamp(0.0, 1.0);
+        let sharpness = (self.sharpness / 0.2).clamp(0.0, 1.0);
         let exposure = 1.0 - ((self.luminance - 128.0) / 128.0).powi(2);
-        let frontal = (1.0 - self.yaw.abs()).max(0.0) * (1.0 - self.pitch.abs()).max(0.0);
+        let frontal = (1.0 - self.yaw.abs()).clamp(0.0, 1.0) * (1.0 - self.pitch.abs()).clamp(0.0, 1.0);
         let score = size * sharpness * exposure * frontal * self.detector;
         if score.is_finite() { score.clamp(0.0, 1.0) } else { 0.0 }
     }

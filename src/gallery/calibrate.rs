@@ -111,7 +111,8 @@ impl Calibration {
         }
         let row = |(i, row): (usize, &[f64; 4])| {
             let [similarity, fmr, upper, fnmr] = *row;
-            let rises = i == 0 || (similarity > rows[i - 1][0] && upper <= rows[i - 1][2]);
+            // In single precision, as they are compared with.
+            let rises = i == 0 || (similarity as f32 > rows[i - 1][0] as f32 && upper <= rows[i - 1][2]);
             let in_range = (0.0..1.0).contains(&fmr) && (0.0..=1.0).contains(&fnmr);
             let bounds = upper >= fmr && Fmr::new(upper).is_some();
             let similarity = Similarity::new(similarity as f32).filter(|_| rises && in_range && bounds);

@@ -18,7 +18,7 @@ use crate::time::Duration;
 pub enum Doorstep {
     #[default]
     Nobody,
-    Somebody(Encoding),
+    Somebody(Box<Encoding>),
     Poor(PoorMeasure),
     /// The network fails on every frame.
     Broken,
@@ -69,9 +69,8 @@ impl Perception for ScriptedPerception {
         };
         let ranked = gallery.search(&encoding, &mut self.scratch);
         let candidate = |hit: Hit| Candidate { person: hit.person, similarity: hit.similarity };
-        let claimed = expected.and_then(|person| {
-            gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity })
-        });
+        let claimed = expected
+            .and_then(|person| gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity }));
         let (best, runner_up) = (ranked.best.map(candidate), ranked.runner_up.map(candidate));
         Ok(Face::Seen(Seen { best, runner_up, claimed }))
     }

@@ -366,8 +366,9 @@ impl House {
         }
         let expected = self.interpreter.effects().expected;
         let face = match taken.glimpse {
-            Glimpse::Nothing | Glimpse::Nobody => Face::Absent,
-            Glimpse::Unclear => Face::Poor(PoorMeasure::DetectorScore),
+            // A spoilt picture shows a detector something now and then.
+            Glimpse::Unclear if self.rng.chance(0.1) => Face::Poor(PoorMeasure::DetectorScore),
+            Glimpse::Nothing | Glimpse::Unclear | Glimpse::Nobody => Face::Absent,
             Glimpse::Visit(i) => self.town.face(&self.plan.visits[i], expected, &mut self.rng),
         };
         let slow = fault == Some(NetworkFault::Slow);

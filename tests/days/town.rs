@@ -99,8 +99,13 @@ pub fn plan(rng: &mut Rng) -> Plan {
         let who = somebody(rng);
         let claims = matches!(who, Who::Member(_)) && rng.chance(0.1);
         visits.push(Visit { who, at, patience, is_dark: is_night && rng.chance(0.6), claims });
-        let pause = rng.around(if is_night { HOUR } else { 10 * MINUTE });
-        at = at + patience + 20 * SECOND + pause;
+        at = at + patience + 20 * SECOND + rng.around(if is_night { HOUR } else { 10 * MINUTE });
+        // Some try again and again.
+        for _ in 0..if rng.chance(0.02) { 8 } else { 0 } {
+            let patience = 6 * SECOND;
+            visits.push(Visit { who: Who::Stranger, at, patience, is_dark: false, claims: false });
+            at = at + patience + 2 * SECOND;
+        }
     }
     let mut chores = Vec::new();
     let is_unset = rng.chance(0.3);

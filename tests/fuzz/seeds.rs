@@ -1,4 +1,4 @@
-//! What each feed takes, to begin from, made here; and what is known to tempt a reader into taking all memory.
+//! What each feed takes, made here, to be damaged; and what tempts a reader into taking all memory or all stack.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -18,9 +18,18 @@ use super::feeds::{self, ACT, JPEG_SIDES, KEY, NOW};
 #[expect(dead_code, reason = "the units use the rest of it")]
 mod tiny;
 
-pub type Seeds = Vec<Vec<u8>>;
+pub struct Seeds {
+    /// Each is taken as it is.
+    pub sound: Vec<Vec<u8>>,
+    /// Each is a lie about a size, or deeper than any reader should follow.
+    pub tempting: Vec<Vec<u8>>,
+}
 
-fn texts(of: &[&str]) -> Seeds {
+fn sound(sound: Vec<Vec<u8>>) -> Seeds {
+    Seeds { sound, tempting: Vec::new() }
+}
+
+fn texts(of: &[&str]) -> Vec<Vec<u8>> {
     of.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
@@ -40,24 +49,28 @@ pub fn frames() -> Seeds {
         [&[format][..], &width.to_le_bytes(), &height.to_le_bytes(), &stride.to_le_bytes(), data].concat()
     };
     let pixels: Vec<u8> = (0..=255).cycle().take(40 * 8).collect();
-    vec![
+    let sound = vec![
         frame(0, 8, 6, 24, &pixels),
         frame(1, 18, 8, 40, &pixels),
         frame(2, 16, 8, 24, &pixels),
         frame(3, 35, 8, 40, &pixels),
         frame(4, 8, 6, 0, &encoded(&picture(8, 6), ImageFormat::Jpeg)),
+    ];
+    let tempting = vec![
         frame(0, 8192, 8192, 32768, &pixels),
+        frame(0, u32::MAX, u32::MAX, u32::MAX, &pixels),
         frame(4, 8192, 8192, 0, &encoded(&picture(8, 6), ImageFormat::Jpeg)),
-    ]
+    ];
+    Seeds { sound, tempting }
 }
 
 pub fn jpegs() -> Seeds {
     let [colour, larger] = [JPEG_SIDES, (JPEG_SIDES.0 * 2, JPEG_SIDES.1)].map(|(width, height)| picture(width, height));
     let grey = DynamicImage::ImageLuma8(colour.to_luma8());
     let whole = encoded(&colour, ImageFormat::Jpeg);
-    let mut seeds = vec![without_tables(&whole), declaring(&whole, u16::MAX, u16::MAX), whole];
-    seeds.extend([&grey, &larger].map(|picture| encoded(picture, ImageFormat::Jpeg)));
-    seeds
+    let grey = encoded(&grey, ImageFormat::Jpeg);
+    let tempting = vec![declaring(&whole, u16::MAX, u16::MAX), encoded(&larger, ImageFormat::Jpeg)];
+    Seeds { sound: vec![without_tables(&whole), whole, grey], tempting }
 }
 
 /// As a camera sends it: the segments up to the scan, Huffman tables left out.
@@ -85,12 +98,15 @@ fn declaring(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
 pub fn photos() -> Seeds {
     const EXIF: &[u8] = b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Pnm];
-    let mut seeds: Seeds = formats.iter().map(|format| encoded(&picture(24, 16), *format)).collect();
-    let jpeg = seeds[0].clone();
-    seeds.push([&jpeg[..2], EXIF, &jpeg[2..]].concat());
-    seeds.push(encoded(&DynamicImage::ImageRgba16(picture(24, 16).to_rgba16()), ImageFormat::Png));
-    seeds.extend(texts(&["P6 8192 8192 65535\n", "P7\nWIDTH 8192\nHEIGHT 8192\nDEPTH 4\nMAXVAL 65535\nENDHDR\n"]));
-    seeds
+    let mut sound: Vec<_> = formats.iter().map(|format| encoded(&picture(24, 16), *format)).collect();
+    let jpeg = sound[0].clone();
+    sound.push([&jpeg[..2], EXIF, &jpeg[2..]].concat());
+    sound.push(encoded(&DynamicImage::ImageRgba16(picture(24, 16).to_rgba16()), ImageFormat::Png));
+    let tempting = texts(&[
+        "P6 8192 8192 65535\n",
+        "P7\nWIDTH 8192\nHEIGHT 8192\nDEPTH 4\nMAXVAL 65535\nTUPLTYPE RGB_ALPHA\nENDHDR\n",
+    ]);
+    Seeds { sound, tempting }
 }
 
 pub fn y4ms() -> Seeds {
@@ -98,12 +114,12 @@ pub fn y4ms() -> Seeds {
         let frame = [b"FRAME\n".to_vec(), (0..=255).cycle().take(planes).collect()].concat();
         [header.as_bytes(), b"\n", &frame, &frame].concat()
     };
-    vec![
+    let sound = vec![
         frames("YUV4MPEG2 W8 H6 F30:1 Ip A1:1 C420jpeg XCOLORRANGE=FULL", 72),
         frames("YUV4MPEG2 W8 H5 F30000:1001 C422", 80),
         frames("YUV4MPEG2 W7 H5 F0:0 Cmono", 35),
-        frames("YUV4MPEG2 W8192 H8192 C420", 0),
-    ]
+    ];
+    Seeds { sound, tempting: vec![frames("YUV4MPEG2 W8192 H8192 C420", 0), vec![b'Y'; 1 << 20]] }
 }
 
 pub fn configs() -> Seeds {
@@ -111,25 +127,28 @@ pub fn configs() -> Seeds {
     let deep_section = format!("[{}x]", "faces.".repeat(10_000));
     let deep_value = format!("gate = {}", "[".repeat(60_000));
     let deep_table = format!("gate = {}", "{ a = ".repeat(10_000));
-    texts(&[include_str!("../../systemd/facelatch.toml"), "", &deep_key, &deep_section, &deep_value, &deep_table])
+    Seeds {
+        sound: texts(&[include_str!("../../systemd/facelatch.toml"), "[gate]\npulse_ms = 3000\nmargin = 0.05\n"]),
+        tempting: texts(&[&deep_key, &deep_section, &deep_value, &deep_table]),
+    }
 }
 
 pub fn schedules() -> Seeds {
     let many = format!("{} America/Argentina/Buenos_Aires", "Mon,Wed,Fri-Sat 07:00-19:00;".repeat(16));
-    texts(&[
+    let sound = texts(&[
         "always",
         "daily 00:00-24:00 UTC",
         "Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid",
         "Fri-Mon,Wed 22:00-06:00; Tue 01:00-02:30 America/New_York",
-        "Mon 00:00-00:01 ../../../etc/passwd",
         &many,
-    ])
+    ]);
+    Seeds { sound, tempting: texts(&["Mon 00:00-00:01 ../../../etc/passwd"]) }
 }
 
 pub fn messages() -> Seeds {
     let deep = format!(r#"{{"op":"claim","name":{}"#, "[".repeat(4000));
     let long = format!("{{\"op\":\"claim\",\"name\":\"{}\"}}\n", "x".repeat(8000));
-    texts(&[
+    let sound = texts(&[
         "{\"op\":\"status\"}\n",
         "{\"op\":\"claim\",\"name\":\"Ana\"}\n",
         "{\"op\":\"watch\"}\n",
@@ -143,10 +162,8 @@ pub fn messages() -> Seeds {
             r#""reasons":["liveness_not_required"],"hash":null}"#,
             "\n"
         ),
-        "{\"re\":\"refused\",\"reason\":\"you may look but not move the door\"}\n",
-        &deep,
-        &long,
-    ])
+    ]);
+    Seeds { sound, tempting: texts(&["{\"re\":\"refused\",\"reason\":\"no\"}\n", &deep, &long]) }
 }
 
 pub fn models() -> Seeds {
@@ -159,13 +176,25 @@ pub fn models() -> Seeds {
     let detector = embedder.replace("{ embedding = { dims = 2 } }", "\"yunet\"").replace("112", "2048");
     let network = tiny::onnx(&WEIGHTS);
     let with = |more: &[u8]| feeds::join([embedder.as_bytes(), &tiny::with_op("MatMul", &WEIGHTS, more)]);
-    vec![
-        feeds::join([embedder.as_bytes(), &network]),
+    let sides = |sides: &[u64]| with(&sides.iter().flat_map(|&side| tiny::varint(1, side)).collect::<Vec<_>>());
+    let tempting = vec![
         feeds::join([detector.as_bytes(), &network]),
-        with(&tiny::varint(1, 1 << 60)),
-        with(&tiny::varint(1, u64::MAX)),
-        with(&[tiny::varint(1, 1 << 20), tiny::varint(1, 64)].concat()),
-    ]
+        sides(&[1 << 60]),
+        sides(&[u64::MAX]),
+        sides(&[1 << 20, 64]),
+        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 40)]),
+    ];
+    Seeds { sound: vec![feeds::join([embedder.as_bytes(), &network])], tempting }
+}
+
+/// A network with a tensor of so many numbers, of which it holds one.
+fn made_from_a_number(elements: u64) -> Vec<u8> {
+    let int64 = tiny::varint(2, 7);
+    let shape = [tiny::varint(1, 1), int64, tiny::text(8, "shape"), tiny::bytes(9, &elements.to_le_bytes())].concat();
+    let node = [tiny::text(1, "shape"), tiny::text(2, "made"), tiny::text(4, "ConstantOfShape")].concat();
+    let graph = [tiny::bytes(1, &node), tiny::bytes(5, &shape)].concat();
+    // A message that comes twice is merged: nodes and tensors add up.
+    [tiny::onnx(&[1.0; 6]), tiny::bytes(7, &graph)].concat()
 }
 
 pub fn points() -> Seeds {
@@ -173,7 +202,10 @@ pub fn points() -> Seeds {
         let found = [10.0, 10.0, 60.0, 60.0, 0.9];
         TEMPLATE_112.0.iter().flatten().map(|x| x * scale).chain(found).flat_map(f32::to_le_bytes).collect()
     };
-    [1.0, 0.01, 1e6, 1e18, f32::MAX].map(seed).to_vec()
+    Seeds {
+        sound: [1.0, 10.0, 300.0].map(seed).to_vec(),
+        tempting: [1e-9, 1e6, 1e18, f32::MAX, f32::NAN].map(seed).to_vec(),
+    }
 }
 
 fn encoding(of: usize) -> Encoding {
@@ -190,7 +222,7 @@ pub fn databases() -> Seeds {
     store.checkpoint().expect("nobody else has it");
     let moved = files(&path);
     populate(&mut store, "Ben");
-    vec![moved, files(&path)]
+    sound(vec![moved, files(&path)])
 }
 
 fn populate(store: &mut Store, name: &str) {
@@ -214,30 +246,28 @@ pub fn templates() -> Seeds {
     let (id, person) = (TemplateId::new(1), PersonId::new(1));
     let template =
         |i| Template { id, person, encoding: encoding(i), model_sha256: [0; 32], quality: 0.5, created: NOW };
-    (0..2).map(|i| template(i).to_bytes().to_vec()).collect()
+    sound((0..2).map(|i| template(i).to_bytes().to_vec()).collect())
 }
 
 pub fn sealed() -> Seeds {
-    vec![feeds::sealed_template().to_vec()]
+    sound(vec![feeds::sealed_template().to_vec()])
 }
 
 pub fn key_files() -> Seeds {
-    texts(&["5a5A0123456789abcdefABCDEF0000000000000000000000000000000000ffff\n"])
+    sound(texts(&["5a5A0123456789abcdefABCDEF0000000000000000000000000000000000ffff\n"]))
 }
 
 pub fn pairs() -> Seeds {
-    texts(&[
-        "2\t1\nAna\t1\t2\nAna\t1\tBen\t3\nBen\t3\t4\nBen\t4\tCy\t1\n",
-        "1\nAna 1 2\nAna 1 ../Ben 3\n",
-        "1000000 1000000\n",
-        "1000 500\nAna 1 2\n",
-    ])
+    Seeds {
+        sound: texts(&["2\t1\nAna\t1\t2\nAna\t1\tBen\t3\nBen\t3\t4\nBen\t4\tCy\t1\n", "1\nAna 1 2\nAna 1 Ben 3\n"]),
+        tempting: texts(&["1\nAna 1 2\nAna 1 ../Ben 3\n", "1000000 1000000\n", "1000 500\nAna 1 2\n"]),
+    }
 }
 
 pub fn calibrations() -> Seeds {
     let deep = format!("rows = {}", "[".repeat(60_000));
     let close = |more: &str| format!("{}rows = [[0.3, 0.001, 0.002, 0.0], [0.3{more}, 0.0, 0.001, 0.1]]\n", ORIGIN);
-    texts(&[include_str!("../../models/calibration/foamliu.toml"), &close("1"), &close("000000001"), &deep])
+    Seeds { sound: texts(&[&close("1")]), tempting: texts(&[&close("000000001"), &deep]) }
 }
 
 const ORIGIN: &str = r#"

@@ -98,7 +98,10 @@ fn show(answer: &Answer, ctx: &Context) -> Result<(), Failure> {
     let out = ctx.out;
     let networks = answer.detector.iter().chain(&answer.model).map(String::as_str).collect::<Vec<_>>().join(", ");
     let networks = if networks.is_empty() { "none".to_owned() } else { networks };
-    out.line(format_args!("kernels {}; networks {networks}; {} frames of {}", answer.kernels, answer.rounds, answer.frames))?;
+    out.line(format_args!(
+        "kernels {}; networks {networks}; {} frames of {}",
+        answer.kernels, answer.rounds, answer.frames
+    ))?;
     out.line(format_args!("{:<14} {:>12} {:>12}", "stage", "p50 µs", "p95 µs"))?;
     for (name, time) in answer.stages.named() {
         out.line(format_args!("{name:<14} {:>12.1} {:>12.1}", time.p50_us, time.p95_us))?;
