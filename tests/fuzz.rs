@@ -59,18 +59,18 @@ macro_rules! feeds {
 
 feeds! {
     a_damaged_frame_is_refused_or_converted_whole: frame, frames, 40_000;
-    a_damaged_jpeg_frame_is_refused_or_converted_whole: jpeg, jpegs, 10_000;
-    a_damaged_photo_is_an_error: photo, photos, 6_000;
-    a_damaged_recording_is_an_error: y4m, y4ms, 3_000;
-    a_damaged_configuration_is_an_error: config, configs, 6_000;
+    a_damaged_jpeg_frame_is_refused_or_converted_whole: jpeg, jpegs, 40_000;
+    a_damaged_photo_is_an_error: photo, photos, 40_000;
+    a_damaged_recording_is_an_error: y4m, y4ms, 6_000;
+    a_damaged_configuration_is_an_error: config, configs, 20_000;
     a_damaged_schedule_is_an_error: schedule, schedules, 40_000;
     a_damaged_message_is_an_error: control, messages, 3_000;
-    a_damaged_network_is_an_error: model, models, 3_000;
+    a_damaged_network_is_an_error: model, models, 6_000;
     points_of_no_face_are_not_aligned: points, points, 300;
-    a_damaged_database_is_an_error: database, databases, 600;
+    a_damaged_database_is_an_error: database, databases, 1_500;
     a_damaged_template_is_an_error: template, templates, 100_000;
     a_damaged_seal_does_not_open: sealed, sealed, 20_000;
     a_damaged_key_file_is_an_error: key_file, key_files, 5_000;
     a_damaged_list_of_pairs_is_an_error: pairs, pairs, 40_000;
-    a_damaged_calibration_is_an_error: calibration, calibrations, 6_000;
+    a_damaged_calibration_is_an_error: calibration, calibrations, 20_000;
 }
