@@ -4,5 +4,6 @@ mod cli;
 mod crash;
 mod daemon;
 mod days;
+mod fuzz;
 mod gate;
 mod tidy;

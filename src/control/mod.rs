@@ -92,7 +92,9 @@ pub struct EventLine {
 
 /// RFC 3339 in UTC with milliseconds; what the clock can't express is given as the nearest that it can.
 pub fn rfc3339(at: crate::time::Wall) -> String {
-    let clamped = at.unix_millis().clamp(jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
+    /// The years 1 to 9998, which RFC 3339 can write.
+    const RANGE_MS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_370_764_799_999;
+    let clamped = at.unix_millis().clamp(*RANGE_MS.start(), *RANGE_MS.end());
     jiff::Timestamp::from_millisecond(clamped).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
 

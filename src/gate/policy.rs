@@ -42,8 +42,8 @@ pub struct Policy {
     pub attempt_timeout: Duration,
     /// Nobody seen for this long ends an attempt. 200 ms to 10 s.
     pub absent_after: Duration,
-    /// After an attempt has ended, no new one begins for this long; longer from denial to denial, up to
-    /// [`MAX_RETRY`](super::quiet::MAX_RETRY), while the face stays. 500 ms to 60 s.
+    /// After an attempt has ended, no new one begins for this long; while a denied face stays, twice as long each time, up
+    /// to half a minute. 500 ms to 60 s.
     pub retry_after: Duration,
     /// A claim waits this long for its face. 1 s to 60 s.
     pub claim_timeout: Duration,

@@ -37,6 +37,9 @@ const AFTERMATH: Duration = Duration::from_secs(15);
 /// Between a grant and its release lies a write that may take two seconds; by then the person may have turned away.
 const JUST_LEFT: Duration = Duration::from_secs(3);
 
+/// Things that happen at the same instant at most.
+const MAX_STEPS: u32 = 1000;
+
 /// What can be wrong with a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NetworkFault {
@@ -83,7 +86,7 @@ impl Luck {
                 &[NetworkFault::NotANumber, NetworkFault::Slow],
             ),
             ledger: Schedule::seeded(rng.next_u64(), minutes(240), minutes(2), &LedgerFault::ALL),
-            strike: Schedule::seeded(rng.next_u64(), minutes(720), minutes(1), &StrikeFault::ALL),
+            strike: Schedule::seeded(rng.next_u64(), minutes(180), minutes(1), &StrikeFault::ALL),
             inputs: Schedule::seeded(rng.next_u64(), minutes(120), minutes(3), &InputsFault::ALL),
             sensor: Schedule::seeded(rng.next_u64(), minutes(240), minutes(2), &SensorFault::ALL),
         }
@@ -226,6 +229,7 @@ impl House {
         self.todo(Instant::BOOT, Todo::Look);
         self.todo(Instant::BOOT, Todo::Listen);
         let end = Instant::BOOT + DAY;
+        let mut steps = 0;
         loop {
             let todo = self.agenda.peek().map(|Reverse((at, _))| *at);
             let due = [self.gate.poll_at(), self.interpreter.poll_at()].into_iter().flatten().min();
@@ -233,6 +237,8 @@ impl House {
             if next >= end {
                 break;
             }
+            steps = if next > self.now() { 0 } else { steps + 1 };
+            assert!(steps < MAX_STEPS, "time stands still:\n{}", self.last_lines());
             self.clock.advance_to(next);
             if self.luck.is_bad(self.now()) {
                 self.last_trouble = Some(self.now());
@@ -299,7 +305,7 @@ impl House {
         self.scene.set(Some(i));
         self.admitted = false;
         self.excuse = self.last_trouble.is_some_and(|at| now.since(at) < AFTERMATH)
-            || self.gate.status().state != "idle"
+            || !matches!(self.gate.status().state, "idle" | "faulted")
             || matches!(visit.who, Who::Member(person) if !self.permits(person))
             || visit.is_dark;
         if let (true, Who::Member(person)) = (visit.claims, visit.who) {

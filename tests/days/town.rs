@@ -169,7 +169,8 @@ impl Town {
 
     /// Whether the rules let this person in by a clock that shows `wall`, in words of their own.
     pub fn permits(&self, person: PersonId, wall: i64) -> bool {
-        let is_set = wall >= MIDNIGHT - 2 * DAY_MS;
+        // 2025: a clock that shows an earlier time was never set.
+        let is_set = wall >= 1_735_689_600_000;
         self.is_enrolled(person)
             && match person {
                 CLEANER => is_set && (6..18).contains(&(wall.rem_euclid(DAY_MS) / HOUR_MS)),

@@ -126,15 +126,18 @@ impl House {
         self.lines[self.lines.len().saturating_sub(30)..].join("\n")
     }
 
-    /// The relay was never held longer than its maximum, but for a line that could not be driven.
+    /// The relay was never held longer than its maximum, and where the line could not be driven, not long after
+    /// it could again.
     pub(super) fn relay_was_bounded(&mut self) {
         let transitions = self.strike.transitions();
         assert!(!self.strike.is_released(), "the day ends with the door locked");
         for pair in transitions.windows(2).filter(|pair| pair[0].released) {
             let (from, until) = (pair[0].at, pair[1].at);
             let seconds = 0..=until.since(from).as_secs() as u32;
-            let was_stuck = seconds.map(|s| from + SECOND * s).any(|at| self.strike_trouble.at(at).is_some());
-            assert!(was_stuck || until.since(from) <= MAX_PULSE, "released from {from:?} until {until:?}");
+            let stuck = seconds.filter_map(|s| self.strike_trouble.episode(from + SECOND * s));
+            let stuck_until = stuck.map(|episode| episode.until).max();
+            let is_bounded = until.since(from) <= MAX_PULSE || stuck_until.is_some_and(|end| until <= end + SECOND);
+            assert!(is_bounded, "released from {from:?} until {until:?}, stuck until {stuck_until:?}");
         }
     }
 
