@@ -150,7 +150,7 @@ impl<'a> Sitting<'a> {
     /// Takes one photograph, or says why not.
     fn look(&mut self, image: &RgbImage, photo: &str) -> Result<(), Failure> {
         let faces = self.faces.detect(image)?;
-        let portrait = match enrol::only_face(&faces) {
+        let portrait = match enrol::only_face(&faces, |face| face.bbox.height) {
             Ok(face) => self.faces.portray(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
             Err(refusal) => Err(refusal),
         };

@@ -44,15 +44,20 @@ pub struct Rules {
     pub same_person: Similarity,
 }
 
-/// The one face of a photo.
+/// A face less than this share of the largest one's height is in the background: a poster, a doll, a passer-by.
+const BACKGROUND: f32 = 0.5;
+
+/// The one face that a photo is of, each with its height in pixels; smaller ones in the background don't count.
 ///
 /// # Errors
 /// [`Refusal::NoFace`] and [`Refusal::SeveralFaces`].
-pub fn only_face<T>(faces: &[T]) -> Result<&T, Refusal> {
-    match faces {
-        [] => Err(Refusal::NoFace),
-        [face] => Ok(face),
-        several => Err(Refusal::SeveralFaces(several.len())),
+pub fn only_face<T>(faces: &[T], height: impl Fn(&T) -> f32) -> Result<&T, Refusal> {
+    let largest = faces.iter().map(&height).fold(0.0, f32::max);
+    let mut near = faces.iter().filter(|face| height(face) >= largest * BACKGROUND);
+    match (near.next(), near.count()) {
+        (None, _) => Err(Refusal::NoFace),
+        (Some(face), 0) => Ok(face),
+        (Some(_), others) => Err(Refusal::SeveralFaces(others + 1)),
     }
 }
 
@@ -138,10 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_photo_without_exactly_one_face_is_refused() {
-        assert_eq!(only_face::<u8>(&[]), Err(Refusal::NoFace));
-        assert_eq!(only_face(&[1, 2]), Err(Refusal::SeveralFaces(2)));
-        assert_eq!(only_face(&[1]), Ok(&1));
+    fn a_photo_without_exactly_one_near_face_is_refused() {
+        let only = |heights: &[f32]| only_face(heights, |height| *height).copied();
+        assert_eq!(only(&[]), Err(Refusal::NoFace));
+        assert_eq!(only(&[100.0]), Ok(100.0));
+        assert_eq!(only(&[49.0, 100.0, 20.0]), Ok(100.0), "the others are in the background");
+        assert_eq!(only(&[50.0, 100.0]), Err(Refusal::SeveralFaces(2)));
+        assert_eq!(only(&[f32::NAN]), Err(Refusal::NoFace));
     }
 
     #[test]

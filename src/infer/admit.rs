@@ -1,13 +1,13 @@
 //! What a network may hold, judged before anything is built from it: nothing that could take all memory, run forever or
 //! read other files.
 //!
-//! tract computes on loading what depends on constants alone, however large it becomes. So among constants only
-//! operators are admitted whose result is no larger than the product of what they are given, and all results together are
-//! bounded. What depends on the picture is judged by its shape, once tract has inferred it.
+//! tract computes on loading what depends on constants alone, however large it becomes: a file of 300 bytes can ask for
+//! gigabytes. So among constants only operators are admitted of which it is known how large their result is at most, and
+//! all results together are bounded. What depends on the picture is judged by its shape, once tract has inferred it.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::{TractError, TractResult};
@@ -23,13 +23,35 @@ const MAX_RANK: usize = 16;
 /// ONNX's number for int64 (TensorProto.DataType).
 const INT64: i32 = 7;
 
-/// Operators whose result has at most as many elements as the product of what their inputs have: element by element with
-/// broadcasting, moving, choosing.
-const FOLDABLE_OPS: [&str; 36] = [
-    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "DequantizeLinear", "Div", "Equal", "Exp", "Flatten", "Floor", "Gather", "Greater",
-    "Identity", "Less", "Log", "Max", "Min", "Mul", "Neg", "Not", "Pow", "QuantizeLinear", "ReduceProd", "Reciprocal",
-    "Reshape", "Round", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+/// Operators whose result has at most as many elements as their first input.
+const KEEPING_OPS: [&str; 23] = [
+    "Abs",
+    "Cast",
+    "Ceil",
+    "Clip",
+    "DequantizeLinear",
+    "Exp",
+    "Flatten",
+    "Floor",
+    "Identity",
+    "Log",
+    "Neg",
+    "Not",
+    "QuantizeLinear",
+    "Reciprocal",
+    "ReduceProd",
+    "Reshape",
+    "Round",
+    "Slice",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
 ];
+/// Operators whose result has at most as many elements as the product of what their inputs have.
+const BROADCASTING_OPS: [&str; 12] =
+    ["Add", "And", "Div", "Equal", "Gather", "Greater", "Less", "Max", "Min", "Mul", "Pow", "Sub"];
 
 /// Refuses what is described above, and says which layer or tensor it was.
 pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
@@ -86,31 +108,33 @@ impl Constant {
     }
 }
 
+/// A result that could be larger than any that is admitted.
+struct Grows;
+
 /// Follows the constants from layer to layer.
 fn admit_constants(graph: &GraphProto) -> TractResult<()> {
+    let mut names = HashSet::new();
+    let results = || graph.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    for name in graph.initializer.iter().map(|tensor| &tensor.name).chain(results()) {
+        ensure(names.insert(name), || format!("two tensors are called {name}"))?;
+    }
     let written = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), Constant::written(tensor)));
     let mut constants: HashMap<&str, Constant> = written.collect();
     let mut left: Vec<&NodeProto> = graph.node.iter().collect();
-    let mut total = 0;
-    // In order one turn is enough; whatever the order, each turn but the last takes one away.
+    let mut total = 0usize;
+    // One turn is enough where layers are in order; whatever the order, each turn but the last takes one away.
     for _ in 0..=graph.node.len() {
         let before = left.len();
         for node in std::mem::take(&mut left) {
-            match fold(node, &constants) {
-                None => left.push(node),
-                Some(constant) => {
-                    let sum = constant.map(|constant| total + constant.elements * node.output.len());
-                    let Some(sum) = sum.filter(|&sum| sum <= MAX_ELEMENTS) else {
-                        let (name, op) = (node.output.first().unwrap_or(&node.name), &node.op_type);
-                        let help = "simplify the network (onnxsim) before it is added";
-                        return Err(TractError::msg(format!(
-                            "{name}, a {op} of constants, could take all memory; {help}"
-                        )));
-                    };
-                    total = sum;
-                    constants.extend(node.output.iter().filter_map(|name| Some((name.as_str(), constant?))));
-                }
-            }
+            let folded = fold(node, &constants);
+            let Ok(Some(constant)) = folded else {
+                ensure(folded.is_ok(), || too_large(node))?;
+                left.push(node);
+                continue;
+            };
+            total = total.saturating_add(constant.elements.saturating_mul(node.output.len()));
+            ensure(total <= MAX_ELEMENTS, || too_large(node))?;
+            constants.extend(node.output.iter().map(|name| (name.as_str(), constant)));
         }
         if left.len() == before {
             break;
@@ -119,30 +143,112 @@ fn admit_constants(graph: &GraphProto) -> TractResult<()> {
     Ok(())
 }
 
-/// What a layer becomes: `None` where it waits for the picture, `Some(None)` where it could become too large.
-#[expect(clippy::option_option, reason = "both absences are told apart in one place, right above")]
-fn fold(node: &NodeProto, constants: &HashMap<&str, Constant>) -> Option<Option<Constant>> {
-    let named = || node.input.iter().filter(|name| !name.is_empty());
+fn too_large(NodeProto { name, op_type, output, .. }: &NodeProto) -> String {
+    let name = output.first().unwrap_or(name);
+    format!(
+        "{name}, which {op_type} makes of constants, could take all memory; simplify the network (onnxsim) and add that"
+    )
+}
+
+/// What a layer becomes on loading; `None` where it waits for the picture.
+fn fold(node: &NodeProto, constants: &HashMap<&str, Constant>) -> Result<Option<Constant>, Grows> {
     let op = node.op_type.as_str();
     if op == "Shape" {
-        return Some(Some(Constant::computed(MAX_RANK)));
+        return Ok(Some(Constant::computed(MAX_RANK)));
     }
-    let inputs: Vec<Constant> = named().map(|name| constants.get(name.as_str()).copied()).collect::<Option<_>>()?;
-    Some(match op {
-        "Constant" => node.attribute.first().map(|value| match &value.t {
-            Some(tensor) => Constant::written(tensor),
-            None => Constant::computed(1 + value.floats.len() + value.ints.len() + value.strings.len()),
-        }),
+    let named = node.input.iter().filter(|name| !name.is_empty());
+    let inputs: Option<Vec<_>> = named.map(|name| constants.get(name.as_str())).collect();
+    let Some(inputs) = inputs else { return Ok(None) };
+    let elements = || inputs.iter().map(|input| input.elements.max(1));
+    let folded = match op {
+        "Constant" => Some(constant(node)),
         "ConstantOfShape" => inputs.first().and_then(|shape| shape.volume).map(Constant::computed),
-        "Concat" => inputs.iter().try_fold(0usize, |n, input| n.checked_add(input.elements)).map(Constant::computed),
-        _ if FOLDABLE_OPS.contains(&op) => {
-            inputs.iter().try_fold(1, |n, input| volume(n, input.elements.max(1))).map(Constant::computed)
-        }
+        "Concat" => Some(Constant::computed(elements().fold(0, usize::saturating_add))),
+        _ if KEEPING_OPS.contains(&op) => elements().next().map(Constant::computed),
+        _ if BROADCASTING_OPS.contains(&op) => Some(Constant::computed(elements().fold(1, usize::saturating_mul))),
         _ => None,
-    })
-    .map(|constant| constant.filter(|constant| constant.elements <= MAX_ELEMENTS))
+    };
+    folded.filter(|constant| constant.elements <= MAX_ELEMENTS).map(Some).ok_or(Grows)
+}
+
+/// What a layer of the type `Constant` says.
+fn constant(node: &NodeProto) -> Constant {
+    if let [attribute] = node.attribute.as_slice()
+        && let Some(tensor) = &attribute.t
+    {
+        return Constant::written(tensor);
+    }
+    let lists = node.attribute.iter().map(|a| a.floats.len() + a.ints.len() + a.strings.len());
+    let tensors = node.attribute.iter().filter_map(|a| a.t.as_ref()).map(|tensor| Constant::written(tensor).elements);
+    Constant::computed(lists.chain(tensors).fold(1, usize::saturating_add))
 }
 
 pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> TractResult<()> {
     if holds { Ok(()) } else { Err(TractError::msg(otherwise())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(name: &str, sides: &[i64]) -> TensorProto {
+        let (dims, int64_data) = (vec![sides.len() as i64], sides.to_vec());
+        TensorProto { name: name.into(), dims, int64_data, data_type: INT64, ..TensorProto::default() }
+    }
+
+    fn layer(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+        let input = inputs.iter().map(|&name| name.into()).collect();
+        NodeProto { op_type: op.into(), input, output: vec![output.into()], ..NodeProto::default() }
+    }
+
+    fn told(initializer: Vec<TensorProto>, node: Vec<NodeProto>) -> Option<String> {
+        let graph = GraphProto { initializer, node, ..GraphProto::default() };
+        admit(&ModelProto { graph: Some(graph), ..ModelProto::default() }).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_network_computes_on_loading_is_bounded_in_whatever_order_it_stands() {
+        let made = |elements| vec![layer("Neg", &["made"], "out"), elements, layer("Conv", &["image", "out"], "end")];
+        let of_shape = made(layer("ConstantOfShape", &["s"], "made"));
+        assert_eq!(told(vec![shape("s", &[1000, 10])], of_shape.clone()), None);
+        for sides in [&[1 << 30, 1][..], &[1 << 40, 1 << 40], &[-1]] {
+            let told = told(vec![shape("s", sides)], of_shape.clone()).unwrap();
+            assert!(told.contains("made, which ConstantOfShape makes of constants, could take all memory"), "{told}");
+        }
+        for op in ["Tile", "Range", "Expand", "Pad", "Resize", "MatMul", "Unheard"] {
+            assert!(told(vec![shape("s", &[1])], made(layer(op, &["s", "s"], "made"))).is_some(), "{op}");
+            assert_eq!(told(vec![shape("s", &[1])], made(layer(op, &["image", "s"], "made"))), None, "{op}");
+        }
+    }
+
+    #[test]
+    fn constants_that_grow_step_by_step_are_added_up() {
+        let large = |name: &str| TensorProto { dims: vec![1 << 13], ..shape(name, &[]) };
+        let grown = |times: usize| {
+            let add = |i: usize| layer("Add", &["a", "b"], &format!("sum{i}"));
+            told(
+                vec![large("a"), TensorProto { dims: vec![1 << 12], ..shape("b", &[]) }],
+                (0..times).map(add).collect(),
+            )
+        };
+        assert_eq!(grown(2), None);
+        assert!(grown(3).unwrap().starts_with("sum2"));
+        assert!(
+            told(vec![large("a"), large("b")], vec![layer("Mul", &["a", "b"], "c"), layer("Mul", &["c", "c"], "d")])
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_shape_may_be_reckoned_with_and_no_name_means_two_tensors() {
+        let reckoned = vec![
+            layer("Shape", &["image"], "sides"),
+            layer("Gather", &["sides", "s"], "side"),
+            layer("Concat", &["side", "s"], "shape"),
+            layer("Reshape", &["image", "shape"], "out"),
+        ];
+        assert_eq!(told(vec![shape("s", &[2])], reckoned), None);
+        let twice = told(vec![shape("s", &[2])], vec![layer("Neg", &["image"], "s")]).unwrap();
+        assert_eq!(twice, "two tensors are called s");
+    }
 }

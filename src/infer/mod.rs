@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admit;
 pub mod manifest;
 pub mod network;
 mod spec;

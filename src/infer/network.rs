@@ -5,17 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
+use super::admit::{MAX_ELEMENTS, admit, ensure, volume};
 use super::manifest::ModelFile;
-
-/// More layers than any network for a door has; what has more is no such network.
-const MAX_NODES: usize = 4096;
-/// The largest tensor between two layers, in elements (256 MiB of f32).
-const MAX_ELEMENTS: usize = 64 << 20;
-/// Subgraphs with loops can run forever.
-const FORBIDDEN_OPS: [&str; 3] = ["Loop", "Scan", "If"];
 
 /// Why a network gave no numbers. Each names the network, and the tensor where there is one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -156,7 +149,8 @@ fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) ->
     let model = model.with_input_fact(0, f32::fact([1, 3, height, width]).into())?.into_typed()?;
     for node in model.nodes() {
         for output in &node.outputs {
-            let elements = output.fact.shape.as_concrete().map(|shape| shape.iter().try_fold(1, volume));
+            let elements =
+                output.fact.shape.as_concrete().map(|shape| shape.iter().try_fold(1, |n, &side| volume(n, side)));
             let fits = elements.is_none_or(|n| n.is_some_and(|n| n <= MAX_ELEMENTS));
             ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
         }
@@ -172,34 +166,6 @@ fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) ->
         described.push((label.to_string(), shape));
     }
     Ok(Compiled { plan: model.into_runnable()?, outputs: described })
-}
-
-fn volume(elements: usize, side: &usize) -> Option<usize> {
-    elements.checked_mul(*side)
-}
-
-/// Refuses, before anything is built from it, what could take all memory, run forever or read other files.
-fn admit(proto: &pb::ModelProto) -> TractResult<()> {
-    let Some(graph) = &proto.graph else { return Err(TractError::msg("there is no graph in it")) };
-    ensure(graph.node.len() <= MAX_NODES, || format!("{} layers are more than {MAX_NODES}", graph.node.len()))?;
-    for node in &graph.node {
-        let allowed = !FORBIDDEN_OPS.contains(&node.op_type.as_str());
-        ensure(allowed, || format!("layer {} is a {}, which could run forever", node.name, node.op_type))?;
-        node.attribute.iter().filter_map(|a| a.t.as_ref()).try_for_each(admit_tensor)?;
-    }
-    graph.initializer.iter().try_for_each(admit_tensor)
-}
-
-fn admit_tensor(tensor: &pb::TensorProto) -> TractResult<()> {
-    let name = &tensor.name;
-    ensure(tensor.external_data.is_empty(), || format!("{name} refers to another file"))?;
-    let sides = tensor.dims.iter().map(|&side| usize::try_from(side).ok());
-    let elements = sides.into_iter().try_fold(1, |n, side| volume(n, &side?));
-    ensure(elements.is_some_and(|n| n <= MAX_ELEMENTS), || format!("{name} has impossible sides {:?}", tensor.dims))
-}
-
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> TractResult<()> {
-    if holds { Ok(()) } else { Err(TractError::msg(otherwise())) }
 }
 
 /// An error with its causes on one line.

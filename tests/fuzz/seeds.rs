@@ -182,19 +182,20 @@ pub fn models() -> Seeds {
         sides(&[1 << 60]),
         sides(&[u64::MAX]),
         sides(&[1 << 20, 64]),
-        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 40)]),
+        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 30)]),
+        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 60)]),
     ];
     Seeds { sound: vec![feeds::join([embedder.as_bytes(), &network])], tempting }
 }
 
-/// A network with a tensor of so many numbers, of which it holds one.
+/// A network that computes a tensor of so many numbers on loading, of which it holds one.
 fn made_from_a_number(elements: u64) -> Vec<u8> {
     let int64 = tiny::varint(2, 7);
     let shape = [tiny::varint(1, 1), int64, tiny::text(8, "shape"), tiny::bytes(9, &elements.to_le_bytes())].concat();
-    let node = [tiny::text(1, "shape"), tiny::text(2, "made"), tiny::text(4, "ConstantOfShape")].concat();
-    let graph = [tiny::bytes(1, &node), tiny::bytes(5, &shape)].concat();
+    let node = |op, from, to| tiny::bytes(1, &[tiny::text(1, from), tiny::text(2, to), tiny::text(4, op)].concat());
+    let made = [node("ConstantOfShape", "shape", "made"), node("Neg", "made", "turned")].concat();
     // A message that comes twice is merged: nodes and tensors add up.
-    [tiny::onnx(&[1.0; 6]), tiny::bytes(7, &graph)].concat()
+    [tiny::onnx(&[1.0; 6]), tiny::bytes(7, &[made, tiny::bytes(5, &shape)].concat())].concat()
 }
 
 pub fn points() -> Seeds {
