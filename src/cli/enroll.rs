@@ -11,6 +11,7 @@ use super::known::Known;
 use super::note;
 use super::when::parse_expiry;
 use crate::face::convert;
+use crate::face::detect::Detection;
 use crate::face::encoding::Encoding;
 use crate::face::jpeg::MjpegDecoder;
 use crate::face::photo;
@@ -150,7 +151,9 @@ impl<'a> Sitting<'a> {
     /// Takes one photograph, or says why not.
     fn look(&mut self, image: &RgbImage, photo: &str) -> Result<(), Failure> {
         let faces = self.faces.detect(image)?;
-        let portrait = match enrol::only_face(&faces, |face| face.bbox.height) {
+        let clear = self.known.limits.min_detector;
+        let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
+        let portrait = match enrol::only_face(&faces, height) {
             Ok(face) => self.faces.portray(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
             Err(refusal) => Err(refusal),
         };

@@ -47,7 +47,8 @@ pub struct Rules {
 /// A face less than this share of the largest one's height is in the background: a poster, a doll, a passer-by.
 const BACKGROUND: f32 = 0.5;
 
-/// The one face that a photo is of, each with its height in pixels; smaller ones in the background don't count.
+/// The one face that a photo is of, each with its height in pixels, or 0 where it is too unclear to be sure that it is
+/// one. Much smaller ones are in the background and don't count.
 ///
 /// # Errors
 /// [`Refusal::NoFace`] and [`Refusal::SeveralFaces`].
