@@ -18,7 +18,7 @@ use crate::time::Wall;
 const MAX_CLIENTS: usize = 8;
 /// How long a client may take to say what it wants, and to take its answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
-/// How often the accepting thread looks whether the daemon stops.
+/// How often it is looked whether the daemon stops, or the client has gone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A claim and its ledger entry are over by then: the policy's longest claim, and the ledger's longest time.
 const CLAIM_MAX: Duration = Duration::from_secs(70);
@@ -260,11 +260,13 @@ impl Client {
     fn await_event(&mut self, events: &Receiver<Written>, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
         let deadline = std::time::Instant::now() + CLAIM_MAX;
         while let Some(left) = deadline.checked_duration_since(std::time::Instant::now()) {
-            match events.recv_timeout(left.min(CLIENT_PATIENCE)) {
+            match events.recv_timeout(left.min(ACCEPT_PAUSE)) {
                 Ok(written) if is_it(&written) => {
                     let line = event_line(&written, &self.shared.gallery());
                     return self.send(&Response::Event(line));
                 }
+                // An asker who has gone gives the seat back.
+                Err(RecvTimeoutError::Timeout) if self.has_hung_up() => return Ok(()),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
