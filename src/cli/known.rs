@@ -51,7 +51,7 @@ impl Scale {
     pub fn new(ctx: &Context, model: &ModelSpec, templates: usize) -> Result<Self, Failure> {
         let calibration = ctx.calibration(model)?;
         let gate = &ctx.config.gate;
-        let at = |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+        let at = |fmr| calibration.as_ref()?.similarity_for(fmr);
         let (verify, identify) = (at(gate.verify_target_fmr), at(gate.target_fmr.per_comparison(templates)));
         Ok(Self { calibration, verify, identify })
     }

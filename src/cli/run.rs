@@ -105,7 +105,7 @@ pub fn no_table(model: &str) -> String {
 /// The similarities that the configuration's rates ask for, by the model's own table.
 pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
-    let reaching = move |fmr| Some(calibration.as_ref()?.threshold_for(fmr)).filter(|t| t.met).map(|t| t.similarity);
+    let reaching = move |fmr| calibration.as_ref()?.similarity_for(fmr);
     let verify = reaching(verify_target);
     Thresholds { identify: Box::new(move |templates| reaching(target.per_comparison(templates))), verify }
 }

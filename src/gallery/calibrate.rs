@@ -153,6 +153,12 @@ impl Calibration {
         Fmr::new(below.upper)
     }
 
+    /// The similarity to demand for `target`. `None` where no row meets it: then nobody is to be admitted.
+    pub fn similarity_for(&self, target: Fmr) -> Option<Similarity> {
+        let threshold = self.threshold_for(target);
+        threshold.met.then_some(threshold.similarity)
+    }
+
     /// The lowest measured similarity whose bound meets `target`; the strictest measured one where none does.
     pub fn threshold_for(&self, target: Fmr) -> Threshold {
         let met = self.rows.iter().find(|row| row.upper <= target.get());
