@@ -21,11 +21,21 @@ CROP = 128  # pixels on a side: the aligned 112 in the middle and a margin of 8 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
-def load_crops(folder: Path) -> np.ndarray:
-    """Every picture under `folder`, however nested, as N x 128 x 128 x 3 RGB bytes, in the order of their paths."""
+def pictures_under(folder: Path) -> list[Path]:
+    """Every picture under `folder`, however nested, in the order of their paths."""
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
     if not paths:
         raise SystemExit(f"no pictures under {folder}")
+    return paths
+
+
+def load_crops(folder: Path) -> np.ndarray:
+    """Every picture under `folder` as N x 128 x 128 x 3 RGB bytes, in the order of their paths."""
+    return read_crops(pictures_under(folder))
+
+
+def read_crops(paths: list[Path]) -> np.ndarray:
+    """Aligned crops as N x 128 x 128 x 3 RGB bytes."""
     crops = np.empty((len(paths), CROP, CROP, 3), np.uint8)
 
     def read(index):
@@ -62,14 +72,27 @@ class Batches:
         self.rank, self.world, self.device = rank, world, torch.device(device)
         self.queue = Queue(ahead)
         self.epoch, self.order = -1, None
-        threading.Thread(target=self._fill, args=(start,), daemon=True).start()
+        self.closed = False
+        self.thread = threading.Thread(target=self._fill, args=(start,), daemon=True)
+        self.thread.start()
 
     def __iter__(self):
-        while True:
-            made = self.queue.get()
-            if isinstance(made, BaseException):
-                raise made
-            yield made
+        try:
+            while True:
+                made = self.queue.get()
+                if isinstance(made, BaseException):
+                    raise made
+                yield made
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the thread: one that is still computing when the interpreter ends takes the process down with it."""
+        self.closed = True
+        while self.thread.is_alive():
+            while not self.queue.empty():  # it may be waiting for a place
+                self.queue.get()
+            self.thread.join(0.1)
 
     def make(self, step: int) -> torch.Tensor:
         first = (step * self.world + self.rank) * self.batch
@@ -81,26 +104,29 @@ class Batches:
     def _index(self, place: int) -> int:
         epoch, place = divmod(place, len(self.indices))
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+            self.epoch, self.order = epoch, self._shuffled(np.random.default_rng((self.seed, epoch)))
         return self.order[place]
+
+    def _shuffled(self, random: np.random.Generator) -> np.ndarray:
+        return random.permutation(self.indices)
 
     def _fill(self, step):
         torch.set_num_threads(1)  # of this thread; the training thread has the others
         try:
-            while True:
+            while not self.closed:
                 self.queue.put(self.make(step))
                 step += 1
         except BaseException as error:  # the thread that trains must hear of it, whatever it is
             self.queue.put(error)
 
 
-def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(crops: torch.Tensor, generator: torch.Generator, mix: bool = True) -> torch.Tensor:
     """N x 128 x 128 x 3 bytes → N x 3 x 112 x 112 floats from 0 to 255, each picture disturbed in its own way.
 
     The strengths are those of a door: landmarks that are a few pixels off, side light, dusk, an infrared camera's grey,
-    a lens out of focus, a sensor's noise. Half of the batches are mixed two by two (Zhang et al. 2018, "mixup"): their
-    pictures lie between people, where a teacher still has an opinion (Beyer et al. 2022, "Knowledge distillation: A
-    good teacher is patient and consistent").
+    a lens out of focus, a sensor's noise. Unless `mix` is false, half of the batches are mixed two by two (Zhang et al.
+    2018, "mixup"): their pictures lie between people, where a teacher still has an opinion (Beyer et al. 2022, "Knowledge
+    distillation: A good teacher is patient and consistent").
     """
     draw = _Draw(len(crops), crops.device, generator)
     x = _jitter(crops.permute(0, 3, 1, 2).float() / 255, draw)
@@ -109,7 +135,7 @@ def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     x = torch.where(draw.chance(0.15), grey, x)
     x = _blur(x, draw)
     x = x + draw.normal(x.shape) * draw.uniform(0, 0.04) * draw.chance(0.3)
-    if draw.coin():
+    if draw.coin() and mix:
         x = torch.lerp(x, x.flip(0), draw.uniform(0, 1))
     return (x.clamp(0, 1) * 255).contiguous(memory_format=torch.channels_last)
 

@@ -5,6 +5,7 @@ encoders, our own and teachers, see the same crops, which are made once and kept
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,8 @@ from tqdm import tqdm
 
 from align import Detector, align
 from checkpoints import load_small
+from consensus import YuNet
+from evaluate_landmarks import Refiner, prominent
 from teacher import OnnxTeacher
 
 HERE = Path(__file__).parent
@@ -38,15 +41,16 @@ def _picture(person: str, number: str) -> str:
     return f"{person}/{person}_{int(number):04}.jpg"
 
 
-def aligned(names: list[str], images: Path, detector_path: Path, work: Path, consensus: bool) -> np.ndarray:
-    """N x 112 x 112 x 3 RGB bytes; a picture in which no face is found gives its middle, as LFW's are centred."""
-    cache = work / f"lfw-{len(names)}-{'consensus' if consensus else 'single'}.npy"
+def aligned(names: list[str], images: Path, work: Path, kind: str, landmarks) -> np.ndarray:
+    """N x 112 x 112 x 3 RGB bytes, kept in `work` by their `kind`; `landmarks` gives a BGR picture's points. A picture in
+    which no face is found gives its middle, as LFW's are centred."""
+    cache = work / f"lfw-{len(names)}-{kind}.npy"
     if cache.exists():
         return np.load(cache)
-    detector, crops = Detector(detector_path), []
+    crops = []
     for name in tqdm(names, unit="picture", disable=None):
         picture = cv2.imread(str(images / name))
-        points = detector.consensus(picture) if consensus else detector.landmarks(picture)
+        points = landmarks(picture)
         if points is None:
             print(f"no face found in {name}")
         crops.append(picture[69:181, 69:181] if points is None else align(picture, points))
@@ -54,6 +58,21 @@ def aligned(names: list[str], images: Path, detector_path: Path, work: Path, con
     work.mkdir(parents=True, exist_ok=True)
     np.save(cache, crops)
     return crops
+
+
+def landmarker(args: argparse.Namespace) -> tuple[str, object]:
+    """What crops are called that are aligned so, and what finds a picture's points."""
+    if not args.landmarks:
+        detector = Detector(args.detector)
+        return ("consensus", detector.consensus) if args.consensus else ("single", detector.landmarks)
+    detector, refiner = YuNet(args.detector), Refiner(args.landmarks)
+    kind = hashlib.sha256(args.landmarks.read_bytes() + args.detector.read_bytes()).hexdigest()[:8]
+
+    def points(picture):
+        coarse = prominent(detector, picture, 320)
+        return None if coarse is None else refiner.points(picture, coarse)
+
+    return f"landmarks-{kind}", points
 
 
 @torch.no_grad()
@@ -105,12 +124,13 @@ def main(given=None) -> None:
     add("--teacher", type=Path, help="ONNX of a teacher to compare with")
     add("--normalise", choices=["imagenet", "raw"], default="imagenet")
     add("--consensus", action="store_true", help="landmarks by the median over sizes and mirror images: slow, better")
+    add("--landmarks", type=Path, help="landmarks.onnx, from the detector's points at 320 pixels: as the daemon does it")
     add("--threads", type=int, default=1)
     args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
     pairs, folds = read_pairs(args.pairs)
     names = sorted({name for first, second, _ in pairs for name in (first, second)})
-    crops = aligned(names, args.images, args.detector, args.work, args.consensus)
+    crops = aligned(names, args.images, args.work, *landmarker(args))
     place = {name: index for index, name in enumerate(names)}
     first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
     same = np.array([pair[2] for pair in pairs])

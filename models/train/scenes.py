@@ -1,0 +1,313 @@
+"""Pictures for the detector, composed at the moment they're needed: faces in places, and the light that falls on them.
+
+A sample is one geometry and two exposures. The *plain* picture is as the photographs were; the *lit* one is what a camera
+at a door might make of it: a lamp at the side, dusk, an infrared camera's grey, blur, noise. The teacher looks at the
+plain one and the student at the lit one, so the student can learn to see where its teacher is blind.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import exposure
+from align import TEMPLATE, similarity
+from data import CROP, PICTURES
+from label import MIRRORED, Labels, overlap
+
+CERTAIN = 0.4  # of the views' mean score: these faces are taught; less certain ones are left alone
+MOST = 8  # faces of a picture that are taught, and as many that are left alone
+SMALLEST = 12  # pixels of a face's side that's still taught
+# The box that YuNet draws around an aligned crop's face, in its 128 pixels: the median over labelled photos.
+CROP_BOX = np.array([24.0, 21.0, 105.0, 126.0])
+
+
+@dataclass
+class Sample:
+    plain: np.ndarray  # side x side x 3, RGB bytes
+    lit: np.ndarray  # the same
+    boxes: np.ndarray  # MOST x 4, corners in pixels; zeros where there are fewer
+    points: np.ndarray  # MOST x 10
+    doubtful: np.ndarray  # MOST x 4: regions that are neither face nor background
+
+
+class Stock:
+    """Photos with labels, and aligned crops, in memory."""
+
+    def __init__(self, photos: Path, labels: Labels, crops: Path | None, most_crops: int, seed: int, kept_back: float = 0.05):
+        with ThreadPoolExecutor(2) as pool:
+            self.photos = list(pool.map(read, (Path(photos) / name for name in labels.names)))
+        self.labels = labels
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(self.photos))
+        kept = int(len(order) * kept_back)
+        self.validation, self.training = np.sort(order[:kept]), np.sort(order[kept:])
+        self.share = self._shares()
+        self.crops = []
+        if crops:
+            paths = sorted(path for path in Path(crops).rglob("*") if path.suffix.lower() in PICTURES)
+            chosen = random.permutation(len(paths))[:most_crops]
+            with ThreadPoolExecutor(2) as pool:
+                self.crops = list(pool.map(read, (paths[index] for index in chosen)))
+            if any(crop.shape != (CROP, CROP, 3) for crop in self.crops):
+                raise SystemExit(f"{crops} holds pictures that are no {CROP}x{CROP} crops; align.py makes them from photos")
+
+    def _shares(self) -> np.ndarray:
+        """How often each photo is taken: one with a face turned aside, of which photos have few, up to nine times as often.
+
+        A face's turn is how far its nose lies from the middle of its eyes, in distances between the eyes.
+        """
+        sure, points = self.labels.certainty >= CERTAIN, self.labels.points
+        eyes, nose = points[:, :2].mean(1), points[:, 2]
+        across = points[:, 1] - points[:, 0]
+        turn = np.abs(((nose - eyes) * across).sum(1)) / np.maximum((across**2).sum(1), 1)
+        most = [max([0.0, *turn[a:b][sure[a:b]]]) for a, b in zip(self.labels.first, self.labels.first[1:])]
+        return 1 + 8 * np.minimum(np.array(most) / 0.5, 1)
+
+    def photo(self, chosen: np.ndarray, random: np.random.Generator) -> int:
+        share = np.cumsum(self.share[chosen])
+        return chosen[np.searchsorted(share, random.uniform(0, share[-1]))]
+
+    def faces(self, photo: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = slice(*self.labels.first[photo : photo + 2])
+        return self.labels.boxes[rows], self.labels.points[rows], self.labels.certainty[rows]
+
+
+def read(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SystemExit(f"{path} is no picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def compose(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side: int, lamps: np.ndarray) -> Sample:
+    """One sample of side x side pixels out of the photos `chosen`."""
+    canvas = _Canvas(empty(stock, chosen, random, side))
+    kind = random.choice(["photo", "near", "four", "crops", "empty"], p=[0.27, 0.18, 0.13, 0.24, 0.18])
+    if kind == "four":
+        half = side // 2
+        for corner in ((0, 0), (half, 0), (0, half), (half, half)):
+            canvas.photo(stock, chosen, random, (*corner, half), (16, half))
+    elif kind == "photo":
+        canvas.photo(stock, chosen, random, (0, 0, side), (20, 0.7 * side))
+    elif kind == "near":
+        canvas.photo(stock, chosen, random, (0, 0, side), (0.5 * side, 1.25 * side))
+    elif kind == "crops" and stock.crops:
+        for _ in range(random.integers(1, 4)):
+            canvas.crop(stock.crops[random.integers(len(stock.crops))], random)
+    return canvas.sample(random, lamps)
+
+
+class _Canvas:
+    def __init__(self, background: np.ndarray):
+        self.picture, self.side = background, len(background)
+        self.boxes, self.points, self.doubtful = [], [], []
+
+    def photo(self, stock, chosen, random, tile, sizes) -> None:
+        """A photo into a square tile (left, top, side), so that one of its faces becomes as large as `sizes` say."""
+        index = stock.photo(chosen, random)
+        picture = stock.photos[index]
+        boxes, points, certainty = stock.faces(index)
+        sure = np.flatnonzero(certainty >= CERTAIN)
+        if not len(sure):
+            return
+        box = boxes[sure[random.integers(len(sure))]]
+        was = math.sqrt((box[2:] - box[:2]).prod())
+        wanted = min(math.exp(random.uniform(*np.log(sizes))), 6 * was)
+        left, top, side = tile
+        to = np.array([left, top]) + side * (0.5 + random.uniform(-0.4, 0.4, 2) * max(0.15, 1 - wanted / side))
+        matrix, mirror = _placed((box[:2] + box[2:]) / 2, to, wanted / was, random)
+        view = self.picture[top : top + side, left : left + side]
+        _warp_into(view, picture, _shifted(matrix, -left, -top))
+        self._label(boxes, points, certainty, matrix, mirror, (left, top, left + side, top + side))
+
+    def crop(self, crop, random) -> None:
+        """An aligned crop with soft edges, anywhere that's free."""
+        size = math.exp(random.uniform(math.log(20), math.log(0.6 * self.side)))
+        was = math.sqrt((CROP_BOX[2:] - CROP_BOX[:2]).prod())
+        to = random.uniform(0.15, 0.85, 2) * self.side
+        matrix, mirror = _placed((CROP_BOX[:2] + CROP_BOX[2:]) / 2, to, size / was, random)
+        box = move_boxes(CROP_BOX[None], matrix)
+        if any(overlap(box[0], other[None])[0] > 0 for other in (*self.boxes, *self.doubtful)):
+            return
+        mask = _MASKS[random.integers(len(_MASKS))]
+        layer = np.dstack([crop, mask])
+        there = np.zeros((self.side, self.side, 4), np.uint8)
+        _warp_into(there, layer, matrix)
+        share = there[..., 3:].astype(np.float32) / 255
+        self.picture[:] = (self.picture + (there[..., :3] - self.picture.astype(np.float32)) * share).astype(np.uint8)
+        points = TEMPLATE[None] + (CROP - 112) / 2
+        self._label(CROP_BOX[None], points, np.ones(1), matrix, mirror, (0, 0, self.side, self.side))
+
+    def _label(self, boxes, points, certainty, matrix, mirror, window) -> None:
+        window = np.array(window, float)
+        points = points @ matrix[:, :2].T + matrix[:, 2]
+        if mirror:
+            points = points[:, MIRRORED]
+        for box, five, sure in zip(move_boxes(boxes, matrix), points, certainty):
+            seen = np.concatenate([np.maximum(box[:2], window[:2]), np.minimum(box[2:], window[2:])])
+            if (seen[2:] <= seen[:2]).any():
+                continue
+            whole = (seen[2:] - seen[:2]).prod() / (box[2:] - box[:2]).prod()
+            inside = ((five > window[:2]) & (five < window[2:])).all(1).sum()
+            small = math.sqrt((box[2:] - box[:2]).prod()) < SMALLEST
+            if sure >= CERTAIN and whole > 0.55 and inside >= 4 and not small:
+                self.boxes.append(box)
+                self.points.append(five)
+            else:
+                self.doubtful.append(seen)
+
+    def sample(self, random, lamps) -> Sample:
+        frames = [similarity(TEMPLATE, five) for five in self.points]
+        lit = exposure.expose(self.picture, frames, random, lamps)
+        boxes, points, doubtful = [], [], list(self.doubtful)
+        for box, five in zip(self.boxes, self.points):
+            left, top, right, bottom = box.clip(0, self.side).astype(int)
+            region = lit[top:bottom:2, left:right:2, 1]
+            # What light has left nothing of can't be asked for.
+            visible = region.size and np.subtract(*np.percentile(region, [97, 20])) > 10
+            if visible and len(boxes) < MOST:
+                boxes.append(box)
+                points.append(five.ravel())
+            else:
+                doubtful.append(box)
+        return Sample(self.picture, lit, _rows(boxes, 4), _rows(points, 10), _rows(doubtful, 4))
+
+
+def _rows(found, numbers) -> np.ndarray:
+    rows = np.zeros((MOST, numbers), np.float32)
+    for index, row in enumerate(found[:MOST]):
+        rows[index] = row
+    return rows
+
+
+def _placed(centre, to, scale, random) -> tuple[np.ndarray, bool]:
+    """2x3: `centre` to `to`, scaled, turned (mostly little, up to 30 degrees), every second time mirrored, and sometimes
+    narrowed, as a face that looks aside is."""
+    angle = math.radians(np.clip(random.normal(0, 11), -30, 30))
+    mirror = random.random() < 0.5
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    turn[:, 0] *= (-1 if mirror else 1) * (random.uniform(0.7, 1.1) if random.random() < 0.3 else 1)
+    return np.column_stack([turn, to - turn @ centre]), mirror
+
+
+def _shifted(matrix, x, y) -> np.ndarray:
+    return matrix + np.array([[0, 0, x], [0, 0, y]])
+
+
+def move_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The boxes of what a similarity makes of faces, taken for ellipses: a turned box's box would be too large."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
+    halves = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / 2) ** 2 @ (matrix[:, :2] ** 2).T)
+    return np.concatenate([centres - halves, centres + halves], 1)
+
+
+def _warp_into(view: np.ndarray, picture: np.ndarray, matrix: np.ndarray) -> None:
+    """`picture` over what `view` shows; what is shrunk a lot is averaged first, as a camera does."""
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale < 0.6:
+        smaller = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        ratio = np.array(picture.shape[1::-1]) / smaller.shape[1::-1]
+        # Pixel centres: 0 of the smaller picture lies in the middle of the pixels that it averages.
+        matrix = np.column_stack([matrix[:, :2] * ratio, matrix[:, 2] + matrix[:, :2] @ ((ratio - 1) / 2)])
+        picture = smaller
+    size = view.shape[1::-1]
+    moved = cv2.warpAffine(picture, matrix, size, dst=view.copy(), borderMode=cv2.BORDER_TRANSPARENT)
+    view[:] = moved
+
+
+def _masks() -> list[np.ndarray]:
+    """Soft outlines to paste a crop with: an oval, a square with round corners, and half-way between."""
+    y, x = (np.mgrid[:CROP, :CROP] - (CROP - 1) / 2) / (CROP / 2)
+    masks = []
+    for power, soft in ((2, 0.25), (4, 0.12), (8, 0.06)):
+        away = (np.abs(x / 0.98) ** power + np.abs(y / 0.98) ** power) ** (1 / power)
+        masks.append(((1 - away) / soft).clip(0, 1))
+    return [(mask * 255).astype(np.uint8) for mask in masks]
+
+
+_MASKS = _masks()
+
+
+def empty(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side: int) -> np.ndarray:
+    """side x side pixels without a face: parts of photos beside their faces, or textures, or next to nothing."""
+    kind = random.random()
+    if kind < 0.12:
+        return _texture(random, side)
+    if kind < 0.2:
+        return np.full((side, side, 3), random.integers(0, 256, 3), np.uint8)
+    canvas = np.empty((side, side, 3), np.uint8)
+    if kind < 0.3:
+        canvas[:] = random.integers(0, 256, 3)
+        return _things(canvas, random, random.integers(1, 15))
+    step = side // random.choice([1, 2, 4], p=[0.6, 0.25, 0.15])
+    for top in range(0, side, step):
+        for left in range(0, side, step):
+            part = _faceless(stock, chosen, random)
+            part = part[:, ::-1] if random.random() < 0.5 else part
+            part = cv2.resize(part, (step, step), interpolation=cv2.INTER_AREA)
+            space = canvas[top : top + step, left : left + step]
+            space[:] = part[: space.shape[0], : space.shape[1]]
+    if random.random() < 0.2:  # what is symmetric isn't a face yet
+        at = random.integers(side // 3, side // 2 + 1)
+        canvas[:, at : 2 * at] = canvas[:, :at][:, ::-1]
+    return _things(canvas, random, random.integers(1, 5)) if random.random() < 0.3 else canvas
+
+
+def _things(canvas, random, count) -> np.ndarray:
+    """Discs, balls, rings, cups and wheels: what is round, or lit from a side, isn't a face yet."""
+    side = len(canvas)
+    for _ in range(count):
+        middle = tuple(int(v) for v in random.integers(0, side, 2))
+        long = math.exp(random.uniform(math.log(4), math.log(side / 3)))
+        axes = (int(long), int(long * random.uniform(0.5, 1)))
+        turn, colour = random.uniform(0, 180), [int(v) for v in random.integers(0, 256, 3)]
+        kind = random.integers(4)
+        if kind == 0:
+            cv2.ellipse(canvas, middle, axes, turn, 0, 360, colour, int(random.integers(1, 2 + axes[1] // 3)), cv2.LINE_AA)
+        elif kind == 1:
+            box = cv2.boxPoints((middle, (2 * axes[0], 2 * axes[1]), turn)).astype(np.int32)
+            cv2.fillPoly(canvas, [box], colour, cv2.LINE_AA)
+        else:  # from one colour to another across it, as round things are lit
+            other, away, angle = random.integers(0, 256, 3) - np.array(colour), random.uniform(0.2, 1), random.uniform(0, 6.3)
+            dx, dy = away * math.cos(angle), away * math.sin(angle)
+            for share in np.linspace(0, 1, 7):
+                at = (int(middle[0] + share * dx * axes[1]), int(middle[1] + share * dy * axes[1]))
+                sides = tuple(max(1, int(a * (1 - share * away))) for a in axes)
+                cv2.ellipse(canvas, at, sides, turn, 0, 360, (colour + share * other).tolist(), -1, cv2.LINE_AA)
+    return canvas
+
+
+def _faceless(stock, chosen, random) -> np.ndarray:
+    """A part of a photo above, below or beside all its faces, even doubtful ones; texture after some vain tries."""
+    for _ in range(6):
+        index = chosen[random.integers(len(chosen))]
+        picture, boxes = stock.photos[index], stock.faces(index)[0]
+        if not len(boxes):
+            continue
+        height, width = picture.shape[:2]
+        grown = (boxes[:, 2:] - boxes[:, :2]) * 0.2
+        left, top = (boxes[:, :2] - grown).min(0).clip(0).astype(int)
+        right, bottom = (boxes[:, 2:] + grown).max(0).astype(int)
+        parts = [(0, bottom, width, height), (0, 0, width, top), (0, 0, left, height), (right, 0, width, height)]
+        parts = [p for p in parts if min(p[2] - p[0], p[3] - p[1]) >= 40]
+        if parts:
+            left, top, right, bottom = parts[random.integers(len(parts))]
+            wide, high = random.integers(40, right - left + 1), random.integers(40, bottom - top + 1)
+            wide, high = min(wide, 2 * high), min(high, 2 * wide)
+            x, y = random.integers(left, right - wide + 1), random.integers(top, bottom - high + 1)
+            return picture[y : y + high, x : x + wide]
+    return _texture(random, 64)
+
+
+def _texture(random, side) -> np.ndarray:
+    """Coloured noise of several grains: blotches, stripes and dust."""
+    picture = np.full((side, side, 3), 128, np.float32)
+    for grain in (2, 5, 12, 40):
+        shape = (max(2, side // grain // random.integers(1, 6)), max(2, side // grain // random.integers(1, 6)), 3)
+        layer = random.normal(0, random.uniform(0, 40), shape).astype(np.float32)
+        picture += cv2.resize(layer, (side, side), interpolation=cv2.INTER_LINEAR)
+    return picture.clip(0, 255).astype(np.uint8)

@@ -1,0 +1,90 @@
+"""Smoke tests of pair_head.py on numbers and pictures made here: `python -m unittest test_pair_head` (seconds)."""
+
+import contextlib
+import hashlib
+import io
+import sys
+import tempfile
+import tomllib
+import types
+import unittest
+from pathlib import Path
+
+try:
+    import cv2
+    import numpy as np
+    import onnx
+    import torch
+except ModuleNotFoundError as missing:
+    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
+    print(reason, file=sys.stderr, flush=True)
+    raise unittest.SkipTest(reason) from None
+
+sys.path.insert(0, str(Path(__file__).parent))
+import pair_head
+from data import CROP
+from export import to_onnx
+from nets import Encoder, EncoderConfig
+
+
+class PairHead(unittest.TestCase):
+    def test_the_fit_finds_the_weights_that_made_the_answers(self):
+        random = np.random.default_rng(0)
+        apart = np.abs(random.normal(size=(40_000, 6))).astype(np.float32)
+        true = np.array([-2.0, -1.5, -1.0, -0.5, 0.0, 0.5])
+        bias = -(apart @ true).mean()  # as many of the same as of different
+        same = random.random(len(apart)) < 1 / (1 + np.exp(-(apart @ true + bias)))
+        found = pair_head.fit(apart, same, ridge=0.0)
+        np.testing.assert_allclose(found[:-1], true, atol=0.08)
+        self.assertAlmostEqual(found[-1], bias, delta=0.15)
+        held = pair_head.fit(apart, same, ridge=1.0)[:-1]
+        self.assertLess(held.std(), 0.2 * true.std(), "a ridge holds the weights together")
+        self.assertLess(held.mean(), -0.4, "and not at 0")
+        self.assertLess(pair_head.loss(found, apart, same), pair_head.loss(np.r_[held, bias], apart, same))
+
+    def test_pairs_are_of_one_person_or_of_two_near_ones(self):
+        random = np.random.default_rng(1)
+        person = np.repeat(np.arange(12), 3)
+        encodings = random.normal(size=(1, 36, 8)).astype(np.float32)
+        encodings /= np.linalg.norm(encodings, axis=2, keepdims=True)
+        args = types.SimpleNamespace(seed=1, most=10_000, strangers=2)
+        apart, same = pair_head.training_pairs(encodings, person, args)
+        self.assertEqual(same.sum(), 12 * 3)
+        every = {tuple(np.abs(a - b).round(5)): p == q for a, p in zip(encodings[0], person) for b, q in zip(encodings[0], person)}
+        for row, is_same in zip(apart, same):
+            self.assertEqual(every[tuple(row.round(5))], is_same)
+        self.assertLess((apart[~same][:72] ** 2).sum(1).mean(), (apart[~same][72:] ** 2).sum(1).mean(), "the first are near")
+
+    def test_true_accepts_are_those_above_the_impostors_share(self):
+        # Ten people of two pictures; the second person's two are apart like strangers.
+        encodings = np.repeat(np.eye(10, dtype=np.float32), 2, axis=0)
+        encodings[3] = encodings[0]
+        person = np.repeat(np.arange(10), 2)
+        (told,) = pair_head.true_accepts(lambda a, b: a @ b.T, encodings, person, seed=1, shares=[0.02])
+        self.assertIn("TAR at FMR 0.02 0.9000", told)
+
+    def test_a_head_is_fitted_and_names_the_encoder(self):
+        torch.manual_seed(0)
+        with tempfile.TemporaryDirectory() as folder:
+            root, random = Path(folder), np.random.default_rng(0)
+            for person in range(20):
+                face = random.integers(0, 200, (6, 6, 3))
+                for index in range(4):
+                    picture = np.clip(face + random.integers(0, 56, face.shape), 0, 255).astype(np.uint8)
+                    path = root / "people" / f"p{person}" / f"{index}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    cv2.imwrite(str(path), cv2.resize(picture, (CROP, CROP), interpolation=cv2.INTER_CUBIC))
+            onnx.save(to_onnx(Encoder(EncoderConfig(width=0.1)).eval()), root / "encoder.onnx")
+            args = [root / "encoder.onnx", root / "head.toml", "--people", root / "people", "--variants", 2, "--held-out", 2]
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                pair_head.main([str(a) for a in args])
+            written = tomllib.loads((root / "head.toml").read_text())
+            digest = hashlib.sha256((root / "encoder.onnx").read_bytes()).hexdigest()
+        self.assertEqual(written["model"], digest)
+        self.assertEqual(len(written["weights"]), 128)
+        self.assertTrue(np.isfinite([*written["weights"], written["bias"]]).all())
+        self.assertIn("of people kept back", said.getvalue())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,284 @@
+"""A siamese network with triplet loss: `python triplets.py --people FOLDER --work DIR`, a folder with a folder a person.
+
+The same network encodes anchor, positive and negative; mining.py says which triplets of a batch it learns from. What it
+starts from is nothing, or with `--from` an encoder that encoder.py distilled; with `--teacher` it goes on imitating the
+teacher's encodings beside the triplets, so that what few people teach doesn't undo what many have taught.
+
+The share of active triplets is logged all along, and the accuracy on pairs of people who are kept back. It is saved and
+resumed as encoder.py is.
+"""
+
+import argparse
+import os
+import signal
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+import checkpoints
+from data import Batches, augment, middle, pictures_under, read_crops
+from encoder import _autocast, _device, _keep_memory, _optimiser, record
+from evaluate import accuracy
+from mining import KINDS, distances, mine, triplet_loss
+from nets import Encoder, EncoderConfig
+from teacher import OnnxTeacher
+
+HERE = Path(__file__).parent
+
+
+def arguments(given=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("--people", type=Path, nargs="+", required=True, help="folders of aligned 128x128 crops, in each a folder a person")
+    add("--identities", type=Path, help="file of lines `picture person`, for pictures that lie in no person's folder")
+    add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
+    add("--name", default="encoder-triplets", help="of the network")
+    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
+    add("--from", type=Path, dest="start", help="small checkpoint to start from; --width is ignored then")
+    add("--width", type=float, default=EncoderConfig.width, help="1.0 is full, 0.5 is small")
+    add("--mining", choices=KINDS, default="semi-hard")
+    add("--margin", type=float, default=0.2, help="α, in squared distances of unit-length encodings")
+    add("--teacher", type=Path, help="ONNX of a teacher whose encodings are imitated as well")
+    add("--normalise", choices=["imagenet", "raw"], default="imagenet", help="what the teacher's input is")
+    add("--teacher-weight", type=float, default=1.0, help="of one minus the cosine to the teacher's encoding")
+    add("--triplet-weight", type=float, default=1.0, help="of the triplet loss; 0 leaves the teacher alone")
+    add("--batch", type=int, default=64, help="pictures a step and process")
+    add("--each", type=int, default=4, help="pictures of a person in a batch, where there are as many")
+    add("--rate", type=float, default=1e-3, help="learning rate; it falls to 0 over the last third")
+    add("--warm-up", type=int, default=50, help="steps")
+    add("--memory", type=int, default=500, help="steps that the average of weights reaches back")
+    add("--pictures", type=int, default=200_000, help="to see in all")
+    add("--held-out", type=int, default=200, help="people kept back to measure on; of few at most a tenth")
+    add("--seed", type=int, default=1)
+    add("--precision", choices=["auto", "bf16", "float"], default="auto")
+    add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
+    add("--save-minutes", type=float, default=5)
+    add("--log-steps", type=int, default=25)
+    add("--measure-steps", type=int, default=100, help="between measurements of the accuracy")
+    return parser.parse_args(given)
+
+
+class People:
+    """Crops, the number of each one's person, and who trains and who is measured on."""
+
+    def __init__(self, args: argparse.Namespace):
+        known = dict(line.split() for line in args.identities.read_text().splitlines() if line.strip()) if args.identities else {}
+        paths, names = [], []
+        for folder in args.people:
+            for path in pictures_under(folder):
+                name = known.get(path.stem) or (str(path.parent) if path.parent != folder else None)
+                if name is not None:
+                    paths.append(path)
+                    names.append(name)
+        _, number, count = np.unique(names, return_inverse=True, return_counts=True)
+        several = count[number] > 1  # of a person with a single picture there's no positive
+        paths = [path for path, kept in zip(paths, several) if kept]
+        if not paths:
+            raise SystemExit("nobody has two pictures; put each person's in a folder")
+        self.crops = read_crops(paths)
+        _, self.person = np.unique(number[several], return_inverse=True)
+        order = np.random.default_rng(args.seed).permutation(self.person.max() + 1)
+        held = order[: min(args.held_out, len(order) // 10)]
+        self.training, self.held = (np.flatnonzero(np.isin(self.person, held, invert=i)) for i in (True, False))
+
+    def pairs(self, seed: int, most: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of those kept back: first and second picture, as places in `held`, and whether they're one person's.
+
+        Every pair of one person's pictures up to `most`, and as many of different people.
+        """
+        random, people = np.random.default_rng(seed), self.person[self.held]
+        first, second = np.triu_indices(len(people), 1)
+        same = people[first] == people[second]
+        ours = random.permutation(np.flatnonzero(same))[:most]
+        theirs = random.permutation(np.flatnonzero(~same))[: len(ours)]
+        chosen = np.stack([ours[: len(theirs)], theirs], 1).ravel()
+        return first[chosen], second[chosen], same[chosen]
+
+
+class PeopleBatches(Batches):
+    """Batches of (pictures, their people): groups of up to `each` pictures of a person, in a random order."""
+
+    def __init__(self, people: People, each: int, *rest):
+        self.person, self.each = people.person, each
+        super().__init__(people.crops, people.training, *rest)
+
+    def _shuffled(self, random):
+        order = random.permutation(self.indices)
+        order = order[np.argsort(self.person[order], kind="stable")]
+        person = self.person[order]
+        starts = np.r_[0, np.flatnonzero(np.diff(person)) + 1]
+        nth = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+        group = np.cumsum((nth % self.each == 0)) - 1
+        return order[np.argsort(random.permutation(group.max() + 1)[group], kind="stable")]
+
+    def make(self, step: int):
+        first = (step * self.world + self.rank) * self.batch
+        chosen = np.array([self._index(place) for place in range(first, first + self.batch)])
+        generator = torch.Generator(self.device).manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
+        pixels = augment(torch.from_numpy(self.crops[chosen]).to(self.device), generator, mix=False)
+        return pixels, torch.from_numpy(self.person[chosen]).to(self.device)
+
+
+class Siamese:
+    """One training: what it holds, and what a step, a save and a resume are."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = _device()
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.manual_seed(args.seed)
+        self.autocast = _autocast(args.precision, self.device)
+        self.teacher = OnnxTeacher(args.teacher, args.normalise).to(self.device) if args.teacher else None
+        self.people = People(args)
+        self.pairs = self.people.pairs(args.seed)
+        self._start()
+
+    def _start(self) -> None:
+        args, self.step, self.pictures = self.args, 0, 0
+        state = checkpoints.load(self.state_path) if self.state_path.exists() else None
+        if state:
+            student = Encoder(EncoderConfig.from_dict(state["config"]))
+            student.load_state_dict(state["student"])
+        elif args.start:
+            student = checkpoints.load_small(args.start)[0].train()
+        else:
+            student = Encoder(replace(EncoderConfig(), width=args.width))
+        self.student = student.to(self.device, memory_format=torch.channels_last)
+        self.average = checkpoints.Average(self.student, args.memory)
+        self.optimiser = _optimiser(self.student, args.rate)
+        if state:
+            self.average.encoder.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.pictures = state["step"], state["pictures"]
+        self.wrapped = nn.parallel.DistributedDataParallel(self.student) if self.world > 1 else self.student
+
+    @property
+    def state_path(self) -> Path:
+        return self.args.work / f"{self.args.name}.state.pt"
+
+    def batches(self, start: int) -> PeopleBatches:
+        args = self.args
+        return PeopleBatches(self.people, args.each, args.batch, args.seed, start, self.rank, self.world, self.device)
+
+    def rate(self) -> float:
+        left = 1 - self.pictures / self.args.pictures
+        return self.args.rate * min(1.0, (self.step + 1) / max(1, self.args.warm_up)) * min(1.0, 3 * max(0.0, left))
+
+    def train_step(self, batch) -> dict:
+        pixels, people = batch
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate() * group["share"]
+        with self.autocast():
+            raw = self.wrapped(pixels)
+            with torch.no_grad():
+                target = self.teacher(pixels)[1].float() if self.teacher else None
+        encodings = F.normalize(raw.float())
+        generator = torch.Generator(self.device).manual_seed(self.args.seed * 7_919 + self.step)
+        apart = distances(encodings)
+        triplets = mine(self.args.mining, apart, people, generator)
+        loss, active = triplet_loss(apart, triplets, self.args.margin)
+        measured = {"triplet_loss": loss.detach(), "active": active}
+        loss = self.args.triplet_weight * loss
+        if target is not None:
+            cosine = (encodings * F.normalize(target)).sum(1).mean()
+            loss = loss + self.args.teacher_weight * (1 - cosine)
+            measured["cosine"] = cosine.detach()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.average.update(self.student, self.step)
+        self.step += 1
+        self.pictures += len(pixels) * self.world
+        return measured
+
+    @torch.no_grad()
+    def measure(self) -> dict:
+        """Accuracy of the averaged network on the pairs of people kept back, each tenth by the others' threshold."""
+        first, second, same = self.pairs
+        if len(same) < 20:
+            return {"pictures": self.pictures, "pairs": len(same)}
+        encodings = []
+        for chosen in torch.from_numpy(self.people.held).split(64):
+            with self.autocast():
+                raw = self.average.encoder(middle(torch.from_numpy(self.people.crops[chosen.numpy()]).to(self.device)))
+            encodings.append(F.normalize(raw.float()))
+        encodings = torch.cat(encodings).cpu().numpy()
+        usable = len(same) // 20 * 20  # ten folds of as many pairs of one person as of two
+        scores = (encodings[first] * encodings[second]).sum(1)[:usable]
+        mean, deviation = accuracy(scores, same[:usable], folds=10)
+        return {"pictures": self.pictures, "pairs": usable, "accuracy": round(mean, 4), "deviation": round(deviation, 4)}
+
+    def save(self) -> None:
+        if self.rank == 0:
+            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
+            state |= {"student": self.student.state_dict(), "average": self.average.encoder.state_dict()}
+            checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
+
+    def publish(self) -> None:
+        if self.rank == 0:
+            checkpoints.save_small(self.average.encoder, self.pictures, self.args.checkpoints / f"{self.args.name}.pt")
+
+
+class Means:
+    """Of what the steps since the last line measured."""
+
+    def __init__(self):
+        self.sums, self.count, self.begun = {}, 0, time.monotonic()
+
+    def add(self, measured: dict) -> None:
+        self.count += 1
+        for name, value in measured.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+
+    def line(self, siamese: Siamese) -> dict:
+        pictures = self.count * siamese.args.batch * siamese.world
+        line = {"pictures": siamese.pictures, "a_second": round(pictures / (time.monotonic() - self.begun), 1)}
+        line |= {"rate": float(f"{siamese.rate():.3g}")} | {name: round(float(s / self.count), 4) for name, s in self.sums.items()}
+        self.__init__()
+        return line
+
+
+def train(siamese: Siamese) -> None:
+    """Until all pictures are seen, or a polite signal asks to stop; an impolite one loses the minutes since the last save."""
+    args, stop = siamese.args, []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.append(True))
+    args.work.mkdir(parents=True, exist_ok=True)
+    if siamese.step == 0:
+        record(siamese, siamese.measure())
+    means, saved = Means(), time.monotonic()
+    for batch in siamese.batches(siamese.step):
+        if stop or siamese.pictures >= args.pictures:
+            break
+        means.add(siamese.train_step(batch))
+        if siamese.step % args.log_steps == 0:
+            record(siamese, means.line(siamese))
+        if siamese.step % args.measure_steps == 0:
+            record(siamese, siamese.measure())
+        if time.monotonic() - saved > args.save_minutes * 60:
+            siamese.save()
+            saved = time.monotonic()
+    siamese.save()
+    siamese.publish()
+    record(siamese, siamese.measure())
+
+
+def main(given=None) -> None:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    _keep_memory()
+    train(Siamese(arguments(given)))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
