@@ -1,25 +1,24 @@
 //! What every command works with: the configuration, the directories, the networks, the store.
 
 use std::io::{ErrorKind, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Globals;
 use super::exit::{Code, Failure};
 use super::output::{Output, note};
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{self, Config, DEFAULT_PATH};
 use crate::face::detect::Canvas;
-use crate::face::pipeline::{Faces, ModelChoice};
-use crate::gallery::KeyPlaces;
+use crate::face::pipeline::{Faces, ModelChoice, Placing};
 use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
+use crate::gallery::pair_head::MAX_HEAD_BYTES;
+use crate::gallery::{Decider, DeciderKind, KeyPlaces, PairHead};
 use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
+use crate::infer::{Decode, builtin};
 use crate::ports::{Camera, Clock};
 
-/// The networks that are taken where nothing else is asked for.
-const DEFAULT_DETECTOR: &str = "yunet";
-const DEFAULT_MODEL: &str = "foamliu";
 /// Where the service keeps its state.
 const SERVICE_STATE: &str = "/var/lib/facelatch";
 /// The gallery and ledger, in the state directory.
@@ -171,24 +170,73 @@ impl Context {
     /// # Errors
     /// A network isn't here.
     pub fn model_choice(&self) -> Result<ModelChoice, Failure> {
-        let (detector, embedder) = (self.detector()?, self.embedder()?);
-        let second_look = self.config.faces.second_look;
-        Ok(ModelChoice { detector, embedder, canvas: Canvas::PHOTO, second_look })
+        let (detector, landmarks, embedder) = (self.detector()?, self.landmarks()?, self.embedder()?);
+        Ok(ModelChoice { detector, landmarks, embedder, canvas: Canvas::PHOTO })
     }
 
-    /// The table from score to false match rate: the one that `calibrate --keep` measured, else the one that comes with
+    /// What the configuration lets judge whether two encodings of this network are one person's.
+    ///
+    /// # Errors
+    /// The pair head can't be read, or is another network's.
+    pub fn decider(&self, model: &ModelSpec) -> Result<Decider, Failure> {
+        self.decider_of(self.config.faces.decider, model)
+    }
+
+    /// The same for a decider that an option names.
+    ///
+    /// # Errors
+    /// As [`Context::decider`].
+    pub fn decider_of(&self, kind: DeciderKind, model: &ModelSpec) -> Result<Decider, Failure> {
+        let decider = match kind {
+            DeciderKind::Threshold => Decider::Threshold,
+            DeciderKind::PairHead => Decider::PairHead(Arc::new(self.pair_head()?)),
+        };
+        let Decode::Embedding { dims } = model.decode else {
+            return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
+        };
+        let wrong = |error| Failure::said(Code::Data, format!("{error}"));
+        decider.judges(&model.sha256.0, dims).map_err(wrong)?;
+        Ok(decider)
+    }
+
+    fn pair_head(&self) -> Result<PairHead, Failure> {
+        let (head, place) = match &self.config.faces.pair_head {
+            Some(path) => {
+                let text = read_text(path, MAX_HEAD_BYTES).map_err(Failure::io(path))?;
+                (PairHead::parse(&text), path.display().to_string())
+            }
+            None => {
+                let none = "there is no pair head in this build: name a file as faces.pair_head, or set faces.decider = \"threshold\"";
+                let head = PairHead::builtin().ok_or_else(|| Failure::said(Code::Config, none))?;
+                (head, "the built-in pair head".to_owned())
+            }
+        };
+        head.map_err(|error| Failure::said(Code::Data, format!("{place}: {error}")))
+    }
+
+    /// The table from this decider's score to false match rate: a pair head has its own, the plain decider's is the
+    /// network's.
+    ///
+    /// # Errors
+    /// As [`Context::calibration`].
+    pub fn table(&self, model: &ModelSpec, decider: &Decider) -> Result<Option<Calibration>, Failure> {
+        match decider {
+            Decider::Threshold => self.calibration(model),
+            Decider::PairHead(head) => Ok(head.table().cloned()),
+        }
+    }
+
+    /// The table from similarity to false match rate: the one that `calibrate --keep` measured, else the one that comes with
     /// facelatch; `None` where there is neither.
     ///
     /// # Errors
     /// The kept one can't be read; falling back on another in silence would change who is admitted.
     pub fn calibration(&self, model: &ModelSpec) -> Result<Option<Calibration>, Failure> {
         let path = self.kept_calibration(model)?;
-        match std::fs::File::open(&path) {
+        match read_text(&path, MAX_TABLE_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Calibration::builtin(&model.sha256.0)),
             Err(error) => Err(Failure::io(&path)(error)),
-            Ok(file) => {
-                let mut text = String::new();
-                file.take(MAX_TABLE_BYTES as u64 + 1).read_to_string(&mut text).map_err(Failure::io(&path))?;
+            Ok(text) => {
                 let table = Calibration::parse(&text);
                 table.map(Some).map_err(|error| Failure::said(Code::Data, format!("{}: {error}", path.display())))
             }
@@ -221,7 +269,20 @@ impl Context {
     /// There is none; the sentence says how to get it.
     pub fn detector(&self) -> Result<ModelFile, Failure> {
         let choice = self.globals.detector.as_ref().or(self.config.faces.detector.as_ref());
-        self.network(choice.map_or(DEFAULT_DETECTOR, String::as_str), Kind::Detector)
+        self.network(choice.map_or(builtin::DETECTOR, String::as_str), Kind::Detector)
+    }
+
+    /// What places the points that faces are aligned by.
+    ///
+    /// # Errors
+    /// A network is asked for, and there is none; the sentence says how to get it.
+    pub fn landmarks(&self) -> Result<Placing, Failure> {
+        let choice = self.globals.landmarks.as_ref().or(self.config.faces.landmarks.as_ref());
+        match choice.map_or(builtin::LANDMARKS, String::as_str) {
+            config::Faces::NO_LANDMARKS => Ok(Placing::Detector),
+            config::Faces::SECOND_LOOK => Ok(Placing::SecondLook),
+            name => self.network(name, Kind::Landmarks).map(|file| Placing::Network(Box::new(file))),
+        }
     }
 
     /// The network that encodes faces.
@@ -230,7 +291,7 @@ impl Context {
     /// There is none; the sentence says how to get it.
     pub fn embedder(&self) -> Result<ModelFile, Failure> {
         let choice = self.globals.model.as_ref().or(self.config.faces.model.as_ref());
-        self.network(choice.map_or(DEFAULT_MODEL, String::as_str), Kind::Embedder)
+        self.network(choice.map_or(builtin::ENCODER, String::as_str), Kind::Embedder)
     }
 
     fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {
@@ -243,6 +304,13 @@ impl Context {
         }
         Err(Failure::said(Code::NoInput, no_such_network(&manifest, name_or_file, kind, &dirs)))
     }
+}
+
+/// A text of at most `max` bytes; of a longer one the first `max + 1`, which whoever parses it refuses.
+fn read_text(path: &Path, max: usize) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(max as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// How to get a network that isn't there.

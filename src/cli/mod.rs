@@ -69,6 +69,9 @@ pub struct Globals {
     /// The network that finds faces
     #[arg(long, global = true, value_name = "FILE|NAME")]
     pub detector: Option<String>,
+    /// What places the points that faces are aligned by: a network, or second-look, or none
+    #[arg(long, global = true, value_name = "FILE|NAME")]
+    pub landmarks: Option<String>,
     /// Print JSON: one object, or one a line
     #[arg(long, global = true)]
     pub json: bool,
@@ -90,7 +93,7 @@ enum Command {
     Identify(identify::Args),
     /// How alike are two faces?
     Compare(compare::Args),
-    /// Measure accuracy by LFW's protocol
+    /// Measure accuracy by LFW's protocol, or of a search among many people
     Eval(eval::Args),
     /// Turn a folder of people into a table from score to false match rate
     Calibrate(calibrate::Args),

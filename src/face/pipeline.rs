@@ -7,7 +7,7 @@ use super::detect::{Canvas, Detection, Detections, Detector, principal};
 use super::embed::Embedder;
 use super::encoding::Encoding;
 use super::geometry::{Landmarks, Sampler};
-use super::landmarks::{Refine, SecondLook};
+use super::landmarks::{LandmarkNetwork, Refine, SecondLook};
 use super::quality::Quality;
 use crate::frame::RgbImage;
 use crate::infer::{InferError, ModelFile, ModelSpec, Outputs};
@@ -19,8 +19,18 @@ pub struct ModelChoice {
     pub embedder: ModelFile,
     /// What the detector is shown: [`Canvas::PHOTO`], or one of the camera's shape.
     pub canvas: Canvas,
-    /// Whether a second look places the landmarks.
-    pub second_look: bool,
+    pub landmarks: Placing,
+}
+
+/// What places the points that a face is aligned by, after the detector has.
+#[derive(Debug, Clone)]
+pub enum Placing {
+    /// Nothing: the detector's points have to do.
+    Detector,
+    /// The detector once more, closer.
+    SecondLook,
+    /// A network made for it.
+    Network(Box<ModelFile>),
 }
 
 /// A face with all that is known of it.
@@ -46,9 +56,10 @@ impl Faces {
     /// # Errors
     /// Whichever network isn't what the choice says, or can't run.
     pub fn load(choice: &ModelChoice) -> Result<Self, InferError> {
-        let refine = match choice.second_look {
-            true => Some(Box::new(SecondLook::load(&choice.detector)?) as Box<dyn Refine>),
-            false => None,
+        let refine: Option<Box<dyn Refine>> = match &choice.landmarks {
+            Placing::Detector => None,
+            Placing::SecondLook => Some(Box::new(SecondLook::load(&choice.detector)?)),
+            Placing::Network(file) => Some(Box::new(LandmarkNetwork::load(file)?)),
         };
         Ok(Self {
             detector: Detector::load(&choice.detector, choice.canvas)?,

@@ -4,12 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::builtin;
 use super::spec::SideSpec;
 pub use super::spec::{ChannelOrder, Decode, Digest, InputSpec, Kind, ModelSpec};
 
@@ -26,8 +28,9 @@ const BUILTIN: &str = include_str!("../../models/manifest.toml");
 #[derive(Debug, Clone)]
 pub struct ModelFile {
     pub spec: ModelSpec,
+    /// Where it lies; of one that is built in, the name of the file that it was built from.
     pub path: PathBuf,
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'static, [u8]>,
 }
 
 /// Why there is no such network.
@@ -114,15 +117,25 @@ impl Manifest {
         self.models.iter().find(|m| m.name == name)
     }
 
+    /// A network that is part of this program, by its name.
+    pub fn built_in(&self, name: &str) -> Option<ModelFile> {
+        let spec = self.find_by_name(name)?;
+        let bytes = builtin::network(&spec.file)?;
+        Some(ModelFile { spec: spec.clone(), path: PathBuf::from(&spec.file), bytes: Cow::Borrowed(bytes) })
+    }
+
     /// Finds a network by the name that the manifest or its own description gives it, or by the path of its file.
     ///
-    /// A name is looked for in `dir` (the state directory's models). Anything with a slash or ending in `.onnx` is a path.
+    /// A name that is not built in is looked for in `dir` (the state directory's models). Anything with a slash or ending in `.onnx` is a path.
     ///
     /// # Errors
     /// No such file or name, and everything of [`Manifest::open`].
     pub fn resolve(&self, dir: &Path, name_or_file: &str) -> Result<ModelFile, ManifestError> {
         if name_or_file.contains('/') || name_or_file.ends_with(".onnx") {
             return self.open(Path::new(name_or_file));
+        }
+        if let Some(model) = self.built_in(name_or_file) {
+            return Ok(model);
         }
         let file = self.find_by_name(name_or_file).map_or(format!("{name_or_file}.onnx"), |m| m.file.clone());
         let path = dir.join(file);
@@ -138,7 +151,7 @@ impl Manifest {
     /// # Errors
     /// It can't be read, is too large, is unknown, or bears a known network's file name with other bytes.
     pub fn open(&self, path: &Path) -> Result<ModelFile, ManifestError> {
-        let bytes = read_bounded(path, MAX_MODEL_BYTES)?;
+        let bytes = Cow::Owned(read_bounded(path, MAX_MODEL_BYTES)?);
         let digest = Digest::of(&bytes);
         if let Some(spec) = self.find_by_sha256(&digest) {
             return Ok(ModelFile { spec: spec.clone(), path: path.into(), bytes });
@@ -166,7 +179,7 @@ impl Manifest {
         let model = self.open(file)?;
         fs::create_dir_all(dir).map_err(|source| ManifestError::Write { path: dir.into(), source })?;
         let path = dir.join(&model.spec.file);
-        let already = read_bounded(&path, MAX_MODEL_BYTES).is_ok_and(|there| there == model.bytes);
+        let already = read_bounded(&path, MAX_MODEL_BYTES).is_ok_and(|there| *there == *model.bytes);
         if self.find_by_sha256(&model.spec.sha256).is_none() {
             let description = read_bounded(&file.with_extension("toml"), MAX_SPEC_BYTES)?;
             write_whole(&path.with_extension("toml"), &description)?;
@@ -246,7 +259,7 @@ mod tests {
     #[test]
     fn the_builtin_manifest_is_whole_and_its_names_are_unique() {
         let manifest = Manifest::parse(BUILTIN).unwrap();
-        assert_eq!(manifest.models().len(), 10);
+        assert_eq!(manifest.models().len(), 14);
         for model in manifest.models() {
             assert_eq!(manifest.find_by_name(&model.name), Some(model));
             assert_eq!(manifest.find_by_sha256(&model.sha256), Some(model));
@@ -299,7 +312,7 @@ mod tests {
         let (manifest, dir) = (Manifest::builtin(), to.path().join("models"));
         assert!(!manifest.add(&file, &dir).unwrap().already);
         assert!(manifest.add(&file, &dir).unwrap().already);
-        assert_eq!(manifest.resolve(&dir, "mine").unwrap().bytes, b"bytes");
+        assert_eq!(manifest.resolve(&dir, "mine").unwrap().bytes.as_ref(), b"bytes");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
         assert_eq!(manifest.installed(&dir).len(), 1);
     }

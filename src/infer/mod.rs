@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod admit;
+pub mod builtin;
 pub mod manifest;
 pub mod network;
 mod spec;
 #[cfg(test)]
 pub(crate) mod tiny;
+mod unround;
 
 pub use manifest::{Decode, Digest, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 pub use network::{InferError, Network, Outputs};

@@ -9,6 +9,7 @@ use tract_onnx::prelude::*;
 
 use super::admit::{MAX_ELEMENTS, admit, ensure, volume};
 use super::manifest::ModelFile;
+use super::unround::pass_over_rounding;
 
 /// Why a network gave no numbers. Each names the network, and the tensor where there is one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -136,8 +137,9 @@ struct Compiled {
 
 fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) -> TractResult<Compiled> {
     let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_read(&mut &*bytes)?;
+    let mut proto = onnx.proto_model_for_read(&mut &*bytes)?;
     admit(&proto)?;
+    pass_over_rounding(&mut proto);
     // Sizes that an exporter wrote between layers hold only for the input size of the export.
     let onnx = onnx.with_ignore_value_info(true);
     let mut model = onnx.model_for_proto_model(&proto)?;

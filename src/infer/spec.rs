@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;
+/// The widest margin around an aligned face, in its pixels: as much again as the face.
+const MAX_MARGIN: usize = 112;
 
 const LICENCES: [(&str, &str); 3] = [
     ("Apache-2.0", include_str!("../../models/licences/Apache-2.0.txt")),
@@ -96,6 +98,9 @@ pub enum Decode {
     AntiSpoof { crop: f32 },
     /// A flag and so many points (x, y, z).
     Mesh { points: usize },
+    /// x and y of a face's five points in pixels of the aligned face, of which the input, a square, shows so many pixels
+    /// more on every side; see `face::landmarks`.
+    Points { margin: usize },
 }
 
 /// What a network is for.
@@ -124,7 +129,7 @@ impl Decode {
             Self::Yunet | Self::Scrfd => Kind::Detector,
             Self::Embedding { .. } => Kind::Embedder,
             Self::AntiSpoof { .. } => Kind::AntiSpoof,
-            Self::Mesh { .. } => Kind::Landmarks,
+            Self::Mesh { .. } | Self::Points { .. } => Kind::Landmarks,
         }
     }
 }
@@ -190,6 +195,8 @@ impl ModelSpec {
             Decode::Embedding { .. } if (input.width, input.height) != (112, 112) => {
                 Some("an embedder's input must be 112x112")
             }
+            Decode::Points { .. } if input.width != input.height => Some("a landmark network's input must be a square"),
+            Decode::Points { margin } if margin > MAX_MARGIN => Some("the margin must be 0 to 112"),
             Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
             _ => None,
         }

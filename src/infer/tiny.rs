@@ -51,7 +51,7 @@ pub fn model(bytes: Vec<u8>, dims: usize) -> ModelFile {
         decode: Decode::Embedding { dims },
         input,
     };
-    ModelFile { spec, path: PathBuf::from("tiny.onnx"), bytes }
+    ModelFile { spec, path: PathBuf::from("tiny.onnx"), bytes: bytes.into() }
 }
 
 fn node(op: &str, inputs: &[&str], output: &str) -> Vec<u8> {

@@ -109,7 +109,11 @@ fn show(answer: &Answer, ctx: &Context) -> Result<(), Failure> {
     for row in &answer.search {
         let name = format!("1:{}", row.templates);
         let Some(ratio) = row.ratio else { continue };
-        out.line(format_args!("{name:<14} {:>12.1} {:>12.1}  {ratio:.2} times a plain read", row.p50_us, row.p95_us))?;
+        let head = row.pair_head_p50_us;
+        out.line(format_args!(
+            "{name:<14} {:>12.1} {:>12.1}  {ratio:.2} times a plain read; by a pair head {head:.1}",
+            row.p50_us, row.p95_us
+        ))?;
     }
     let number = |n: Option<f64>| n.map_or_else(|| "unknown".into(), |n| format!("{n:.1}"));
     out.line(format_args!("memory {} MiB, start {} ms", number(answer.rss_mib), number(answer.start_ms)))?;

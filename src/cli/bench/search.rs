@@ -1,6 +1,7 @@
 //! 1:N search beside a plain read of as many bytes: how near the search comes to what memory allows.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::stages::Time;
 use crate::cli::exit::{Code, Failure};
 use crate::face::Encoding;
-use crate::gallery::{Index, Template, TemplateId};
+use crate::gallery::{Decider, Index, PairHead, Template, TemplateId};
 use crate::person::PersonId;
 use crate::sim::rng::Rng;
 use crate::time::Wall;
@@ -27,6 +28,8 @@ pub struct Row {
     pub read_p50_us: f64,
     /// Search over read.
     pub ratio: Option<f64>,
+    /// The same search where a pair head decides.
+    pub pair_head_p50_us: f64,
 }
 
 /// # Errors
@@ -47,14 +50,12 @@ pub fn measure(templates: usize) -> Result<Row, Failure> {
     }
     let index = Index::build(&MODEL, DIMS, &gallery)?;
     drop(gallery);
-    let mut scratch = index.scratch();
-    let mut searches = Vec::with_capacity(SEARCHES);
-    for _ in 0..SEARCHES {
-        let query = direction(&mut rng).ok_or_else(none)?;
-        let begun = Instant::now();
-        black_box(index.search(black_box(&query), &mut scratch));
-        searches.push(begun.elapsed());
-    }
+    let queries = (0..SEARCHES).map(|_| direction(&mut rng)).collect::<Option<Vec<_>>>().ok_or_else(none)?;
+    let search = time(&index, &queries);
+    // Weights of any size take the same time.
+    let head = PairHead::new(MODEL, 0.0, vec![-1.0; DIMS], None);
+    let head = head.map_err(|error| Failure::said(Code::Software, error.to_string()))?;
+    let by_pair_head = time(&index.decided_by(Decider::PairHead(Arc::new(head)))?, &queries);
     let bytes = vec![1_u8; templates * DIMS];
     let reads = (0..SEARCHES).map(|_| {
         let begun = Instant::now();
@@ -62,9 +63,26 @@ pub fn measure(templates: usize) -> Result<Row, Failure> {
         black_box(words.iter().fold(0_u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word))));
         begun.elapsed()
     });
-    let (search, read) = (Time::of(searches), Time::of(reads.collect()));
+    let read = Time::of(reads.collect());
     let ratio = (read.p50_us > 0.0).then(|| search.p50_us / read.p50_us);
-    Ok(Row { templates, p50_us: search.p50_us, p95_us: search.p95_us, read_p50_us: read.p50_us, ratio })
+    Ok(Row {
+        templates,
+        p50_us: search.p50_us,
+        p95_us: search.p95_us,
+        read_p50_us: read.p50_us,
+        ratio,
+        pair_head_p50_us: by_pair_head.p50_us,
+    })
+}
+
+fn time(index: &Index, queries: &[Encoding]) -> Time {
+    let mut scratch = index.scratch();
+    let searches = queries.iter().map(|query| {
+        let begun = Instant::now();
+        black_box(index.search(black_box(query), &mut scratch));
+        begun.elapsed()
+    });
+    Time::of(searches.collect())
 }
 
 fn direction(rng: &mut Rng) -> Option<Encoding> {

@@ -10,6 +10,7 @@ use super::frames::Frames;
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure};
 use crate::face::align::TEMPLATE_112;
+use crate::face::pipeline::Placing;
 use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect, landmarks};
 use crate::frame::RgbImage;
 use crate::gallery::{Index, MasterKey, Scratch};
@@ -116,6 +117,7 @@ impl Chain {
             true => Index::build(&model.sha256.0, dims, &ctx.store()?.templates()?)?,
             false => Index::build(&model.sha256.0, dims, &[])?,
         };
+        let index = index.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
         Ok(Self { faces, index, scratch, made_up, runtime_allocations })
@@ -153,11 +155,19 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
     let image = RgbImage::new(width as usize, height as usize);
     let mut count = allocations_of(|| Ok(faces.maps(&image)?.1))?;
     let choice = ctx.model_choice()?;
-    if choice.second_look {
-        let mut detector = Detector::load(&choice.detector, Canvas::square(landmarks::SIDE))?;
-        // A view and its mirror image.
-        count += 2 * allocations_of(|| Ok(detector.maps(&image)?.1))?;
-    }
+    count += match &choice.landmarks {
+        Placing::Detector => 0,
+        Placing::SecondLook => {
+            let mut detector = Detector::load(&choice.detector, Canvas::square(landmarks::SIDE))?;
+            // A view and its mirror image.
+            2 * allocations_of(|| Ok(detector.maps(&image)?.1))?
+        }
+        Placing::Network(file) => {
+            let side = file.spec.input.width;
+            let mut network = Network::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS }])?;
+            landmarks::PASSES as u64 * allocations_of(|| Ok(network.run(|_| ())?))?
+        }
+    };
     let mut embedder = bare_embedder(&choice.embedder)?;
     Ok(count + allocations_of(|| Ok(embedder.run(|_| ())?))?)
 }

@@ -1,0 +1,46 @@
+//! The networks that are part of this program, so that a board needs one file and a stranger's clone nothing else.
+
+#![forbid(unsafe_code)]
+
+/// The names that are taken where nothing else is asked for.
+pub const DETECTOR: &str = "facelatch-detector";
+pub const LANDMARKS: &str = "facelatch-landmarks";
+pub const ENCODER: &str = "facelatch-encoder";
+
+/// By the file names that the manifest gives.
+const NETWORKS: [(&str, &[u8]); 4] = [
+    ("detector.onnx", include_bytes!("../../models/detector.onnx")),
+    ("landmarks.onnx", include_bytes!("../../models/landmarks.onnx")),
+    ("encoder.onnx", include_bytes!("../../models/encoder.onnx")),
+    ("encoder-small.onnx", include_bytes!("../../models/encoder-small.onnx")),
+];
+
+/// The bytes of a network by the name of its file.
+pub(super) fn network(file: &str) -> Option<&'static [u8]> {
+    NETWORKS.iter().find(|(name, _)| *name == file).map(|(_, bytes)| *bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Digest, Kind, Manifest};
+    use super::*;
+
+    #[test]
+    fn each_built_in_network_is_the_one_that_the_manifest_describes() {
+        let manifest = Manifest::builtin();
+        for (file, bytes) in NETWORKS {
+            let spec = manifest.models().iter().find(|spec| spec.file == file).expect(file);
+            assert_eq!(spec.sha256, Digest::of(bytes), "{file}");
+            assert_eq!(manifest.built_in(&spec.name).expect(file).bytes.as_ref(), bytes);
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_built_in_and_of_their_kind() {
+        let kind = |name| Manifest::builtin().built_in(name).map(|model| model.spec.kind());
+        assert_eq!(kind(DETECTOR), Some(Kind::Detector));
+        assert_eq!(kind(LANDMARKS), Some(Kind::Landmarks));
+        assert_eq!(kind(ENCODER), Some(Kind::Embedder));
+        assert_eq!(kind("yunet"), None);
+    }
+}
