@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use crate::face::quality::Limits;
-use crate::gallery::keep;
+use crate::gallery::{DeciderKind, keep};
 use crate::gate::{LivenessPolicy, Mode, Policy};
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
@@ -75,10 +75,14 @@ pub struct Faces {
     pub model: Option<String>,
     /// Where networks are looked for first.
     pub models_dir: Option<PathBuf>,
+    /// What judges from two encodings whether they are one person's.
+    pub decider: DeciderKind,
+    /// The pair head's file, where the decider is one; else the one that comes with facelatch.
+    pub pair_head: Option<PathBuf>,
     /// The longer side of what the detector is shown, in pixels.
     pub detect_px: u32,
-    /// Whether a second look places the landmarks.
-    pub second_look: bool,
+    /// What places the points to align by: a network's name or file, or [`Faces::SECOND_LOOK`], or [`Faces::NO_LANDMARKS`].
+    pub landmarks: Option<String>,
     /// Templates that a person keeps at most.
     pub templates_a_person: usize,
     pub min_size_px: f32,
@@ -169,6 +173,13 @@ pub struct Liveness {
     pub i_accept_that_a_photograph_opens_this_door: bool,
 }
 
+impl Faces {
+    /// The detector looks once more, closer, in a landmark network's place.
+    pub const SECOND_LOOK: &str = "second-look";
+    /// The detector's own points have to do.
+    pub const NO_LANDMARKS: &str = "none";
+}
+
 impl Default for Faces {
     fn default() -> Self {
         let l = Limits::default();
@@ -177,8 +188,10 @@ impl Default for Faces {
             detector: None,
             model: None,
             models_dir: None,
+            decider: DeciderKind::Threshold,
+            pair_head: None,
             detect_px: 320,
-            second_look: true,
+            landmarks: None,
             templates_a_person: keep::DEFAULT_CAP,
             min_size_px: l.min_size_px,
             min_sharpness: l.min_sharpness,

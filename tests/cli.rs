@@ -1,6 +1,8 @@
 //! The binary from outside: what it answers, with which exit code, and what it says about bad input.
 //!
-//! What needs networks or photographs of people looks for them in `../shared`, and says so where they are missing.
+//! The people are the demo's, whom nobody has ever met.
+
+mod deciders;
 
 use std::fs;
 use std::io::{BufRead as _, Write as _};
@@ -56,13 +58,6 @@ impl Home {
         said(self.command(args))
     }
 
-    /// With the networks of `../shared`.
-    fn run_with(&self, shared: &Shared, args: &[&str]) -> Said {
-        let mut command = self.command(args);
-        command.env("FACELATCH_MODELS", &shared.models);
-        said(command)
-    }
-
     /// Somebody enrolled by a made-up encoding.
     fn enrol(&self, name: &str, seed: f32) {
         let state = self.path("state");
@@ -107,33 +102,9 @@ impl Said {
     }
 }
 
-/// Networks and photographs, where this checkout has them beside it.
-struct Shared {
-    models: PathBuf,
-    people: PathBuf,
-}
-
-impl Shared {
-    fn find(test: &str) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-        let shared = Self { models: root.join("models"), people: root.join("data/faces/people") };
-        let is_here = shared.models.join("face_detection_yunet_2023mar.onnx").exists() && shared.people.exists();
-        if !is_here {
-            eprintln!("SKIPPED {test}: there are no networks and photographs in {}", root.display());
-        }
-        is_here.then_some(shared)
-    }
-
-    /// The photographs of the `nth` person, in the order of their names.
-    fn photos(&self, nth: usize) -> Vec<String> {
-        let sorted = |dir: &Path| {
-            let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-            paths.sort();
-            paths
-        };
-        let person = &sorted(&self.people)[nth];
-        sorted(person).iter().map(|path| path.display().to_string()).collect()
-    }
+/// A picture of one of the demo's people.
+fn picture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo").join(name).display().to_string()
 }
 
 fn jpeg() -> Vec<u8> {
@@ -208,8 +179,9 @@ fn a_network_that_is_not_here_is_named_with_how_to_get_it() {
     let home = Home::new();
     let photo = home.write("photo.jpg", &jpeg());
     let sentence = ["yunet", "SHA-256 8f2383e4", "facelatch models add face_detection_yunet_2023mar.onnx"];
-    home.run(&["identify", &photo]).fails(66, &sentence);
-    home.run(&["identify", &photo, "--detector", "retina"]).fails(66, &["retina", "known are yunet"]);
+    home.run(&["identify", &photo, "--detector", "yunet"]).fails(66, &sentence);
+    home.run(&["identify", &photo, "--detector", "retina"])
+        .fails(66, &["retina", "known are facelatch-detector, yunet"]);
     let junk = home.write("mine.onnx", b"no network");
     home.run(&["models", "add", &junk]).fails(65, &["mine.onnx", "mine.toml"]);
     let damaged = home.write("face_detection_yunet_2023mar.onnx", b"half a download");
@@ -299,7 +271,7 @@ fn the_doctor_says_what_to_do_about_each_thing() {
     let (chip, device) = (home.write("chip", b""), home.path("video9"));
     let socket = home.path("control.sock");
     home.configure(&format!(
-        "[camera]\ndevice = {device:?}\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n\
+        "[camera]\ndevice = {device:?}\n[faces]\ndetector = \"yunet\"\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n\
          [control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
     ));
     let doctor = home.run(&["doctor", "--json"]);
@@ -334,9 +306,10 @@ fn a_reader_that_has_gone_ends_it_in_silence_and_a_full_disk_does_not() {
 }
 
 #[test]
-fn the_benchmark_runs_without_networks_and_says_what_it_left_out() {
+fn the_benchmark_without_a_network_says_what_it_left_out() {
     let home = Home::new();
-    let bench = home.run(&["bench", "--rounds", "3", "--largest-gallery", "1000", "--json"]);
+    let without = ["--detector", "yunet"];
+    let bench = home.run(&[&["bench", "--rounds", "3", "--largest-gallery", "1000", "--json"], &without[..]].concat());
     bench.fails(0, &["is left out"]);
     let answer = bench.json();
     assert!(answer["stages"]["convert"]["p50_us"].is_number() && answer["stages"]["append"]["p95_us"].is_number());
@@ -347,43 +320,48 @@ fn the_benchmark_runs_without_networks_and_says_what_it_left_out() {
 
 #[test]
 fn a_face_is_enrolled_once_and_known_again() {
-    let Some(shared) = Shared::find("a_face_is_enrolled_once_and_known_again") else { return };
     let home = Home::new();
-    let (ana, ben) = (shared.photos(0), shared.photos(3));
-    let enrolled = home.run_with(&shared, &["enroll", "Ana", &ana[0], &ana[1], "--json"]);
+    let (ana, ben) = (["ada-1.jpg", "ada-3.jpg", "ada-2.jpg"].map(picture), [picture("bela-1.jpg")]);
+    let enrolled = home.run(&["enroll", "Ana", &ana[0], &ana[1], "--json"]);
     enrolled.fails(0, &["it guards the face templates"]);
     let enrolled = enrolled.json();
     assert_eq!((&enrolled["person"], &enrolled["templates"]), (&"Ana".into(), &2.into()));
     assert!((0.0..=1.0).contains(&enrolled["quality"].as_f64().unwrap()));
-    home.run_with(&shared, &["enroll", "Anabel", &ana[0]]).fails(1, &["already belongs to Ana", "nobody was enrolled"]);
-    assert_eq!(home.run_with(&shared, &["enroll", "Ben", &ben[0]]).code, 0);
-    let verified = home.run_with(&shared, &["verify", "Ana", &ana[2], "--json"]);
+    home.run(&["enroll", "Anabel", &ana[0]]).fails(1, &["already belongs to Ana", "nobody was enrolled"]);
+    assert_eq!(home.run(&["enroll", "Ben", &ben[0]]).code, 0);
+    let verified = home.run(&["verify", "Ana", &ana[2], "--json"]);
     let answer = verified.json();
     assert_eq!((verified.code, &answer["outcome"], &answer["same"]), (0, &"granted".into(), &true.into()), "{answer}");
-    let denied = home.run_with(&shared, &["verify", "Ben", &ana[2]]);
+    let denied = home.run(&["verify", "Ben", &ana[2]]);
     assert_eq!(denied.code, 1);
     assert!(denied.out.starts_with("This is not Ben: similarity "), "{}", denied.out);
-    let identified = home.run_with(&shared, &["identify", &ana[2], "--json"]).json();
+    let identified = home.run(&["identify", &ana[2], "--json"]).json();
     assert_eq!((&identified["name"], &identified["runner_up"]["name"]), (&"Ana".into(), &"Ben".into()));
-    home.run_with(&shared, &["people", "expire", "Ana", "2026-01-01"]);
-    let expired = home.run_with(&shared, &["verify", "Ana", &ana[2], "--json"]);
+    home.run(&["people", "expire", "Ana", "2026-01-01"]);
+    let expired = home.run(&["verify", "Ana", &ana[2], "--json"]);
     assert_eq!((expired.code, &expired.json()["outcome"]), (1, &"expired".into()));
 }
 
 #[test]
 fn two_photographs_are_compared_and_an_empty_one_is_no_face() {
-    let Some(shared) = Shared::find("two_photographs_are_compared_and_an_empty_one_is_no_face") else { return };
     let home = Home::new();
-    let (ana, ben) = (shared.photos(0), shared.photos(3));
-    let same = home.run_with(&shared, &["compare", &ana[0], &ana[1], "--json"]);
+    let (ana, ben) = (["ada-1.jpg", "ada-2.jpg"].map(picture), [picture("bela-1.jpg")]);
+    let same = home.run(&["compare", &ana[0], &ana[1], "--json"]);
     assert_eq!((same.code, &same.json()["same"]), (0, &true.into()));
-    let answer = home.run_with(&shared, &["compare", &ana[0], &ben[0], "--json"]).json();
+    let answer = home.run(&["compare", &ana[0], &ben[0], "--json"]).json();
     let (d, s) = (answer["distance"].as_f64().unwrap(), answer["similarity"].as_f64().unwrap());
     assert!((d - (2.0 - 2.0 * s)).abs() < 1e-5 && answer["same"] == false, "{answer}");
     let empty = home.write("empty.jpg", &jpeg());
-    home.run_with(&shared, &["compare", &ana[0], &empty]).fails(65, &["empty.jpg", "no face"]);
-    home.run_with(&shared, &["enroll", "Nobody", &empty]).fails(1, &["no face was found"]);
-    assert_eq!(home.run_with(&shared, &["identify", &empty]).code, 1);
+    home.run(&["compare", &ana[0], &empty]).fails(65, &["empty.jpg", "no face"]);
+    home.run(&["enroll", "Nobody", &empty]).fails(1, &["no face was found"]);
+    assert_eq!(home.run(&["identify", &empty]).code, 1);
+}
+
+#[test]
+fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must() {
+    let demo = Home::new().run(&["demo"]);
+    assert_eq!(demo.code, 0, "{}{}", demo.out, demo.err);
+    assert_eq!(demo.out.matches("granted").count(), 1, "{}", demo.out);
 }
 
 /// Killed when dropped, so that a failed test leaves no daemon behind.
@@ -398,18 +376,17 @@ impl Drop for Daemon {
 
 #[test]
 fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
-    let Some(shared) = Shared::find("the_daemon_answers_its_commands_and_ends_when_it_is_told_to") else { return };
     let home = Home::new();
-    let photos = shared.photos(0);
+    let photos = ["ada-1.jpg", "ada-2.jpg"].map(picture);
     let (frames, socket) = (home.path("frames"), home.path("control.sock"));
     fs::create_dir(&frames).unwrap();
-    fs::copy(&photos[0], frames.join("1.webp")).unwrap();
+    fs::copy(&photos[0], frames.join("1.jpg")).unwrap();
     home.configure(&format!(
         "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\nrequired = false\n"
     ));
-    assert_eq!(home.run_with(&shared, &["enroll", "Ana", &photos[1]]).code, 0);
+    assert_eq!(home.run(&["enroll", "Ana", &photos[1]]).code, 0);
     let mut command = home.command(&["run"]);
-    command.env("FACELATCH_MODELS", &shared.models).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut daemon = Daemon(command.spawn().unwrap());
     let begun = Instant::now();
     while home.run(&["status"]).code == 69 {

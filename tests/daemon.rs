@@ -9,7 +9,7 @@ use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
 use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Thresholds};
 use facelatch::face::encoding::Encoding;
-use facelatch::gallery::{MasterKey, NewPerson, NewTemplate};
+use facelatch::gallery::{Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store};
@@ -253,4 +253,23 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     let claim = Request::Claim { name: "Ana Ruiz".into() };
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     assert!(matches!(house.ask(&claim), Response::Event(e) if e.outcome == "granted"));
+}
+
+#[test]
+fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_encoder_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
+    let ana = enrol(&mut store, "Ana Ruiz", 0);
+    let keeper = |encoder| {
+        let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
+        let thresholds = Thresholds { identify: Box::new(|_| None), verify: None };
+        let store = store.open_again().unwrap();
+        Keeper::new(store, MODEL, DIMS, thresholds, None).decided_by(Decider::PairHead(Arc::new(head)))
+    };
+    let (gallery, _) = keeper(MODEL).load().unwrap();
+    let similarity = gallery.index.verify(ana, &face(1)).unwrap();
+    assert_eq!(Some(similarity), gallery.index.decider().similarity(&face(0), &face(1)));
+    assert_ne!(Some(similarity), face(0).similarity(&face(1)), "the cosine of the two");
+    let refused = keeper([8; 32]).load().err().unwrap().to_string();
+    assert!(refused.contains("set faces.model"), "{refused}");
 }

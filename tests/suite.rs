@@ -6,4 +6,5 @@ mod daemon;
 mod days;
 mod fuzz;
 mod gate;
+mod golden;
 mod tidy;

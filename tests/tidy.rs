@@ -14,7 +14,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("infer", &["face", "units", "gallery"]),
     ("face", &["frame", "gate", "infer", "kernels", "time", "units"]),
     ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
-    ("eval", &["face", "frame", "gallery", "infer", "kernels", "units"]),
+    ("eval", &["face", "frame", "gallery", "gate", "infer", "kernels", "person", "time", "units"]),
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
     ("hw", &["face", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "person", "ports", "time", "units"]),

@@ -10,8 +10,9 @@ use super::exit::{Failure, Verdict};
 use super::note;
 use crate::eval::calibrate::{Measured, list_people, measure};
 use crate::gallery::calibrate::Origin;
+use crate::gallery::{Decider, DeciderKind};
 
-/// Prints the table as TOML. Rates are upper bounds: few people make a cautious table that reaches no small rates.
+/// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few people make a cautious table that reaches no small rates.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A folder with a folder of photographs for each person
@@ -22,6 +23,9 @@ pub struct Args {
     /// Use it from now on for this network, in place of the one that comes with facelatch
     #[arg(long, conflicts_with = "out")]
     keep: bool,
+    /// Whose score it is measured for: threshold or pair-head [default: the configuration's, faces.decider]
+    #[arg(long, value_name = "DECIDER")]
+    decider: Option<DeciderKind>,
     /// How many pictures at a time [default: the number of processors, at most 8]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -31,6 +35,7 @@ pub struct Args {
 struct Answer<'a> {
     #[serde(flatten)]
     origin: &'a Origin,
+    decider: DeciderKind,
     rows: Vec<Row>,
     /// Where the table was written.
     file: Option<PathBuf>,
@@ -55,18 +60,27 @@ struct Suspect<'a> {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
+    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
+    if args.keep && decider.kind() == DeciderKind::PairHead {
+        let sentence =
+            "a pair head has its table in its own file: write it with --out FILE, and name it as faces.pair_head";
+        return Err(Failure::Usage(sentence.into()));
+    }
     let bar = ctx.out.progress(list_people(&args.dir)?.len(), "encoding");
     let evaluation =
         args.dir.file_name().map_or_else(|| "photographs".into(), |name| name.to_string_lossy().into_owned());
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
-    let measured = measure(&args.dir, &choice, (evaluation, date), workers(args.workers), &progress)?;
+    let measured = measure(&args.dir, &choice, &decider, (evaluation, date), workers(args.workers), &progress)?;
     bar.finish_and_clear();
     for path in &measured.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
     }
     let file = if args.keep { Some(ctx.kept_calibration(&choice.embedder.spec)?) } else { args.out.clone() };
-    let text = measured.calibration.to_toml();
+    let text = match &decider {
+        Decider::Threshold => measured.calibration.to_toml(),
+        Decider::PairHead(head) => head.as_ref().clone().with_table(measured.calibration.clone()).to_toml(),
+    };
     match &file {
         Some(path) => {
             if let Some(dir) = path.parent().filter(|_| args.keep) {
@@ -76,10 +90,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         }
         None => ctx.out.line(text.trim_end())?,
     }
-    tell(ctx, &measured, file)
+    tell(ctx, &measured, decider.kind(), file)
 }
 
-fn tell(ctx: &Context, measured: &Measured, file: Option<PathBuf>) -> Result<Verdict, Failure> {
+fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<PathBuf>) -> Result<Verdict, Failure> {
     let table = &measured.calibration;
     let row = |row: &crate::gallery::calibrate::Row| Row {
         similarity: row.similarity.get(),
@@ -110,6 +124,7 @@ fn tell(ctx: &Context, measured: &Measured, file: Option<PathBuf>) -> Result<Ver
             most.similarity
         ));
     }
-    ctx.out.json(&Answer { origin: table.origin(), rows: table.rows().iter().map(row).collect(), file, suspects })?;
+    let rows = table.rows().iter().map(row).collect();
+    ctx.out.json(&Answer { origin: table.origin(), decider, rows, file, suspects })?;
     Ok(Verdict::Yes)
 }

@@ -10,6 +10,7 @@ use super::known::Scale;
 use crate::face::encoding::Encoding;
 use crate::face::photo;
 use crate::face::pipeline::Faces;
+use crate::gallery::DeciderKind;
 use crate::units::Similarity;
 
 /// The largest, most central face of each; exits with 0 where they are the same person's at gate.verify_target_fmr.
@@ -23,7 +24,10 @@ pub struct Args {
 struct Answer {
     distance: f32,
     similarity: f32,
-    /// `null` where the network has no table.
+    decider: DeciderKind,
+    /// What a pair head makes of the two; `null` where the decider is another.
+    probability: Option<f64>,
+    /// `null` where the decider has no table.
     fmr: Option<f64>,
     same: bool,
     threshold_similarity: Option<f32>,
@@ -39,22 +43,24 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     };
     let (a, b) = (encode(&photos[0], &args.a, &mut faces)?, encode(&photos[1], &args.b, &mut faces)?);
     let scale = Scale::new(ctx, faces.embedder(), 1)?;
-    let similarity = a
-        .similarity(&b)
+    let similarity = (scale.decider)
+        .similarity(&a, &b)
         .ok_or_else(|| Failure::said(Code::Software, "one network made encodings that can't be compared"))?;
     let answer = Answer {
         distance: similarity.distance().get(),
         similarity: similarity.get(),
+        decider: scale.decider.kind(),
+        probability: scale.decider.probability(&a, &b),
         fmr: scale.fmr(similarity),
         same: scale.verify.is_some_and(|needed| similarity >= needed),
         threshold_similarity: scale.verify.map(Similarity::get),
     };
     ctx.out.json(&answer)?;
-    ctx.out.line(sentence(&answer))?;
+    ctx.out.line(sentence(&answer, scale.decider.measure()))?;
     Ok(answer.same.into())
 }
 
-fn sentence(answer: &Answer) -> String {
+fn sentence(answer: &Answer, measure: &str) -> String {
     let verdict = match (answer.same, answer.threshold_similarity) {
         (true, _) => "The same person",
         (false, Some(_)) => "Different people",
@@ -63,5 +69,5 @@ fn sentence(answer: &Answer) -> String {
     let Answer { distance, similarity, .. } = answer;
     let needed = answer.threshold_similarity.map(|needed| format!(", {needed:.3} needed")).unwrap_or_default();
     let rate = answer.fmr.map(|fmr| format!("; at most {fmr:.0e} of strangers come as near")).unwrap_or_default();
-    format!("{verdict}: similarity {similarity:.3}{needed}, distance {distance:.3}{rate}.")
+    format!("{verdict}: {measure} {similarity:.3}{needed}, distance {distance:.3}{rate}.")
 }

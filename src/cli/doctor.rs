@@ -11,7 +11,7 @@ use super::Globals;
 use super::context::Context;
 use super::counted;
 use super::exit::{Failure, Verdict};
-use super::known::Scale;
+use super::known::{Scale, no_table};
 use crate::config::ACCEPT_KEY;
 use crate::control::{Request, Response, StatusLine, client};
 use crate::frame::RgbImage;
@@ -258,11 +258,10 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     let scale = Scale::new(ctx, &model, index.len()).map_err(|failure| failure.to_string())?;
     let gate = &ctx.config.gate;
     match (&scale.calibration, scale.identify, scale.verify) {
-        (None, ..) => {
-            Err(format!("{} has no score table, so nobody is recognised: facelatch calibrate DIR", model.name))
-        }
+        (None, ..) => Err(no_table(&model.name, &scale.decider)),
         (_, Some(identify), Some(verify)) => Ok(format!(
-            "similarity {identify} among {} templates for gate.target_fmr = {}, {verify} for a claim",
+            "{} {identify} among {} templates for gate.target_fmr = {}, {verify} for a claim",
+            scale.decider.measure(),
             index.len(),
             gate.target_fmr
         )),

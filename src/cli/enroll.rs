@@ -19,7 +19,7 @@ use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality;
 use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
-use crate::gallery::{NewPerson, NewTemplate, Person};
+use crate::gallery::{DeciderKind, NewPerson, NewTemplate, Person};
 use crate::gate::{PoorMeasure, Schedule};
 use crate::person::{Name, PersonId};
 use crate::ports::CameraError;
@@ -67,6 +67,8 @@ pub struct Args {
 struct Answer<'a> {
     person: &'a str,
     id: u32,
+    /// What judged whether the face is theirs and nobody else's.
+    decider: DeciderKind,
     /// How many they have now.
     templates: u32,
     /// Of the best photograph, 0 to 1.
@@ -185,8 +187,9 @@ impl<'a> Sitting<'a> {
     fn mixed_up(&self, photo: &str, person: PersonId, similarity: Similarity, limit: Similarity) -> Failure {
         let name = self.known.name(person);
         let sentence = format!(
-            "{photo}: this face already belongs to {name} (similarity {similarity}, {limit} counts as the same person), so \
-             nobody was enrolled; if it is {name}, enrol the photograph under that name"
+            "{photo}: this face already belongs to {name} ({} {similarity}, {limit} counts as the same person), so nobody was \
+             enrolled; if it is {name}, enrol the photograph under that name",
+            self.known.scale.decider.measure()
         );
         Failure::said(Code::No, sentence)
     }
@@ -256,6 +259,7 @@ impl<'a> Sitting<'a> {
         self.ctx.out.json(&Answer {
             person: name.as_str(),
             id: id.get(),
+            decider: self.known.scale.decider.kind(),
             templates,
             quality: best,
             added: kept.added.len(),

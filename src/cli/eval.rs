@@ -1,27 +1,42 @@
-//! `eval`: accuracy by LFW's protocol.
+//! `eval`: accuracy by LFW's protocol (1:1), or of a search among many people (1:N).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::context::Context;
-use super::exit::{Failure, Verdict};
-use super::note;
-use crate::eval::run::{Evaluation, Report, default_images, evaluate, read_pairs};
+use super::exit::{Code, Failure, Verdict};
+use super::known::no_table;
+use super::run::thresholds;
+use super::{counted, note};
+use crate::eval::calibrate::list_people;
+use crate::eval::gallery::{self, Rule};
+use crate::eval::run::{Evaluation, Model, Report, default_images, evaluate, read_pairs};
 use crate::eval::{det, dump, encode};
+use crate::face::ModelChoice;
+use crate::gallery::{Decider, DeciderKind};
+use crate::units::Fmr;
 
 /// The threshold is chosen on the other folds; TAR is quoted only at rates that the impostors are enough for.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A list in the format of LFW's pairs.txt
-    pairs: PathBuf,
+    #[arg(required_unless_present = "gallery", conflicts_with = "gallery")]
+    pairs: Option<PathBuf>,
     /// The folder with a folder for each person [default: images, beside the list]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// Search among so many people instead (1:N): enrol those with the most pictures in --images with one each, and show
+    /// all other pictures to a door of this configuration
+    #[arg(long, value_name = "PEOPLE", requires = "images", conflicts_with_all = ["det", "dump"], value_parser = clap::value_parser!(u32).range(1..))]
+    gallery: Option<u32>,
     /// Draw the DET curve into this file
     #[arg(long, value_name = "FILE.svg")]
     det: Option<PathBuf>,
     /// Write the aligned faces and their encodings into this directory, for comparison with other programs
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
+    /// What judges: threshold or pair-head [default: the configuration's, faces.decider]
+    #[arg(long, value_name = "DECIDER")]
+    decider: Option<DeciderKind>,
     /// How many pictures at a time [default: the number of processors, at most 8]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -34,11 +49,30 @@ pub fn workers(asked: Option<usize>) -> usize {
 }
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
-    let pairs = read_pairs(&args.pairs)?;
-    let images = args.images.clone().unwrap_or_else(|| default_images(&args.pairs));
     let choice = ctx.model_choice()?;
+    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
+    match (&args.pairs, &args.images, args.gallery) {
+        (_, Some(images), Some(people)) => search(args, ctx, &choice, &decider, (images, people as usize)),
+        (Some(pairs), images, None) => {
+            let images = images.clone().unwrap_or_else(|| default_images(pairs));
+            compare(args, ctx, &choice, &decider, (pairs, &images))
+        }
+        _ => Err(Failure::Usage("name a list of pairs, or --gallery with --images".into())),
+    }
+}
+
+/// 1:1, by LFW's protocol.
+fn compare(
+    args: &Args,
+    ctx: &Context,
+    choice: &ModelChoice,
+    decider: &Decider,
+    (pairs, images): (&Path, &Path),
+) -> Result<Verdict, Failure> {
+    let pairs = read_pairs(pairs)?;
     let bar = ctx.out.progress(pairs.images.len(), "encoding");
-    let evaluation = evaluate(&pairs, &images, &choice, workers(args.workers), &|done| bar.set_position(done as u64))?;
+    let progress = |done| bar.set_position(done as u64);
+    let evaluation = evaluate(&pairs, images, choice, decider, workers(args.workers), &progress)?;
     bar.finish_and_clear();
     for path in &evaluation.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
@@ -47,12 +81,84 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         draw(&evaluation, path)?;
     }
     if let Some(dir) = &args.dump {
-        let pictures: Vec<_> = pairs.images.iter().map(|name| name.path(&images)).collect();
-        dump::write(dir, &pictures, &choice)?;
+        let pictures: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
+        dump::write(dir, &pictures, choice)?;
     }
     ctx.out.json(&evaluation.report)?;
-    ctx.out.line(summary(&evaluation.report))?;
+    ctx.out.line(summary(&evaluation.report, decider.measure()))?;
     Ok(Verdict::Yes)
+}
+
+/// 1:N, by the rules of the configured door.
+fn search(
+    args: &Args,
+    ctx: &Context,
+    choice: &ModelChoice,
+    decider: &Decider,
+    (images, people): (&Path, usize),
+) -> Result<Verdict, Failure> {
+    let (model, limits) = (&choice.embedder.spec, ctx.config.limits());
+    let table = ctx.table(model, decider)?.ok_or_else(|| Failure::said(Code::Data, no_table(&model.name, decider)))?;
+    let thresholds = thresholds(Some(table), &ctx.config);
+    let rule = Rule { decider, threshold: &*thresholds.identify, margin: ctx.config.gate.margin, limits: &limits };
+    let bar = ctx.out.progress(list_people(images)?.len(), "encoding");
+    let progress = |done| bar.set_position(done as u64);
+    let report = gallery::evaluate(images, choice, people, &rule, workers(args.workers), &progress)?;
+    bar.finish_and_clear();
+    let target = ctx.config.gate.target_fmr;
+    if report.threshold_similarity.is_none() {
+        note(format_args!(
+            "facelatch: the score table doesn't reach gate.target_fmr = {target} among {people} templates"
+        ));
+    }
+    for gallery::Mistake { picture, taken_for, similarity } in &report.mistakes {
+        let (picture, taken_for) = (picture.display(), taken_for.display());
+        note(format_args!(
+            "facelatch: {picture} was taken for {taken_for} ({similarity:.3}); check that it isn't one person"
+        ));
+    }
+    ctx.out.json(&report)?;
+    ctx.out.line(table_of(&report, decider.measure(), target))?;
+    Ok(Verdict::Yes)
+}
+
+fn table_of(report: &gallery::Report, measure: &str, target: Fmr) -> String {
+    let gallery::Report { enrolled, margin, known, strangers, .. } = report;
+    let needed = report.threshold_similarity.map_or_else(|| "out of reach".into(), |needed| format!("{needed:.3}"));
+    let line = |what: &str, share: &gallery::Share| {
+        let [percent, low, high] = [share.share, share.low, share.high].map(|share| 100.0 * share);
+        format!("  {what:<26} {:>6}  {percent:>7.2} %   {low:.2} to {high:.2} %\n", share.count)
+    };
+    let heading = |who: &str, pictures: usize, people: usize| {
+        format!("{who}: {} of {}\n", counted(pictures, "picture", "pictures"), counted(people, "person", "people"))
+    };
+    [
+        format!(
+            "{} enrolled with a picture each. The {measure} needed for gate.target_fmr = {target} is {needed}, {margin} ahead of the \
+             next person. Each picture is judged by itself; intervals are of 95 %.\n",
+            counted(*enrolled, "person", "people")
+        ),
+        heading("The enrolled", known.pictures, known.people),
+        line("recognised", &known.recognised),
+        line("taken for another", &known.taken_for_another),
+        line("ambiguous", &known.ambiguous),
+        line("not recognised", &known.not_recognised),
+        line("poor quality", &known.poor_quality),
+        line("no face", &known.no_face),
+        heading("Strangers", strangers.pictures, strangers.people),
+        line("admitted", &strangers.admitted),
+        line("ambiguous", &strangers.ambiguous),
+        line("not recognised", &strangers.not_recognised),
+        line("poor quality", &strangers.poor_quality),
+        line("no face", &strangers.no_face),
+        networks(&report.model, &report.detector),
+    ]
+    .concat()
+}
+
+fn networks(model: &Model, detector: &Model) -> String {
+    let short = |of: &Model| format!("{} {}", of.name, of.sha256.get(..8).unwrap_or_default());
+    format!("{}, {}", short(model), short(detector))
 }
 
 fn draw(evaluation: &Evaluation, path: &std::path::Path) -> Result<(), Failure> {
@@ -62,15 +168,15 @@ fn draw(evaluation: &Evaluation, path: &std::path::Path) -> Result<(), Failure> 
     std::fs::write(path, det::svg(&title, &[curve])).map_err(Failure::io(path))
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &Report, measure: &str) -> String {
     let share = |share: Option<f64>| share.map_or_else(|| "too few pairs".into(), |share| format!("{share:.4}"));
     let ms = &report.ms;
     format!(
-        "{} pairs in {} folds: accuracy {} ± {}, at similarity {}\n\
+        "{} pairs in {} folds: accuracy {} ± {}, at {measure} {}\n\
          true matches accepted at false match rate 1e-2: {}, 1e-3: {}, 1e-4: {}; equal error rate {}\n\
          faces not found: {}\n\
          ms (median): find {:.1}, landmarks {:.1}, align {:.1}, encode {:.1}\n\
-         {} {}, {} {}",
+         {}",
         report.pairs,
         report.folds,
         share(report.accuracy),
@@ -85,9 +191,6 @@ fn summary(report: &Report) -> String {
         ms.landmarks.p50,
         ms.align.p50,
         ms.embed.p50,
-        report.model.name,
-        report.model.sha256.get(..8).unwrap_or_default(),
-        report.detector.name,
-        report.detector.sha256.get(..8).unwrap_or_default(),
+        networks(&report.model, &report.detector),
     )
 }

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::Known;
+use crate::gallery::DeciderKind;
 use crate::gallery::audit::{Harmful, LookAlikes, audit};
 use crate::units::Similarity;
 
@@ -32,6 +33,7 @@ enum Command {
 struct Report {
     people: usize,
     templates: usize,
+    decider: DeciderKind,
     people_with_one_template: usize,
     look_alikes: Vec<Pair>,
     harmful: Vec<Harm>,
@@ -69,12 +71,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let report = Report {
         people: found.people,
         templates: found.templates,
+        decider: known.scale.decider.kind(),
         people_with_one_template: found.people_with_one_template,
         look_alikes: found.look_alikes.iter().map(|pair| self::pair(&known, pair)).collect(),
         harmful: found.harmful.iter().map(|harm| self::harm(&known, harm)).collect(),
     };
     ctx.out.json(&report)?;
-    show(&report, from, ctx)?;
+    show(&report, from, known.scale.decider.measure(), ctx)?;
     Ok((report.look_alikes.is_empty() && report.harmful.is_empty()).into())
 }
 
@@ -97,12 +100,12 @@ fn harm(known: &Known, harm: &Harmful) -> Harm {
     }
 }
 
-fn show(report: &Report, from: Similarity, ctx: &Context) -> Result<(), Failure> {
+fn show(report: &Report, from: Similarity, measure: &str, ctx: &Context) -> Result<(), Failure> {
     let out = ctx.out;
     let people = counted(report.people, "person", "people");
     out.line(format_args!("{people}, {}.", counted(report.templates, "template", "templates")))?;
     for Pair { first, second, similarity, .. } in &report.look_alikes {
-        out.line(format_args!("{first} and {second} look alike: similarity {similarity:.3}."))?;
+        out.line(format_args!("{first} and {second} look alike: {measure} {similarity:.3}."))?;
     }
     for h in &report.harmful {
         out.line(format_args!(
@@ -117,7 +120,7 @@ fn show(report: &Report, from: Similarity, ctx: &Context) -> Result<(), Failure>
         ))?;
     }
     if report.look_alikes.is_empty() && report.harmful.is_empty() {
-        out.line(format_args!("Nobody looks like anybody else (similarity {from} or more), and no template hurts."))?;
+        out.line(format_args!("Nobody looks like anybody else ({measure} {from} or more), and no template hurts."))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::exit::{Failure, Verdict};
 use super::known::{Judgement, Known};
 use crate::face::detect::Detection;
 use crate::face::photo;
+use crate::gallery::DeciderKind;
 use crate::gate::Outcome;
 
 /// One object, or one line, for each face; exits with 0 where anybody was recognised who may come in now.
@@ -21,6 +22,7 @@ pub struct Args {
 struct Answer {
     outcome: &'static str,
     name: Option<String>,
+    decider: DeciderKind,
     similarity: Option<f32>,
     runner_up: Option<RunnerUp>,
     fmr: Option<f64>,
@@ -56,7 +58,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         is_anybody |= judgement.outcome == Outcome::Granted;
         let answer = answer(&known, &judgement, face);
         ctx.out.json(&answer)?;
-        ctx.out.line(sentence(&answer))?;
+        ctx.out.line(sentence(&answer, known.scale.decider.measure()))?;
     }
     if found.is_empty() {
         ctx.out.line("There is no face in this photograph.")?;
@@ -69,6 +71,7 @@ fn answer(known: &Known, judgement: &Judgement, Detection { bbox, .. }: &Detecti
     Answer {
         outcome: judgement.outcome.as_str(),
         name: judgement.name.clone(),
+        decider: known.scale.decider.kind(),
         similarity: similarity.map(|s| s.get()),
         runner_up: judgement
             .runner_up
@@ -80,11 +83,11 @@ fn answer(known: &Known, judgement: &Judgement, Detection { bbox, .. }: &Detecti
     }
 }
 
-fn sentence(answer: &Answer) -> String {
+fn sentence(answer: &Answer, measure: &str) -> String {
     let place = format!("face at {:.0},{:.0}", answer.face.left, answer.face.top);
     let score = match (answer.similarity, answer.threshold_similarity) {
-        (Some(best), Some(needed)) => format!("similarity {best:.3}, {needed:.3} needed"),
-        (Some(best), None) => format!("similarity {best:.3}, and no table says what is needed"),
+        (Some(best), Some(needed)) => format!("{measure} {best:.3}, {needed:.3} needed"),
+        (Some(best), None) => format!("{measure} {best:.3}, and no table says what is needed"),
         (None, _) => "nobody is enrolled".into(),
     };
     let granted = answer.outcome == Outcome::Granted.as_str();

@@ -5,8 +5,8 @@ use super::exit::Failure;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
 use crate::gallery::calibrate::Calibration;
-use crate::gallery::{Hit, Index, Person, Scratch};
-use crate::gate::{Member, Outcome, PoorMeasure, Schedule};
+use crate::gallery::{Decider, Hit, Index, Person, Scratch};
+use crate::gate::{Candidate, Finding, Member, Outcome, PoorMeasure, Schedule, Seen};
 use crate::hw::clock::BootClock;
 use crate::hw::store::Store;
 use crate::infer::{Decode, ModelSpec};
@@ -27,8 +27,9 @@ pub struct Known {
     now: Now,
 }
 
-/// From similarity to false match rate, and what is demanded.
+/// What judges, its table from score to false match rate, and what is demanded.
 pub struct Scale {
+    pub decider: Decider,
     pub calibration: Option<Calibration>,
     /// For one comparison; `None` where no table reaches the rate that the configuration demands.
     pub verify: Option<Similarity>,
@@ -49,11 +50,12 @@ pub struct Judgement {
 impl Scale {
     /// For a gallery of so many templates of this model.
     pub fn new(ctx: &Context, model: &ModelSpec, templates: usize) -> Result<Self, Failure> {
-        let calibration = ctx.calibration(model)?;
+        let decider = ctx.decider(model)?;
+        let calibration = ctx.table(model, &decider)?;
         let gate = &ctx.config.gate;
         let at = |fmr| calibration.as_ref()?.similarity_for(fmr);
         let (verify, identify) = (at(gate.verify_target_fmr), at(gate.target_fmr.per_comparison(templates)));
-        Ok(Self { calibration, verify, identify })
+        Ok(Self { decider, calibration, verify, identify })
     }
 
     /// The false match rate at a score; `None` without a table for the model, and for scores below all of it.
@@ -79,11 +81,9 @@ impl Known {
             super::note(format_args!("facelatch: {other}"));
         }
         let scale = Scale::new(ctx, model, index.len())?;
+        let index = index.decided_by(scale.decider.clone())?;
         if scale.calibration.is_none() {
-            super::note(format_args!(
-                "facelatch: there is no score table for {}, so nobody is recognised by it; make one with `facelatch calibrate`",
-                model.name
-            ));
+            super::note(format_args!("facelatch: {}", no_table(&model.name, &scale.decider)));
         }
         let (people, scratch) = (store.people()?, index.scratch());
         let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
@@ -99,7 +99,7 @@ impl Known {
         self.person(id).map_or_else(|| id.to_string(), |person| person.name.to_string())
     }
 
-    /// Who it is, by the same conditions as the gate's, each written positively.
+    /// Who it is, by what the gate holds of one frame.
     pub fn identify(&mut self, face: &Portrait) -> Judgement {
         let ranked = self.index.search(&face.encoding, &mut self.scratch);
         let mut judgement = Judgement {
@@ -113,15 +113,15 @@ impl Known {
             judgement.outcome = Outcome::PoorQuality;
             return judgement;
         }
-        let enough = |hit: &Hit| self.scale.identify.is_some_and(|threshold| hit.similarity >= threshold);
-        let Some(best) = ranked.best.filter(enough) else { return judgement };
-        let ahead = |hit: Hit| best.similarity.get() - hit.similarity.get() >= self.margin;
-        if !ranked.runner_up.is_none_or(ahead) {
-            judgement.outcome = Outcome::Ambiguous;
-            return judgement;
+        let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
+        match (Seen { best, runner_up, claimed: None }).recognised(self.scale.identify, self.margin) {
+            Finding::Match(best) => {
+                judgement.name = Some(self.name(best.person));
+                judgement.outcome = self.admission(best.person);
+            }
+            Finding::Ambiguous { .. } => judgement.outcome = Outcome::Ambiguous,
+            Finding::Below(_) => {}
         }
-        judgement.name = Some(self.name(best.person));
-        judgement.outcome = self.admission(best.person);
         judgement
     }
 
@@ -140,5 +140,18 @@ impl Known {
     /// The index and the scratch to search it with.
     pub fn search_parts(&mut self) -> (&Index, &mut Scratch) {
         (&self.index, &mut self.scratch)
+    }
+}
+
+/// What to do where a decider's scores mean nothing yet.
+pub fn no_table(model: &str, decider: &Decider) -> String {
+    match decider {
+        Decider::Threshold => format!(
+            "there is no score table for {model}, so nobody is admitted by it; make one with `facelatch calibrate --keep`"
+        ),
+        Decider::PairHead(_) => format!(
+            "the pair head of {model} has no score table, so nobody is admitted by it; make a file that has one with `facelatch \
+             calibrate --decider pair-head --out FILE`, and name it as faces.pair_head"
+        ),
     }
 }

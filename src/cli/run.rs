@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
+use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, Server, event_line, gid_of};
 use crate::daemon::{Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Thresholds};
@@ -70,11 +71,14 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         0 => None,
         days => Some(Duration::from_secs(u64::from(days) * 86_400)),
     };
-    let calibration = ctx.calibration(model)?;
+    let decider = ctx.decider(model)?;
+    let calibration = ctx.table(model, &decider)?;
     if calibration.is_none() {
-        log::error!("{}", no_table(&model.name));
+        log::error!("{}", known::no_table(&model.name, &decider));
     }
-    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention);
+    log::info!("encoder: {}, decider: {}", model.name, decider.kind());
+    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention)
+        .decided_by(decider);
     let reload_from = ctx.config_path.clone();
     let reload = move || match &reload_from {
         Some(path) => Config::load(path)
@@ -95,14 +99,7 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
     })
 }
 
-/// What to do where a network's scores mean nothing yet.
-pub fn no_table(model: &str) -> String {
-    format!(
-        "there is no score table for {model}, so nobody is admitted by it; make one with `facelatch calibrate --keep`"
-    )
-}
-
-/// The similarities that the configuration's rates ask for, by the model's own table.
+/// The similarities that the configuration's rates ask for, by the decider's own table.
 pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
     let reaching = move |fmr| calibration.as_ref()?.similarity_for(fmr);

@@ -10,7 +10,7 @@ use super::known::Known;
 use super::people;
 use crate::face::pipeline::Portrait;
 use crate::face::{photo, quality};
-use crate::gallery::Person;
+use crate::gallery::{DeciderKind, Person};
 use crate::gate::Outcome;
 use crate::units::Similarity;
 
@@ -27,6 +27,7 @@ struct Answer<'a> {
     outcome: &'static str,
     name: &'a str,
     same: bool,
+    decider: DeciderKind,
     similarity: Option<f32>,
     distance: Option<f32>,
     fmr: Option<f64>,
@@ -43,7 +44,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let face = faces.portray_principal(&image)?;
     let answer = judge(&known, &person, face.as_ref());
     ctx.out.json(&answer)?;
-    ctx.out.line(sentence(&answer))?;
+    ctx.out.line(sentence(&answer, known.scale.decider.measure()))?;
     Ok((answer.outcome == Outcome::Granted.as_str()).into())
 }
 
@@ -64,6 +65,7 @@ fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answ
         outcome: outcome.as_str(),
         name: person.name.as_str(),
         same,
+        decider: known.scale.decider.kind(),
         similarity: similarity.map(Similarity::get),
         distance: similarity.map(|s| s.distance().get()),
         fmr: similarity.and_then(|s| known.scale.fmr(s)),
@@ -72,7 +74,7 @@ fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answ
     }
 }
 
-fn sentence(answer: &Answer<'_>) -> String {
+fn sentence(answer: &Answer<'_>, measure: &str) -> String {
     let verdict = match (answer.poor, answer.same, answer.outcome == Outcome::Granted.as_str()) {
         (Some("no_face"), ..) => return "There is no face in this photograph.".into(),
         (Some(poor), ..) => format!("This face is too poor to judge ({poor})"),
@@ -81,8 +83,8 @@ fn sentence(answer: &Answer<'_>) -> String {
         (None, false, _) => format!("This is not {}", answer.name),
     };
     match (answer.similarity, answer.threshold_similarity) {
-        (Some(got), Some(needed)) => format!("{verdict}: similarity {got:.3}, {needed:.3} needed."),
-        (Some(got), None) => format!("{verdict}: similarity {got:.3}, and no table says what is needed."),
+        (Some(got), Some(needed)) => format!("{verdict}: {measure} {got:.3}, {needed:.3} needed."),
+        (Some(got), None) => format!("{verdict}: {measure} {got:.3}, and no table says what is needed."),
         (None, _) => format!("{verdict}: no template of the present model to compare with."),
     }
 }

@@ -14,7 +14,7 @@ use heapless::Deque;
 use super::shared::{Health, Shared};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
-use crate::gallery::{Index, ModelSha256};
+use crate::gallery::{Decider, Index, ModelSha256};
 use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
 use crate::hw::journal;
 use crate::hw::store::{Store, StoreError};
@@ -104,6 +104,7 @@ pub struct Keeper {
     store: Store,
     model: ModelSha256,
     dims: usize,
+    decider: Decider,
     thresholds: Thresholds,
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
@@ -134,6 +135,7 @@ impl Keeper {
             store,
             model,
             dims,
+            decider: Decider::Threshold,
             thresholds,
             retention,
             retained_at: None,
@@ -143,13 +145,19 @@ impl Keeper {
         }
     }
 
+    /// Compares by this decider, whose table the thresholds come from, in place of the plain one.
+    #[must_use]
+    pub fn decided_by(self, decider: Decider) -> Self {
+        Self { decider, ..self }
+    }
+
     /// Reads the people and their templates as they are now.
     ///
     /// # Errors
     /// [`KeeperError`].
     pub fn load(&self) -> Result<(Gallery, Roster), KeeperError> {
         let people = self.store.people()?;
-        let index = Index::build(&self.model, self.dims, &self.store.templates()?)?;
+        let index = Index::build(&self.model, self.dims, &self.store.templates()?)?.decided_by(self.decider.clone())?;
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }

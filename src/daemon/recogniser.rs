@@ -6,7 +6,7 @@ use crate::face::jpeg::MjpegDecoder;
 use crate::face::pipeline::Faces;
 use crate::face::quality::{Limits, check};
 use crate::frame::{Frame, RgbImage};
-use crate::gallery::{Hit, Index, Scratch};
+use crate::gallery::{Index, Scratch};
 use crate::gate::{Candidate, Face, PoorMeasure, Seen};
 use crate::infer::InferError;
 use crate::person::PersonId;
@@ -50,10 +50,9 @@ impl Perception for Recogniser {
         }
         let encoding = self.faces.embed().map_err(network)?;
         let ranked = gallery.search(&encoding, &mut self.scratch);
-        let candidate = |hit: Hit| Candidate { person: hit.person, similarity: hit.similarity };
         Ok(Face::Seen(Seen {
-            best: ranked.best.map(candidate),
-            runner_up: ranked.runner_up.map(candidate),
+            best: ranked.best.map(Candidate::from),
+            runner_up: ranked.runner_up.map(Candidate::from),
             claimed: expected.and_then(|person| {
                 gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity })
             }),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::encode::{EvalError, MAX_WORKERS, encode_all};
 use crate::face::{Encoding, ModelChoice};
+use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Counts, Origin};
-use crate::kernels::dot;
 use crate::units::Similarity;
 
 /// The most pictures of one calibration: 5 · 10⁹ comparisons.
@@ -66,13 +66,14 @@ pub fn list_people(root: &Path) -> Result<Vec<(usize, PathBuf)>, EvalError> {
     Ok(pictures)
 }
 
-/// Compares every picture with every other. `evaluation` and `date` go into the table as they are.
+/// Compares every picture with every other, by this decider. `evaluation` and `date` go into the table as they are.
 ///
 /// # Errors
 /// Pictures can't be read, a network fails, or two people can't be told apart at all.
 pub fn measure(
     root: &Path,
     choice: &ModelChoice,
+    decider: &Decider,
     (evaluation, date): (String, String),
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
@@ -92,7 +93,7 @@ pub fn measure(
         impostors: 0,
         genuine: 0,
     };
-    compare(&people, &paths, encodings, origin, workers).ok_or_else(|| EvalError::Folder {
+    compare(&people, &paths, encodings, decider, origin, workers).ok_or_else(|| EvalError::Folder {
         path: root.into(),
         reason: "no table: faces were found of one person at most, or one picture is filed under two people".into(),
     })
@@ -104,6 +105,7 @@ pub fn compare(
     people: &[usize],
     paths: &[PathBuf],
     encodings: Vec<Option<Encoding>>,
+    decider: &Decider,
     mut origin: Origin,
     workers: usize,
 ) -> Option<Measured> {
@@ -115,7 +117,7 @@ pub fn compare(
         .filter_map(|(picture, (encoding, &person))| Some(Face { picture, person, encoding: encoding? }))
         .collect();
     origin.lost = lost.len() as u64;
-    let (counts, suspects) = compare_all(&faces, workers);
+    let (counts, suspects) = compare_all(&faces, decider, workers);
     let suspect = |(similarity, a, b): (Similarity, usize, usize)| Suspect {
         a: paths[a].clone(),
         b: paths[b].clone(),
@@ -133,7 +135,7 @@ struct Face {
 
 type Alike = (Similarity, usize, usize);
 
-fn compare_all(faces: &[Face], workers: usize) -> (Counts, Vec<Alike>) {
+fn compare_all(faces: &[Face], decider: &Decider, workers: usize) -> (Counts, Vec<Alike>) {
     let mut of_person = vec![0usize; faces.last().map_or(0, |f| f.person + 1)];
     faces.iter().for_each(|f| of_person[f.person] += 1);
     let next = AtomicUsize::new(0);
@@ -142,8 +144,7 @@ fn compare_all(faces: &[Face], workers: usize) -> (Counts, Vec<Alike>) {
         // Rows are handed out one by one, since later ones are shorter.
         while let Some((i, a)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, faces.get(i)?))) {
             for b in &faces[i + 1..] {
-                let cosine = dot::dot_f32(a.encoding.as_slice(), b.encoding.as_slice());
-                let Some(similarity) = Similarity::new(cosine) else { continue };
+                let Some(similarity) = decider.similarity(&a.encoding, &b.encoding) else { continue };
                 if a.person == b.person {
                     let n = of_person[a.person];
                     counts.genuine(similarity, n * (n - 1) / 2);
@@ -188,8 +189,8 @@ mod tests {
     #[test]
     fn every_pair_counts_once_whatever_the_number_of_threads() {
         let faces: Vec<_> = (0..40).map(|i| face(i, i / 2, [(i as f32).sin(), (i as f32).cos()])).collect();
-        let (one, alike) = compare_all(&faces, 1);
-        let (many, the_same) = compare_all(&faces, 4);
+        let (one, alike) = compare_all(&faces, &Decider::Threshold, 1);
+        let (many, the_same) = compare_all(&faces, &Decider::Threshold, 4);
         assert_eq!(one, many);
         assert_eq!(alike.len(), SUSPECTS);
         let scores = |of: &[Alike]| of.iter().map(|a| a.0.get()).collect::<Vec<_>>();

@@ -1,6 +1,7 @@
 //! Measuring: LFW's protocol ([`pairs`], [`protocol`]), its curve ([`det`]), and the table from score to false match rate.
 //!
-//! [`run::evaluate`] is `facelatch eval`, [`calibrate::measure`] is `facelatch calibrate`.
+//! [`run::evaluate`] is `facelatch eval`, [`gallery::evaluate`] the same with `--gallery`, and [`calibrate::measure`] is
+//! `facelatch calibrate`.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +9,7 @@ pub mod calibrate;
 pub mod det;
 pub mod dump;
 pub mod encode;
+pub mod gallery;
 pub mod pairs;
 pub mod protocol;
 pub mod run;

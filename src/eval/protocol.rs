@@ -122,6 +122,20 @@ pub fn equal_error_rate(scores: &[Scored]) -> Option<f64> {
     Some(a.fmr + (b.fmr - a.fmr) * share)
 }
 
+/// The 95 % interval of a share of `count` among `all` (Wilson 1927), which holds its level for rare events too. From 0
+/// to 1 where there is nothing to go by.
+pub fn wilson(count: usize, all: usize) -> [f64; 2] {
+    /// The normal distribution's 97.5 % quantile.
+    const Z: f64 = 1.959_963_985;
+    if all == 0 {
+        return [0.0, 1.0];
+    }
+    let (n, share) = (all as f64, count as f64 / all as f64);
+    let middle = share + Z * Z / (2.0 * n);
+    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    [middle - reach, middle + reach].map(|end| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +172,19 @@ mod tests {
         assert_eq!(tar_at(&scores, 1e-2), Some(1.0));
         assert_eq!(tar_at(&scores, 1e-3), None);
         assert_eq!(tar_at(&scored(&[(0.1, false)]), 0.5), None);
+    }
+
+    #[test]
+    fn an_interval_holds_its_share_and_narrows_with_the_number() {
+        // Worked examples: 0 of 10 reaches to 27.75 %, 1 of 10 lies between 1.79 % and 40.42 %.
+        let [low, high] = wilson(0, 10);
+        assert!(low == 0.0 && (high - 0.2775).abs() < 1e-4, "{high}");
+        let [low, high] = wilson(1, 10);
+        assert!((low - 0.0179).abs() < 1e-4 && (high - 0.4042).abs() < 1e-4, "{low} {high}");
+        assert_eq!(wilson(10, 10), [1.0 - wilson(0, 10)[1], 1.0]);
+        let [low, high] = wilson(1000, 10_000);
+        assert!(low < 0.1 && high > 0.1 && high - low < 0.012);
+        assert_eq!(wilson(0, 0), [0.0, 1.0]);
     }
 
     #[test]

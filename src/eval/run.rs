@@ -10,6 +10,7 @@ use super::encode::{Encoded, EvalError, Stages, encode_all};
 use super::pairs::{MAX_PAIRS_BYTES, Pairs};
 use super::protocol::{self, Scored};
 use crate::face::ModelChoice;
+use crate::gallery::{Decider, DeciderKind};
 use crate::infer::ModelSpec;
 use crate::units::Similarity;
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub eer: Option<f64>,
     /// Pictures without a face; their pairs score −1 and so count as different.
     pub failed_to_detect: usize,
+    pub decider: DeciderKind,
+    /// On the decider's own scale.
     pub threshold_similarity: Option<f64>,
     pub model: Model,
     pub detector: Model,
@@ -123,7 +126,7 @@ pub fn default_images(pairs: &Path) -> PathBuf {
     pairs.with_file_name("images")
 }
 
-/// Encodes every picture of the pairs and judges them.
+/// Encodes every picture of the pairs and judges them by this decider.
 ///
 /// # Errors
 /// A picture is missing or unreadable; a network fails.
@@ -131,12 +134,13 @@ pub fn evaluate(
     pairs: &Pairs,
     images: &Path,
     choice: &ModelChoice,
+    decider: &Decider,
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvalError> {
     let paths: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
     let encoded = encode_all(&paths, choice, workers, progress)?;
-    let scores = score(pairs, &encoded);
+    let scores = score(pairs, &encoded, decider);
     let accuracy = protocol::accuracy(&scores, pairs.folds);
     let tar = |fmr| protocol::tar_at(&scores, fmr);
     let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
@@ -149,6 +153,7 @@ pub fn evaluate(
         tar: Tar { at_1e2: tar(1e-2), at_1e3: tar(1e-3), at_1e4: tar(1e-4) },
         eer: protocol::equal_error_rate(&scores),
         failed_to_detect: lost.len(),
+        decider: decider.kind(),
         threshold_similarity: accuracy.map(|a| a.threshold),
         model: Model::from(&choice.embedder.spec),
         detector: Model::from(&choice.detector.spec),
@@ -157,9 +162,9 @@ pub fn evaluate(
     Ok(Evaluation { report, scores, lost })
 }
 
-fn score(pairs: &Pairs, encoded: &[Encoded]) -> Vec<Scored> {
+fn score(pairs: &Pairs, encoded: &[Encoded], decider: &Decider) -> Vec<Scored> {
     let of = |i: usize| encoded[i].face.as_ref().map(|(encoding, _)| encoding);
-    let similarity = |a: usize, b: usize| of(a)?.similarity(of(b)?);
+    let similarity = |a: usize, b: usize| decider.similarity(of(a)?, of(b)?);
     let scored = |p: &super::Pair| Scored {
         score: similarity(p.a, p.b).unwrap_or(Similarity::MIN).get(),
         same: p.same,
@@ -177,7 +182,7 @@ mod tests {
     fn a_lost_face_is_a_pair_that_does_not_match() {
         let pairs = Pairs::parse("1 1\nAna 1 2\nAna 1 Ben 1\n").unwrap();
         let ana = Encoded { face: None, faces: 0, stages: None };
-        assert!(score(&pairs, &vec![ana; 3]).iter().all(|s| s.score == -1.0));
+        assert!(score(&pairs, &vec![ana; 3], &Decider::Threshold).iter().all(|s| s.score == -1.0));
         assert!(Encoding::from_raw(&[0.0]).is_none());
     }
 

@@ -6,7 +6,6 @@
 use super::search::{Hit, Index};
 use super::template::TemplateId;
 use crate::face::encoding::Encoding;
-use crate::kernels::dot;
 use crate::person::PersonId;
 use crate::units::Similarity;
 
@@ -59,21 +58,19 @@ pub fn audit(index: &Index, look_alike_at: Similarity, mut progress: impl FnMut(
         let Some(rows) = index.rows_of(person) else { continue };
         audit.people_with_one_template += usize::from(rows.len() == 1);
         for row in rows.clone() {
-            index.alike_after(row, look_alike_at, &mut scratch, |other, cosine| {
-                if let Some(similarity) = Similarity::new(cosine) {
-                    let place = |row| (index.hit(row, similarity).person, index.hit(row, similarity).template);
-                    audit.look_alikes.push(LookAlikes { first: place(row), second: place(other), similarity });
-                    if audit.look_alikes.len() >= COLLECTED {
-                        rank(&mut audit.look_alikes);
-                    }
+            index.alike_after(row, look_alike_at, &mut scratch, |other, similarity| {
+                let place = |row| (index.hit(row, similarity).person, index.hit(row, similarity).template);
+                audit.look_alikes.push(LookAlikes { first: place(row), second: place(other), similarity });
+                if audit.look_alikes.len() >= COLLECTED {
+                    rank(&mut audit.look_alikes);
                 }
             });
             let own = rows.clone().filter(|&other| other != row);
-            let own = own.map(|other| dot::dot_f32(index.exact(row), index.exact(other))).max_by(f32::total_cmp);
+            let own = own.filter_map(|other| index.between(row, other)).max_by(|a, b| a.get().total_cmp(&b.get()));
             let ranked = Encoding::from_unit(index.exact(row)).map(|encoding| index.search(&encoding, &mut scratch));
             let hits = ranked.map(|ranked| [ranked.best, ranked.runner_up]).into_iter().flatten().flatten();
             let other = hits.into_iter().find(|hit| hit.person != person);
-            if let (Some(own), Some(other)) = (own.and_then(Similarity::new), other)
+            if let (Some(own), Some(other)) = (own, other)
                 && other.similarity > own
             {
                 audit.harmful.push(Harmful { person, template: index.hit(row, own).template, own, other });

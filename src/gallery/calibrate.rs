@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pair_head::hex;
 use crate::units::{Fmr, Similarity};
 
 /// The most rows of a table.
@@ -20,7 +21,8 @@ const STEPS: usize = 2 * 2048;
 /// The weakest rate worth a row.
 const WEAKEST: f64 = 0.5;
 
-const BUILTIN: [&str; 3] = [
+const BUILTIN: [&str; 4] = [
+    include_str!("../../models/calibration/encoder.toml"),
     include_str!("../../models/calibration/foamliu.toml"),
     include_str!("../../models/calibration/mobileface-v2.toml"),
     include_str!("../../models/calibration/w600k-mbf.toml"),
@@ -59,7 +61,8 @@ pub struct Origin {
 }
 
 /// A table, its similarities rising and its rates falling.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Table")]
 pub struct Calibration {
     origin: Origin,
     rows: Vec<Row>,
@@ -98,14 +101,10 @@ struct Table {
     rows: Vec<[f64; 4]>,
 }
 
-impl Calibration {
-    /// # Errors
-    /// No TOML of a table, or rows that contradict each other.
-    pub fn parse(text: &str) -> Result<Self, CalibrationError> {
-        if text.len() > MAX_TABLE_BYTES {
-            return Err(CalibrationError::Syntax(format!("more than {MAX_TABLE_BYTES} bytes")));
-        }
-        let Table { origin, rows } = toml::from_str(text).map_err(|e| CalibrationError::Syntax(e.to_string()))?;
+impl TryFrom<Table> for Calibration {
+    type Error = CalibrationError;
+
+    fn try_from(Table { origin, rows }: Table) -> Result<Self, CalibrationError> {
         if !(1..=MAX_ROWS).contains(&rows.len()) {
             return Err(CalibrationError::Rows(rows.len()));
         }
@@ -121,6 +120,17 @@ impl Calibration {
         let rows = rows.iter().enumerate().map(row).collect::<Result<_, _>>()?;
         Ok(Self { origin, rows })
     }
+}
+
+impl Calibration {
+    /// # Errors
+    /// No TOML of a table, or rows that contradict each other.
+    pub fn parse(text: &str) -> Result<Self, CalibrationError> {
+        if text.len() > MAX_TABLE_BYTES {
+            return Err(CalibrationError::Syntax(format!("more than {MAX_TABLE_BYTES} bytes")));
+        }
+        toml::from_str::<Table>(text).map_err(|e| CalibrationError::Syntax(e.to_string()))?.try_into()
+    }
 
     /// As [`Calibration::parse`] reads it, one row a line.
     pub fn to_toml(&self) -> String {
@@ -133,7 +143,7 @@ impl Calibration {
 
     /// The table that comes with this program for an embedder, by the SHA-256 of its file.
     pub fn builtin(sha256: &[u8; 32]) -> Option<Self> {
-        let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(sha256);
         BUILTIN.iter().filter_map(|text| Self::parse(text).ok()).find(|c| c.origin.sha256 == hex)
     }
 

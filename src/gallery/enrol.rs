@@ -89,7 +89,7 @@ pub fn admit(
     }
     let mut nearest = None;
     for other in theirs {
-        let similarity = encoding.similarity(other).ok_or_else(|| wrong_size(other.dims()))?;
+        let similarity = index.decider().similarity(encoding, other).ok_or_else(|| wrong_size(other.dims()))?;
         nearest = Some(nearest.map_or(similarity, |best| if similarity > best { similarity } else { best }));
     }
     match nearest.filter(|similarity| *similarity < rules.same_person) {

@@ -1,8 +1,8 @@
 //! Who the door knows: people, their templates, and how a face is found among them.
 //!
 //! [`person`] and [`template`] say what is kept, [`seal`] and [`key`] how it is kept secret, [`enrol`] and [`keep`] what
-//! gets in and what stays, [`search`] finds, [`calibrate`] turns a similarity into a false match rate, [`audit`] names
-//! what endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here touches the database:
+//! gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`search`] finds, [`calibrate`]
+//! turns a similarity into a false match rate, [`audit`] names what endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here touches the database:
 //! `hw::store` does.
 
 #![forbid(unsafe_code)]
@@ -10,15 +10,19 @@
 pub mod audit;
 pub mod calibrate;
 pub mod chain;
+pub mod decider;
 pub mod enrol;
 pub mod keep;
 pub mod key;
+pub mod pair_head;
 pub mod person;
 pub mod seal;
 pub mod search;
 pub mod template;
 
+pub use decider::{Decider, DeciderKind};
 pub use key::{KeyError, KeyPlaces};
+pub use pair_head::PairHead;
 pub use person::{NewPerson, Person};
 pub use seal::MasterKey;
 pub use search::{Hit, Index, Ranked, Scratch};

@@ -9,13 +9,17 @@
 //! > q·t − q̂·t̂ = q̂·f + e·t, so |q·t − q̂·t̂| ≤ ‖q̂‖‖f‖ + ‖e‖‖t‖ (Cauchy–Schwarz)
 //!
 //! and ‖f‖ is measured for each template when it is added, ‖e‖ for each query. q̂·t̂ is exact in integers.
+//!
+//! A pair head has no such bound to spare and no need of one: it scores every template in full, four times the bytes.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
+use super::decider::{Decider, OtherEncoder};
 use super::template::{ModelSha256, Template, TemplateId};
 use crate::face::encoding::{Encoding, MAX_DIMS};
+use crate::gate::Candidate;
 use crate::kernels::dot::{self, Panels};
 use crate::person::PersonId;
 use crate::units::Similarity;
@@ -36,6 +40,12 @@ pub struct Hit {
     pub person: PersonId,
     pub template: TemplateId,
     pub similarity: Similarity,
+}
+
+impl From<Hit> for Candidate {
+    fn from(hit: Hit) -> Self {
+        Self { person: hit.person, similarity: hit.similarity }
+    }
 }
 
 /// The nearest person, and the nearest of all others.
@@ -66,11 +76,15 @@ pub enum IndexError {
     Dims { template: TemplateId, person: PersonId, expected: usize, got: usize },
     #[error("a model of {0} numbers: between 1 and {MAX_DIMS} are possible")]
     NoDims(usize),
+    #[error(transparent)]
+    OtherEncoder(#[from] OtherEncoder),
 }
 
 /// Everything that can be found, of one model. It does not change: build another when the store has changed.
 pub struct Index {
+    model: ModelSha256,
     dims: usize,
+    decider: Decider,
     other_model: Option<OtherModel>,
     /// Rising.
     people: Vec<PersonId>,
@@ -96,8 +110,7 @@ pub struct Scratch {
 }
 
 /// A query, rounded, with its share of the bound.
-struct Query<'a> {
-    exact: &'a [f32],
+struct Query {
     step: f32,
     /// ‖q̂‖ at most.
     length: f32,
@@ -107,7 +120,7 @@ struct Query<'a> {
 
 impl Index {
     /// The templates of `model`, whose encodings have `dims` numbers; those of other models are set apart, see
-    /// [`Index::other_model`].
+    /// [`Index::other_model`]. The plain decider compares them, unless [`Index::decided_by`] names another.
     ///
     /// # Errors
     /// [`IndexError`].
@@ -120,7 +133,7 @@ impl Index {
             return Err(IndexError::TooMany(ours.len()));
         }
         ours.sort_unstable_by_key(|t| (t.person, t.id));
-        let mut index = Self::empty(dims, ours.len(), OtherModel::of(&others));
+        let mut index = Self::empty(*model, dims, ours.len(), OtherModel::of(&others));
         let mut rounded = vec![0; dims];
         for template in ours {
             index.push(template, &mut rounded)?;
@@ -129,9 +142,20 @@ impl Index {
         Ok(index)
     }
 
-    fn empty(dims: usize, capacity: usize, other_model: Option<OtherModel>) -> Self {
+    /// The same templates, compared by this decider.
+    ///
+    /// # Errors
+    /// It is a pair head of another model.
+    pub fn decided_by(self, decider: Decider) -> Result<Self, IndexError> {
+        decider.judges(&self.model, self.dims)?;
+        Ok(Self { decider, ..self })
+    }
+
+    fn empty(model: ModelSha256, dims: usize, capacity: usize, other_model: Option<OtherModel>) -> Self {
         Self {
+            model,
             dims,
+            decider: Decider::Threshold,
             other_model,
             people: Vec::new(),
             first_row: Vec::new(),
@@ -169,6 +193,11 @@ impl Index {
         self.dims
     }
 
+    /// What says here how alike two encodings are.
+    pub fn decider(&self) -> &Decider {
+        &self.decider
+    }
+
     /// How many templates can be found.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -197,23 +226,44 @@ impl Index {
     ///
     /// Nobody is found by an encoding of another size than the index's. A scratch of another index is resized.
     pub fn search(&self, encoding: &Encoding, scratch: &mut Scratch) -> Ranked {
-        let Some(query) = self.score(encoding.as_slice(), scratch) else { return Ranked::default() };
-        let cut = self.cut(&query, &scratch.scores);
-        let mut top = Top::default();
-        for (row, &score) in scratch.scores.iter().enumerate() {
-            if self.bounds(&query, row, score).end >= cut {
-                top.offer(row, self.owner[row], dot::dot_f32(query.exact, self.exact(row)));
-            }
+        if encoding.dims() != self.dims {
+            return Ranked::default();
         }
-        // A cosine beyond rounding would be a broken invariant: then nobody is recognised.
+        let top = match self.decider {
+            Decider::Threshold => self.nearest(encoding.as_slice(), scratch),
+            Decider::PairHead(_) => self.scan(encoding.as_slice()),
+        };
+        // A score beyond rounding would be a broken invariant: then nobody is recognised.
         let hit = |found: Option<Found>| match found {
             None => Some(None),
-            Some(found) => Similarity::new(found.cosine).map(|similarity| Some(self.hit(found.row, similarity))),
+            Some(found) => Similarity::new(found.score).map(|similarity| Some(self.hit(found.row, similarity))),
         };
         match (hit(top.best), hit(top.runner_up)) {
             (Some(best), Some(runner_up)) => Ranked { best, runner_up },
             _ => Ranked::default(),
         }
+    }
+
+    /// By the cosine: the rounded numbers first, then in full what can still be first or second.
+    fn nearest(&self, exact: &[f32], scratch: &mut Scratch) -> Top {
+        let query = self.score(exact, scratch);
+        let cut = self.cut(&query, &scratch.scores);
+        let mut top = Top::default();
+        for (row, &score) in scratch.scores.iter().enumerate() {
+            if self.bounds(&query, row, score).end >= cut {
+                top.offer(row, self.owner[row], dot::dot_f32(exact, self.exact(row)));
+            }
+        }
+        top
+    }
+
+    /// By the decider, every row in full.
+    fn scan(&self, exact: &[f32]) -> Top {
+        let mut top = Top::default();
+        for (row, &owner) in self.owner.iter().enumerate() {
+            top.offer(row, owner, self.decider.score(exact, self.exact(row)));
+        }
+        top
     }
 
     /// Verification, 1:1: the similarity to the nearest of this person's templates.
@@ -224,8 +274,8 @@ impl Index {
             return None;
         }
         let rows = self.rows_of(person)?;
-        let cosines = rows.map(|row| dot::dot_f32(encoding.as_slice(), self.exact(row)));
-        cosines.max_by(f32::total_cmp).and_then(Similarity::new)
+        let scores = rows.map(|row| self.decider.score(encoding.as_slice(), self.exact(row)));
+        scores.max_by(f32::total_cmp).and_then(Similarity::new)
     }
 
     /// The rows of this person, none empty.
@@ -243,32 +293,41 @@ impl Index {
         Hit { person: self.people[self.owner[row] as usize], template: self.ids[row], similarity }
     }
 
+    /// How alike two rows are, as the decider has it.
+    pub(super) fn between(&self, row: usize, other: usize) -> Option<Similarity> {
+        Similarity::new(self.decider.score(self.exact(row), self.exact(other)))
+    }
+
     /// Calls `visit` with every row after the last of `row`'s own person that is at least as similar to it as
-    /// `threshold`, and the cosine.
+    /// `threshold`, and the similarity.
     pub(super) fn alike_after(
         &self,
         row: usize,
         threshold: Similarity,
         scratch: &mut Scratch,
-        mut visit: impl FnMut(usize, f32),
+        mut visit: impl FnMut(usize, Similarity),
     ) {
-        let Some(query) = self.score(self.exact(row), scratch) else { return };
         let next_person = self.first_row[self.owner[row] as usize + 1] as usize;
-        for (row, &score) in scratch.scores.iter().enumerate().skip(next_person) {
-            if self.bounds(&query, row, score).end >= threshold.get() {
-                let cosine = dot::dot_f32(query.exact, self.exact(row));
-                if cosine >= threshold.get() {
-                    visit(row, cosine);
+        let mut look = |other| {
+            if let Some(similarity) = self.between(row, other).filter(|similarity| *similarity >= threshold) {
+                visit(other, similarity);
+            }
+        };
+        match self.decider {
+            Decider::Threshold => {
+                let query = self.score(self.exact(row), scratch);
+                for (other, &score) in scratch.scores.iter().enumerate().skip(next_person) {
+                    if self.bounds(&query, other, score).end >= threshold.get() {
+                        look(other);
+                    }
                 }
             }
+            Decider::PairHead(_) => (next_person..self.len()).for_each(look),
         }
     }
 
-    /// Fills `scratch.scores`. `None` for a query of another size.
-    fn score<'a>(&self, exact: &'a [f32], scratch: &mut Scratch) -> Option<Query<'a>> {
-        if exact.len() != self.dims {
-            return None;
-        }
+    /// Fills `scratch.scores`.
+    fn score(&self, exact: &[f32], scratch: &mut Scratch) -> Query {
         scratch.query.resize(self.dims, 0);
         scratch.scores.resize(self.len(), 0);
         let (step, error) = round(exact, &mut scratch.query);
@@ -276,12 +335,12 @@ impl Index {
         // A sum of n products of unit vectors is off by at most n + 1 half units in the last place (Higham, Accuracy and
         // Stability of Numerical Algorithms, 3.1), scaling a score and adding the bound to it by a few more.
         let summing = (self.dims + 16) as f32 * HALF_ULP;
-        Some(Query { exact, step, length: LENGTH_MAX + error, margin: error * LENGTH_MAX + summing })
+        Query { step, length: LENGTH_MAX + error, margin: error * LENGTH_MAX + summing }
     }
 
     /// What a row's cosine, as `dot_f32` computes it, lies between.
     #[inline]
-    fn bounds(&self, query: &Query<'_>, row: usize, score: i32) -> Range<f32> {
+    fn bounds(&self, query: &Query, row: usize, score: i32) -> Range<f32> {
         // Exact in f32: a score is at most 512 · 127², which is less than 2²⁴.
         let middle = score as f32 * (self.step[row] * query.step);
         let reach = query.length * self.error[row] + query.margin;
@@ -290,7 +349,7 @@ impl Index {
 
     /// What the second-nearest person reaches for certain; whatever can't reach it is neither first nor second. With
     /// one person alone, what the nearest template reaches.
-    fn cut(&self, query: &Query<'_>, scores: &[i32]) -> f32 {
+    fn cut(&self, query: &Query, scores: &[i32]) -> f32 {
         let (mut first, mut first_owner, mut second) = (f32::NEG_INFINITY, u32::MAX, f32::NEG_INFINITY);
         for (row, &score) in scores.iter().enumerate() {
             let certain = self.bounds(query, row, score).start;
@@ -319,12 +378,12 @@ impl OtherModel {
     }
 }
 
-/// A row and its cosine.
+/// A row and its score.
 #[derive(Clone, Copy)]
 struct Found {
     row: usize,
     owner: u32,
-    cosine: f32,
+    score: f32,
 }
 
 /// The best and the best of anybody else among rows offered in rising order.
@@ -335,9 +394,9 @@ struct Top {
 }
 
 impl Top {
-    fn offer(&mut self, row: usize, owner: u32, cosine: f32) {
-        let new = Some(Found { row, owner, cosine });
-        let beats = |found: Option<Found>| found.is_none_or(|found| cosine > found.cosine);
+    fn offer(&mut self, row: usize, owner: u32, score: f32) {
+        let new = Some(Found { row, owner, score });
+        let beats = |found: Option<Found>| found.is_none_or(|found| score > found.score);
         let of_best = self.best.is_some_and(|best| best.owner == owner);
         if beats(self.best) {
             self.runner_up = if of_best { self.runner_up } else { self.best };

@@ -48,10 +48,36 @@ pub struct Seen {
 
 /// What one good frame amounts to under a policy.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Finding {
+pub enum Finding {
     Match(Candidate),
-    Ambiguous { best: Candidate, runner_up: PersonId, margin: f32 },
+    /// Two people are so alike to the face that it may be either.
+    Ambiguous {
+        best: Candidate,
+        runner_up: PersonId,
+        margin: f32,
+    },
+    /// Nobody reaches the threshold; how alike the nearest is.
     Below(Option<Similarity>),
+}
+
+impl Seen {
+    /// What a search among everybody amounts to: the best must reach the threshold, where there is one, and be ahead of
+    /// the next person by the margin.
+    pub fn recognised(&self, threshold: Option<Similarity>, margin: f32) -> Finding {
+        let reaches = |found: Candidate| threshold.is_some_and(|threshold| found.similarity >= threshold);
+        match (self.best, self.runner_up) {
+            (Some(best), None) if reaches(best) => Finding::Match(best),
+            (Some(best), Some(runner_up)) if reaches(best) => {
+                let ahead = best.similarity.get() - runner_up.similarity.get();
+                if runner_up.person != best.person && ahead >= margin {
+                    Finding::Match(best)
+                } else {
+                    Finding::Ambiguous { best, runner_up: runner_up.person, margin: ahead }
+                }
+            }
+            (best, _) => Finding::Below(best.map(|found| found.similarity)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -272,26 +298,18 @@ impl Attempt {
     fn judge(&self, seen: &Seen, bar: Bar<'_>) -> Finding {
         let threshold = self.threshold(bar.roster);
         // Whoever was erased a moment ago may still be in the frame that was being looked at.
-        let reaches = |found: Candidate| {
-            bar.roster.get(found.person).is_some() && threshold.is_some_and(|threshold| found.similarity >= threshold)
-        };
+        let is_enrolled = |found: Candidate| bar.roster.get(found.person).is_some();
+        let similarity = |found: Option<Candidate>| found.map(|found| found.similarity);
         if let Some(person) = self.claimed {
+            let reaches = |found: Candidate| threshold.is_some_and(|threshold| found.similarity >= threshold);
             return match seen.claimed {
-                Some(found) if found.person == person && reaches(found) => Finding::Match(found),
-                other => Finding::Below(other.map(|found| found.similarity)),
+                Some(found) if found.person == person && is_enrolled(found) && reaches(found) => Finding::Match(found),
+                other => Finding::Below(similarity(other)),
             };
         }
-        match (seen.best, seen.runner_up) {
-            (Some(best), None) if reaches(best) => Finding::Match(best),
-            (Some(best), Some(runner_up)) if reaches(best) => {
-                let margin = best.similarity.get() - runner_up.similarity.get();
-                if runner_up.person != best.person && margin >= bar.policy.margin {
-                    Finding::Match(best)
-                } else {
-                    Finding::Ambiguous { best, runner_up: runner_up.person, margin }
-                }
-            }
-            (best, _) => Finding::Below(best.map(|found| found.similarity)),
+        match seen.best {
+            Some(best) if is_enrolled(best) => seen.recognised(threshold, bar.policy.margin),
+            best => Finding::Below(similarity(best)),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use crate::face::encoding::Encoding;
 use crate::frame::Frame;
-use crate::gallery::{Hit, Index, Scratch};
+use crate::gallery::{Index, Scratch};
 use crate::gate::{Candidate, Face, PoorMeasure, Seen};
 use crate::person::PersonId;
 use crate::ports::{Perception, PerceptionError};
@@ -68,10 +68,9 @@ impl Perception for ScriptedPerception {
             Doorstep::Somebody(encoding) => encoding,
         };
         let ranked = gallery.search(&encoding, &mut self.scratch);
-        let candidate = |hit: Hit| Candidate { person: hit.person, similarity: hit.similarity };
         let claimed = expected
             .and_then(|person| gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity }));
-        let (best, runner_up) = (ranked.best.map(candidate), ranked.runner_up.map(candidate));
+        let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
         Ok(Face::Seen(Seen { best, runner_up, claimed }))
     }
 }

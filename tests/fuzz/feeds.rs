@@ -21,7 +21,7 @@ use facelatch::face::{convert, photo, quality};
 use facelatch::frame::{Frame, Geometry, MAX_SIDE, PixelFormat, RgbImage};
 use facelatch::gallery::calibrate::Calibration;
 use facelatch::gallery::seal::{DataKey, MasterKey};
-use facelatch::gallery::{KeyPlaces, Template, TemplateId};
+use facelatch::gallery::{KeyPlaces, PairHead, Template, TemplateId};
 use facelatch::gate::record::{Outcome, Record};
 use facelatch::gate::schedule::{MAX_TEXT_BYTES, Schedule};
 use facelatch::hw::store::{Act, EventQuery, MAX_EVENTS_A_QUERY, Store};
@@ -376,5 +376,25 @@ pub fn calibration(bytes: &[u8]) -> bool {
         assert_eq!(table.fmr_at(threshold.similarity), Some(threshold.bound));
     }
     let _any = [-1.0, 0.3, 1.0].map(|cosine| Similarity::new(cosine).and_then(|cosine| table.fmr_at(cosine)));
+    true
+}
+
+/// A pair head with its table.
+pub fn pair_head(bytes: &[u8]) -> bool {
+    let head = match PairHead::parse(&String::from_utf8_lossy(bytes)) {
+        Ok(head) => head,
+        Err(error) => {
+            is_told(&error);
+            return false;
+        }
+    };
+    let axis = |at: usize| (0..head.dims()).map(|i| f32::from(u8::from(i == at))).collect::<Vec<_>>();
+    let (first, last) = (axis(0), axis(head.dims() - 1));
+    assert_eq!(head.score(&first, &first), 1.0);
+    assert!((-1.0..=1.0).contains(&head.score(&first, &last)) && head.log_odds(&first, &last).is_finite());
+    // A table is rounded as it is written, and rows that are nearer to each other than that don't read back.
+    if head.table().is_none() {
+        assert_eq!(PairHead::parse(&head.to_toml()).as_ref(), Ok(&head));
+    }
     true
 }

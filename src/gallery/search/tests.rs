@@ -1,8 +1,11 @@
 //! A search against its definition.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::gallery::PairHead;
 use crate::time::Wall;
 
 const MODEL: ModelSha256 = [1; 32];
@@ -19,12 +22,12 @@ fn template(id: u32, person: u32, raw: &[f32]) -> Template {
 }
 
 /// The definition: every template in full, the nearest, then the nearest of anybody else.
-fn reference(templates: &[Template], query: &Encoding) -> Ranked {
+fn reference(decider: &Decider, templates: &[Template], query: &Encoding) -> Ranked {
     let mut order: Vec<_> = templates.iter().collect();
     order.sort_by_key(|t| (t.person, t.id));
     let hits = order.iter().map(|t| {
-        let cosine = dot::dot_f32(query.as_slice(), t.encoding.as_slice());
-        (cosine, Hit { person: t.person, template: t.id, similarity: Similarity::new(cosine).unwrap() })
+        let score = decider.score(query.as_slice(), t.encoding.as_slice());
+        (score, Hit { person: t.person, template: t.id, similarity: Similarity::new(score).unwrap() })
     });
     let first = |hits: Vec<(f32, Hit)>| {
         let max = hits.iter().map(|h| h.0).max_by(f32::total_cmp)?;
@@ -102,6 +105,20 @@ fn encodings_of_another_size_are_refused_and_find_nobody() {
     assert_eq!(index.verify(PersonId::new(1), &query), None);
 }
 
+#[test]
+fn a_pair_head_decides_who_is_nearest_and_only_for_its_own_encoder() {
+    // By the cosine the query is nearer to 1, by weights that don't look at the second number to 2.
+    let templates = [template(1, 1, &[1.0, 0.0, 0.2]), template(2, 2, &[0.8, 0.6, 0.0])];
+    let query = Encoding::from_raw(&[0.8, 0.0, 0.0]).unwrap();
+    let head = |model| Decider::PairHead(Arc::new(PairHead::new(model, 3.0, vec![0.0, 0.0, -5.0], None).unwrap()));
+    let build = || Index::build(&MODEL, 3, &templates).unwrap();
+    let nearest = |index: &Index| index.search(&query, &mut Scratch::default()).best.unwrap().person.get();
+    let judged = build().decided_by(head(MODEL)).unwrap();
+    assert_eq!((nearest(&build()), nearest(&judged)), (1, 2));
+    assert_eq!(judged.verify(PersonId::new(2), &query), Some(Similarity::MAX));
+    assert!(matches!(build().decided_by(head([2; 32])), Err(IndexError::OtherEncoder(_))));
+}
+
 /// Rows that make it hard: few distinct directions, tiny differences, ties, single large numbers.
 fn rows(dims: usize) -> impl Strategy<Value = Vec<(u32, Vec<f32>)>> {
     let wild = prop::collection::vec(-1f32..1.0, dims);
@@ -120,6 +137,7 @@ proptest! {
     fn a_search_finds_what_comparing_everything_in_full_finds(
         (rows, query) in (1usize..40).prop_flat_map(|dims| (rows(dims), prop::collection::vec(-1f32..1.0, dims))),
         by_row in any::<Option<prop::sample::Index>>(),
+        weights in prop::collection::vec(-9f32..2.0, 40),
     ) {
         let templates: Vec<_> = rows
             .iter()
@@ -134,7 +152,16 @@ proptest! {
         prop_assume!(query.is_some());
         let query = query.unwrap();
         let index = Index::build(&MODEL, query.dims(), &templates).unwrap();
-        prop_assert_eq!(index.search(&query, &mut Scratch::default()), reference(&templates, &query));
+        let found = index.search(&query, &mut Scratch::default());
+        prop_assert_eq!(found, reference(&Decider::Threshold, &templates, &query));
+        let head = PairHead::new(MODEL, 1.0, weights[..query.dims()].to_vec(), None);
+        let Ok(decider) = head.map(|head| Decider::PairHead(Arc::new(head))) else { return Ok(()) };
+        let index = index.decided_by(decider.clone()).unwrap();
+        let found = index.search(&query, &mut Scratch::default());
+        prop_assert_eq!(found, reference(&decider, &templates, &query));
+        if let Some(best) = found.best {
+            prop_assert_eq!(index.verify(best.person, &query), Some(best.similarity), "1:1 and 1:N agree");
+        }
     }
 
     #[test]
@@ -147,7 +174,7 @@ proptest! {
         let Some(query) = Encoding::from_raw(&b) else { return Ok(()) };
         let index = Index::build(&MODEL, a.len(), &[template(1, 1, &a)]).unwrap();
         let mut scratch = index.scratch();
-        let rounded = index.score(query.as_slice(), &mut scratch).unwrap();
+        let rounded = index.score(query.as_slice(), &mut scratch);
         let bounds = index.bounds(&rounded, 0, scratch.scores[0]);
         prop_assert!((bounds.start..=bounds.end).contains(&dot::dot_f32(query.as_slice(), index.exact(0))));
     }

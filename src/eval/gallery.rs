@@ -1,0 +1,397 @@
+//! `facelatch eval --gallery`: a search among N people, as the door makes it, measured with people who are in it and
+//! people who aren't (open-set identification, ISO/IEC 19795-1).
+//!
+//! The N people with the most pictures are enrolled with one each; all other pictures, theirs and everybody else's, are
+//! judged by the threshold and the margin that the door holds of one frame. The door wants several frames to agree.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::calibrate::list_people;
+use super::encode::{Encoded, EvalError, encode_all};
+use super::protocol::wilson;
+use super::run::{Model, Timing};
+use crate::face::quality::{self, Limits};
+use crate::face::{Encoding, ModelChoice};
+use crate::gallery::search::IndexError;
+use crate::gallery::{Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
+use crate::gate::{Candidate, Finding, Seen};
+use crate::person::PersonId;
+use crate::time::Wall;
+use crate::units::Similarity;
+
+/// So many of the pictures in which somebody was taken for somebody else are named, the most alike first.
+pub const MAX_MISTAKES: usize = 100;
+
+/// What the door holds of one frame.
+pub struct Rule<'a> {
+    pub decider: &'a Decider,
+    /// The similarity to demand among so many templates; `None` where no table reaches the rate.
+    pub threshold: &'a dyn Fn(usize) -> Option<Similarity>,
+    pub margin: f32,
+    /// The poorest face that is judged.
+    pub limits: &'a Limits,
+}
+
+/// How a picture ends at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Recognised,
+    TakenForAnother,
+    Ambiguous,
+    NotRecognised,
+    Poor,
+    NoFace,
+}
+
+const ENDINGS: usize = Ending::NoFace as usize + 1;
+
+/// A picture as it comes to the door: whose it is, and the encoding or why there is none to judge.
+#[derive(Debug, Clone)]
+struct Picture {
+    person: u32,
+    face: Result<Encoding, Ending>,
+}
+
+impl Picture {
+    fn new(person: usize, encoded: &Encoded, limits: &Limits) -> Self {
+        let face = match &encoded.face {
+            Some((encoding, quality)) if quality::check(quality, limits).is_ok() => Ok(encoding.clone()),
+            Some(_) => Err(Ending::Poor),
+            None => Err(Ending::NoFace),
+        };
+        // Fewer than MAX_IMAGES people have a picture.
+        Self { person: person as u32, face }
+    }
+}
+
+/// Pictures of one kind of people, counted by how they ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tally {
+    people: BTreeSet<u32>,
+    endings: [usize; ENDINGS],
+}
+
+impl Tally {
+    fn count(&mut self, person: u32, ending: Ending) {
+        self.people.insert(person);
+        self.endings[ending as usize] += 1;
+    }
+
+    fn pictures(&self) -> usize {
+        self.endings.iter().sum()
+    }
+
+    fn share(&self, ending: Ending) -> Share {
+        Share::of(self.endings[ending as usize], self.pictures())
+    }
+}
+
+/// All pictures judged.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Rehearsal {
+    threshold: Option<Similarity>,
+    known: Tally,
+    strangers: Tally,
+    /// The picture, the picture of whoever it was taken for, and how alike they are; the most alike first.
+    mistakes: Vec<(usize, usize, Similarity)>,
+}
+
+/// The pictures that the `n` people with the most pictures are enrolled with, each the person's first that is good
+/// enough; of people with equally many the first. Fewer than `n` where there aren't so many people.
+fn choose(pictures: &[Picture], n: usize) -> Vec<usize> {
+    let mut people: Vec<(u32, usize, Option<usize>)> = Vec::new();
+    for (at, picture) in pictures.iter().enumerate() {
+        if people.last().is_none_or(|last| last.0 != picture.person) {
+            people.push((picture.person, 0, None));
+        }
+        if let Some((_, count, first)) = people.last_mut() {
+            *count += 1;
+            *first = first.or_else(|| picture.face.is_ok().then_some(at));
+        }
+    }
+    people.retain(|(.., first)| first.is_some());
+    people.sort_by_key(|&(person, count, _)| (std::cmp::Reverse(count), person));
+    people.into_iter().take(n).filter_map(|(.., first)| first).collect()
+}
+
+/// Enrols with the pictures `enrolled` and judges all others. Pictures of one person must follow each other.
+fn rehearse(
+    pictures: &[Picture],
+    enrolled: &[usize],
+    (model, dims): (&ModelSha256, usize),
+    rule: &Rule<'_>,
+) -> Result<Rehearsal, IndexError> {
+    let template = |&at: &usize| {
+        let picture = &pictures[at];
+        Some(Template {
+            id: TemplateId::new(at as u32),
+            person: PersonId::new(picture.person),
+            encoding: picture.face.clone().ok()?,
+            model_sha256: *model,
+            created: Wall::default(),
+            quality: 1.0,
+        })
+    };
+    let templates: Vec<_> = enrolled.iter().filter_map(template).collect();
+    let index = Index::build(model, dims, &templates)?.decided_by(rule.decider.clone())?;
+    let mut rehearsal = Rehearsal { threshold: (rule.threshold)(index.len()), ..Rehearsal::default() };
+    let (enrolled, mut scratch) = (BTreeSet::from_iter(enrolled.iter().copied()), index.scratch());
+    for (at, Picture { person, face }) in pictures.iter().enumerate().filter(|(at, _)| !enrolled.contains(at)) {
+        let ending = match face {
+            Err(ending) => *ending,
+            Ok(encoding) => {
+                let ranked = index.search(encoding, &mut scratch);
+                let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
+                let finding = Seen { best, runner_up, claimed: None }.recognised(rehearsal.threshold, rule.margin);
+                if let (Finding::Match(found), Some(hit)) = (finding, ranked.best)
+                    && found.person.get() != *person
+                {
+                    rehearsal.mistakes.push((at, hit.template.get() as usize, hit.similarity));
+                }
+                ending(finding, *person)
+            }
+        };
+        let is_known = index.people().binary_search(&PersonId::new(*person)).is_ok();
+        if is_known { &mut rehearsal.known } else { &mut rehearsal.strangers }.count(*person, ending);
+    }
+    rehearsal.mistakes.sort_by(|a, b| b.2.get().total_cmp(&a.2.get()));
+    Ok(rehearsal)
+}
+
+fn ending(finding: Finding, person: u32) -> Ending {
+    match finding {
+        Finding::Match(found) if found.person.get() == person => Ending::Recognised,
+        Finding::Match(_) => Ending::TakenForAnother,
+        Finding::Ambiguous { .. } => Ending::Ambiguous,
+        Finding::Below(_) => Ending::NotRecognised,
+    }
+}
+
+/// So many of all pictures of one kind, and the 95 % interval of their share (Wilson 1927). It takes pictures as
+/// independent; those of one person are not, so it is somewhat too narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Share {
+    pub count: usize,
+    /// 0 to 1; 0 where there is no picture.
+    pub share: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Share {
+    fn of(count: usize, all: usize) -> Self {
+        let [low, high] = wilson(count, all);
+        Self { count, share: count as f64 / all.max(1) as f64, low, high }
+    }
+}
+
+/// What became of the pictures of people who are enrolled. The shares add up to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Known {
+    pub people: usize,
+    pub pictures: usize,
+    pub recognised: Share,
+    /// For somebody else who is enrolled.
+    pub taken_for_another: Share,
+    pub ambiguous: Share,
+    pub not_recognised: Share,
+    pub poor_quality: Share,
+    pub no_face: Share,
+}
+
+/// What became of the pictures of everybody else. The shares add up to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Strangers {
+    pub people: usize,
+    pub pictures: usize,
+    /// Taken for somebody who is enrolled: the false positive identification rate.
+    pub admitted: Share,
+    pub ambiguous: Share,
+    pub not_recognised: Share,
+    pub poor_quality: Share,
+    pub no_face: Share,
+}
+
+/// A picture that was taken for somebody else's, and the one that this person is enrolled with. Where people are filed
+/// under two names, or pictures under the wrong one, this is where it shows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mistake {
+    pub picture: PathBuf,
+    pub taken_for: PathBuf,
+    pub similarity: f32,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// People, and templates: one each.
+    pub enrolled: usize,
+    pub decider: DeciderKind,
+    /// `null` where no table reaches the rate: then nobody is recognised.
+    pub threshold_similarity: Option<f32>,
+    pub margin: f32,
+    pub known: Known,
+    pub strangers: Strangers,
+    /// At most [`MAX_MISTAKES`].
+    pub mistakes: Vec<Mistake>,
+    pub model: Model,
+    pub detector: Model,
+    pub ms: Timing,
+}
+
+/// Enrols the `n` people with the most pictures in the folders of `root`, and shows all other pictures to the door.
+///
+/// # Errors
+/// Pictures can't be read, a network fails, fewer than `n` people have a picture good enough to enrol, or the decider is
+/// another encoder's.
+pub fn evaluate(
+    root: &Path,
+    choice: &ModelChoice,
+    n: usize,
+    rule: &Rule<'_>,
+    workers: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Report, EvalError> {
+    let wrong = |reason: String| EvalError::Folder { path: root.into(), reason };
+    let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
+    let encoded = encode_all(&paths, choice, workers, progress)?;
+    let pictures: Vec<_> = people.iter().zip(&encoded).map(|(&p, e)| Picture::new(p, e, rule.limits)).collect();
+    let enrolled = choose(&pictures, n);
+    let dims = enrolled.first().and_then(|&at| pictures[at].face.as_ref().ok()).map_or(0, Encoding::dims);
+    if enrolled.len() < n || dims == 0 {
+        let here = enrolled.len();
+        return Err(wrong(format!("{here} people have a picture good enough to enrol, and {n} are to be enrolled")));
+    }
+    let rehearsal = rehearse(&pictures, &enrolled, (&choice.embedder.spec.sha256.0, dims), rule);
+    let rehearsal = rehearsal.map_err(|error| wrong(error.to_string()))?;
+    let mistake = |&(at, other, similarity): &(usize, usize, Similarity)| Mistake {
+        picture: paths[at].clone(),
+        taken_for: paths[other].clone(),
+        similarity: similarity.get(),
+    };
+    let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
+    Ok(Report {
+        enrolled: n,
+        decider: rule.decider.kind(),
+        threshold_similarity: rehearsal.threshold.map(Similarity::get),
+        margin: rule.margin,
+        known: Known::of(&rehearsal.known),
+        strangers: Strangers::of(&rehearsal.strangers),
+        mistakes: rehearsal.mistakes.iter().take(MAX_MISTAKES).map(mistake).collect(),
+        model: Model::from(&choice.embedder.spec),
+        detector: Model::from(&choice.detector.spec),
+        ms: Timing::of(&stages),
+    })
+}
+
+impl Known {
+    fn of(tally: &Tally) -> Self {
+        Self {
+            people: tally.people.len(),
+            pictures: tally.pictures(),
+            recognised: tally.share(Ending::Recognised),
+            taken_for_another: tally.share(Ending::TakenForAnother),
+            ambiguous: tally.share(Ending::Ambiguous),
+            not_recognised: tally.share(Ending::NotRecognised),
+            poor_quality: tally.share(Ending::Poor),
+            no_face: tally.share(Ending::NoFace),
+        }
+    }
+}
+
+impl Strangers {
+    fn of(tally: &Tally) -> Self {
+        Self {
+            people: tally.people.len(),
+            pictures: tally.pictures(),
+            admitted: tally.share(Ending::TakenForAnother),
+            ambiguous: tally.share(Ending::Ambiguous),
+            not_recognised: tally.share(Ending::NotRecognised),
+            poor_quality: tally.share(Ending::Poor),
+            no_face: tally.share(Ending::NoFace),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: ModelSha256 = [0; 32];
+
+    fn at(person: u32, degrees: f32) -> Picture {
+        let radians = degrees.to_radians();
+        Picture { person, face: Ok(Encoding::from_raw(&[radians.cos(), radians.sin()]).unwrap()) }
+    }
+
+    fn without(person: u32, ending: Ending) -> Picture {
+        Picture { person, face: Err(ending) }
+    }
+
+    fn try_with(pictures: &[Picture], n: usize, threshold: Option<f32>) -> Rehearsal {
+        let threshold = threshold.map(|t| Similarity::new(t).unwrap());
+        let (limits, decider) = (Limits::default(), Decider::Threshold);
+        let rule = Rule { decider: &decider, threshold: &|_| threshold, margin: 0.05, limits: &limits };
+        rehearse(pictures, &choose(pictures, n), (&MODEL, 2), &rule).unwrap()
+    }
+
+    /// 0 and 2 have the most pictures; 0's first is poor. 1 and 3 are strangers.
+    fn town() -> [Picture; 10] {
+        [
+            without(0, Ending::Poor),
+            at(0, 0.0),
+            at(0, 5.0),
+            at(0, 45.0),
+            at(1, 87.0),
+            at(2, 90.0),
+            at(2, 2.0),
+            at(2, 200.0),
+            without(3, Ending::NoFace),
+            at(3, 180.0),
+        ]
+    }
+
+    #[test]
+    fn the_people_with_the_most_pictures_are_enrolled_with_their_first_good_one() {
+        assert_eq!(choose(&town(), 1), [1]);
+        assert_eq!(choose(&town(), 2), [1, 5]);
+        assert_eq!(choose(&town(), 3), [1, 5, 9], "3 has two pictures and 1 has one");
+        assert_eq!(choose(&town(), 9).len(), 4);
+        assert!(choose(&[without(0, Ending::Poor)], 1).is_empty());
+    }
+
+    #[test]
+    fn every_picture_but_those_enrolled_ends_in_exactly_one_way() {
+        let rehearsal = try_with(&town(), 2, Some(0.7));
+        // 0's others: poor, right, between both. 2's: taken for 0, like nobody.
+        assert_eq!(rehearsal.known.endings, [1, 1, 1, 1, 1, 0]);
+        // 1 is taken for 2; 3 has no face once, and is like nobody once.
+        assert_eq!(rehearsal.strangers.endings, [0, 1, 0, 1, 0, 1]);
+        assert_eq!((rehearsal.known.people.len(), rehearsal.strangers.people.len()), (2, 2));
+        let mistakes: Vec<_> = rehearsal.mistakes.iter().map(|m| (m.0, m.1)).collect();
+        assert_eq!(mistakes, [(6, 1), (4, 5)], "the more alike first");
+    }
+
+    #[test]
+    fn without_a_threshold_nobody_is_recognised_and_nobody_mistaken() {
+        let rehearsal = try_with(&town(), 2, None);
+        assert_eq!(rehearsal.known.endings, [0, 0, 0, 4, 1, 0]);
+        assert_eq!(rehearsal.strangers.endings, [0, 0, 0, 2, 0, 1]);
+        assert!(rehearsal.mistakes.is_empty());
+    }
+
+    #[test]
+    fn shares_are_of_all_pictures_of_their_kind_and_add_up() {
+        let known = Known::of(&try_with(&town(), 2, Some(0.7)).known);
+        let Known { recognised, taken_for_another, ambiguous, not_recognised, poor_quality, no_face, .. } = known;
+        let all = [recognised, taken_for_another, ambiguous, not_recognised, poor_quality, no_face];
+        assert!((all.iter().map(|share| share.share).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert_eq!((known.pictures, recognised.count, recognised.share), (5, 1, 0.2));
+        assert!(recognised.low < 0.2 && recognised.high > 0.2);
+    }
+}

@@ -1,0 +1,122 @@
+//! The two deciders, and what measures them.
+
+use super::*;
+
+/// Weights that are all alike, which come near to the cosine, and a table made by hand.
+const EVEN_HEAD: &str = "model = \"MODEL\"
+bias = 9.0
+weights = [WEIGHTS]
+[calibration]
+model = \"by hand\"
+sha256 = \"MODEL\"
+detector = \"\"
+evaluation = \"by hand\"
+date = \"2026-01-01\"
+people = 2
+images = 2
+lost = 0
+impostors = 1
+genuine = 1
+rows = [[0.1, 0.1, 0.2, 0.0], [0.4, 1e-5, 2e-5, 0.1]]
+";
+
+/// [`EVEN_HEAD`] for the encoder that is built in.
+fn even_head(home: &Home) -> String {
+    let list = home.run(&["models", "list", "--json"]).out;
+    let mut rows = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let encoder = rows.find(|row| row["name"] == "facelatch-encoder").unwrap();
+    let digest = encoder["sha256"].as_str().unwrap();
+    EVEN_HEAD.replace("MODEL", digest).replace("WEIGHTS", &["-1.0"; 128].join(", "))
+}
+
+fn choose(home: &Home, decider: &str, pair_head: &str) {
+    home.configure(&format!("[faces]\ndecider = \"{decider}\"\npair_head = {pair_head:?}\n"));
+}
+
+#[test]
+fn a_pair_head_judges_where_the_configuration_says_so() {
+    let home = Home::new();
+    let (ana, ben) = (["ada-1.jpg", "ada-2.jpg"].map(picture), picture("bela-1.jpg"));
+    choose(&home, "pair-head", &home.write("head.toml", even_head(&home).as_bytes()));
+    let compared = home.run(&["compare", &ana[0], &ana[1], "--json"]);
+    let answer = compared.json();
+    assert_eq!((compared.code, &answer["decider"]), (0, &"pair-head".into()), "{answer}");
+    assert!(answer["probability"].as_f64().unwrap() > 0.0 && answer["fmr"] == 2e-5, "{answer}");
+    home.run(&["enroll", "Ana", &ana[0]]).fails(0, &[]);
+    home.run(&["enroll", "Anabel", &ana[0]]).fails(1, &["belongs to Ana (pair-head similarity 1.000"]);
+    home.run(&["enroll", "Ben", &ben]).fails(0, &[]);
+    let said = home.run(&["verify", "Ana", &ana[1]]);
+    assert!(said.code == 0 && said.out.starts_with("This is Ana: pair-head similarity"), "{}{}", said.out, said.err);
+    let identified = home.run(&["identify", &ana[1], "--json"]).json();
+    assert_eq!((&identified["name"], &identified["decider"]), (&"Ana".into(), &"pair-head".into()), "{identified}");
+    let audit = home.run(&["gallery", "audit", "--json"]).json();
+    assert_eq!((&audit["decider"], &audit["templates"]), (&"pair-head".into(), &2.into()));
+}
+
+#[test]
+fn what_is_no_pair_head_or_another_encoders_is_refused_with_what_to_do() {
+    let home = Home::new();
+    let (ana, head) = (picture("ada-1.jpg"), even_head(&home));
+    let identify = |text: &str| {
+        choose(&home, "pair-head", &home.write("head.toml", text.as_bytes()));
+        home.run(&["identify", &ana])
+    };
+    identify(&head.replacen("model = \"", "model = \"000000", 1).replacen("00\"", "\"", 1)).fails(65, &["64 digits"]);
+    let mut other = head.clone();
+    other.replace_range(9..17, "00000000");
+    identify(&other).fails(65, &["encoder 00000000…", "set faces.model", "faces.decider = \"threshold\""]);
+    identify(&head.replacen("-1.0, ", "", 1)).fails(65, &["127 weights", "128 numbers"]);
+    identify(&head.replacen("-1.0, ", "nan, ", 1)).fails(65, &["weight 1 of the pair head"]);
+    identify("weights = []").fails(65, &["head.toml: not a pair head"]);
+    choose(&home, "pair-head", "/nowhere.toml");
+    home.run(&["identify", &ana]).fails(66, &["/nowhere.toml"]);
+    choose(&home, "cosine", "");
+    home.run(&["identify", &ana]).fails(78, &["line 2: faces.decider", "`threshold`", "`pair-head`"]);
+}
+
+/// Four people, one of them with three pictures.
+fn few_people(home: &Home) -> String {
+    for name in ["ada-1.jpg", "ada-2.jpg", "ada-3.jpg", "bela-1.jpg", "chidi-1.jpg", "dora-1.jpg"] {
+        let dir = home.path("people").join(&name[..name.len() - 6]);
+        fs::create_dir_all(&dir).unwrap();
+        fs::copy(picture(name), dir.join(name)).unwrap();
+    }
+    home.path("people").display().to_string()
+}
+
+#[test]
+fn a_search_is_measured_with_people_who_are_enrolled_and_people_who_are_not() {
+    let home = Home::new();
+    choose(&home, "pair-head", &home.write("head.toml", even_head(&home).as_bytes()));
+    let people = few_people(&home);
+    let answer = home.run(&["eval", "--gallery", "2", "--images", &people, "--json"]).json();
+    let (known, strangers) = (&answer["known"], &answer["strangers"]);
+    assert_eq!((&known["people"], &known["pictures"]), (&1.into(), &2.into()), "{answer}");
+    assert_eq!((&strangers["people"], &strangers["pictures"]), (&2.into(), &2.into()), "{answer}");
+    assert_eq!((&answer["enrolled"], &answer["decider"]), (&2.into(), &"pair-head".into()), "{answer}");
+    assert_eq!((&known["recognised"]["count"], &strangers["admitted"]["count"]), (&2.into(), &0.into()), "{answer}");
+    let table = home.run(&["eval", "--gallery", "2", "--images", &people]).out;
+    assert!(table.contains("2 people enrolled") && table.contains("Strangers: 2 pictures of 2 people"), "{table}");
+    home.run(&["eval", "--gallery", "5", "--images", &people]).fails(65, &["4 people have a picture"]);
+    home.run(&["eval", "--gallery", "2"]).fails(2, &["--images"]);
+    home.run(&["eval"]).fails(2, &["PAIRS"]);
+}
+
+#[test]
+fn a_pair_head_is_calibrated_into_a_file_that_can_be_used() {
+    let home = Home::new();
+    let head = even_head(&home);
+    let bare = home.write("bare.toml", head.split("[calibration]").next().unwrap().as_bytes());
+    choose(&home, "threshold", &bare);
+    let (people, out) = (few_people(&home), home.path("head.toml").display().to_string());
+    let by_head = ["--decider", "pair-head"];
+    let eval = ["eval", "--gallery", "2", "--images", &people, "--decider", "pair-head", "--json"];
+    home.run(&eval).fails(65, &["has no score table", "facelatch calibrate --decider pair-head"]);
+    home.run(&[&["calibrate", &people, "--keep"], &by_head[..]].concat()).fails(2, &["--out FILE"]);
+    let made = home.run(&[&["calibrate", &people, "--out", &out, "--json"], &by_head[..]].concat());
+    assert_eq!((made.code, &made.json()["decider"]), (0, &"pair-head".into()), "{}", made.err);
+    choose(&home, "threshold", &out);
+    let answer = home.run(&eval).json();
+    assert_eq!((&answer["decider"], &answer["threshold_similarity"]), (&"pair-head".into(), &Value::Null), "{answer}");
+    assert_eq!(answer["strangers"]["not_recognised"]["count"], 2, "a table of six pictures reaches no small rate");
+}
