@@ -201,7 +201,8 @@ def doubtful(points: np.ndarray, yunet: np.ndarray, mesh: np.ndarray) -> str | N
 
 def save(path: Path, labels: dict[str, tuple]) -> None:
     """Atomically; a crop without a label has NaN, so that it isn't looked at again."""
-    pairs = [np.full((2, 5, 2), np.nan, np.float32) if found is None else np.array(found, np.float32) for found in labels.values()]
+    none = np.full((2, 5, 2), np.nan, np.float32)
+    pairs = [none if found is None else np.array(found, np.float32) for found in labels.values()]
     partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:
         np.savez(partial, names=np.array(list(labels)), points=np.stack(pairs))

@@ -133,7 +133,7 @@ def main(given=None) -> None:
     paths = [paths[index] for index in np.random.default_rng(1).permutation(len(paths))[: args.count]]
     pictures = (cv2.imread(str(path)) for path in tqdm(paths, unit="picture", disable=None))
     found = errors(pictures, YuNet(args.detector), Refiner(args.landmarks), Scrfd(args.reference), args.side, args.light)
-    print(f"{args.light}: {len(found['one pass'])} of {len(paths)} pictures; error in % between the eyes: mean, median, 95th percentile")
+    print(f"{args.light}: {len(found['one pass'])} of {len(paths)} pictures; error in %: mean, median, 95th percentile")
     for name, of in found.items():
         print(f"{name}: {of.mean() * 100:.2f} {np.median(of) * 100:.2f} {np.quantile(of, 0.95) * 100:.2f}")
 

@@ -234,7 +234,7 @@ def main(given=None) -> None:
     model = build(crops, shapes, kept, min(args.components, len(kept) - 1))
     model.save(args.model)
     share = np.trace(model.within) / (model.deviations**2).sum()
-    print(f"{len(kept)} of {len(paths)} crops, {len(model.deviations)} components; {share:.2f} of the variance is within a person")
+    print(f"{len(kept)} of {len(paths)} crops, {len(model.deviations)} components; {share:.2f} of the variance within a person")
 
 
 if __name__ == "__main__":

@@ -177,7 +177,8 @@ def nearest(daemon: Daemon, folder: Path, crops: list[Path], count: int) -> list
     if not strangers:
         raise SystemExit("no folder holds 4 to 50 crops of one person: how near strangers come is not known")
     limit, complaints = float(np.quantile(strangers, 0.99)), []
-    print(f"nearest of {len(paths)} crops to each of {len(strangers)} strangers: median {np.median(strangers):.3f}, 99 in 100 below {limit:.3f}")
+    median = np.median(strangers)
+    print(f"nearest of {len(paths)} crops to each of {len(strangers)} strangers: median {median:.3f}, 99 in 100 below {limit:.3f}")
     for name in CAST:
         path = folder / f"{name}-1.jpg"
         found = highest(daemon.encode(daemon.face(cv2.imread(str(path)))), np.full(len(paths), True))

@@ -18,7 +18,7 @@ from align import TEMPLATE, similarity
 from data import CROP, PICTURES
 from label import MIRRORED, Labels, overlap
 
-CERTAIN = 0.4  # of the views' mean score: these faces are taught; less certain ones are left alone
+CERTAIN = 0.5  # of the views' mean score: these faces are taught; less certain ones are left alone
 MOST = 8  # faces of a picture that are taught, and as many that are left alone
 SMALLEST = 12  # pixels of a face's side that's still taught
 # The box that YuNet draws around an aligned crop's face, in its 128 pixels: the median over labelled photos.
@@ -56,7 +56,7 @@ class Stock:
                 raise SystemExit(f"{crops} holds pictures that are no {CROP}x{CROP} crops; align.py makes them from photos")
 
     def _shares(self) -> np.ndarray:
-        """How often each photo is taken: one with a face turned aside, of which photos have few, up to nine times as often.
+        """How often each photo is taken: one with a face turned aside, of which photos have few, up to four times as often.
 
         A face's turn is how far its nose lies from the middle of its eyes, in distances between the eyes.
         """
@@ -65,7 +65,7 @@ class Stock:
         across = points[:, 1] - points[:, 0]
         turn = np.abs(((nose - eyes) * across).sum(1)) / np.maximum((across**2).sum(1), 1)
         most = [max([0.0, *turn[a:b][sure[a:b]]]) for a, b in zip(self.labels.first, self.labels.first[1:])]
-        return 1 + 8 * np.minimum(np.array(most) / 0.5, 1)
+        return 1 + 3 * np.minimum(np.array(most) / 0.5, 1)
 
     def photo(self, chosen: np.ndarray, random: np.random.Generator) -> int:
         share = np.cumsum(self.share[chosen])

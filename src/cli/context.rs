@@ -200,18 +200,9 @@ impl Context {
     }
 
     fn pair_head(&self) -> Result<PairHead, Failure> {
-        let (head, place) = match &self.config.faces.pair_head {
-            Some(path) => {
-                let text = read_text(path, MAX_HEAD_BYTES).map_err(Failure::io(path))?;
-                (PairHead::parse(&text), path.display().to_string())
-            }
-            None => {
-                let none = "there is no pair head in this build: name a file as faces.pair_head, or set faces.decider = \"threshold\"";
-                let head = PairHead::builtin().ok_or_else(|| Failure::said(Code::Config, none))?;
-                (head, "the built-in pair head".to_owned())
-            }
-        };
-        head.map_err(|error| Failure::said(Code::Data, format!("{place}: {error}")))
+        let Some(path) = &self.config.faces.pair_head else { return Ok(PairHead::builtin()) };
+        let text = read_text(path, MAX_HEAD_BYTES).map_err(Failure::io(path))?;
+        PairHead::parse(&text).map_err(|error| Failure::said(Code::Data, format!("{}: {error}", path.display())))
     }
 
     /// The table from this decider's score to false match rate: a pair head has its own, the plain decider's is the

@@ -24,6 +24,8 @@ pub(super) fn network(file: &str) -> Option<&'static [u8]> {
 mod tests {
     use super::super::{Digest, Kind, Manifest};
     use super::*;
+    use crate::gallery::PairHead;
+    use crate::gallery::calibrate::Calibration;
 
     #[test]
     fn each_built_in_network_is_the_one_that_the_manifest_describes() {
@@ -42,5 +44,18 @@ mod tests {
         assert_eq!(kind(LANDMARKS), Some(Kind::Landmarks));
         assert_eq!(kind(ENCODER), Some(Kind::Embedder));
         assert_eq!(kind("yunet"), None);
+    }
+
+    #[test]
+    fn every_encoder_has_a_table_and_the_pair_head_is_of_the_default_one() {
+        let manifest = Manifest::builtin();
+        for encoder in NETWORKS.iter().filter_map(|(file, _)| manifest.models().iter().find(|spec| spec.file == *file))
+        {
+            let table = Calibration::builtin(&encoder.sha256.0);
+            assert!(encoder.kind() != Kind::Embedder || table.is_some(), "{}: run `facelatch calibrate`", encoder.name);
+        }
+        let encoder = manifest.built_in(ENCODER).map(|model| model.spec.sha256.0);
+        let trained = "run models/train/pair_head.py and `facelatch calibrate --decider pair-head`";
+        assert_eq!(Some(*PairHead::builtin().model()), encoder, "{trained}");
     }
 }
