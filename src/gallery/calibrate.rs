@@ -21,7 +21,8 @@ const STEPS: usize = 2 * 2048;
 /// The weakest rate worth a row.
 const WEAKEST: f64 = 0.5;
 
-const BUILTIN: [&str; 4] = [
+const BUILTIN: [&str; 5] = [
+    include_str!("../../models/calibration/encoder-small.toml"),
     include_str!("../../models/calibration/encoder.toml"),
     include_str!("../../models/calibration/foamliu.toml"),
     include_str!("../../models/calibration/mobileface-v2.toml"),
