@@ -189,6 +189,7 @@ fn a_network_that_is_not_here_is_named_with_how_to_get_it() {
     home.run(&["models", "add", &home.0.path().display().to_string()]).fails(65, &["not a file"]);
     let list = home.run(&["models", "list", "--json"]);
     assert!(list.out.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["sha256"].is_string()));
+    assert_eq!(list.out.matches("\"built_in\":true").count(), 4, "{}", list.out);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use facelatch::infer::{Digest, Manifest, Network};
 use facelatch::kernels::tensor;
 use serde::Deserialize;
 
-/// The least cosine of an output with the golden one. Measured (docs/measurements.md): 1.0000 and .99.
+/// The least cosine of an output with the golden one. Measured: at least .99999, and .9990.
 const UNROUNDED: f64 = 0.9999;
-const INT8: f64 = 0.97;
+const INT8: f64 = 0.99;
 
 #[derive(Deserialize)]
 struct Golden {

@@ -42,23 +42,25 @@ def planes(image: Image.Image, order: str) -> np.ndarray:
 
 def unrounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same without each QuantizeLinear whose result a DequantizeLinear takes back; weights stay int8."""
-    rounded = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    kept = onnx.ModelProto()
+    kept.CopyFrom(model)
+    rounded = {node.output[0]: node.input[0] for node in kept.graph.node if node.op_type == "QuantizeLinear"}
     passed = {
         node.output[0]: rounded[node.input[0]]
-        for node in model.graph.node
+        for node in kept.graph.node
         if node.op_type == "DequantizeLinear" and node.input[0] in rounded
     }
-    nodes = [node for node in model.graph.node if not {*passed, *rounded} & {*node.output}]
+    nodes = [node for node in kept.graph.node if not {*passed, *rounded} & {*node.output}]
     for node in nodes:
         for index, name in enumerate(node.input):
             while name in passed:
                 name = passed[name]
             node.input[index] = name
-    kept = onnx.ModelProto()
-    kept.CopyFrom(model)
-    del kept.graph.node[:]
-    kept.graph.node.extend(nodes)
-    return kept
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.node[:]
+    bare.graph.node.extend(nodes)
+    return bare
 
 
 def run(model: onnx.ModelProto, pixels: np.ndarray) -> list[dict]:

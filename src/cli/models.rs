@@ -33,7 +33,9 @@ struct Row {
     licence: String,
     source: String,
     file: String,
-    /// Where it lies, if it is here.
+    /// It is part of this program.
+    built_in: bool,
+    /// Where it lies, if there is a file of it here.
     path: Option<PathBuf>,
 }
 
@@ -46,6 +48,7 @@ impl Row {
             licence: spec.licence.clone(),
             source: spec.source.clone(),
             file: spec.file.clone(),
+            built_in: Manifest::builtin().built_in(&spec.name).is_some_and(|model| model.spec.sha256 == spec.sha256),
             path,
         }
     }
@@ -74,8 +77,9 @@ fn list(ctx: &Context) -> Result<Verdict, Failure> {
     }
     for row in &rows {
         ctx.out.json(row)?;
-        let place = row.path.as_ref().map_or("not here".into(), |path| path.display().to_string());
-        ctx.out.line(format_args!("{:<16} {:<10} {:<24} {place}", row.name, row.kind, row.licence))?;
+        let absent = if row.built_in { "built in" } else { "not here" };
+        let place = row.path.as_ref().map_or(absent.into(), |path| path.display().to_string());
+        ctx.out.line(format_args!("{:<24} {:<10} {:<24} {place}", row.name, row.kind, row.licence))?;
     }
     Ok(Verdict::Yes)
 }
