@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The daemon before a film of known people, with everybody enrolled and with each of them left out in turn.
 
-    python3 tests/group.py target/release/facelatch FILM GALLERY --models DIR
+    python3 tests/group.py target/release/facelatch FILM GALLERY [--models DIR --detector NAME --model NAME]
 
 GALLERY holds a photograph of each person, named after them. The film is played in real time, as a camera would give it, so a
 slow machine sees fewer of its frames. Prints who was granted, how often and when, and ends with 1 where somebody was granted as
@@ -56,7 +56,9 @@ def play(args, photos):
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "facelatch.toml"
         config.write_text(CONFIG.format(film=args.film.resolve(), dir=scratch, agree=args.agree))
-        base = [args.facelatch, "--config", str(config), "--state", scratch, "--models", str(args.models), "--json"]
+        networks = {"--models": args.models, "--detector": args.detector, "--model": args.model, "--landmarks": args.landmarks}
+        networks = [word for option, value in networks.items() if value for word in (option, value)]
+        base = [args.facelatch, "--config", str(config), "--state", scratch, *networks, "--json"]
         for photo in photos:
             subprocess.run([*base, "enroll", photo.stem, str(photo)], check=True, capture_output=True)
         run = subprocess.run([*base, "run"], check=True, capture_output=True, text=True)
@@ -87,7 +89,10 @@ def main():
     parser.add_argument("facelatch")
     parser.add_argument("film", type=Path)
     parser.add_argument("gallery", type=Path)
-    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--models", type=Path, help="folder of other networks than the built-in ones; needs --detector and --model")
+    parser.add_argument("--detector", help="one of them")
+    parser.add_argument("--model", help="one of them")
+    parser.add_argument("--landmarks", help="one of them, or second-look, or none")
     parser.add_argument("--agree", type=int, default=3)
     args = parser.parse_args()
     photos = sorted(path for path in args.gallery.iterdir() if path.suffix in (".png", ".jpg", ".jpeg"))
