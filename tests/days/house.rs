@@ -375,7 +375,11 @@ impl House {
             // A spoilt picture shows a detector something now and then.
             Glimpse::Unclear if self.rng.chance(0.1) => Face::Poor(PoorMeasure::DetectorScore),
             Glimpse::Nothing | Glimpse::Unclear | Glimpse::Nobody => Face::Absent,
-            Glimpse::Visit(i) => self.town.face(&self.plan.visits[i], expected, &mut self.rng),
+            Glimpse::Visit(i) => match self.plan.visits.get(i) {
+                Some(visit) => self.town.face(visit, expected, &mut self.rng),
+                // The highest bits of a number and of its check sum may be spoilt together, and then it is nobody's.
+                None => Face::Absent,
+            },
         };
         let slow = fault == Some(NetworkFault::Slow);
         let takes = if slow { self.rng.between(SECOND / 10, 3 * SECOND) } else { SECOND / 50 };
