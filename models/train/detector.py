@@ -139,44 +139,10 @@ class Learner(nn.Module):
         return alone_loss(said.float(), taught.float(), labels, lit.shape[2:])
 
 
-class Average:
-    """An exponential moving average of the weights (Polyak & Juditsky 1992), of a tenth of the steps at most."""
-
-    def __init__(self, student: Detector, memory: int):
-        self.student, self.memory = Detector(student.config).eval().requires_grad_(False), memory
-        self.student.load_state_dict(student.state_dict())
-        self.student.to(next(student.parameters()).device)
-
-    @torch.no_grad()
-    def update(self, student: Detector, step: int) -> None:
-        share = 1 / min(self.memory, 1 + step // 10)
-        pairs = [
-            (mine, theirs)
-            for mine, theirs in zip(self.student.state_dict().values(), student.state_dict().values(), strict=True)
-            if mine.is_floating_point()
-        ]
-        torch._foreach_lerp_([mine for mine, _ in pairs], [theirs for _, theirs in pairs], share)
-
-
-def save_small(student: Detector, pictures: int, path: Path) -> None:
-    """Half precision for convolutions, single for BatchNorm's vectors and biases."""
-    weights = {}
-    for name, value in student.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            weights[name] = value.half() if value.dim() > 1 else value.float()
-    checkpoints.save_atomically({"config": asdict(student.config), "pictures": pictures, "weights": weights}, path)
-    if Path(path).stat().st_size > SMALL_LIMIT:
-        raise SystemExit(f"{path} is larger than {SMALL_LIMIT} bytes")
-
-
 def load_small(path: Path) -> tuple[Detector, int]:
     """The detector, ready for inference, and the number of pictures it has seen."""
     state = checkpoints.load(path)
-    student = Detector(DetectorConfig.from_dict(state["config"]))
-    missing, unexpected = student.load_state_dict({k: v.float() for k, v in state["weights"].items()}, strict=False)
-    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
-        raise SystemExit(f"{path} doesn't fit the detector: missing {missing}, unexpected {unexpected}")
-    return student.eval(), state["pictures"]
+    return checkpoints.fill(Detector(DetectorConfig.from_dict(state["config"])), state, path), state["pictures"]
 
 
 class Recipe:
@@ -210,11 +176,11 @@ class Recipe:
             student.load_state_dict(loaded.state_dict())
             self.step = self.warm_from = self.pictures // (self.args.batch * self.world)
         student.to(self.device, memory_format=torch.channels_last).train()
-        self.average = Average(student, self.args.memory)
+        self.average = checkpoints.Average(student, self.args.memory)
         self.optimiser = _optimiser(student, self.args.rate)
         if state:
             student.load_state_dict(state["student"])
-            self.average.student.load_state_dict(state["average"])
+            self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures, self.warm_from = state["step"], state["pictures"], state["warm_from"]
         self.student = student
@@ -278,9 +244,9 @@ class Recipe:
         if self.rank == 0:
             state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
             state |= {"warm_from": self.warm_from, "student": self.student.state_dict()}
-            state |= {"average": self.average.student.state_dict(), "optimiser": self.optimiser.state_dict()}
+            state |= {"average": self.average.network.state_dict(), "optimiser": self.optimiser.state_dict()}
             checkpoints.save_atomically(state, self.state_path)
-            save_small(self.average.student, self.pictures, self.small_path)
+            checkpoints.save_small(self.average.network, self.pictures, self.small_path, SMALL_LIMIT)
 
 
 def _optimiser(student: Detector, rate: float) -> torch.optim.Optimizer:

@@ -134,7 +134,7 @@ class Recipe:
         self.optimiser = _optimiser(student, self.args.rate)
         if state:
             student.load_state_dict(state["student"])
-            self.average.encoder.load_state_dict(state["average"])
+            self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures = state["step"], state["pictures"]
             self.warm_from, self.cooling_from = state["warm_from"], state["cooling_from"]
@@ -215,19 +215,19 @@ class Recipe:
         for chosen in torch.from_numpy(self.validation).split(32):
             pixels = middle(torch.from_numpy(self.crops[chosen.numpy()]).to(self.device))
             with self.autocast():
-                cosines.append(F.cosine_similarity(self.average.encoder(pixels).float(), self.teacher(pixels)[1].float()))
+                cosines.append(F.cosine_similarity(self.average.network(pixels).float(), self.teacher(pixels)[1].float()))
         return torch.cat(cosines).mean().item() if cosines else float("nan")
 
     def save(self) -> None:
         if self.rank == 0:
             state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
             state |= {"warm_from": self.warm_from, "cooling_from": self.cooling_from}
-            state |= {"student": self.student.state_dict(), "average": self.average.encoder.state_dict()}
+            state |= {"student": self.student.state_dict(), "average": self.average.network.state_dict()}
             checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
 
     def publish(self) -> None:
         if self.rank == 0:
-            checkpoints.save_small(self.average.encoder, self.pictures, self.small_path)
+            checkpoints.save_small(self.average.network, self.pictures, self.small_path)
 
     def finished(self) -> bool:
         cooled = self.cooling_from is not None and self.pictures - self.cooling_from >= self.args.cool_down

@@ -28,7 +28,7 @@ from torch import nn
 
 import consensus
 from align import TEMPLATE
-from checkpoints import load, save_atomically
+from checkpoints import fill, load, save_atomically, save_small
 from data import read_crops
 from encoder import _autocast, _keep_memory
 from export import IR_VERSION, OPSET, _Graph
@@ -101,25 +101,13 @@ def to_onnx(network: Landmarks) -> onnx.ModelProto:
     return model
 
 
-def save_small(network: Landmarks, pictures: int, path: Path) -> None:
-    """Half precision for convolutions; BatchNorm's vectors stay single, as small variances leave half's range."""
-    weights = {}
-    for name, value in network.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            weights[name] = value.half() if value.dim() > 1 else value.float()
-    save_atomically({"pictures": pictures, "weights": weights}, path)
-    if path.stat().st_size > SMALL_LIMIT:
-        raise SystemExit(f"{path} has {path.stat().st_size} bytes; the repository takes {SMALL_LIMIT}")
-
-
 def load_small(path: Path) -> tuple[Landmarks, int]:
     """The network, ready for inference, and how many pictures it has seen."""
     state, network = load(path), Landmarks()
     try:
-        network.load_state_dict({k: v.float() for k, v in state["weights"].items()}, strict=False)
+        return fill(network, state, path), state["pictures"]
     except RuntimeError as error:
         raise SystemExit(f"{path} has another layout: {error}") from error
-    return network.eval(), state["pictures"]
 
 
 # What a detector's points are off by, as YuNet's were on 200 photos at 320 pixels (standard deviation 1.2 pixels of the
@@ -297,7 +285,7 @@ class Recipe:
     def save(self) -> None:
         state = {"step": self.step, "network": self.network.state_dict(), "average": self.average.state_dict()}
         save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
-        save_small(self.average, self.step * self.args.batch, self.small_path)
+        save_small(self.average, self.step * self.args.batch, self.small_path, SMALL_LIMIT)
 
 
 def train(recipe: Recipe) -> None:

@@ -155,7 +155,7 @@ class Siamese:
         self.average = checkpoints.Average(self.student, args.memory)
         self.optimiser = _optimiser(self.student, args.rate)
         if state:
-            self.average.encoder.load_state_dict(state["average"])
+            self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures = state["step"], state["pictures"]
         self.wrapped = nn.parallel.DistributedDataParallel(self.student) if self.world > 1 else self.student
@@ -208,7 +208,7 @@ class Siamese:
         encodings = []
         for chosen in torch.from_numpy(self.people.held).split(64):
             with self.autocast():
-                raw = self.average.encoder(middle(torch.from_numpy(self.people.crops[chosen.numpy()]).to(self.device)))
+                raw = self.average.network(middle(torch.from_numpy(self.people.crops[chosen.numpy()]).to(self.device)))
             encodings.append(F.normalize(raw.float()))
         encodings = torch.cat(encodings).cpu().numpy()
         usable = len(same) // 20 * 20  # ten folds of as many pairs of one person as of two
@@ -219,12 +219,12 @@ class Siamese:
     def save(self) -> None:
         if self.rank == 0:
             state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
-            state |= {"student": self.student.state_dict(), "average": self.average.encoder.state_dict()}
+            state |= {"student": self.student.state_dict(), "average": self.average.network.state_dict()}
             checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
 
     def publish(self) -> None:
         if self.rank == 0:
-            checkpoints.save_small(self.average.encoder, self.pictures, self.args.checkpoints / f"{self.args.name}.pt")
+            checkpoints.save_small(self.average.network, self.pictures, self.args.checkpoints / f"{self.args.name}.pt")
 
 
 class Means:
