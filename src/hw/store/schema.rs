@@ -67,9 +67,11 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Refuses what is not ours to read: another program's database, or a newer facelatch's. Returns the version found.
 pub(super) fn recognise(conn: &Connection) -> Result<i64, Trouble> {
-    let found = version(conn)?;
-    let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    // One moment for all three: another process may be making this database, and half of what it does is nobody's.
+    let now = conn.unchecked_transaction()?;
+    let found = version(&now)?;
+    let application: i64 = now.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = now.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let empty = found == 0 && application == 0 && tables == 0;
     if !empty && application != APPLICATION_ID {
         return Err(Trouble::Foreign);
