@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pair_head::hex;
+use super::template::hex;
 use crate::units::{Fmr, Similarity};
 
 /// The most rows of a table.

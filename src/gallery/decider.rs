@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::pair_head::{PairHead, hex};
-use super::template::ModelSha256;
+use super::pair_head::PairHead;
+use super::template::{ModelSha256, hex};
 use crate::face::encoding::Encoding;
 use crate::kernels::dot;
 use crate::units::Similarity;

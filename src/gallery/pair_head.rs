@@ -20,7 +20,7 @@ use std::f64::consts::PI;
 use serde::Deserialize;
 
 use super::calibrate::Calibration;
-use super::template::ModelSha256;
+use super::template::{ModelSha256, hex};
 use crate::face::encoding::MAX_DIMS;
 use crate::kernels::dot;
 
@@ -172,11 +172,6 @@ impl PairHead {
         let distance = (dot::weighted_l1(a, b, &self.weights) / self.slope).clamp(0.0, MAX_DISTANCE);
         1.0 - distance * distance / 2.0
     }
-}
-
-/// In hexadecimal.
-pub(super) fn hex(digest: &ModelSha256) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn digest(hex: &str) -> Option<ModelSha256> {

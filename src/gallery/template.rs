@@ -16,6 +16,11 @@ use crate::time::Wall;
 /// The digest of the model file that made an encoding. Encodings of two models can't be compared.
 pub type ModelSha256 = [u8; 32];
 
+/// In hexadecimal, as files and messages name a model.
+pub fn hex(digest: &ModelSha256) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The layout that [`Template::to_bytes`] writes.
 const VERSION: u8 = 1;
 /// Version, created, quality, dims.

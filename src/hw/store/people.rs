@@ -9,7 +9,7 @@ use super::error::{StoreError, Trouble};
 use super::{Store, events, templates};
 use crate::gallery::person::{CONSENT_MAX_BYTES, NewPerson, Person, SCHEDULE_MAX_BYTES};
 use crate::gallery::seal::DataKey;
-use crate::gallery::template::NewTemplate;
+use crate::gallery::template::{NewTemplate, hex};
 use crate::gate::record::{Outcome, Reason, Record};
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
@@ -206,7 +206,7 @@ impl Store {
             let templates = templates.iter().map(|template| ExportedTemplate {
                 template: template.id.get(),
                 created_unix_ms: template.created.unix_millis(),
-                model_sha256: template.model_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+                model_sha256: hex(&template.model_sha256),
                 quality: template.quality,
                 encoding: template.encoding.as_slice().to_vec(),
             });
