@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable that chooses the kernels: `scalar`, `avx2` or `neon`. It is read once.
+/// The environment variable that chooses the kernels by [`Isa::name`]. It is read once.
 pub const OVERRIDE: &str = "FACELATCH_KERNELS";
 
 /// An instruction set that kernels are written for.
@@ -14,19 +14,33 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2 (2013 on).
     Avx2,
+    /// AVX2 and 256-bit VNNI (Alder Lake, 2021 on, and small cores of its kind).
+    AvxVnni,
+    /// AVX-512 with VNNI (Cascade Lake, 2019 on; Zen 4, 2022 on).
+    Avx512Vnni,
     /// Every 64-bit ARM.
     Neon,
+    /// With the dot products of ARMv8.2 (Cortex-A55, A75 and later: Pi 5, Jetson Orin).
+    NeonDotprod,
+    /// With the 8-bit matrix products of ARMv8.6 (Cortex-A510, A710 and later).
+    NeonI8mm,
 }
 
 impl Isa {
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Neon];
+    /// From the least to the best, of each architecture.
+    pub const ALL: [Self; 7] =
+        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::NeonDotprod, Self::NeonI8mm];
 
     /// As [`OVERRIDE`], `doctor` and `bench` spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Neon => "neon",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -36,9 +50,32 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && std::arch::is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx2.is_available()
+                    && std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => Self::Neon.is_available() && std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => Self::NeonDotprod.is_available() && std::arch::is_aarch64_feature_detected!("i8mm"),
             _ => false,
+        }
+    }
+
+    /// What kernels use that have no form of their own for it.
+    pub(super) const fn base(self) -> Self {
+        match self {
+            Self::Scalar => Self::Scalar,
+            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => Self::Avx2,
+            Self::Neon | Self::NeonDotprod | Self::NeonI8mm => Self::Neon,
         }
     }
 
@@ -48,7 +85,7 @@ impl Isa {
     }
 
     fn best() -> Self {
-        [Self::Avx2, Self::Neon].into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Scalar)
+        Self::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Self::Scalar)
     }
 }
 

@@ -1,6 +1,7 @@
-//! The inner loops: colour conversion, warp, scaling, tensors, dot products.
+//! The inner loops: colour conversion, warp, scaling, tensors, dot products, and the layers of eight-bit networks.
 //!
-//! Each kernel is written three times. Its scalar form, beside the public function, is the definition; AVX2 and NEON equal
+//! Each kernel is written at least three times. Its scalar form, beside the public function, is the definition; AVX2 and
+//! NEON equal
 //! it bit for bit, so a door decides the same on every board and a test on a workstation speaks for them all. That is
 //! possible because pixels are fixed point throughout, and sums of `f32` name the order in which they are added.
 //!
@@ -10,7 +11,7 @@
 /// Calls `kernel::function(arguments)` of the instruction set, or the caller's own `scalar::function` where it isn't there.
 macro_rules! dispatch {
     ($isa:expr, $kernel:ident::$function:ident($($argument:expr),* $(,)?)) => {
-        match $isa {
+        match $isa.base() {
             #[cfg(target_arch = "x86_64")]
             $crate::kernels::Isa::Avx2 if std::arch::is_x86_feature_detected!("avx2") => {
                 // SAFETY: the kernel is unsafe to call for nothing but needing AVX2, which the guard has seen.
@@ -30,6 +31,7 @@ pub mod colour;
 pub mod dot;
 mod isa;
 mod panels;
+pub mod q8;
 pub mod scale;
 pub mod tensor;
 pub mod warp;

@@ -16,12 +16,12 @@ const WIDEST: usize = 72;
 const CANARY: usize = 64;
 
 /// What this machine can compare with the reference.
-fn simd() -> impl Iterator<Item = Isa> {
+pub(super) fn simd() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|&isa| isa != Isa::Scalar && isa.is_available())
 }
 
 /// Bytes that depend on the seed alone (SplitMix64, Steele et al. 2014), every other seed's from the extremes.
-fn bytes(seed: u64, n: usize) -> Vec<u8> {
+pub(super) fn bytes(seed: u64, n: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

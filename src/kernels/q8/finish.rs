@@ -1,0 +1,165 @@
+//! What becomes of a sum.
+
+#![forbid(unsafe_code)]
+
+use super::MAX_DEPTH;
+
+/// Vectors of [`Finish`] are filled up with zeros to a multiple of this, so that kernels load whole registers.
+pub(super) const LANES: usize = 64;
+/// What a sum times its scale may come to at most: beyond it, conversion to an integer differs from CPU to CPU.
+const MAX_REAL: f64 = (1 << 30) as f64;
+
+/// The step between a sum and the next byte; lengths are those of the output channels.
+///
+/// y = sum · `positive`, or sum · `negative` where sum < 0; plus (r − residual's zero) · residual's scale where there is an
+/// addend r; the byte is y rounded to the nearest integer, ties to even, plus `zero`, within `low` and `high`.
+///
+/// So a PReLU of slope a is `negative = a · positive`, a ReLU `negative = 0` or `low = zero`, a ReLU6 a `high`.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub(super) bias: Vec<i32>,
+    pub(super) positive: Vec<f32>,
+    pub(super) negative: Vec<f32>,
+    pub(super) act: Act,
+    pub(super) residual: Option<Residual>,
+    /// Whether sums below zero have a scale of their own.
+    pub(super) bends: bool,
+    channels: usize,
+}
+
+/// The byte that stands for zero, and the least and greatest byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Act {
+    pub zero: u8,
+    pub low: u8,
+    pub high: u8,
+}
+
+impl Act {
+    /// Without a bound but a byte's own.
+    pub const fn linear(zero: u8) -> Self {
+        Self { zero, low: 0, high: u8::MAX }
+    }
+}
+
+/// How a layer reads its addend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Residual {
+    pub zero: u8,
+    /// Of the addend's steps in the output's.
+    pub scale: f32,
+}
+
+impl Finish {
+    /// For a layer with these `weights`, whose rows (one for each channel) have `depth` numbers. `bias` includes what the
+    /// input's zero adds.
+    ///
+    /// `None` where a sum could leave 32 bits, a scale isn't finite, or a result could be beyond 2³⁰: such a layer can't be
+    /// computed here.
+    pub fn new(
+        weights: &[i8],
+        depth: usize,
+        bias: Vec<i32>,
+        [positive, negative]: [Vec<f32>; 2],
+        act: Act,
+        residual: Option<Residual>,
+    ) -> Option<Self> {
+        let channels = bias.len();
+        let fits = depth > 0 && depth <= MAX_DEPTH && channels > 0 && weights.len() == channels * depth;
+        if !(fits && positive.len() == channels && negative.len() == channels && act.low <= act.high) {
+            return None;
+        }
+        let added = residual.map_or(0.0, |r| f64::from(r.scale.abs()) * 255.0);
+        for (c, row) in weights.chunks_exact(depth).enumerate() {
+            let reach: i64 = row.iter().map(|w| i64::from(w.unsigned_abs()) * 255).sum();
+            let reach = reach + i64::from(bias[c]).abs();
+            let scale = positive[c].abs().max(negative[c].abs());
+            let is_finite = positive[c].is_finite() && negative[c].is_finite();
+            let real = reach as f64 * f64::from(scale) + added;
+            if !(reach <= i64::from(i32::MAX) && is_finite && real < MAX_REAL) {
+                return None;
+            }
+        }
+        let (mut bias, mut positive, mut negative) = (bias, positive, negative);
+        let full = channels.next_multiple_of(LANES);
+        bias.resize(full, 0);
+        positive.resize(full, 0.0);
+        negative.resize(full, 0.0);
+        let bends = positive != negative;
+        Some(Self { bias, positive, negative, act, residual, bends, channels })
+    }
+
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    pub(super) fn real(&self, channel: usize, sum: i32) -> f32 {
+        sum as f32 * if sum < 0 { self.negative[channel] } else { self.positive[channel] }
+    }
+
+    /// The definition of the byte.
+    pub(super) fn byte(&self, channel: usize, sum: i32, addend: Option<u8>) -> u8 {
+        let mut real = self.real(channel, sum);
+        if let (Some(residual), Some(addend)) = (self.residual, addend) {
+            real += (i32::from(addend) - i32::from(residual.zero)) as f32 * residual.scale;
+        }
+        let stepped = real.round_ties_even() as i32 + i32::from(self.act.zero);
+        stepped.clamp(i32::from(self.act.low), i32::from(self.act.high)) as u8
+    }
+
+    /// The vectors with the channels of each 64 in the order in which interleaving bytes leaves them in a 512-bit register:
+    /// register j has in its lane l the channels 16·l + 4·j to 16·l + 4·j + 3.
+    pub(super) fn interleaved(&self) -> Self {
+        fn order<T: Copy>(numbers: &[T]) -> Vec<T> {
+            let blocks = numbers.chunks_exact(LANES);
+            blocks.flat_map(|block| (0..LANES).map(|k| block[16 * (k % 16 / 4) + 4 * (k / 16) + k % 4])).collect()
+        }
+        let (bias, positive, negative) = (order(&self.bias), order(&self.positive), order(&self.negative));
+        Self { bias, positive, negative, ..*self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finish(scale: [f32; 2], act: Act, residual: Option<Residual>) -> Option<Finish> {
+        Finish::new(&[100], 1, vec![0], scale.map(|s| vec![s]), act, residual)
+    }
+
+    #[test]
+    fn a_sum_is_scaled_by_its_sign_and_rounded_to_even() {
+        let prelu = finish([0.5, 0.25], Act::linear(10), None).unwrap();
+        let bytes = [-6, -2, 0, 1, 3, 5, 7].map(|sum| prelu.byte(0, sum, None));
+        assert_eq!(bytes, [8, 10, 10, 10, 12, 12, 14]);
+    }
+
+    #[test]
+    fn a_byte_stays_within_its_bounds() {
+        let relu6 = finish([1.0, 1.0], Act { zero: 20, low: 20, high: 200 }, None).unwrap();
+        assert_eq!([-1_000_000, -1, 1, 1_000_000].map(|sum| relu6.byte(0, sum, None)), [20, 20, 21, 200]);
+    }
+
+    #[test]
+    fn an_addend_is_added_before_the_rounding() {
+        let added = finish([0.5, 0.5], Act::linear(0), Some(Residual { zero: 128, scale: 0.25 })).unwrap();
+        assert_eq!(added.byte(0, 1, Some(130)), 1);
+        assert_eq!(added.byte(0, 1, Some(129)), 1);
+        assert_eq!(added.byte(0, 1, Some(128)), 0);
+        assert_eq!(added.byte(0, 8, Some(0)), 0);
+    }
+
+    #[test]
+    fn what_could_overflow_is_refused() {
+        let linear = Act::linear(0);
+        assert!(finish([1e6, 1.0], linear, None).is_none());
+        assert!(finish([f32::NAN, 1.0], linear, None).is_none());
+        assert!(finish([1.0, f32::INFINITY], linear, None).is_none());
+        assert!(finish([1.0, 1.0], linear, Some(Residual { zero: 0, scale: f32::NAN })).is_none());
+        assert!(finish([1.0, 1.0], Act { zero: 0, low: 2, high: 1 }, None).is_none());
+        let of = |bias| Finish::new(&[127; 4], 4, vec![bias], [vec![0.1], vec![0.1]], linear, None);
+        assert!(of(i32::MAX - 127 * 4 * 255).is_some());
+        assert!(of(i32::MAX - 127 * 4 * 255 + 1).is_none());
+        assert!(of(i32::MIN).is_none());
+    }
+}

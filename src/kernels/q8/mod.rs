@@ -1,0 +1,214 @@
+//! Layers of eight-bit networks: bytes times bytes, summed exactly, and made bytes again.
+//!
+//! Activations are unsigned bytes, pixel by pixel with the channels side by side (NHWC), and stand for
+//! (byte − zero) · scale with a scale and a zero of each tensor. Weights are signed bytes, symmetric, with a scale of each
+//! output channel (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+//! Inference"). A layer's sum is exact in 32 bits; [`Finish`] turns it into the next byte in the same step, so that no
+//! sum is ever written to memory.
+//!
+//! The signed activations of a file become these by adding 128 to both byte and zero, and what the zero adds to a sum
+//! depends on weights alone: it is part of the bias. [`scalar`] is the definition that every instruction set equals bit
+//! for bit; its choice of rounding (`f32`, ties to even, nothing fused) is what all of them do in one instruction.
+
+mod finish;
+mod pack;
+pub mod scalar;
+#[cfg(test)]
+mod suite;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+pub use finish::{Act, Finish, Residual};
+use pack::Packed;
+
+use super::Isa;
+
+/// So many bytes may be read beyond the last row or pixel that a layer is given. They meet weights of zero.
+pub const SLACK: usize = 64;
+/// The deepest sum: 3 x 3 x 1024 channels, or a fully connected layer of 96 x 96.
+pub const MAX_DEPTH: usize = 9216;
+
+/// Equally long rows of bytes, `stride` apart.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    pub bytes: &'a [u8],
+    pub stride: usize,
+    pub count: usize,
+}
+
+/// Where a layer writes: the first byte of row or pixel k is `bytes[places[k]]`.
+pub struct Target<'a> {
+    pub bytes: &'a mut [u8],
+    pub places: &'a [u32],
+}
+
+/// What a layer adds before it rounds, with places of its own.
+#[derive(Clone, Copy)]
+pub struct Addend<'a> {
+    pub bytes: &'a [u8],
+    pub places: &'a [u32],
+}
+
+/// Room that a layer needs while it runs, made once for the largest.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) wide: Vec<i16>,
+}
+
+/// A matrix of weights, packed for one instruction set: pointwise convolutions, unrolled ones, fully connected layers.
+pub struct Dense {
+    isa: Isa,
+    outputs: usize,
+    depth: usize,
+    packed: Packed,
+    finish: Finish,
+}
+
+impl Dense {
+    /// `weights`: `finish.channels()` rows of `depth` numbers each.
+    ///
+    /// # Panics
+    /// If the sizes don't agree, or a sum could leave 32 bits: ask [`Finish::new`] first.
+    pub fn new(isa: Isa, weights: &[i8], depth: usize, finish: Finish) -> Self {
+        let outputs = finish.channels();
+        assert!(depth > 0 && depth <= MAX_DEPTH && weights.len() == outputs * depth, "{outputs} x {depth} weights");
+        Self { isa, outputs, depth, packed: Packed::dense(isa, weights, depth), finish }
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// One byte of each output channel for each row.
+    ///
+    /// # Panics
+    /// If `rows` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected or
+    /// the other way round.
+    pub fn run(&self, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>, scratch: &mut Scratch) {
+        self.check(rows);
+        check_places(target.bytes.len(), target.places, rows.count, self.outputs);
+        assert_eq!(addend.is_some(), self.finish.residual.is_some(), "an addend");
+        if let Some(addend) = addend {
+            check_places(addend.bytes.len(), addend.places, rows.count, self.outputs);
+        }
+        let _ = &scratch;
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx512::dense(self, rows, addend, target) }
+            }
+            _ => scalar::dense(self, rows, addend, target),
+        }
+    }
+
+    /// The sums themselves, bias included: `rows.count` x `outputs` of them.
+    ///
+    /// # Panics
+    /// If `rows` lacks its [`SLACK`], or `out` has another size.
+    pub fn sums(&self, rows: Rows<'_>, out: &mut [i32], scratch: &mut Scratch) {
+        self.check(rows);
+        assert_eq!(out.len(), rows.count * self.outputs, "sums");
+        let _ = &scratch;
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx512::sums(self, rows, out) }
+            }
+            _ => scalar::sums(self, rows, out),
+        }
+    }
+
+    /// The number that a sum of this channel stands for: times `positive`, or `negative` below zero.
+    pub fn real(&self, channel: usize, sum: i32) -> f32 {
+        self.finish.real(channel, sum)
+    }
+
+    fn check(&self, rows: Rows<'_>) {
+        let end = rows.count.checked_sub(1).map_or(0, |last| last * rows.stride + self.depth + SLACK);
+        assert!(rows.bytes.len() >= end, "{} bytes, and {end} are needed", rows.bytes.len());
+    }
+}
+
+/// The size of a depthwise layer's window and of the picture that it moves over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns.
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// Between taps; 1 where they lie side by side.
+    pub dilation: [usize; 2],
+    /// Columns of the input with its border.
+    pub width: usize,
+    /// Rows and columns of the output.
+    pub out: [usize; 2],
+}
+
+impl Window {
+    /// Rows and columns of the input that are read.
+    pub fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|k| (self.out[k] - 1) * self.stride[k] + (self.kernel[k] - 1) * self.dilation[k] + 1)
+    }
+
+    pub fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// One filter for each channel.
+pub struct Depthwise {
+    isa: Isa,
+    channels: usize,
+    window: Window,
+    packed: Packed,
+    finish: Finish,
+}
+
+impl Depthwise {
+    /// `weights`: for each channel the taps of its window, row by row.
+    ///
+    /// # Panics
+    /// If the sizes don't agree, or the input's width is less than what the window reaches.
+    pub fn new(isa: Isa, weights: &[i8], window: Window, finish: Finish) -> Self {
+        let channels = finish.channels();
+        assert!(window.out.iter().chain(&window.kernel).chain(&window.stride).all(|&n| n > 0), "{window:?}");
+        assert!(window.taps() <= MAX_DEPTH && weights.len() == channels * window.taps(), "{window:?}");
+        assert!(window.reach()[1] <= window.width, "{window:?}");
+        let packed = Packed::depthwise(isa, weights, window.kernel);
+        let finish = if packed.is_interleaved() { finish.interleaved() } else { finish };
+        Self { isa, channels, window, packed, finish }
+    }
+
+    /// `image`: `width` pixels a row of `channels` bytes each, border included.
+    ///
+    /// # Panics
+    /// If `image` lacks its [`SLACK`], or a place lies outside of its buffer.
+    pub fn run(&self, image: &[u8], target: Target<'_>) {
+        let ([rows, columns], channels) = (self.window.reach(), self.channels);
+        let end = ((rows - 1) * self.window.width + columns) * channels + SLACK;
+        assert!(image.len() >= end, "{} bytes, and {end} are needed", image.len());
+        check_places(target.bytes.len(), target.places, self.window.out.iter().product(), channels);
+        assert!(self.finish.residual.is_none(), "depthwise layers add nothing");
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx512::depthwise(self, image, target) }
+            }
+            _ => scalar::depthwise(self, image, target),
+        }
+    }
+}
+
+/// Kernels write `channels` bytes at each place.
+fn check_places(bytes: usize, places: &[u32], count: usize, channels: usize) {
+    assert_eq!(places.len(), count, "places");
+    let last = places.iter().max().map_or(0, |&last| last as usize + channels);
+    assert!(last <= bytes, "{bytes} bytes, and {last} are needed");
+}

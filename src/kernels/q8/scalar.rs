@@ -1,0 +1,45 @@
+//! The definition of the layers, in plain Rust.
+
+#![forbid(unsafe_code)]
+
+use super::{Addend, Dense, Depthwise, Rows, Target};
+
+pub(super) fn sums(layer: &Dense, rows: Rows<'_>, out: &mut [i32]) {
+    for (row, out) in out.chunks_exact_mut(layer.outputs).enumerate() {
+        let bytes = &rows.bytes[row * rows.stride..][..layer.depth];
+        for (channel, out) in out.iter_mut().enumerate() {
+            *out = layer.finish.bias[channel] + dot(bytes, layer.packed.row(channel));
+        }
+    }
+}
+
+pub(super) fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
+    for (row, &place) in target.places.iter().enumerate() {
+        let bytes = &rows.bytes[row * rows.stride..][..layer.depth];
+        for channel in 0..layer.outputs {
+            let sum = layer.finish.bias[channel] + dot(bytes, layer.packed.row(channel));
+            let addend = addend.map(|addend| addend.bytes[addend.places[row] as usize + channel]);
+            target.bytes[place as usize + channel] = layer.finish.byte(channel, sum, addend);
+        }
+    }
+}
+
+pub(super) fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
+    let (window, channels) = (layer.window, layer.channels);
+    for (at, &place) in target.places.iter().enumerate() {
+        let [top, left] = [at / window.out[1] * window.stride[0], at % window.out[1] * window.stride[1]];
+        for channel in 0..channels {
+            let mut sum = layer.finish.bias[channel];
+            for (tap, &weight) in layer.packed.row(channel).iter().enumerate() {
+                let row = top + tap / window.kernel[1] * window.dilation[0];
+                let column = left + tap % window.kernel[1] * window.dilation[1];
+                sum += i32::from(image[(row * window.width + column) * channels + channel]) * i32::from(weight);
+            }
+            target.bytes[place as usize + channel] = layer.finish.byte(channel, sum, None);
+        }
+    }
+}
+
+fn dot(bytes: &[u8], weights: &[i8]) -> i32 {
+    bytes.iter().zip(weights).map(|(&byte, &weight)| i32::from(byte) * i32::from(weight)).sum()
+}

@@ -1,0 +1,118 @@
+//! The property that every instruction set's layers have: bit for bit what the scalar form computes, and no byte elsewhere.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernels::suite::{bytes, simd};
+
+/// What fills an output before a layer writes it.
+const CANARY: u8 = 0xa5;
+
+/// Weights from the seed, every other seed's from the extremes; they never are -128, as they are symmetric.
+fn weights(seed: u64, n: usize) -> Vec<i8> {
+    let extremes = [-127, 127, 0, 1];
+    let of = |byte: u8| if seed.is_multiple_of(2) { (byte as i8).max(-127) } else { extremes[usize::from(byte) % 4] };
+    bytes(seed & !1, n).into_iter().map(of).collect()
+}
+
+fn finish(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Finish {
+    let channels = weights.len() / depth;
+    let numbers = bytes(seed, 7 * channels);
+    let number = |at: usize| f32::from(numbers[at]) / 255.0;
+    // Sums are some 127 · 128 · √depth wide: scales that leave most results within a byte, and some not.
+    let step = 255.0 / (16256.0 * (depth as f32).sqrt());
+    let positive: Vec<_> = (0..channels).map(|c| step * (0.1 + 4.0 * number(c))).collect();
+    let slope = |c: usize| [1.0, 0.0, number(channels + c) - 0.5][seed as usize % 3];
+    let negative = (0..channels).map(|c| positive[c] * slope(c)).collect();
+    let bias =
+        (0..channels).map(|c| i32::from_le_bytes(std::array::from_fn(|k| numbers[(2 + k) * channels + c])) >> 12);
+    let zero = bytes(seed ^ 1, 1)[0];
+    let act = [Act::linear(zero), Act { zero, low: zero, high: 255 }, Act { zero, low: zero / 2, high: zero.max(200) }];
+    let residual = has_addend.then(|| Residual { zero: numbers[0], scale: 3.0 * number(channels) });
+    Finish::new(weights, depth, bias.collect(), [positive, negative], act[seed as usize / 3 % 3], residual)
+        .expect("sums and scales within their limits")
+}
+
+/// Places in a buffer that is `gap` bytes wider than needed at each, in no order that a kernel could rely on.
+fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Vec<u32>, usize) {
+    let mut places: Vec<_> = (0..count).map(|k| (3 + k * (channels + gap)) as u32).collect();
+    if seed.is_multiple_of(5) {
+        places.reverse();
+    }
+    (places, 3 + count * (channels + gap))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_dense_layer_is_the_same_on_every_instruction_set(
+        outputs in 1usize..150, depth in 1usize..140, count in 0usize..20, more in 0usize..9, gap in 0usize..70,
+        shift in 0usize..9, has_addend: bool, seed: u64,
+    ) {
+        let weights = weights(seed, outputs * depth);
+        let finish = finish(seed, &weights, depth, has_addend);
+        let stride = depth + more;
+        // The last row ends with its slack and the allocation.
+        let needed = count.checked_sub(1).map_or(0, |last| last * stride + depth + SLACK);
+        let buffer = bytes(seed ^ 2, shift + needed);
+        let rows = Rows { bytes: &buffer[shift..], stride, count };
+        let (places, size) = places(count, outputs, gap, seed);
+        let addend = bytes(seed ^ 3, size);
+        let addend = has_addend.then_some(Addend { bytes: &addend, places: &places });
+        let run = |isa| {
+            let layer = Dense::new(isa, &weights, depth, finish.clone());
+            let (mut out, mut sums) = (vec![CANARY; size], vec![0; count * outputs]);
+            layer.run(rows, addend, Target { bytes: &mut out, places: &places }, &mut Scratch::default());
+            layer.sums(rows, &mut sums, &mut Scratch::default());
+            (out, sums)
+        };
+        let expected = run(Isa::Scalar);
+        for isa in simd() {
+            let got = run(isa);
+            prop_assert_eq!(&got.1, &expected.1, "sums by {:?}", isa);
+            prop_assert_eq!(&got.0, &expected.0, "bytes by {:?}", isa);
+        }
+    }
+
+    #[test]
+    fn a_depthwise_layer_is_the_same_on_every_instruction_set(
+        channels in 1usize..150, kernel in prop::sample::select(vec![[3, 3], [3, 3], [5, 5], [7, 7], [1, 3], [1, 9], [2, 4]]),
+        out in [1usize..6, 1usize..8], stride in [1usize..3, 1usize..3], dilation in prop::sample::select(vec![[1, 1], [1, 1], [2, 3]]),
+        more in 0usize..3, gap in 0usize..70, shift in 0usize..9, seed: u64,
+    ) {
+        let mut window = Window { kernel, stride, dilation, width: usize::MAX, out };
+        let [rows, columns] = window.reach();
+        window.width = columns + more;
+        let weights = weights(seed, channels * window.taps());
+        let finish = finish(seed, &weights, window.taps(), false);
+        let image = bytes(seed ^ 2, shift + ((rows - 1) * window.width + columns) * channels + SLACK);
+        let (places, size) = places(out[0] * out[1], channels, gap, seed);
+        let run = |isa| {
+            let mut out = vec![CANARY; size];
+            let target = Target { bytes: &mut out, places: &places };
+            Depthwise::new(isa, &weights, window, finish.clone()).run(&image[shift..], target);
+            out
+        };
+        let expected = run(Isa::Scalar);
+        for isa in simd() {
+            prop_assert_eq!(&run(isa), &expected, "by {:?}", isa);
+        }
+    }
+}
+
+#[test]
+fn a_sum_of_extremes_at_the_greatest_depth_is_exact() {
+    let depth = MAX_DEPTH;
+    for (weight, byte) in [(127, 255), (-127, 255), (-127, 0)] {
+        let weights = vec![weight; depth];
+        let finish = Finish::new(&weights, depth, vec![-7], [vec![1e-3], vec![1e-3]], Act::linear(3), None).unwrap();
+        let buffer = vec![byte; depth + SLACK];
+        for isa in simd().chain([Isa::Scalar]) {
+            let mut sums = [0];
+            let layer = Dense::new(isa, &weights, depth, finish.clone());
+            layer.sums(Rows { bytes: &buffer, stride: 0, count: 1 }, &mut sums, &mut Scratch::default());
+            assert_eq!(sums, [-7 + i32::from(weight) * i32::from(byte) * depth as i32], "{isa:?}");
+        }
+    }
+}
