@@ -1,8 +1,9 @@
 //! Each built-in network gives what another runtime gave on the same picture (models/train/golden.py).
 //!
-//! Without the rounding between layers both compute in single precision, in another order: 24 bits and some hundred
-//! thousand sums leave a relative error of about 1e-5. With it, as an int8 engine computes, each layer adds the error of its
-//! 256 steps; that is what rounding costs, and a network that lost more would be quantised badly.
+//! A network in floats computes in single precision on both sides, in another order: 24 bits and some hundred thousand sums
+//! leave a relative error of about 1e-5. An int8 network rounds after each layer, and a rounding that falls on the other
+//! side for want of the last bit changes what follows: onnxruntime's own two ways, fused and literal, are .9996 apart. Its
+//! distance from the same network without rounding is what int8 costs; a network that lost more would be quantised badly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use facelatch::infer::{Digest, Manifest, Network};
 use facelatch::kernels::tensor;
 use serde::Deserialize;
 
-/// The least cosine of an output with the golden one. Measured: at least .99999, and .9990.
-const UNROUNDED: f64 = 0.9999;
-const INT8: f64 = 0.99;
+/// The least cosine of an output with the golden one. Measured: at least .99999 for floats, .99919 for int8 and .99898 for
+/// int8 against the same without rounding.
+const FLOAT: f64 = 0.9999;
+const INT8: f64 = 0.998;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -22,6 +24,13 @@ struct Golden {
     sha256: Digest,
     unrounded: Vec<Output>,
     int8: Vec<Output>,
+}
+
+impl Golden {
+    /// Whether rounding makes a difference to it.
+    fn is_int8(&self) -> bool {
+        self.unrounded.iter().zip(&self.int8).any(|(a, b)| a.values != b.values)
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,7 +59,8 @@ fn each_built_in_network_gives_the_golden_numbers() {
         let swap = input.order == facelatch::infer::manifest::ChannelOrder::Bgr;
         let got =
             network.run(|planes| tensor::rgb_to_planar_f32(&picture, input.mean, input.scale, swap, planes)).unwrap();
-        for (at_least, golden) in [(UNROUNDED, &golden.unrounded), (INT8, &golden.int8)] {
+        let at_least = if golden.is_int8() { INT8 } else { FLOAT };
+        for golden in [&golden.unrounded, &golden.int8] {
             for (want, got) in golden.iter().zip(got.iter()) {
                 let cosine = cosine(&want.values, got);
                 println!("{name} {}: cosine {cosine:.6}, at least {at_least}", want.name);

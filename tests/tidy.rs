@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("frame", &["time"]),
     ("kernels", &["frame"]),
     ("gate", &["person", "time", "units"]),
-    ("infer", &["face", "units", "gallery"]),
+    ("infer", &["face", "units", "gallery", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "time", "units"]),
     ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
     ("eval", &["face", "frame", "gallery", "gate", "infer", "kernels", "person", "time", "units"]),

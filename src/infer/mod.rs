@@ -9,6 +9,7 @@ mod admit;
 pub mod builtin;
 pub mod manifest;
 pub mod network;
+mod q8;
 mod spec;
 #[cfg(test)]
 pub(crate) mod tiny;

@@ -5,10 +5,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::admit::{MAX_ELEMENTS, admit, ensure, volume};
 use super::manifest::ModelFile;
+use super::q8;
 use super::unround::pass_over_rounding;
 
 /// Why a network gave no numbers. Each names the network, and the tensor where there is one.
@@ -40,6 +42,15 @@ pub struct Network {
     plan: Arc<TypedRunnableModel>,
     input: Arc<Tensor>,
     outputs: Arc<[(String, usize)]>,
+}
+
+/// One layer and who computes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// At eight bits by the kernels of this program; in floats by tract otherwise.
+    pub is_int8: bool,
+    /// Its kind, size and name.
+    pub what: String,
 }
 
 /// What one run gave: finite numbers, in the order of the [`OutputSpec`]s.
@@ -116,6 +127,24 @@ impl Network {
         Ok(Outputs(outputs))
     }
 
+    /// Its layers in the order in which they run.
+    pub fn layers(&self) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        for &id in self.plan.order_without_consts() {
+            let node = self.plan.model().node(id);
+            match node.op_as::<q8::Operator>() {
+                Some(operator) => {
+                    layers.extend(operator.layers().iter().map(|what| Layer { is_int8: true, what: what.clone() }));
+                }
+                None => {
+                    let what = format!("{} {}", node.op.name(), node.name);
+                    layers.push(Layer { is_int8: false, what });
+                }
+            }
+        }
+        layers
+    }
+
     fn check(&self, tensor: &Tensor, name: &str, len: usize) -> Result<(), InferError> {
         let (model, name) = (self.model.to_string(), name.to_string());
         let Some(numbers) = plain(tensor).filter(|n| n.len() == len) else {
@@ -136,13 +165,34 @@ struct Compiled {
 }
 
 fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) -> TractResult<Compiled> {
-    let onnx = tract_onnx::onnx();
-    let mut proto = onnx.proto_model_for_read(&mut &*bytes)?;
+    let read = || tract_onnx::onnx().proto_model_for_read(&mut &*bytes);
+    let mut proto = read()?;
     admit(&proto)?;
+    let recipes = q8::rewrite(&mut proto);
+    let is_rewritten = !recipes.is_empty();
     pass_over_rounding(&mut proto);
+    match build(&proto, recipes, width, height, outputs) {
+        // A part that can't be computed at eight bits is computed as the file has it, by tract.
+        Err(_) if is_rewritten => {
+            let mut proto = read()?;
+            pass_over_rounding(&mut proto);
+            build(&proto, Vec::new(), width, height, outputs)
+        }
+        built => built,
+    }
+}
+
+fn build(
+    proto: &ModelProto,
+    recipes: Vec<q8::Recipe>,
+    width: usize,
+    height: usize,
+    outputs: &[OutputSpec],
+) -> TractResult<Compiled> {
     // Sizes that an exporter wrote between layers hold only for the input size of the export.
-    let onnx = onnx.with_ignore_value_info(true);
-    let mut model = onnx.model_for_proto_model(&proto)?;
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+    let mut model = onnx.model_for_proto_model(proto)?;
+    q8::place(&mut model, proto, recipes)?;
     let inputs = model.input_outlets()?.len();
     ensure(inputs == 1, || format!("{inputs} inputs instead of one"))?;
     if outputs.iter().all(|o| !o.name.is_empty()) {

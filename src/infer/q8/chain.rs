@@ -1,0 +1,110 @@
+//! What follows a convolution or an addition up to where its result becomes bytes, or stays a float.
+
+#![forbid(unsafe_code)]
+
+use super::graph::{Graph, Grid, float_or};
+
+/// Where a layer ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum End<'a> {
+    /// As the bytes that a `QuantizeLinear` makes.
+    Bytes { name: &'a str, grid: Grid },
+    /// As the float tensor of this name.
+    Real(&'a str),
+}
+
+/// A factor for what is below zero: of each channel, or one for all.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Slope(pub Vec<f32>);
+
+/// A layer's way to its end.
+#[derive(Debug, Clone)]
+pub(super) struct Chain<'a> {
+    pub slope: Option<Slope>,
+    /// Bytes that are added.
+    pub addend: Option<(&'a str, Grid)>,
+    /// Whether what is below zero after the addition becomes zero.
+    pub is_clamped: bool,
+    /// What is above becomes this.
+    pub ceiling: Option<f32>,
+    /// Nodes that are done with it.
+    pub nodes: Vec<usize>,
+    pub end: End<'a>,
+}
+
+/// Follows the result of `node`. `is_ready` says whether such bytes exist by now, so that they can be added.
+pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str) -> bool) -> Option<Chain<'a>> {
+    let mut at = graph.nodes[node].output.first()?.as_str();
+    let end = End::Real(at);
+    let mut chain = Chain { slope: None, addend: None, is_clamped: false, ceiling: None, nodes: vec![node], end };
+    // The last place at which the layer may end; what comes after an addition counts only when it ends as bytes.
+    let mut best = chain.clone();
+    while let Some(next) = graph.only_reader(at) {
+        let follower = &graph.nodes[next];
+        match follower.op_type.as_str() {
+            "QuantizeLinear" => {
+                let Some((name, grid)) = graph.rounded(follower) else { break };
+                chain.nodes.push(next);
+                chain.end = End::Bytes { name, grid };
+                best = chain.clone();
+                let Some(beyond) = beyond(graph, &mut chain, name, grid) else { break };
+                at = beyond;
+                continue;
+            }
+            "Add" if chain.addend.is_none() && !chain.is_clamped && chain.ceiling.is_none() => {
+                let Some(other) = follower.input.iter().find(|name| *name != at) else { break };
+                let Some(addend) = graph.bytes_of(other).filter(|(name, _)| is_ready(name)) else { break };
+                chain.addend = Some(addend);
+            }
+            _ if chain.is_clamped || chain.ceiling.is_some() => break,
+            "Relu" if chain.addend.is_some() => chain.is_clamped = true,
+            "Relu" if chain.slope.is_none() => chain.slope = Some(Slope(vec![0.0])),
+            "LeakyRelu" if chain.slope.is_none() && chain.addend.is_none() => {
+                chain.slope = Some(Slope(vec![float_or(follower, "alpha", 0.01)]));
+            }
+            "PRelu" if chain.slope.is_none() && chain.addend.is_none() => {
+                let Some(slopes) = follower.input.get(1).and_then(|slopes| graph.floats(slopes)) else { break };
+                chain.slope = Some(Slope(slopes));
+            }
+            "Clip" => {
+                let bound = |k: usize| {
+                    let name = follower.input.get(k).filter(|name| !name.is_empty())?;
+                    graph.floats(name).and_then(|bound| bound.first().copied())
+                };
+                let Some(high) = bound(2).filter(|high| *high > 0.0 && bound(1) == Some(0.0)) else { break };
+                (chain.is_clamped, chain.ceiling) = (true, Some(high));
+            }
+            _ => break,
+        }
+        chain.nodes.push(next);
+        at = follower.output.first()?.as_str();
+        if chain.addend.is_none() && !chain.is_clamped {
+            chain.end = End::Real(at);
+            best = chain.clone();
+        }
+    }
+    Some(best)
+}
+
+/// Past a rounding in the middle of a layer, to what reads it: an activation or an addition.
+fn beyond<'a>(graph: &Graph<'a>, chain: &mut Chain<'a>, bytes: &str, grid: Grid) -> Option<&'a str> {
+    if chain.addend.is_some() || chain.is_clamped || chain.ceiling.is_some() {
+        return None;
+    }
+    let back = graph.only_reader(bytes)?;
+    let real = graph.nodes[back].output.first()?.as_str();
+    let next = graph.only_reader(real)?;
+    if !["Add", "Relu", "PRelu", "LeakyRelu"].contains(&graph.nodes[next].op_type.as_str()) {
+        return None;
+    }
+    // A rounding that has no bytes below zero is a ReLU, which must not get lost.
+    if grid.zero == 0 {
+        match &chain.slope {
+            None => chain.slope = Some(Slope(vec![0.0])),
+            Some(slope) if slope.0 == [0.0] => {}
+            Some(_) => return None,
+        }
+    }
+    chain.nodes.push(back);
+    Some(real)
+}

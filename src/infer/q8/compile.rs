@@ -1,0 +1,384 @@
+//! From a recipe and the sizes of its inputs to a program.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Mutex;
+
+use super::graph::Grid;
+use super::program::{End, Layout, Program, Step, Unroll};
+use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
+use crate::kernels::Isa;
+use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Window};
+
+/// Bytes of unrolled windows at a time: they stay in the second cache.
+const UNROLLED: usize = 64 << 10;
+/// The largest room, in bytes.
+const MAX_ROOM: usize = 256 << 20;
+/// Where tensors begin: on a cache line.
+const ALIGNMENT: usize = 64;
+
+/// Rows, columns and channels.
+pub(super) type Sides = [usize; 3];
+
+/// Why a recipe can't be computed at a size: the layer's name and what is wrong.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{layer}: {reason}")]
+pub(super) struct Unfit {
+    layer: String,
+    reason: &'static str,
+}
+
+/// Sides of every value, and of what each step gives.
+pub(super) fn sides(recipe: &Recipe, inputs: &[Sides]) -> Result<(Vec<Sides>, Vec<Sides>), Unfit> {
+    let mut values = vec![[0; 3]; recipe.grids.len()];
+    for ((_, value), sides) in recipe.inputs.iter().zip(inputs) {
+        values[*value] = *sides;
+    }
+    let mut steps = Vec::with_capacity(recipe.steps.len());
+    for step in &recipe.steps {
+        let of: Vec<Sides> = step.inputs.iter().map(|&value| values[value]).collect();
+        let sides = shape(&step.work, &of).map_err(|reason| Unfit { layer: step.name.clone(), reason })?;
+        if let Some(out) = step.out {
+            values[out] = sides;
+        }
+        steps.push(sides);
+    }
+    Ok((values, steps))
+}
+
+fn shape(work: &Work, inputs: &[Sides]) -> Result<Sides, &'static str> {
+    let first = *inputs.first().ok_or("no input")?;
+    let windows = |kernel: [usize; 2], stride: [usize; 2], dilation: [usize; 2], pads: [usize; 4]| {
+        let side = |k: usize| {
+            let reach = (kernel[k].checked_sub(1)?).checked_mul(dilation[k])?.checked_add(1)?;
+            let room = first[k].checked_add(pads[k])?.checked_add(pads[k + 2])?;
+            Some(room.checked_sub(reach)? / stride[k] + 1)
+        };
+        Some([side(0)?, side(1)?])
+    };
+    let sides = match work {
+        Work::Convolution(c) => {
+            let [rows, columns] =
+                windows(c.kernel, c.stride, c.dilation, c.pads).ok_or("the window is larger than its picture")?;
+            let expected = c.weights.dims.get(1).copied().unwrap_or(0) * c.groups;
+            if expected != first[2] {
+                return Err("weights for another number of channels");
+            }
+            let sides = [rows, columns, c.weights.dims[0]];
+            if inputs.get(1).is_some_and(|addend| *addend != sides) {
+                return Err("an addend of another size");
+            }
+            sides
+        }
+        Work::Sum(_) if inputs.iter().all(|sides| *sides == first) => first,
+        Work::Sum(_) => return Err("parts of different sizes"),
+        Work::MaxPool { kernel, stride, pads } => {
+            if (0..4).any(|k| pads[k] >= kernel[k % 2]) {
+                return Err("a window that sees nothing");
+            }
+            let [rows, columns] =
+                windows(*kernel, *stride, [1, 1], *pads).ok_or("the window is larger than its picture")?;
+            [rows, columns, first[2]]
+        }
+        Work::GlobalAverage => [1, 1, first[2]],
+        Work::Repeat(factors) => [first[0] * factors[0], first[1] * factors[1], first[2]],
+        Work::Concat => {
+            if inputs.iter().any(|sides| sides[..2] != first[..2]) {
+                return Err("parts of different sizes");
+            }
+            [first[0], first[1], inputs.iter().map(|sides| sides[2]).sum()]
+        }
+    };
+    let is_sane = sides.iter().all(|&side| side > 0) && sides.iter().product::<usize>() < MAX_ROOM;
+    if is_sane { Ok(sides) } else { Err("an empty or enormous result") }
+}
+
+/// Packs the weights for `isa` and plans the memory.
+pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa) -> Result<Program, Unfit> {
+    let (values, results) = sides(recipe, inputs)?;
+    let mut draft = Draft { recipe, isa, layouts: Vec::new(), steps: Vec::new(), rows: 0, sums: 0 };
+    for (value, sides) in values.iter().enumerate() {
+        let border = border(recipe, value);
+        draft.layouts.push(Layout { sides: *sides, border, zero: recipe.grids[value].zero, offset: 0 });
+    }
+    for (input, (_, value)) in recipe.inputs.iter().enumerate() {
+        let (grid, places) = (recipe.grids[*value], draft.layouts[*value].places(0));
+        draft.steps.push(Step::Quantise { input, grid, out: *value, places });
+    }
+    for (index, layer) in recipe.steps.iter().enumerate() {
+        draft.layer(index, layer, results[index]).map_err(|reason| Unfit { layer: layer.name.clone(), reason })?;
+        for (output, (_, of)) in recipe.outputs.iter().enumerate() {
+            if let (Some(x), Output::Of(value)) = (layer.out, *of)
+                && x == value
+            {
+                draft.steps.push(Step::Dequantise { x, grid: recipe.grids[x], output });
+            }
+        }
+    }
+    let bytes = plan(&mut draft.layouts, &draft.steps);
+    if bytes > MAX_ROOM {
+        return Err(Unfit { layer: "all".into(), reason: "more memory than any network for a door needs" });
+    }
+    let Draft { layouts, steps, rows, sums, .. } = draft;
+    let program = Program { layouts, steps, bytes, rows, sums, rooms: Mutex::new(Vec::new()) };
+    // One room is made ahead, so that no run has to.
+    let room = program.room();
+    program.rooms.lock().expect("nobody else knows it").push(room);
+    Ok(program)
+}
+
+/// The border that those who read this value want, if they agree; others take any.
+fn border(recipe: &Recipe, value: Value) -> [usize; 4] {
+    let wanted = |step: &Layer| match &step.work {
+        Work::Convolution(c) if step.inputs[0] == value => Some(if is_pointwise(c) { [0; 4] } else { c.pads }),
+        _ => None,
+    };
+    let mut wanted = recipe.steps.iter().filter_map(wanted);
+    let first = wanted.next().unwrap_or([0; 4]);
+    if wanted.all(|other| other == first) { first } else { [0; 4] }
+}
+
+fn is_pointwise(c: &Convolution) -> bool {
+    c.kernel == [1, 1] && c.groups == 1 && c.stride == [1, 1] && c.pads == [0; 4]
+}
+
+fn is_depthwise(c: &Convolution) -> bool {
+    c.groups > 1 && c.weights.dims[0] == c.groups && c.weights.dims.get(1) == Some(&1)
+}
+
+struct Draft<'a> {
+    recipe: &'a Recipe,
+    isa: Isa,
+    layouts: Vec<Layout>,
+    steps: Vec<Step>,
+    rows: usize,
+    sums: usize,
+}
+
+impl Draft<'_> {
+    fn layer(&mut self, index: usize, layer: &Layer, sides: Sides) -> Result<(), &'static str> {
+        let x = layer.inputs[0];
+        let grid = |value: Value| self.recipe.grids[value];
+        let Some(out) = layer.out else {
+            let Work::Convolution(convolution) = &layer.work else { return Err("floats from it") };
+            return self.convolution(index, convolution, layer, sides);
+        };
+        let step = match &layer.work {
+            Work::Convolution(convolution) => return self.convolution(index, convolution, layer, sides),
+            Work::Sum(act) => {
+                let part = |value: Value| {
+                    let scale = f64::from(grid(value).scale) / f64::from(grid(out).scale);
+                    (value, scale as f32, self.layouts[value].places(0))
+                };
+                let [a, b] = [part(x), part(layer.inputs[1])];
+                if [a.1, b.1].iter().any(|scale| *scale > (1 << 20) as f32) || a.0 == b.0 {
+                    return Err("a sum on a grid that is far too fine, or of one tensor with itself");
+                }
+                Step::Sum { parts: [a, b], act: *act, out, places: self.layouts[out].places(0) }
+            }
+            Work::MaxPool { kernel, stride, pads } => {
+                Step::MaxPool { x, kernel: *kernel, stride: *stride, pads: *pads, out }
+            }
+            Work::GlobalAverage => self.average(x, out)?,
+            Work::Repeat(factors) => Step::Repeat { x, factors: *factors, out },
+            Work::Concat => {
+                let mut first = 0;
+                let parts = layer.inputs.iter().map(|&value| {
+                    first += self.layouts[value].sides[2];
+                    (value, first - self.layouts[value].sides[2])
+                });
+                Step::Concat { parts: parts.collect(), out }
+            }
+        };
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// A mean is a depthwise layer as large as the picture, all of whose weights are one.
+    fn average(&mut self, x: Value, out: Value) -> Result<Step, &'static str> {
+        let ([rows, columns, channels], pixels) = (self.layouts[x].sides, self.layouts[x].pixels());
+        let (from, to) = (self.recipe.grids[x], self.recipe.grids[out]);
+        let weights = vec![1i8; channels * pixels];
+        let bias = vec![-(i32::from(from.zero) * pixels as i32); channels];
+        let scale = (f64::from(from.scale) / f64::from(to.scale) / pixels as f64) as f32;
+        let finish = Finish::new(
+            &weights,
+            pixels,
+            bias,
+            [vec![scale; channels], vec![scale; channels]],
+            Act::linear(to.zero),
+            None,
+        )
+        .ok_or("a mean of too many pixels")?;
+        let (kernel, ones) = ([rows, columns], [1, 1]);
+        let window = Window { kernel, stride: ones, dilation: ones, width: columns, out: ones };
+        let x = self.bordered(x, [0; 4]);
+        let layer = Depthwise::new(self.isa, &weights, window, finish);
+        Ok(Step::Depthwise { layer, x, out, places: self.layouts[out].places(0) })
+    }
+
+    fn convolution(&mut self, index: usize, c: &Convolution, layer: &Layer, sides: Sides) -> Result<(), &'static str> {
+        let x = layer.inputs[0];
+        let taps = c.kernel[0] * c.kernel[1];
+        let is_pointwise = is_pointwise(c);
+        if let (true, Some(out)) = (is_depthwise(c) && layer.inputs.len() == 1, layer.out) {
+            let finish = self.finish(c, layer, &c.weights.numbers, 0..c.groups)?;
+            let x = self.bordered(x, c.pads);
+            let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
+            let out_sides = [sides[0], sides[1]];
+            let window = Window { kernel, stride, dilation, width: self.layouts[x].width(), out: out_sides };
+            let layer = Depthwise::new(self.isa, &c.weights.numbers, window, finish);
+            self.steps.push(Step::Depthwise { layer, x, out, places: self.layouts[out].places(0) });
+            return Ok(());
+        }
+        let (inner, outputs) = (c.weights.dims[1], sides[2] / c.groups);
+        let depth = taps * inner;
+        let x = self.bordered(x, c.pads);
+        let (mut layers, mut ends) = (Vec::new(), Vec::new());
+        for group in 0..c.groups {
+            let channels = group * outputs..(group + 1) * outputs;
+            let weights = pixel_by_pixel(&c.weights.numbers[channels.start * depth..channels.end * depth], taps, inner);
+            let finish = self.finish(c, layer, &weights, channels.clone())?;
+            layers.push(Dense::new(self.isa, &weights, depth, finish));
+            ends.push(match layer.out {
+                Some(out) => End::Bytes { out, places: self.layouts[out].places(channels.start) },
+                None => {
+                    let output = self.recipe.outputs.iter().position(|(_, of)| *of == Output::From(index));
+                    End::Real { output: output.ok_or("floats that nobody reads")?, plane: channels.start }
+                }
+            });
+        }
+        let addend = layer.inputs.get(1).copied();
+        if is_pointwise {
+            let (Some(layer), Some(end)) = (layers.pop(), ends.pop()) else { return Err("no outputs") };
+            if matches!(end, End::Real { .. }) {
+                self.sums = self.sums.max(self.layouts[x].pixels() * layer.outputs());
+            }
+            let addend = addend.map(|value| (value, self.layouts[value].places(0)));
+            self.steps.push(Step::Dense { layer, x, addend, end });
+            return Ok(());
+        }
+        let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
+        let out = [sides[0], sides[1]];
+        let chunk = (UNROLLED / depth).next_multiple_of(12).min(sides[0] * sides[1]);
+        let unroll = Unroll { kernel, stride, dilation, out, channels: inner, chunk };
+        self.rows = self.rows.max(chunk * depth + SLACK);
+        self.sums = self.sums.max(chunk * outputs);
+        let places = |value: Value| (0..c.groups).map(|group| self.layouts[value].places(group * outputs)).collect();
+        let addend = addend.map(|value| (value, places(value)));
+        self.steps.push(Step::Unrolled { layers, x, unroll, addend, ends });
+        Ok(())
+    }
+
+    /// From sums of these channels, whose weights are given, to what the layer gives.
+    fn finish(
+        &self,
+        c: &Convolution,
+        layer: &Layer,
+        weights: &[i8],
+        channels: std::ops::Range<usize>,
+    ) -> Result<Finish, &'static str> {
+        let Grid { scale, zero } = self.recipe.grids[layer.inputs[0]];
+        let to = layer.out.map_or(1.0, |out| f64::from(self.recipe.grids[out].scale));
+        let depth = weights.len() / channels.len();
+        let shift = weights.chunks_exact(depth).map(|row| row.iter().map(|&w| i32::from(w)).sum::<i32>());
+        let bias = shift.zip(&c.bias[channels.clone()]).map(|(sum, bias)| bias.checked_sub(sum * i32::from(zero)));
+        let bias: Vec<i32> = bias.collect::<Option<_>>().ok_or("a bias beyond 32 bits")?;
+        let step = |channel: usize| f64::from(scale) * f64::from(c.weights.scale(channel)) / to;
+        let positive: Vec<f32> = channels.clone().map(|channel| step(channel) as f32).collect();
+        // Nothing is added after a plain ReLU: then it's a bound, which costs less than a second scale.
+        let is_bound =
+            layer.inputs.len() == 1 && c.slopes.as_ref().is_some_and(|slopes| slopes.iter().all(|&s| s == 0.0));
+        let act = Act { low: if is_bound { c.act.low.max(c.act.zero) } else { c.act.low }, ..c.act };
+        let slopes = c.slopes.as_ref().filter(|_| !is_bound || layer.out.is_none());
+        let slope = |channel: usize| slopes.map_or(1.0, |slopes| f64::from(slopes[channel]));
+        let negative = channels.map(|channel| (step(channel) * slope(channel)) as f32).collect();
+        let residual = layer.inputs.get(1).map(|&addend| {
+            let Grid { scale, zero } = self.recipe.grids[addend];
+            Residual { zero, scale: (f64::from(scale) / to) as f32 }
+        });
+        Finish::new(weights, depth, bias, [positive, negative], act, residual).ok_or("sums beyond 32 bits")
+    }
+
+    /// The value with this border: itself, or a copy.
+    fn bordered(&mut self, value: Value, border: [usize; 4]) -> Value {
+        let layout = self.layouts[value];
+        if layout.border == border {
+            return value;
+        }
+        self.layouts.push(Layout { border, ..layout });
+        let out = self.layouts.len() - 1;
+        self.steps.push(Step::Copy { x: value, out });
+        out
+    }
+}
+
+/// Weights of outputs x channels x taps as outputs x taps x channels.
+fn pixel_by_pixel(weights: &[i8], taps: usize, channels: usize) -> Vec<i8> {
+    let mut out = Vec::with_capacity(weights.len());
+    for output in weights.chunks_exact(taps * channels) {
+        out.extend((0..taps * channels).map(|at| output[at % channels * taps + at / channels]));
+    }
+    out
+}
+
+/// Gives each value the lowest place that is free while it is needed; returns how much all of them take.
+fn plan(layouts: &mut [Layout], steps: &[Step]) -> usize {
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; layouts.len()];
+    for (at, step) in steps.iter().enumerate() {
+        for value in step.values() {
+            let life = lives[value].get_or_insert((at, at));
+            life.1 = at;
+        }
+    }
+    let mut order: Vec<usize> = (0..layouts.len()).filter(|&value| lives[value].is_some()).collect();
+    order.sort_by_key(|&value| lives[value]);
+    let (mut placed, mut total): (Vec<usize>, usize) = (Vec::new(), 0);
+    for value in order {
+        let Some((born, _)) = lives[value] else { continue };
+        let mut taken: Vec<_> = placed
+            .iter()
+            .filter(|&&other| lives[other].is_some_and(|(_, died)| died >= born))
+            .map(|&other| layouts[other].range())
+            .collect();
+        taken.sort_by_key(|range| range.start);
+        let mut offset = 0;
+        for range in taken {
+            if range.start >= offset + layouts[value].bytes() {
+                break;
+            }
+            offset = offset.max(range.end.next_multiple_of(ALIGNMENT));
+        }
+        layouts[value].offset = offset;
+        total = total.max(layouts[value].range().end);
+        placed.push(value);
+    }
+    total
+}
+
+impl Step {
+    /// What it reads and writes.
+    fn values(&self) -> Vec<Value> {
+        let of_end = |end: &End| match end {
+            End::Bytes { out, .. } => Some(*out),
+            End::Real { .. } => None,
+        };
+        match self {
+            Self::Quantise { out, .. } => vec![*out],
+            Self::Dense { x, addend, end, .. } => {
+                [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(of_end(end)).collect()
+            }
+            Self::Unrolled { x, addend, ends, .. } => {
+                let out = ends.first().and_then(of_end);
+                [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(out).collect()
+            }
+            Self::Sum { parts, out, .. } => vec![parts[0].0, parts[1].0, *out],
+            Self::Depthwise { x, out, .. }
+            | Self::MaxPool { x, out, .. }
+            | Self::Repeat { x, out, .. }
+            | Self::Copy { x, out } => vec![*x, *out],
+            Self::Concat { parts, out } => parts.iter().map(|(value, _)| *value).chain([*out]).collect(),
+            Self::Dequantise { x, .. } => vec![*x],
+        }
+    }
+}
