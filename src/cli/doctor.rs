@@ -31,7 +31,11 @@ const PI_REGISTERS: &str = "/dev/gpiomem";
 
 /// Exits with 1 where something is wrong.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// List the networks' layers as well, and what computes each
+    #[arg(long = "models", id = "layers")]
+    layers: bool,
+}
 
 /// How one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,7 +62,7 @@ struct Visit<'a> {
 
 type Checked = Result<String, String>;
 
-pub fn run(_: &Args, globals: Globals) -> Result<Verdict, Failure> {
+pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let loaded = Context::new(globals.clone());
     let (ctx, config) = match loaded {
         Ok(ctx) => {
@@ -76,6 +80,9 @@ pub fn run(_: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("gallery", store.as_ref().map_or_else(|why| Err(why.clone()), |store| gallery(store.as_ref())))?;
     visit.tell("ledger", store.as_ref().map_or_else(|why| Err(why.clone()), |store| ledger(store.as_ref())))?;
     visit.tell("networks", networks(&ctx))?;
+    if args.layers {
+        visit.layers()?;
+    }
     visit.tell("scores", scores(&ctx, store.as_ref().ok().and_then(Option::as_ref)))?;
     let daemon = daemon(&ctx);
     visit.tell("camera", camera(&ctx, daemon.as_ref()))?;
@@ -105,6 +112,18 @@ impl Visit<'_> {
         let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let sign = if is_coloured { format!("\x1b[{colour}m{sign}\x1b[0m") } else { sign.to_owned() };
         self.ctx.out.line(format_args!("{sign}  {:<14} {}", finding.check, finding.says))
+    }
+
+    /// One finding for each layer of each network; a network that doesn't load was told of before.
+    fn layers(&mut self) -> Result<(), Failure> {
+        let Ok(faces) = self.ctx.faces() else { return Ok(()) };
+        for (check, layers) in ["detector", "landmarks", "encoder"].into_iter().zip(faces.layers()) {
+            for layer in layers {
+                let by = if layer.is_int8 { crate::kernels::active().name() } else { "tract" };
+                self.show(Finding { check, level: Level::Ok, says: format!("{by:<12} {}", layer.what) })?;
+            }
+        }
+        Ok(())
     }
 
     fn liveness(&mut self) -> Result<(), Failure> {

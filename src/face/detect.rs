@@ -6,6 +6,7 @@ use super::decode;
 use super::geometry::{Landmarks, Rect, Sampler};
 use crate::frame::RgbImage;
 use crate::infer::manifest::ChannelOrder;
+use crate::infer::network::Layer;
 use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network, Outputs};
 use crate::kernels::tensor;
 use crate::kernels::warp::Affine;
@@ -106,6 +107,11 @@ impl Detector {
 
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// The network's layers in the order in which they run.
+    pub fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
     }
 
     /// What the network is shown; a network that isn't resizable has its own.

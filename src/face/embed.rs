@@ -5,7 +5,7 @@
 use super::align::{AlignedFace, SIDE};
 use super::encoding::{Encoding, MAX_DIMS};
 use crate::infer::manifest::ChannelOrder;
-use crate::infer::network::OutputSpec;
+use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
 use crate::kernels::tensor;
 
@@ -30,6 +30,11 @@ impl Embedder {
 
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// The network's layers in the order in which they run.
+    pub fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
     }
 
     /// # Errors

@@ -11,7 +11,7 @@ use super::detect::{Canvas, Detection, Detector};
 use super::geometry::{Landmarks, Sampler, square};
 use crate::frame::RgbImage;
 use crate::infer::manifest::ChannelOrder;
-use crate::infer::network::OutputSpec;
+use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
 use crate::kernels::tensor;
 use crate::kernels::warp::Affine;
@@ -23,6 +23,9 @@ pub trait Refine: Send {
     /// # Errors
     /// A network failed.
     fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError>;
+
+    /// The layers of the network that looks, in the order in which they run.
+    fn layers(&self) -> Vec<Layer>;
 }
 
 /// The side of the second look's canvas, in pixels.
@@ -47,6 +50,10 @@ impl SecondLook {
 }
 
 impl Refine for SecondLook {
+    fn layers(&self) -> Vec<Layer> {
+        self.0.layers()
+    }
+
     fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
         let Self(detector) = self;
         let (mut mean, mut votes) = (face.landmarks, 1.0);
@@ -125,6 +132,10 @@ impl LandmarkNetwork {
 }
 
 impl Refine for LandmarkNetwork {
+    fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
+    }
+
     fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
         let mut best = None;
         for _ in 0..PASSES {

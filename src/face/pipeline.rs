@@ -10,6 +10,7 @@ use super::geometry::{Landmarks, Sampler};
 use super::landmarks::{LandmarkNetwork, Refine, SecondLook};
 use super::quality::Quality;
 use crate::frame::RgbImage;
+use crate::infer::network::Layer;
 use crate::infer::{InferError, ModelFile, ModelSpec, Outputs};
 
 /// Which networks, and how much care.
@@ -73,6 +74,12 @@ impl Faces {
     /// Another second stage than the detector's second look, or none.
     pub fn set_refine(&mut self, refine: Option<Box<dyn Refine>>) {
         self.refine = refine;
+    }
+
+    /// The detector's layers, those of what places the points, if a network does, and the encoder's.
+    pub fn layers(&self) -> [Vec<Layer>; 3] {
+        let points = self.refine.as_ref().map(|refine| refine.layers());
+        [self.detector.layers(), points.unwrap_or_default(), self.embedder.layers()]
     }
 
     pub fn detector(&self) -> &ModelSpec {
