@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::iter::StepBy;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::graph::Grid;
 use crate::kernels::q8::{Act, Addend, Dense, Depthwise, Rows, SLACK, Scratch, Target};
 
+/// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
+/// compiler makes vectors of it; rounding and conversion would be a call for each number.
+const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
 /// Numbers that are made bytes at a time.
 const STRIP: usize = 64;
 /// Rooms that are kept for the next run; a network is rarely run by more threads.
@@ -173,31 +177,57 @@ impl Unroll {
     /// [`Self::depth`] bytes.
     fn rows(&self, image: &[u8], layout: &Layout, first: usize, windows: Range<usize>, rows: &mut [u8]) {
         let channels = layout.sides[2];
-        // Taps that lie side by side are copied together.
+        // Taps that lie side by side are copied together; nine bytes are those of a first layer, three pixels of three colours.
         let is_whole = self.channels == channels && self.dilation[1] == 1;
-        let (copies, span) = if is_whole { (1, self.kernel[1] * channels) } else { (self.kernel[1], self.channels) };
-        let (mut at, first_row) = (0, windows.start / self.out[1]);
-        let positions = (first_row..self.out[0]).flat_map(|row| (0..self.out[1]).map(move |column| (row, column)));
-        for (row, column) in positions.skip(windows.start % self.out[1]).take(windows.len()) {
-            let (top, left) = (row * self.stride[0], column * self.stride[1]);
-            for row in 0..self.kernel[0] {
-                let row = (top + row * self.dilation[0]) * layout.width();
-                for copy in 0..copies {
-                    let from = (row + left + copy * self.dilation[1]) * channels + first;
-                    copy_span(&image[from..], &mut rows[at..], span);
-                    at += span;
+        match (is_whole, self.kernel[1] * channels) {
+            (true, 9) => self.copy(image, layout, windows, rows, |top, column, row| {
+                for (top, to) in top.zip(row.as_chunks_mut::<9>().0) {
+                    *to = *image[top + column..].first_chunk().expect("a window lies in its image");
                 }
-            }
+            }),
+            (true, span) => self.copy(image, layout, windows, rows, |top, column, row| {
+                for (top, to) in top.zip(row.chunks_exact_mut(span)) {
+                    to.copy_from_slice(&image[top + column..][..span]);
+                }
+            }),
+            (false, _) => self.copy(image, layout, windows, rows, |top, column, row| {
+                for (top, row) in top.zip(row.chunks_exact_mut(self.kernel[1] * self.channels)) {
+                    for (tap, to) in row.chunks_exact_mut(self.channels).enumerate() {
+                        let from = top + column + tap * self.dilation[1] * channels + first;
+                        to.copy_from_slice(&image[from..][..self.channels]);
+                    }
+                }
+            }),
         }
     }
-}
 
-/// Copies `span` bytes, or sixteen where that's as good: what is too much lies in the slack, and the next span overwrites it.
-#[inline]
-fn copy_span(from: &[u8], to: &mut [u8], span: usize) {
-    match (from.first_chunk::<16>(), to.first_chunk_mut::<16>()) {
-        (Some(from), Some(to)) if span <= 16 => *to = *from,
-        _ => to[..span].copy_from_slice(&from[..span]),
+    /// Calls `fill` with where the kernel's rows begin, where the window's column begins in them, and the bytes to fill.
+    fn copy(
+        &self,
+        image: &[u8],
+        layout: &Layout,
+        windows: Range<usize>,
+        rows: &mut [u8],
+        fill: impl Fn(StepBy<Range<usize>>, usize, &mut [u8]),
+    ) {
+        let (pixel, line) = (layout.sides[2], layout.width() * layout.sides[2]);
+        let mut rows = rows.chunks_exact_mut(self.depth());
+        let (first, column) = (windows.start / self.out[1], windows.start % self.out[1]);
+        let mut left = windows.len();
+        for row in first..self.out[0] {
+            let columns = if row == first { column..self.out[1] } else { 0..self.out[1] };
+            let top = row * self.stride[0] * line;
+            let apart = self.dilation[0] * line;
+            let tops = (top..top + (self.kernel[0] - 1) * apart + 1).step_by(apart);
+            debug_assert!(tops.clone().all(|top| top < image.len()));
+            for (column, row) in columns.take(left).zip(&mut rows) {
+                fill(tops.clone(), column * self.stride[1] * pixel, row);
+                left -= 1;
+            }
+            if left == 0 {
+                return;
+            }
+        }
     }
 }
 
@@ -399,9 +429,6 @@ impl Program {
 struct NotFinite;
 
 fn quantise(planes: &[f32], grid: Grid, channels: usize, places: &[u32], bytes: &mut [u8]) -> Result<(), NotFinite> {
-    // Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
-    // compiler makes vectors of it; rounding and conversion would be a call for each number.
-    const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
     const EXPONENT: u32 = f32::INFINITY.to_bits();
     let zero = f32::from(grid.zero);
     let mut overflow = 0;
@@ -445,10 +472,11 @@ fn spread(layer: &Dense, sums: &[i32], first: usize, count: usize, planes: &mut 
 }
 
 fn sum(parts: [&[u8]; 2], zeros: [u8; 2], scales: [f32; 2], act: Act, out: &mut [u8]) {
+    let zeros = zeros.map(f32::from);
+    let [low, high] = [act.low, act.high].map(|bound| f32::from(bound) - f32::from(act.zero));
     for ((&a, &b), out) in parts[0].iter().zip(parts[1]).zip(out) {
-        let part = |byte: u8, k: usize| (i32::from(byte) - i32::from(zeros[k])) as f32 * scales[k];
-        let steps = (part(a, 0) + part(b, 1)).round_ties_even() as i32 + i32::from(act.zero);
-        *out = steps.clamp(act.low.into(), act.high.into()) as u8;
+        let real = (f32::from(a) - zeros[0]) * scales[0] + (f32::from(b) - zeros[1]) * scales[1];
+        *out = (real.clamp(low, high) + ROUNDS).to_bits().wrapping_add(u32::from(act.zero)) as u8;
     }
 }
 
@@ -473,10 +501,19 @@ fn max_pool(
             out.fill(0);
             for y in inside(row, 0) {
                 for x in inside(column, 1) {
-                    let pixel = &image[from.place(y, x)..][..channels];
-                    out.iter_mut().zip(pixel).for_each(|(out, &byte)| *out = (*out).max(byte));
+                    greatest(out, &image[from.place(y, x)..][..channels]);
                 }
             }
         }
     }
+}
+
+/// Sixteen at a time: a vector, whatever the compiler knows of `channels`.
+fn greatest(out: &mut [u8], bytes: &[u8]) {
+    let (outs, out_rest) = out.as_chunks_mut::<16>();
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for (out, chunk) in outs.iter_mut().zip(chunks) {
+        *out = std::array::from_fn(|k| out[k].max(chunk[k]));
+    }
+    out_rest.iter_mut().zip(rest).for_each(|(out, &byte)| *out = (*out).max(byte));
 }

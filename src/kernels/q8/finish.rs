@@ -107,14 +107,18 @@ impl Finish {
         stepped.clamp(i32::from(self.act.low), i32::from(self.act.high)) as u8
     }
 
-    /// The vectors with the channels of each 64 in the order in which interleaving bytes leaves them in a 512-bit register:
-    /// register j has in its lane l the channels 16·l + 4·j to 16·l + 4·j + 3.
-    pub(super) fn interleaved(&self) -> Self {
-        fn order<T: Copy>(numbers: &[T]) -> Vec<T> {
-            let blocks = numbers.chunks_exact(LANES);
-            blocks.flat_map(|block| (0..LANES).map(|k| block[16 * (k % 16 / 4) + 4 * (k / 16) + k % 4])).collect()
+    /// The vectors with the channels of each four registers in the order in which interleaving their bytes, in `lanes` of
+    /// 128 bits, leaves them: register j has in its lane l the channels 16·l + 4·j to 16·l + 4·j + 3. Channels that are
+    /// fewer repeat, so that the registers hold `pixels` of them.
+    pub(super) fn interleaved(&self, lanes: usize, pixels: usize) -> Self {
+        fn order<T: Copy>(numbers: &[T], lanes: usize, channels: usize) -> Vec<T> {
+            let sums = 4 * lanes;
+            let at = |k: usize| (16 * (k % sums / 4) + 4 * (k / sums) + k % 4) % channels;
+            numbers.chunks_exact(16 * lanes).flat_map(|block| (0..16 * lanes).map(move |k| block[at(k)])).collect()
         }
-        let (bias, positive, negative) = (order(&self.bias), order(&self.positive), order(&self.negative));
+        let channels = 16 * lanes / pixels;
+        let bias = order(&self.bias, lanes, channels);
+        let [positive, negative] = [&self.positive, &self.negative].map(|scales| order(scales, lanes, channels));
         Self { bias, positive, negative, ..*self }
     }
 }

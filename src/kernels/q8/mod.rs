@@ -11,13 +11,26 @@
 //! for bit; its choice of rounding (`f32`, ties to even, nothing fused) is what all of them do in one instruction.
 
 mod finish;
+#[cfg(test)]
+mod guard;
 mod pack;
 pub mod scalar;
 #[cfg(test)]
 mod suite;
+#[cfg(any(target_arch = "aarch64", test))]
+mod tiles;
+mod walk;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 pub use finish::{Act, Finish, Residual};
 use pack::Packed;
@@ -56,6 +69,17 @@ pub struct Scratch {
     pub(super) wide: Vec<i16>,
 }
 
+impl Scratch {
+    /// Makes room for a layer, so that running it allocates nothing.
+    pub fn reserve_for(&mut self, layer: &Dense) {
+        match layer.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => self.wide.resize(self.wide.len().max(avx2::room(layer.depth)), 0),
+            _ => {}
+        }
+    }
+}
+
 /// A matrix of weights, packed for one instruction set: pointwise convolutions, unrolled ones, fully connected layers.
 pub struct Dense {
     isa: Isa,
@@ -73,7 +97,7 @@ impl Dense {
     pub fn new(isa: Isa, weights: &[i8], depth: usize, finish: Finish) -> Self {
         let outputs = finish.channels();
         assert!(depth > 0 && depth <= MAX_DEPTH && weights.len() == outputs * depth, "{outputs} x {depth} weights");
-        Self { isa, outputs, depth, packed: Packed::dense(isa, weights, depth), finish }
+        Self { isa, outputs, depth, packed: Packed::dense(isa, weights, depth, &finish.bias), finish }
     }
 
     pub fn outputs(&self) -> usize {
@@ -88,7 +112,7 @@ impl Dense {
     ///
     /// # Panics
     /// If `rows` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected or
-    /// the other way round.
+    /// the other way round, or `scratch` has no room for this layer ([`Scratch::reserve_for`]).
     pub fn run(&self, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>, scratch: &mut Scratch) {
         self.check(rows);
         check_places(target.bytes.len(), target.places, rows.count, self.outputs);
@@ -99,9 +123,24 @@ impl Dense {
         let _ = &scratch;
         match self.isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx2::dense(self, rows, addend, target, &mut scratch.wide) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avxvnni::dense(self, rows, addend, target) }
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if self.isa.is_available() => {
                 // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
                 unsafe { avx512::dense(self, rows, addend, target) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { neon::dense(self, rows, addend, target) }
             }
             _ => scalar::dense(self, rows, addend, target),
         }
@@ -110,16 +149,31 @@ impl Dense {
     /// The sums themselves, bias included: `rows.count` x `outputs` of them.
     ///
     /// # Panics
-    /// If `rows` lacks its [`SLACK`], or `out` has another size.
+    /// If `rows` lacks its [`SLACK`], or `out` has another size, or `scratch` has no room for this layer.
     pub fn sums(&self, rows: Rows<'_>, out: &mut [i32], scratch: &mut Scratch) {
         self.check(rows);
         assert_eq!(out.len(), rows.count * self.outputs, "sums");
         let _ = &scratch;
         match self.isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx2::sums(self, rows, out, &mut scratch.wide) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avxvnni::sums(self, rows, out) }
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if self.isa.is_available() => {
                 // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
                 unsafe { avx512::sums(self, rows, out) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { neon::sums(self, rows, out) }
             }
             _ => scalar::sums(self, rows, out),
         }
@@ -180,8 +234,11 @@ impl Depthwise {
         assert!(window.out.iter().chain(&window.kernel).chain(&window.stride).all(|&n| n > 0), "{window:?}");
         assert!(window.taps() <= MAX_DEPTH && weights.len() == channels * window.taps(), "{window:?}");
         assert!(window.reach()[1] <= window.width, "{window:?}");
-        let packed = Packed::depthwise(isa, weights, window.kernel);
-        let finish = if packed.is_interleaved() { finish.interleaved() } else { finish };
+        let packed = Packed::depthwise(isa, weights, window, &finish.bias);
+        let finish = match pack::lanes(isa) {
+            Some(lanes) => finish.interleaved(lanes, walk::Walk::new(window, channels, 16 * lanes).pixels),
+            None => finish,
+        };
         Self { isa, channels, window, packed, finish }
     }
 
@@ -197,9 +254,24 @@ impl Depthwise {
         assert!(self.finish.residual.is_none(), "depthwise layers add nothing");
         match self.isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avx2::depthwise(self, image, target) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { avxvnni::depthwise(self, image, target) }
+            }
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if self.isa.is_available() => {
                 // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
                 unsafe { avx512::depthwise(self, image, target) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
+                unsafe { neon::depthwise(self, image, target) }
             }
             _ => scalar::depthwise(self, image, target),
         }

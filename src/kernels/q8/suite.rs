@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::guard::guarded;
 use super::*;
 use crate::kernels::suite::{bytes, simd};
 
@@ -39,7 +40,8 @@ fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Vec<u32>, us
     if seed.is_multiple_of(5) {
         places.reverse();
     }
-    (places, 3 + count * (channels + gap))
+    // The last of them ends with the buffer.
+    (places, 3 + (count * (channels + gap)).saturating_sub(gap))
 }
 
 proptest! {
@@ -47,25 +49,27 @@ proptest! {
 
     #[test]
     fn a_dense_layer_is_the_same_on_every_instruction_set(
-        outputs in 1usize..150, depth in 1usize..140, count in 0usize..20, more in 0usize..9, gap in 0usize..70,
-        shift in 0usize..9, has_addend: bool, seed: u64,
+        outputs in 1usize..150, depth in prop_oneof![9 => 1usize..140, 1 => 1000usize..2500], count in 0usize..20,
+        more in 0usize..9, gap in 0usize..70, shift in 0usize..9, has_addend: bool, seed: u64,
     ) {
         let weights = weights(seed, outputs * depth);
         let finish = finish(seed, &weights, depth, has_addend);
         let stride = depth + more;
-        // The last row ends with its slack and the allocation.
+        // The last row ends with its slack and the page.
         let needed = count.checked_sub(1).map_or(0, |last| last * stride + depth + SLACK);
-        let buffer = bytes(seed ^ 2, shift + needed);
+        let buffer = guarded(&bytes(seed ^ 2, shift + needed));
         let rows = Rows { bytes: &buffer[shift..], stride, count };
         let (places, size) = places(count, outputs, gap, seed);
-        let addend = bytes(seed ^ 3, size);
+        let addend = guarded(&bytes(seed ^ 3, size));
         let addend = has_addend.then_some(Addend { bytes: &addend, places: &places });
         let run = |isa| {
             let layer = Dense::new(isa, &weights, depth, finish.clone());
-            let (mut out, mut sums) = (vec![CANARY; size], vec![0; count * outputs]);
-            layer.run(rows, addend, Target { bytes: &mut out, places: &places }, &mut Scratch::default());
-            layer.sums(rows, &mut sums, &mut Scratch::default());
-            (out, sums)
+            let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
+            let mut scratch = Scratch::default();
+            scratch.reserve_for(&layer);
+            layer.run(rows, addend, Target { bytes: &mut out, places: &places }, &mut scratch);
+            layer.sums(rows, &mut sums, &mut scratch);
+            (out.to_vec(), sums)
         };
         let expected = run(Isa::Scalar);
         for isa in simd() {
@@ -73,11 +77,23 @@ proptest! {
             prop_assert_eq!(&got.1, &expected.1, "sums by {:?}", isa);
             prop_assert_eq!(&got.0, &expected.0, "bytes by {:?}", isa);
         }
+        #[cfg(target_arch = "x86_64")]
+        if avxvnni::evex::is_available() {
+            let layer = Dense::new(Isa::AvxVnni, &weights, depth, finish.clone());
+            let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
+            // SAFETY: the CPU has the instructions; rows, addend, places and sums are what the other kernels were given.
+            unsafe {
+                avxvnni::evex::dense(&layer, rows, addend, Target { bytes: &mut out, places: &places });
+                avxvnni::evex::sums(&layer, rows, &mut sums);
+            }
+            prop_assert_eq!((out.to_vec(), sums), expected, "256 bits of VNNI");
+        }
     }
 
     #[test]
     fn a_depthwise_layer_is_the_same_on_every_instruction_set(
-        channels in 1usize..150, kernel in prop::sample::select(vec![[3, 3], [3, 3], [5, 5], [7, 7], [1, 3], [1, 9], [2, 4]]),
+        channels in prop_oneof![3 => 1usize..150, 1 => prop::sample::select(vec![16usize, 32, 48, 64])],
+        kernel in prop::sample::select(vec![[3, 3], [3, 3], [5, 5], [7, 7], [3, 1], [1, 3], [1, 9], [2, 4]]),
         out in [1usize..6, 1usize..8], stride in [1usize..3, 1usize..3], dilation in prop::sample::select(vec![[1, 1], [1, 1], [2, 3]]),
         more in 0usize..3, gap in 0usize..70, shift in 0usize..9, seed: u64,
     ) {
@@ -86,17 +102,27 @@ proptest! {
         window.width = columns + more;
         let weights = weights(seed, channels * window.taps());
         let finish = finish(seed, &weights, window.taps(), false);
-        let image = bytes(seed ^ 2, shift + ((rows - 1) * window.width + columns) * channels + SLACK);
+        let needed = ((rows - 1) * window.width + columns) * channels + SLACK;
+        let image = guarded(&bytes(seed ^ 2, shift + needed));
         let (places, size) = places(out[0] * out[1], channels, gap, seed);
         let run = |isa| {
-            let mut out = vec![CANARY; size];
+            let mut out = guarded(&vec![CANARY; size]);
             let target = Target { bytes: &mut out, places: &places };
             Depthwise::new(isa, &weights, window, finish.clone()).run(&image[shift..], target);
-            out
+            out.to_vec()
         };
         let expected = run(Isa::Scalar);
         for isa in simd() {
             prop_assert_eq!(&run(isa), &expected, "by {:?}", isa);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if avxvnni::evex::is_available() {
+            let mut out = guarded(&vec![CANARY; size]);
+            let target = Target { bytes: &mut out, places: &places };
+            let layer = Depthwise::new(Isa::AvxVnni, &weights, window, finish);
+            // SAFETY: the CPU has the instructions; image and places are what the other kernels were given.
+            unsafe { avxvnni::evex::depthwise(&layer, &image[shift..], target) }
+            prop_assert_eq!(&out.to_vec(), &expected, "256 bits of VNNI");
         }
     }
 }
@@ -111,7 +137,9 @@ fn a_sum_of_extremes_at_the_greatest_depth_is_exact() {
         for isa in simd().chain([Isa::Scalar]) {
             let mut sums = [0];
             let layer = Dense::new(isa, &weights, depth, finish.clone());
-            layer.sums(Rows { bytes: &buffer, stride: 0, count: 1 }, &mut sums, &mut Scratch::default());
+            let mut scratch = Scratch::default();
+            scratch.reserve_for(&layer);
+            layer.sums(Rows { bytes: &buffer, stride: 0, count: 1 }, &mut sums, &mut scratch);
             assert_eq!(sums, [-7 + i32::from(weight) * i32::from(byte) * depth as i32], "{isa:?}");
         }
     }
