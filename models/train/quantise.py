@@ -31,6 +31,8 @@ from data import augment, middle, pictures_under, read_crops
 from export import to_onnx
 from onnx_graph import Graph, Measured, Runner, conv_attributes, is_depthwise
 
+# These only choose among the numbers that they read: what goes in and what comes out share a scale, and so they run on bytes.
+CHOOSING = {"MaxPool", "Resize"}
 # Through these a channel stays itself, so that equalising may cross them.
 PASSING = {"Relu", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"}
 
@@ -80,10 +82,10 @@ class Layer:
 
 
 def quantised_tensors(graph: Graph) -> list[str]:
-    """What convolutions and additions read, and what additions give."""
+    """What convolutions, additions and choosing layers read, and what additions give."""
     names = []
     for node in graph.nodes:
-        if node.op_type in ("Conv", "Add"):
+        if node.op_type in ("Conv", "Add") or node.op_type in CHOOSING:
             names += graph.activations(node)
         if node.op_type == "Add" and node.output[0] not in graph.results:
             names += node.output
@@ -187,6 +189,9 @@ def quantise(graph: Graph, pictures, args) -> tuple[dict[str, Activation], dict[
     if args.equalise:
         equalise(graph, measured, args.equalise)
     activations = {name: activation(name, graph, measured, clip) for name in names}
+    for node in graph.nodes:
+        if node.op_type in CHOOSING and node.output[0] in activations:
+            activations[node.output[0]] = activations[node.input[0]]
     layers = {}
     for node in graph.convs():
         weight, bias = (graph.constants[name] for name in node.input[1:3])
@@ -218,11 +223,12 @@ def write(graph: Graph, activations: dict[str, Activation], layers: dict[str, La
         ready[name] = short
         return short
 
+    rounding = {"Conv", "Add"} | CHOOSING
     for node in graph.nodes:
         made = onnx.NodeProto()
         made.CopyFrom(node)
         made.ClearField("name")
-        inputs = [dequantised(name) if node.op_type in ("Conv", "Add") else ready.get(name, name) for name in node.input]
+        inputs = [dequantised(name) if node.op_type in rounding else ready.get(name, name) for name in node.input]
         if node.op_type == "Conv":
             found, short = layers[node.output[0]], f"c{convs}"
             convs += 1
