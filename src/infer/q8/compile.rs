@@ -5,8 +5,9 @@
 use std::sync::Mutex;
 
 use super::graph::{Grid, Weights};
-use super::program::{End, Layout, Program, Step, Unroll};
+use super::program::{ALIGNMENT, End, Layout, Program, Step};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
+use super::unroll::Unroll;
 use crate::kernels::Isa;
 use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Window};
 
@@ -16,8 +17,6 @@ const UNROLLED: usize = 64 << 10;
 const WIDENED: usize = 64;
 /// The largest room, in bytes.
 const MAX_ROOM: usize = 256 << 20;
-/// Where tensors begin: on a cache line.
-const ALIGNMENT: usize = 64;
 
 /// Rows, columns and channels.
 pub(super) type Sides = [usize; 3];

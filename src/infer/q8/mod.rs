@@ -15,11 +15,13 @@ mod chain;
 mod compile;
 mod graph;
 mod operator;
+mod pixels;
 mod program;
 mod recipe;
 mod search;
 #[cfg(test)]
 mod tests;
+mod unroll;
 
 pub(super) use operator::{Operator, place};
 pub(super) use recipe::Recipe;

@@ -2,18 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::iter::StepBy;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::graph::Grid;
+use super::pixels::{NotFinite, dequantise, max_pool, quantise, spread, sum};
+use super::unroll::Unroll;
 use crate::kernels::q8::{Act, Addend, Dense, Depthwise, Rows, SLACK, Scratch, Target};
 
-/// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
-/// compiler makes vectors of it; rounding and conversion would be a call for each number.
-const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
-/// Numbers that are made bytes at a time.
-const STRIP: usize = 64;
+/// Where tensors begin: on a cache line.
+pub(super) const ALIGNMENT: usize = 64;
 /// Rooms that are kept for the next run; a network is rarely run by more threads.
 const MOST_ROOMS: usize = 4;
 
@@ -154,86 +152,28 @@ pub(super) enum End {
     },
 }
 
-/// How windows become rows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unroll {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    /// Rows and columns of the output.
-    pub out: [usize; 2],
-    /// Channels of a group.
-    pub channels: usize,
-    /// Windows at a time.
-    pub chunk: usize,
+/// Bytes from a cache line's start on: kernels load whole lines.
+struct Aligned {
+    bytes: Vec<u8>,
+    start: usize,
 }
 
-impl Unroll {
-    pub fn depth(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * self.channels
+impl Aligned {
+    fn new(len: usize) -> Self {
+        let bytes = vec![0; len + ALIGNMENT];
+        // The address is only looked at; a vector that doesn't grow stays where it is.
+        let start = bytes.as_ptr().addr().next_multiple_of(ALIGNMENT) - bytes.as_ptr().addr();
+        Self { bytes, start }
     }
 
-    /// Writes the windows `windows` of an image with its border, whose channels begin at `first`, as rows of
-    /// [`Self::depth`] bytes.
-    fn rows(&self, image: &[u8], layout: &Layout, first: usize, windows: Range<usize>, rows: &mut [u8]) {
-        let channels = layout.sides[2];
-        // Taps that lie side by side are copied together; nine bytes are those of a first layer, three pixels of three colours.
-        let is_whole = self.channels == channels && self.dilation[1] == 1;
-        match (is_whole, self.kernel[1] * channels) {
-            (true, 9) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, to) in top.zip(row.as_chunks_mut::<9>().0) {
-                    *to = *image[top + column..].first_chunk().expect("a window lies in its image");
-                }
-            }),
-            (true, span) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, to) in top.zip(row.chunks_exact_mut(span)) {
-                    to.copy_from_slice(&image[top + column..][..span]);
-                }
-            }),
-            (false, _) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, row) in top.zip(row.chunks_exact_mut(self.kernel[1] * self.channels)) {
-                    for (tap, to) in row.chunks_exact_mut(self.channels).enumerate() {
-                        let from = top + column + tap * self.dilation[1] * channels + first;
-                        to.copy_from_slice(&image[from..][..self.channels]);
-                    }
-                }
-            }),
-        }
-    }
-
-    /// Calls `fill` with where the kernel's rows begin, where the window's column begins in them, and the bytes to fill.
-    fn copy(
-        &self,
-        image: &[u8],
-        layout: &Layout,
-        windows: Range<usize>,
-        rows: &mut [u8],
-        fill: impl Fn(StepBy<Range<usize>>, usize, &mut [u8]),
-    ) {
-        let (pixel, line) = (layout.sides[2], layout.width() * layout.sides[2]);
-        let mut rows = rows.chunks_exact_mut(self.depth());
-        let (first, column) = (windows.start / self.out[1], windows.start % self.out[1]);
-        let mut left = windows.len();
-        for row in first..self.out[0] {
-            let columns = if row == first { column..self.out[1] } else { 0..self.out[1] };
-            let top = row * self.stride[0] * line;
-            let apart = self.dilation[0] * line;
-            let tops = (top..top + (self.kernel[0] - 1) * apart + 1).step_by(apart);
-            debug_assert!(tops.clone().all(|top| top < image.len()));
-            for (column, row) in columns.take(left).zip(&mut rows) {
-                fill(tops.clone(), column * self.stride[1] * pixel, row);
-                left -= 1;
-            }
-            if left == 0 {
-                return;
-            }
-        }
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
     }
 }
 
 /// What a run needs besides the weights.
 pub(super) struct Room {
-    bytes: Vec<u8>,
+    bytes: Aligned,
     rows: Vec<u8>,
     sums: Vec<i32>,
     scratch: Scratch,
@@ -259,7 +199,7 @@ impl Program {
                 _ => {}
             }
         }
-        Room { bytes: vec![0; self.bytes], rows: vec![0; self.rows], sums: vec![0; self.sums], scratch }
+        Room { bytes: Aligned::new(self.bytes), rows: vec![0; self.rows], sums: vec![0; self.sums], scratch }
     }
 
     /// `inputs` as planes, `outputs` too; `Err` names an input that holds what isn't a finite number.
@@ -329,9 +269,11 @@ impl Program {
     }
 
     /// The memory of different values, which the plan has kept apart.
-    fn views<'r, const N: usize>(&self, room: &'r mut [u8], values: [usize; N]) -> [&'r mut [u8]; N] {
+    fn views<'r, const N: usize>(&self, room: &'r mut Aligned, values: [usize; N]) -> [&'r mut [u8]; N] {
         let ranges = values.map(|value| self.layouts[value].range());
-        room.get_disjoint_mut(ranges).expect("values of one step lie apart: the plan was checked when it was made")
+        room.bytes()
+            .get_disjoint_mut(ranges)
+            .expect("values of one step lie apart: the plan was checked when it was made")
     }
 
     fn dense(
@@ -424,96 +366,4 @@ impl Program {
             }
         }
     }
-}
-
-struct NotFinite;
-
-fn quantise(planes: &[f32], grid: Grid, channels: usize, places: &[u32], bytes: &mut [u8]) -> Result<(), NotFinite> {
-    const EXPONENT: u32 = f32::INFINITY.to_bits();
-    let zero = f32::from(grid.zero);
-    let mut overflow = 0;
-    for (channel, plane) in planes.chunks_exact(places.len()).enumerate().take(channels) {
-        for (reals, places) in plane.chunks(STRIP).zip(places.chunks(STRIP)) {
-            let mut strip = [0; STRIP];
-            for (byte, &real) in strip.iter_mut().zip(reals) {
-                // An exponent of all ones, and no other, runs over into the sign.
-                overflow |= (real.to_bits() & EXPONENT).wrapping_add(1 << 23);
-                let steps = (real / grid.scale).clamp(-zero, 255.0 - zero);
-                *byte = (steps + ROUNDS).to_bits().wrapping_add(u32::from(grid.zero)) as u8;
-            }
-            for (&byte, &place) in strip.iter().zip(places) {
-                bytes[place as usize + channel] = byte;
-            }
-        }
-    }
-    if overflow >> 31 == 0 { Ok(()) } else { Err(NotFinite) }
-}
-
-fn dequantise(bytes: &[u8], layout: &Layout, grid: Grid, planes: &mut [f32]) {
-    let pixels = layout.pixels();
-    for row in 0..layout.sides[0] {
-        for column in 0..layout.sides[1] {
-            let pixel = &bytes[layout.place(row, column)..][..layout.sides[2]];
-            for (channel, &byte) in pixel.iter().enumerate() {
-                let steps = i32::from(byte) - i32::from(grid.zero);
-                planes[channel * pixels + row * layout.sides[1] + column] = steps as f32 * grid.scale;
-            }
-        }
-    }
-}
-
-/// Sums of windows from `first` on, each of `count` in its channel's plane.
-fn spread(layer: &Dense, sums: &[i32], first: usize, count: usize, planes: &mut [f32]) {
-    for (window, sums) in sums.chunks_exact(layer.outputs()).enumerate() {
-        for (channel, &sum) in sums.iter().enumerate() {
-            planes[channel * count + first + window] = layer.real(channel, sum);
-        }
-    }
-}
-
-fn sum(parts: [&[u8]; 2], zeros: [u8; 2], scales: [f32; 2], act: Act, out: &mut [u8]) {
-    let zeros = zeros.map(f32::from);
-    let [low, high] = [act.low, act.high].map(|bound| f32::from(bound) - f32::from(act.zero));
-    for ((&a, &b), out) in parts[0].iter().zip(parts[1]).zip(out) {
-        let real = (f32::from(a) - zeros[0]) * scales[0] + (f32::from(b) - zeros[1]) * scales[1];
-        *out = (real.clamp(low, high) + ROUNDS).to_bits().wrapping_add(u32::from(act.zero)) as u8;
-    }
-}
-
-fn max_pool(
-    image: &[u8],
-    from: &Layout,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pads: [usize; 4],
-    bytes: &mut [u8],
-    to: &Layout,
-) {
-    let channels = from.sides[2];
-    // What the border holds is left out, as it is less than any number.
-    let inside = |at: usize, k: usize| {
-        let end = (at * stride[k] + kernel[k]).saturating_sub(pads[k]).min(from.sides[k]);
-        (at * stride[k]).saturating_sub(pads[k])..end
-    };
-    for row in 0..to.sides[0] {
-        for column in 0..to.sides[1] {
-            let out = &mut bytes[to.place(row, column)..][..channels];
-            out.fill(0);
-            for y in inside(row, 0) {
-                for x in inside(column, 1) {
-                    greatest(out, &image[from.place(y, x)..][..channels]);
-                }
-            }
-        }
-    }
-}
-
-/// Sixteen at a time: a vector, whatever the compiler knows of `channels`.
-fn greatest(out: &mut [u8], bytes: &[u8]) {
-    let (outs, out_rest) = out.as_chunks_mut::<16>();
-    let (chunks, rest) = bytes.as_chunks::<16>();
-    for (out, chunk) in outs.iter_mut().zip(chunks) {
-        *out = std::array::from_fn(|k| out[k].max(chunk[k]));
-    }
-    out_rest.iter_mut().zip(rest).for_each(|(out, &byte)| *out = (*out).max(byte));
 }

@@ -1,0 +1,112 @@
+//! Layers that are no products: plain loops, written so that the compiler makes vectors of them.
+
+#![forbid(unsafe_code)]
+
+use super::graph::Grid;
+use super::program::Layout;
+use crate::kernels::q8::{Act, Dense};
+
+/// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
+/// compiler makes vectors of it; rounding and conversion would be a call for each number.
+const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
+/// Numbers that are made bytes at a time.
+const STRIP: usize = 64;
+
+/// An input holds what isn't a finite number.
+pub(super) struct NotFinite;
+
+pub(super) fn quantise(
+    planes: &[f32],
+    grid: Grid,
+    channels: usize,
+    places: &[u32],
+    bytes: &mut [u8],
+) -> Result<(), NotFinite> {
+    const EXPONENT: u32 = f32::INFINITY.to_bits();
+    let zero = f32::from(grid.zero);
+    let mut overflow = 0;
+    for (channel, plane) in planes.chunks_exact(places.len()).enumerate().take(channels) {
+        for (reals, places) in plane.chunks(STRIP).zip(places.chunks(STRIP)) {
+            let mut strip = [0; STRIP];
+            for (byte, &real) in strip.iter_mut().zip(reals) {
+                // An exponent of all ones, and no other, runs over into the sign.
+                overflow |= (real.to_bits() & EXPONENT).wrapping_add(1 << 23);
+                let steps = (real / grid.scale).clamp(-zero, 255.0 - zero);
+                *byte = (steps + ROUNDS).to_bits().wrapping_add(u32::from(grid.zero)) as u8;
+            }
+            for (&byte, &place) in strip.iter().zip(places) {
+                bytes[place as usize + channel] = byte;
+            }
+        }
+    }
+    if overflow >> 31 == 0 { Ok(()) } else { Err(NotFinite) }
+}
+
+pub(super) fn dequantise(bytes: &[u8], layout: &Layout, grid: Grid, planes: &mut [f32]) {
+    let pixels = layout.pixels();
+    for row in 0..layout.sides[0] {
+        for column in 0..layout.sides[1] {
+            let pixel = &bytes[layout.place(row, column)..][..layout.sides[2]];
+            for (channel, &byte) in pixel.iter().enumerate() {
+                let steps = i32::from(byte) - i32::from(grid.zero);
+                planes[channel * pixels + row * layout.sides[1] + column] = steps as f32 * grid.scale;
+            }
+        }
+    }
+}
+
+/// Sums of windows from `first` on, each of `count` in its channel's plane.
+pub(super) fn spread(layer: &Dense, sums: &[i32], first: usize, count: usize, planes: &mut [f32]) {
+    for (window, sums) in sums.chunks_exact(layer.outputs()).enumerate() {
+        for (channel, &sum) in sums.iter().enumerate() {
+            planes[channel * count + first + window] = layer.real(channel, sum);
+        }
+    }
+}
+
+pub(super) fn sum(parts: [&[u8]; 2], zeros: [u8; 2], scales: [f32; 2], act: Act, out: &mut [u8]) {
+    let zeros = zeros.map(f32::from);
+    let [low, high] = [act.low, act.high].map(|bound| f32::from(bound) - f32::from(act.zero));
+    for ((&a, &b), out) in parts[0].iter().zip(parts[1]).zip(out) {
+        let real = (f32::from(a) - zeros[0]) * scales[0] + (f32::from(b) - zeros[1]) * scales[1];
+        *out = (real.clamp(low, high) + ROUNDS).to_bits().wrapping_add(u32::from(act.zero)) as u8;
+    }
+}
+
+pub(super) fn max_pool(
+    image: &[u8],
+    from: &Layout,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: [usize; 4],
+    bytes: &mut [u8],
+    to: &Layout,
+) {
+    let channels = from.sides[2];
+    // What the border holds is left out, as it is less than any number.
+    let inside = |at: usize, k: usize| {
+        let end = (at * stride[k] + kernel[k]).saturating_sub(pads[k]).min(from.sides[k]);
+        (at * stride[k]).saturating_sub(pads[k])..end
+    };
+    for row in 0..to.sides[0] {
+        for column in 0..to.sides[1] {
+            let out = &mut bytes[to.place(row, column)..][..channels];
+            out.fill(0);
+            for y in inside(row, 0) {
+                for x in inside(column, 1) {
+                    greatest(out, &image[from.place(y, x)..][..channels]);
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen at a time: a vector, whatever the compiler knows of `channels`.
+fn greatest(out: &mut [u8], bytes: &[u8]) {
+    let (outs, out_rest) = out.as_chunks_mut::<16>();
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for (out, chunk) in outs.iter_mut().zip(chunks) {
+        *out = std::array::from_fn(|k| out[k].max(chunk[k]));
+    }
+    out_rest.iter_mut().zip(rest).for_each(|(out, &byte)| *out = (*out).max(byte));
+}
