@@ -8,7 +8,8 @@ use super::context::Context;
 use super::eval::workers;
 use super::exit::{Failure, Verdict};
 use super::note;
-use crate::eval::calibrate::{Measured, list_people, measure};
+use crate::eval::EvalError;
+use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::Origin;
 use crate::gallery::{Decider, DeciderKind};
 
@@ -17,6 +18,9 @@ use crate::gallery::{Decider, DeciderKind};
 pub struct Args {
     /// A folder with a folder of photographs for each person
     dir: PathBuf,
+    /// A folder of photographs of people who are none of these, whoever they are; may be given several times
+    #[arg(long, value_name = "DIR")]
+    strangers: Vec<PathBuf>,
     /// Write it into this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -48,6 +52,10 @@ struct Row {
     fmr: f64,
     fmr_upper: f64,
     fnmr: f64,
+    fnmr_upper: Option<f64>,
+    /// Among the people alone, and of people with strangers.
+    fmr_people: f64,
+    fmr_strangers: Option<f64>,
 }
 
 /// Two pictures under two names that look like one person.
@@ -58,6 +66,16 @@ struct Suspect<'a> {
     similarity: f32,
 }
 
+impl Args {
+    /// What is measured on what, by the names of the folders.
+    fn evaluation(&self) -> String {
+        let name = |dir: &PathBuf| dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let people = name(&self.dir).unwrap_or_else(|| "photographs".into());
+        let strangers: Vec<_> = self.strangers.iter().filter_map(name).collect();
+        if strangers.is_empty() { people } else { format!("{people}; strangers: {}", strangers.join(", ")) }
+    }
+}
+
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
     let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
@@ -66,13 +84,17 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             "a pair head has its table in its own file: write it with --out FILE, and name it as faces.pair_head";
         return Err(Failure::Usage(sentence.into()));
     }
-    let bar = ctx.out.progress(list_people(&args.dir)?.len(), "encoding");
-    let evaluation =
-        args.dir.file_name().map_or_else(|| "photographs".into(), |name| name.to_string_lossy().into_owned());
+    let pictures = Pictures::list(&args.dir, &args.strangers)?;
+    let bar = ctx.out.progress(pictures.len(), "encoding");
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
-    let measured = measure(&args.dir, &choice, &decider, (evaluation, date), workers(args.workers), &progress)?;
+    let named = (args.evaluation(), date);
+    let measured = measure(&pictures, &choice, &decider, named, workers(args.workers), &progress)?;
     bar.finish_and_clear();
+    let measured = measured.ok_or_else(|| EvalError::Folder {
+        path: args.dir.clone(),
+        reason: "no table: too few faces were found, or one picture is filed under two people".into(),
+    })?;
     for path in &measured.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
     }
@@ -95,11 +117,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 
 fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<PathBuf>) -> Result<Verdict, Failure> {
     let table = &measured.calibration;
-    let row = |row: &crate::gallery::calibrate::Row| Row {
+    let row = |(row, detail): (&crate::gallery::calibrate::Row, &Detail)| Row {
         similarity: row.similarity.get(),
         fmr: row.fmr,
         fmr_upper: row.upper,
         fnmr: row.fnmr,
+        fnmr_upper: row.fnmr_upper,
+        fmr_people: detail.fmr_people,
+        fmr_strangers: detail.fmr_strangers,
     };
     let suspects = measured.suspects.iter();
     let suspects = suspects.map(|s| Suspect { a: &s.a, b: &s.b, similarity: s.similarity.get() }).collect();
@@ -124,7 +149,7 @@ fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<P
             most.similarity
         ));
     }
-    let rows = table.rows().iter().map(row).collect();
+    let rows = table.rows().iter().zip(&measured.details).map(row).collect();
     ctx.out.json(&Answer { origin: table.origin(), decider, rows, file, suspects })?;
     Ok(Verdict::Yes)
 }

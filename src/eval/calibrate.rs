@@ -1,21 +1,21 @@
-//! `facelatch calibrate`: a folder with a folder for each person to the table from score to false match rate.
+//! `facelatch calibrate`: a folder with a folder for each person, and pictures of strangers to them, to the table from score
+//! to false match rate.
 
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::encode::{EvalError, MAX_WORKERS, encode_all};
+use super::comparisons::{Counted, Face, Faces};
+use super::encode::{EvalError, encode_all};
 use crate::face::{Encoding, ModelChoice};
 use crate::gallery::Decider;
-use crate::gallery::calibrate::{Calibration, Counts, Origin};
+use crate::gallery::calibrate::{Calibration, Counts, Origin, Row};
 use crate::units::Similarity;
 
-/// The most pictures of one calibration: 5 · 10⁹ comparisons.
+/// The most pictures of people, and the most of strangers: 5 · 10⁹ comparisons among the ones, 10¹⁰ with the others. Of
+/// each picture its encoding is kept, 2 KiB; of a comparison nothing but its count.
 pub const MAX_IMAGES: usize = 100_000;
-/// Of the comparisons of different people, so many of the most alike are named: among them are mislabelled pictures.
-pub const SUSPECTS: usize = 20;
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm"];
 
 /// Two pictures of different people that look like one person, or of one person that is filed under two names.
@@ -30,9 +30,95 @@ pub struct Suspect {
 #[derive(Debug, Clone)]
 pub struct Measured {
     pub calibration: Calibration,
-    /// The most alike first, at most [`SUSPECTS`].
+    /// For each row of the table, in the same order.
+    pub details: Vec<Detail>,
+    /// The most alike first, at most [`super::comparisons::SUSPECTS`].
     pub suspects: Vec<Suspect>,
     pub lost: Vec<PathBuf>,
+}
+
+/// What is known of a row beyond what the table keeps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Detail {
+    /// The false match rate among the people alone.
+    pub fmr_people: f64,
+    /// The false match rate of people with strangers; `None` without strangers.
+    pub fmr_strangers: Option<f64>,
+}
+
+/// The pictures of a calibration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pictures {
+    /// Each with the number of whose it is; those of one person follow each other.
+    people: Vec<(usize, PathBuf)>,
+    /// Of people who are none of those.
+    strangers: Vec<PathBuf>,
+}
+
+impl Pictures {
+    /// Lists those in the folders of `people`, a folder a person, and those in `strangers` and their folders, whoever they
+    /// show.
+    ///
+    /// # Errors
+    /// A folder can't be read, there are fewer than two people, a folder of strangers without a picture, or too many
+    /// pictures.
+    pub fn list(people: &Path, strangers: &[PathBuf]) -> Result<Self, EvalError> {
+        let mut listed = Self { people: list_people(people)?, strangers: Vec::new() };
+        for root in strangers {
+            let before = listed.strangers.len();
+            listed.strangers.extend(pictures_in(root)?);
+            for folder in entries(root)?.iter().filter(|path| path.is_dir()) {
+                listed.strangers.extend(pictures_in(folder)?);
+            }
+            let wrong = |reason: String| Err(EvalError::Folder { path: root.clone(), reason });
+            if listed.strangers.len() == before {
+                return wrong("no picture of a stranger".into());
+            }
+            if listed.strangers.len() > MAX_IMAGES {
+                return wrong(format!("more than {MAX_IMAGES} pictures of strangers"));
+            }
+        }
+        Ok(listed)
+    }
+
+    /// How many there are to encode.
+    pub fn len(&self) -> usize {
+        self.people.len() + self.strangers.len()
+    }
+
+    /// False: there are two people at least.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Of people, then of strangers.
+    fn paths(&self) -> Vec<PathBuf> {
+        self.people.iter().map(|(_, path)| path).chain(&self.strangers).cloned().collect()
+    }
+
+    /// The faces that were found, of people and of strangers, each stranger with a number of its own.
+    fn faces(&self, encodings: Vec<Option<Encoding>>) -> (Vec<Face>, Vec<Face>) {
+        let known = self.people.iter().map(|(person, _)| *person);
+        let strangers = self.people.last().map_or(0, |(last, _)| last + 1)..;
+        let faces = encodings.into_iter().zip(known.chain(strangers)).enumerate();
+        let found =
+            faces.filter_map(|(picture, (encoding, person))| Some(Face { picture, person, encoding: encoding? }));
+        found.partition(|face| face.picture < self.people.len())
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let wrong = |source| EvalError::Read { path: folder.into(), source };
+    let mut entries: Vec<_> = fs::read_dir(folder).map_err(wrong)?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    Ok(entries)
+}
+
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
+    let is_picture = |p: &PathBuf| {
+        p.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+    };
+    Ok(entries(folder)?.into_iter().filter(is_picture).collect())
 }
 
 /// The pictures in the folders of `root`, in the order of their names, each with the number of its folder.
@@ -40,20 +126,11 @@ pub struct Measured {
 /// # Errors
 /// A folder can't be read, there are fewer than two people, or too many pictures.
 pub fn list_people(root: &Path) -> Result<Vec<(usize, PathBuf)>, EvalError> {
-    let read = |path: &Path| {
-        let wrong = |source| EvalError::Read { path: path.into(), source };
-        let mut entries: Vec<_> = fs::read_dir(path).map_err(wrong)?.flatten().map(|entry| entry.path()).collect();
-        entries.sort();
-        Ok::<_, EvalError>(entries)
-    };
-    let is_picture = |p: &PathBuf| {
-        p.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
-    };
     let mut pictures = Vec::new();
     let mut people = 0;
-    for folder in read(root)?.into_iter().filter(|p| p.is_dir()) {
+    for folder in entries(root)?.into_iter().filter(|p| p.is_dir()) {
         let before = pictures.len();
-        pictures.extend(read(&folder)?.into_iter().filter(is_picture).map(|picture| (people, picture)));
+        pictures.extend(pictures_in(&folder)?.into_iter().map(|picture| (people, picture)));
         people += usize::from(pictures.len() > before);
         if pictures.len() > MAX_IMAGES {
             return Err(EvalError::Folder { path: root.into(), reason: format!("more than {MAX_IMAGES} pictures") });
@@ -66,20 +143,21 @@ pub fn list_people(root: &Path) -> Result<Vec<(usize, PathBuf)>, EvalError> {
     Ok(pictures)
 }
 
-/// Compares every picture with every other, by this decider. `evaluation` and `date` go into the table as they are.
+/// Compares every picture of a person with every other and with every stranger's, by this decider. `evaluation` and `date`
+/// go into the table as they are. `None` where that makes no table: too few faces were found, or one picture
+/// is of two.
 ///
 /// # Errors
-/// Pictures can't be read, a network fails, or two people can't be told apart at all.
+/// Pictures can't be read, or a network fails.
 pub fn measure(
-    root: &Path,
+    pictures: &Pictures,
     choice: &ModelChoice,
     decider: &Decider,
     (evaluation, date): (String, String),
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Measured, EvalError> {
-    let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
-    let encoded = encode_all(&paths, choice, workers, progress)?;
+) -> Result<Option<Measured>, EvalError> {
+    let encoded = encode_all(&pictures.paths(), choice, workers, progress)?;
     let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
     let origin = Origin {
         model: choice.embedder.spec.name.clone(),
@@ -87,126 +165,110 @@ pub fn measure(
         detector: choice.detector.spec.name.clone(),
         evaluation,
         date,
-        people: people.last().map_or(0, |last| *last as u64 + 1),
-        images: paths.len() as u64,
-        lost: 0,
-        impostors: 0,
-        genuine: 0,
+        ..Origin::default()
     };
-    compare(&people, &paths, encodings, decider, origin, workers).ok_or_else(|| EvalError::Folder {
-        path: root.into(),
-        reason: "no table: faces were found of one person at most, or one picture is filed under two people".into(),
-    })
+    Ok(compare(pictures, encodings, decider, origin, workers))
 }
 
-/// Compares encodings, one a picture, `None` where its face was lost; and fills in the counts of `origin`.
-/// `None` where that makes no table, see [`Counts::tabulate`].
-pub fn compare(
-    people: &[usize],
-    paths: &[PathBuf],
+/// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; and fills in the
+/// counts of `origin`. `None` where that makes no table, see [`Counts::tabulate`].
+fn compare(
+    pictures: &Pictures,
     encodings: Vec<Option<Encoding>>,
     decider: &Decider,
     mut origin: Origin,
     workers: usize,
 ) -> Option<Measured> {
+    let paths = pictures.paths();
     let lost: Vec<_> = paths.iter().zip(&encodings).filter(|(_, e)| e.is_none()).map(|(p, _)| p.clone()).collect();
-    let faces: Vec<_> = encodings
-        .into_iter()
-        .zip(people)
-        .enumerate()
-        .filter_map(|(picture, (encoding, &person))| Some(Face { picture, person, encoding: encoding? }))
-        .collect();
-    origin.lost = lost.len() as u64;
-    let (counts, suspects) = compare_all(&faces, decider, workers);
+    let (people, strangers) = pictures.faces(encodings);
+    let faces = Faces { people: &people, strangers: &strangers };
+    let Counted { people: among, strangers: with, alike } = faces.count(decider, workers);
+    origin.people = pictures.people.last().map_or(0, |(last, _)| *last as u64 + 1);
+    origin.images = pictures.people.len() as u64;
+    origin.lost = (pictures.people.len() - people.len()) as u64;
+    origin.strangers = pictures.strangers.len() as u64;
+    origin.strangers_lost = (pictures.strangers.len() - strangers.len()) as u64;
+    origin.stranger_impostors = with.impostors();
+    let widened = |counts: &Counts, faces: &Faces<'_>| {
+        let table = counts.tabulate(origin.clone())?;
+        let effects = faces.design_effects(&table, decider, workers);
+        table.widened(&effects)
+    };
+    let mut calibration = widened(&among, &Faces { strangers: &[], ..faces })?;
+    if !strangers.is_empty() {
+        let mut all = among.clone();
+        all.add(&with);
+        calibration = calibration.lengthened(&widened(&all, &faces)?, &with);
+    }
+    let detail = |row: &Row| Detail {
+        fmr_people: among.fmr_from(row.similarity).unwrap_or(0.0),
+        fmr_strangers: with.fmr_from(row.similarity),
+    };
+    let details = calibration.rows().iter().map(detail).collect();
     let suspect = |(similarity, a, b): (Similarity, usize, usize)| Suspect {
         a: paths[a].clone(),
         b: paths[b].clone(),
         similarity,
     };
-    let suspects = suspects.into_iter().map(suspect).collect();
-    Some(Measured { calibration: counts.tabulate(origin)?, suspects, lost })
-}
-
-struct Face {
-    picture: usize,
-    person: usize,
-    encoding: Encoding,
-}
-
-type Alike = (Similarity, usize, usize);
-
-fn compare_all(faces: &[Face], decider: &Decider, workers: usize) -> (Counts, Vec<Alike>) {
-    let mut of_person = vec![0usize; faces.last().map_or(0, |f| f.person + 1)];
-    faces.iter().for_each(|f| of_person[f.person] += 1);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let (mut counts, mut alike) = (Counts::default(), Vec::new());
-        // Rows are handed out one by one, since later ones are shorter.
-        while let Some((i, a)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, faces.get(i)?))) {
-            for b in &faces[i + 1..] {
-                let Some(similarity) = decider.similarity(&a.encoding, &b.encoding) else { continue };
-                if a.person == b.person {
-                    let n = of_person[a.person];
-                    counts.genuine(similarity, n * (n - 1) / 2);
-                } else {
-                    counts.impostor(similarity);
-                    keep_most_alike(&mut alike, (similarity, a.picture, b.picture));
-                }
-            }
-        }
-        (counts, alike)
-    };
-    let mut total = (Counts::default(), Vec::new());
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers.clamp(1, MAX_WORKERS)).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            let (counts, alike) = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            total.0.add(&counts);
-            alike.into_iter().for_each(|pair| keep_most_alike(&mut total.1, pair));
-        }
-    });
-    total
-}
-
-/// Keeps the [`SUSPECTS`] most alike, sorted.
-fn keep_most_alike(alike: &mut Vec<Alike>, pair: Alike) {
-    if alike.len() == SUSPECTS && alike.last().is_some_and(|last| last.0 >= pair.0) {
-        return;
-    }
-    let at = alike.partition_point(|kept| kept.0 >= pair.0);
-    alike.insert(at, pair);
-    alike.truncate(SUSPECTS);
+    let suspects = alike.into_iter().map(suspect).collect();
+    Some(Measured { calibration, details, suspects, lost })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn face(picture: usize, person: usize, raw: [f32; 2]) -> Face {
-        Face { picture, person, encoding: Encoding::from_raw(&raw).unwrap() }
-    }
-
-    #[test]
-    fn every_pair_counts_once_whatever_the_number_of_threads() {
-        let faces: Vec<_> = (0..40).map(|i| face(i, i / 2, [(i as f32).sin(), (i as f32).cos()])).collect();
-        let (one, alike) = compare_all(&faces, &Decider::Threshold, 1);
-        let (many, the_same) = compare_all(&faces, &Decider::Threshold, 4);
-        assert_eq!(one, many);
-        assert_eq!(alike.len(), SUSPECTS);
-        let scores = |of: &[Alike]| of.iter().map(|a| a.0.get()).collect::<Vec<_>>();
-        assert_eq!(scores(&alike), scores(&the_same));
+    fn folders(of: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in of {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"").unwrap();
+        }
+        root
     }
 
     #[test]
     fn people_are_folders_and_a_single_one_is_not_enough() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("ana")).unwrap();
-        fs::write(root.path().join("ana/1.JPG"), b"").unwrap();
+        let root = folders(&["ana/1.JPG"]);
         assert!(matches!(list_people(root.path()), Err(EvalError::Folder { .. })));
-        fs::create_dir(root.path().join("ben")).unwrap();
-        fs::write(root.path().join("ben/2.png"), b"").unwrap();
-        fs::write(root.path().join("ben/notes.txt"), b"").unwrap();
+        let root = folders(&["ana/1.JPG", "ben/2.png", "ben/notes.txt"]);
         let people: Vec<_> = list_people(root.path()).unwrap().into_iter().map(|(person, _)| person).collect();
         assert_eq!(people, [0, 1]);
+    }
+
+    #[test]
+    fn strangers_lie_in_their_folder_or_one_below_and_an_empty_one_is_refused() {
+        let root =
+            folders(&["people/ana/1.jpg", "people/ben/1.jpg", "x/1.webp", "x/y/2.jpg", "x/z/3.jpg", "none/a.txt"]);
+        let at = |name: &str| root.path().join(name);
+        let pictures = Pictures::list(&at("people"), &[at("x")]).unwrap();
+        assert_eq!(pictures.strangers, ["x/1.webp", "x/y/2.jpg", "x/z/3.jpg"].map(at));
+        assert_eq!((pictures.len(), pictures.paths().len()), (5, 5));
+        let refused = Pictures::list(&at("people"), &[at("x"), at("none")]).unwrap_err();
+        assert!(refused.to_string().ends_with("none: no picture of a stranger"), "{refused}");
+        assert!(matches!(Pictures::list(&at("people"), &[at("nowhere")]), Err(EvalError::Read { .. })));
+    }
+
+    #[test]
+    fn a_lost_face_is_counted_where_it_belongs_and_strangers_are_told_apart() {
+        let path = |name: &str| PathBuf::from(name);
+        let people = vec![(0, "a1"), (0, "a2"), (1, "b1"), (1, "b2"), (2, "c1"), (2, "c2"), (2, "c3")];
+        let people = people.into_iter().map(|(person, name)| (person, path(name))).collect();
+        let pictures = Pictures { people, strangers: ["s1", "s2", "s3"].map(path).into() };
+        let at = |degrees: f32| {
+            let (sin, cos) = degrees.to_radians().sin_cos();
+            Encoding::from_raw(&[cos, sin])
+        };
+        let found = [0.0, 10.0, f32::NAN, 90.0, 200.0, 210.0, 220.0, 180.0, f32::NAN, 45.0].map(at);
+        let measured = compare(&pictures, found.into(), &Decider::Threshold, Origin::default(), 1).unwrap();
+        let Origin { people, images, lost, strangers, strangers_lost, impostors, stranger_impostors, genuine, .. } =
+            measured.calibration.origin();
+        assert_eq!((people, images, lost, strangers, strangers_lost), (&3, &7, &1, &3, &1));
+        assert_eq!((impostors, stranger_impostors, genuine), (&11, &12, &4));
+        assert_eq!(measured.lost, [path("b1"), path("s2")]);
+        assert_eq!((&measured.suspects[0].a, &measured.suspects[0].b), (&path("c1"), &path("s1")));
+        assert_eq!(measured.details.len(), measured.calibration.rows().len());
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod calibrate;
+pub mod comparisons;
 pub mod det;
 pub mod dump;
 pub mod encode;

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{upper_bound, wilson};
 use super::template::hex;
 use crate::units::{Fmr, Similarity};
 
@@ -17,7 +18,9 @@ pub const MAX_TABLE_BYTES: usize = 64 << 10;
 /// Rows that a table is thinned to: so many for each tenfold drop of the rate.
 const ROWS_PER_DECADE: f64 = 10.0;
 /// Similarities are counted in steps of 1/2048.
-const STEPS: usize = 2 * 2048;
+pub const STEPS: usize = 2 * 2048;
+/// So many false matches of people among themselves tell how often strangers match in comparison.
+const ENOUGH: f64 = 100.0;
 /// The weakest rate worth a row.
 const WEAKEST: f64 = 0.5;
 
@@ -35,15 +38,18 @@ pub struct Row {
     pub similarity: Similarity,
     /// The share of impostors that were accepted; 0 where none was.
     pub fmr: f64,
-    /// Its one-sided 95 % upper confidence bound, comparisons taken as independent. They share people, so it is somewhat
-    /// too good.
+    /// Its one-sided 95 % upper confidence bound: as if comparisons were independent from [`Counts::tabulate`], and wider
+    /// after [`Calibration::widened`].
     pub upper: f64,
     /// The share of genuine comparisons that were refused, each person weighing the same.
     pub fnmr: f64,
+    /// Its one-sided 95 % upper confidence bound, as if each person's comparisons all ended alike, which no data exceed;
+    /// `None` in tables that were measured without it.
+    pub fnmr_upper: Option<f64>,
 }
 
 /// Where a table comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The embedder, and the SHA-256 of its file in hexadecimal.
@@ -59,6 +65,22 @@ pub struct Origin {
     pub lost: u64,
     pub impostors: u64,
     pub genuine: u64,
+    /// Pictures of people who are none of these, each compared with all of theirs and none of its own kind.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strangers: u64,
+    /// Of those, the ones without a face.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub strangers_lost: u64,
+    /// Comparisons with them, beside `impostors`, which are of these people alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stranger_impostors: u64,
+    /// For how many comparisons of these people one with a stranger counts, where it counts: 0 to 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stranger_weight: f64,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// A table, its similarities rising and its rates falling.
@@ -98,8 +120,34 @@ pub enum CalibrationError {
 struct Table {
     #[serde(flatten)]
     origin: Origin,
-    /// Similarity, rate, upper bound, and share of refused genuine comparisons.
-    rows: Vec<[f64; 4]>,
+    /// Similarity, rate, upper bound, share of refused genuine comparisons, and its upper bound where that was measured.
+    rows: Vec<Vec<f64>>,
+}
+
+impl Row {
+    fn read(numbers: &[f64]) -> Option<Self> {
+        let (similarity, fmr, upper, fnmr, fnmr_upper) = match *numbers {
+            [similarity, fmr, upper, fnmr] => (similarity, fmr, upper, fnmr, None),
+            [similarity, fmr, upper, fnmr, bound] => (similarity, fmr, upper, fnmr, Some(bound)),
+            _ => return None,
+        };
+        // In single precision, as they are compared with.
+        let similarity = Similarity::new(similarity as f32)?;
+        let in_range = (0.0..1.0).contains(&fmr) && (0.0..=1.0).contains(&fnmr);
+        let bounds =
+            upper >= fmr && Fmr::new(upper).is_some() && fnmr_upper.is_none_or(|bound| (fnmr..=1.0).contains(&bound));
+        (in_range && bounds).then_some(Self { similarity, fmr, upper, fnmr, fnmr_upper })
+    }
+
+    fn is_followed_by(&self, next: &Self) -> bool {
+        next.similarity > self.similarity && next.upper <= self.upper
+    }
+
+    fn to_line(self) -> String {
+        let Self { similarity, fmr, upper, fnmr, fnmr_upper } = self;
+        let more = fnmr_upper.map(|bound| format!(", {bound:.4}")).unwrap_or_default();
+        format!("    [{:.4}, {fmr:.3e}, {upper:.3e}, {fnmr:.4}{more}],\n", similarity.get())
+    }
 }
 
 impl TryFrom<Table> for Calibration {
@@ -109,14 +157,11 @@ impl TryFrom<Table> for Calibration {
         if !(1..=MAX_ROWS).contains(&rows.len()) {
             return Err(CalibrationError::Rows(rows.len()));
         }
-        let row = |(i, row): (usize, &[f64; 4])| {
-            let [similarity, fmr, upper, fnmr] = *row;
-            // In single precision, as they are compared with.
-            let rises = i == 0 || (similarity as f32 > rows[i - 1][0] as f32 && upper <= rows[i - 1][2]);
-            let in_range = (0.0..1.0).contains(&fmr) && (0.0..=1.0).contains(&fnmr);
-            let bounds = upper >= fmr && Fmr::new(upper).is_some();
-            let similarity = Similarity::new(similarity as f32).filter(|_| rises && in_range && bounds);
-            similarity.map(|similarity| Row { similarity, fmr, upper, fnmr }).ok_or(CalibrationError::Row(i + 1))
+        let mut last: Option<Row> = None;
+        let row = |(i, numbers): (usize, &Vec<f64>)| {
+            let row = Row::read(numbers).filter(|row| last.is_none_or(|last| last.is_followed_by(row)));
+            last = row;
+            row.ok_or(CalibrationError::Row(i + 1))
         };
         let rows = rows.iter().enumerate().map(row).collect::<Result<_, _>>()?;
         Ok(Self { origin, rows })
@@ -136,10 +181,11 @@ impl Calibration {
     /// As [`Calibration::parse`] reads it, one row a line.
     pub fn to_toml(&self) -> String {
         let head = toml::to_string(&self.origin).expect("a table of plain texts and numbers has a TOML form");
-        let row =
-            |r: &Row| format!("    [{:.4}, {:.3e}, {:.3e}, {:.4}],\n", r.similarity.get(), r.fmr, r.upper, r.fnmr);
-        let rows: String = self.rows.iter().map(row).collect();
-        format!("{head}# similarity, false match rate, its 95 % upper bound, false non-match rate\nrows = [\n{rows}]\n")
+        let rows: String = self.rows.iter().copied().map(Row::to_line).collect();
+        format!(
+            "{head}# similarity, false match rate, its 95 % upper bound, false non-match rate, its 95 % upper bound\n\
+             rows = [\n{rows}]\n"
+        )
     }
 
     /// The table that comes with this program for an embedder, by the SHA-256 of its file.
@@ -179,6 +225,45 @@ impl Calibration {
         Threshold { similarity: row.similarity, bound, met: met.is_some() }
     }
 
+    /// The same with the bounds that the design effects of its rows leave: so many comparisons tell as much as one that is
+    /// independent of all others. `None` where no row keeps a bound worth one.
+    pub fn widened(mut self, effects: &[f64]) -> Option<Self> {
+        let (all, mut stricter) = (self.origin.impostors as f64, 0.0f64);
+        for (row, effect) in self.rows.iter_mut().zip(effects).rev() {
+            let effect = effect.max(1.0);
+            // An effect is itself an estimate, and bounds must fall all the same.
+            row.upper = (effect * upper_bound((row.fmr * all).round() / effect) / all).max(stricter);
+            stricter = row.upper;
+        }
+        self.rows.retain(|row| row.upper <= WEAKEST);
+        (!self.rows.is_empty()).then_some(self)
+    }
+
+    /// This table of people alone, and from where they have fewer than a hundred false matches the rows of `all`, of the same
+    /// people with each other and with strangers. As it is where it has no such row, or where strangers never match.
+    ///
+    /// Strangers are of all kinds, and people drawn at random from all kinds match less often than people who have much in
+    /// common, as those of one town or one collection do. So a comparison with a stranger counts for less than one: for
+    /// the strangers' rate by the upper bound of the people's, where both are known last.
+    #[must_use]
+    pub fn lengthened(mut self, all: &Self, strangers: &Counts) -> Self {
+        let own = self.origin.impostors as f64;
+        let known = self.rows.iter().rposition(|row| (row.fmr * own).round() >= ENOUGH);
+        let Some(last) = known.map(|at| self.rows[at]) else { return self };
+        let weight = (strangers.fmr_from(last.similarity).unwrap_or(0.0) / last.upper).min(1.0);
+        // As it is written.
+        self.origin.stranger_weight = (weight * 1e3).floor() / 1e3;
+        let scale = all.origin.impostors as f64 / (own + self.origin.stranger_weight * strangers.impostors() as f64);
+        let beyond = all.rows.iter().filter(|row| row.similarity > last.similarity);
+        let scaled = beyond.map(|row| Row { fmr: row.fmr * scale, upper: row.upper * scale, ..*row });
+        let longer: Vec<_> = scaled.filter(|row| row.upper <= last.upper).collect();
+        if self.origin.stranger_weight > 0.0 {
+            self.rows.retain(|row| row.similarity <= last.similarity);
+            self.rows.extend(longer);
+        }
+        self
+    }
+
     fn strictest(&self) -> &Row {
         self.rows.last().expect("a table has at least one row")
     }
@@ -198,8 +283,8 @@ impl Default for Counts {
     }
 }
 
-/// The step that a similarity falls into: it is at or above the step's lower edge.
-fn step(of: Similarity) -> usize {
+/// The step that a similarity falls into, of [`STEPS`] and one for 1: it is at or above the step's lower edge.
+pub fn step(of: Similarity) -> usize {
     ((of.get() + 1.0) * (STEPS / 2) as f32) as usize
 }
 
@@ -225,20 +310,32 @@ impl Counts {
         self.compared += other.compared;
     }
 
+    /// How many comparisons of different people were counted.
+    pub fn impostors(&self) -> u64 {
+        self.impostors.iter().sum()
+    }
+
+    /// The share of them that reached this similarity; `None` without any.
+    pub fn fmr_from(&self, similarity: Similarity) -> Option<f64> {
+        let all = self.impostors();
+        let accepted: u64 = self.impostors[step(similarity)..].iter().sum();
+        (all > 0).then(|| accepted as f64 / all as f64)
+    }
+
     /// The table, its strictest row the first that no impostor reached. `None` without any impostor, or where one
     /// reached a similarity of 1.
     ///
     /// Fills in the counts of `origin`.
     pub fn tabulate(&self, mut origin: Origin) -> Option<Calibration> {
-        let impostors: u64 = self.impostors.iter().sum();
+        let impostors = self.impostors();
         let people: f64 = self.genuine.iter().sum();
         (origin.impostors, origin.genuine) = (impostors, self.compared);
         let (mut accepted, mut refused) = (impostors, 0.0);
         let mut rows: Vec<Row> = Vec::new();
         for step in 0..=STEPS {
             let (fmr, fnmr) = (accepted as f64 / impostors as f64, refused / people.max(f64::MIN_POSITIVE));
-            let upper = upper_bound(accepted) / impostors as f64;
-            let row = Row { similarity: edge(step), fmr, upper, fnmr: fnmr.min(1.0) };
+            let (upper, fnmr) = (upper_bound(accepted as f64) / impostors as f64, fnmr.min(1.0));
+            let row = Row { similarity: edge(step), fmr, upper, fnmr, fnmr_upper: Some(wilson(fnmr, people)) };
             let due = rows.last().is_none_or(|last| upper <= last.upper * 10f64.powf(-1.0 / ROWS_PER_DECADE));
             if upper <= WEAKEST && (due || accepted == 0) {
                 rows.push(row);
@@ -253,52 +350,12 @@ impl Counts {
     }
 }
 
-/// The one-sided 95 % upper bound of the mean of a Poisson count (Garwood 1936), which for rare events is Clopper and
-/// Pearson's bound of n times the rate, and never below it; for 0 it is the rule of three.
-pub fn upper_bound(count: u64) -> f64 {
-    const EXACT: u64 = 200;
-    if count > EXACT {
-        // Wilson and Hilferty (1931) for the χ² quantile: off by less than 1e-5 of itself here.
-        let freedom = 2.0 * (count + 1) as f64;
-        let spread = 2.0 / (9.0 * freedom);
-        return freedom * (1.0 - spread + 1.644_853_627 * spread.sqrt()).powi(3) / 2.0;
-    }
-    // The mean at which so few events have a chance of 5 %, by bisection.
-    let (mut low, mut high) = (count as f64, 3.0 * count as f64 + 10.0);
-    for _ in 0..60 {
-        let mean = f64::midpoint(low, high);
-        let (mut term, mut chance) = ((-mean).exp(), 0.0);
-        for k in 0..=count {
-            chance += term;
-            term *= mean / (k + 1) as f64;
-        }
-        if chance > 0.05 { low = mean } else { high = mean }
-    }
-    high
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn similarity(x: f32) -> Similarity {
         Similarity::new(x).unwrap()
-    }
-
-    fn origin() -> Origin {
-        let none = String::new;
-        Origin {
-            model: none(),
-            sha256: none(),
-            detector: none(),
-            evaluation: none(),
-            date: none(),
-            people: 0,
-            images: 0,
-            lost: 0,
-            impostors: 0,
-            genuine: 0,
-        }
     }
 
     fn measured() -> Calibration {
@@ -308,16 +365,7 @@ mod tests {
         }
         counts.genuine(similarity(0.25), 2);
         counts.genuine(similarity(0.8), 2);
-        counts.tabulate(origin()).unwrap()
-    }
-
-    #[test]
-    fn the_bound_of_nothing_seen_is_the_rule_of_three() {
-        assert!((upper_bound(0) - 2.9957).abs() < 1e-3);
-        assert!((upper_bound(1) - 4.7439).abs() < 1e-3);
-        assert!((upper_bound(10) - 16.962).abs() < 1e-3);
-        let (exact, approximate) = (upper_bound(200), upper_bound(201));
-        assert!((approximate - exact - 1.05).abs() < 0.02, "{exact} {approximate}");
+        counts.tabulate(Origin::default()).unwrap()
     }
 
     #[test]
@@ -370,6 +418,69 @@ mod tests {
     }
 
     #[test]
+    fn a_table_without_the_bound_of_its_false_non_matches_still_reads() {
+        let text = measured().to_toml();
+        let older: Vec<_> = text
+            .lines()
+            .map(|line| {
+                if line.starts_with("    [") {
+                    format!("{}],", line.rsplit_once(',').unwrap().0.rsplit_once(',').unwrap().0)
+                } else {
+                    line.into()
+                }
+            })
+            .collect();
+        let table = Calibration::parse(&older.join("\n")).unwrap();
+        assert!(table.rows().iter().all(|row| row.fnmr_upper.is_none()));
+        assert_eq!(Calibration::parse(&table.to_toml()).unwrap(), table);
+        let wrong = text.replacen(", 1.0000],", ", 1.0000, 1.0],", 1).replacen("],", ", 0.5, 0.5],", 1);
+        assert_eq!(Calibration::parse(&wrong), Err(CalibrationError::Row(1)));
+    }
+
+    #[test]
+    fn few_people_bound_the_false_non_matches_from_above() {
+        let table = measured();
+        let row = table.strictest();
+        // One of one person's two comparisons was refused; nothing less than everything can be excluded by one person.
+        assert!(row.fnmr == 0.5 && row.fnmr_upper.is_some_and(|bound| bound > 0.85 && bound <= 1.0), "{row:?}");
+    }
+
+    #[test]
+    fn comparisons_that_depend_on_each_other_widen_the_bounds_and_let_them_fall_all_the_same() {
+        let table = measured();
+        let same = table.clone().widened(&vec![1.0; table.rows().len()]).unwrap();
+        assert_eq!(same, table);
+        let mut effects = vec![4.0; table.rows().len()];
+        effects[1] = 1.0;
+        let wide = table.clone().widened(&effects).unwrap();
+        assert!(wide.rows().windows(2).all(|w| w[0].upper >= w[1].upper));
+        let strictest = wide.strictest().upper;
+        assert!((strictest - 4.0 * 2.9957e-4).abs() < 1e-6, "none of as many comparisons as a quarter: {strictest}");
+        assert_eq!(table.widened(&[1e9; 99]), None);
+    }
+
+    #[test]
+    fn strangers_lengthen_a_table_where_people_end_and_count_for_less_where_they_are_less_alike() {
+        let (own, mut strangers) = (measured(), Counts::default());
+        // Two thirds as often as the people among themselves, at any similarity that is high.
+        (0..100_000).for_each(|i| strangers.impostor(similarity(-0.6 + 0.9 * i as f32 / 100_000.0)));
+        let mut all = strangers.clone();
+        (0..10_000).for_each(|i| all.impostor(similarity(-0.3 + 0.6 * i as f32 / 10_000.0)));
+        let all = all.tabulate(Origin::default()).unwrap();
+        let longer = own.clone().lengthened(&all, &strangers);
+        let weight = longer.origin().stranger_weight;
+        assert!(weight > 0.5 && weight < 2.0 / 3.0, "not more than their share for certain: {weight}");
+        let known = own.rows().iter().filter(|row| row.fmr * 1e4 > 99.5).count();
+        assert_eq!(longer.rows()[..known], own.rows()[..known]);
+        let strictest = longer.strictest().upper;
+        assert!((strictest - 2.9957 / (1e4 + weight * 1e5)).abs() < 1e-8, "{strictest}");
+        assert_eq!(Calibration::parse(&longer.to_toml()).unwrap().to_toml(), longer.to_toml());
+        let mut unlike = Counts::default();
+        (0..1000).for_each(|_| unlike.impostor(similarity(-0.5)));
+        assert_eq!(own.clone().lengthened(&all, &unlike), own, "who never matches proves nothing");
+    }
+
+    #[test]
     fn the_tables_that_come_with_the_program_are_sound() {
         for text in BUILTIN {
             let table = Calibration::parse(text).unwrap();
@@ -382,7 +493,7 @@ mod tests {
     fn an_impostor_with_a_similarity_of_one_leaves_no_strict_row() {
         let mut counts = Counts::default();
         counts.impostor(Similarity::MAX);
-        assert_eq!(counts.tabulate(origin()), None);
-        assert_eq!(Counts::default().tabulate(origin()), None);
+        assert_eq!(counts.tabulate(Origin::default()), None);
+        assert_eq!(Counts::default().tabulate(Origin::default()), None);
     }
 }

@@ -245,8 +245,10 @@ fn guarded<T>(call: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Manifest;
     use super::super::tiny::{bytes, model, onnx, text, varint, with_op};
     use super::*;
+    use crate::sim::rng::SplitMix64;
 
     const TWO: [OutputSpec; 1] = [OutputSpec { name: "", len: 2 }];
     const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
@@ -317,6 +319,25 @@ mod tests {
                 bytes[at] = (seed >> 32) as u8;
             }
             if let Ok(mut network) = load(bytes) {
+                let _ = network.run(|planes| planes.fill(1.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_int8_network_runs_or_is_an_error() {
+        let mut file = Manifest::builtin().built_in("facelatch-encoder-small").unwrap();
+        let whole = file.bytes.to_vec();
+        let mut random = SplitMix64::new(1);
+        for _ in 0..40 {
+            let mut bytes = whole.clone();
+            for _ in 0..4 {
+                // The layers come first in the file, the weights after them.
+                let at = random.next_u64() as usize % 20_000;
+                bytes[at] = random.next_u64() as u8;
+            }
+            file.bytes = bytes.into();
+            if let Ok(mut network) = Network::load(&file, 112, 112, &[OutputSpec { name: "", len: 128 }]) {
                 let _ = network.run(|planes| planes.fill(1.0));
             }
         }

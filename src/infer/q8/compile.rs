@@ -9,7 +9,7 @@ use super::program::{ALIGNMENT, End, Layout, Program, Step};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
 use super::unroll::Unroll;
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Window};
+use crate::kernels::q8::{Act, Dense, Depthwise, Finish, MAX_DEPTH, Residual, SLACK, Window};
 
 /// Bytes of unrolled windows at a time: they stay in the second cache.
 const UNROLLED: usize = 64 << 10;
@@ -121,6 +121,9 @@ pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa) -> Result<Pro
         return Err(Unfit { layer: "all".into(), reason: "more memory than any network for a door needs" });
     }
     let Draft { layouts, steps, rows, sums, .. } = draft;
+    if !steps.iter().all(|step| are_apart(step, &layouts)) {
+        return Err(Unfit { layer: "all".into(), reason: "two values of one step share memory" });
+    }
     let program = Program { layouts, steps, bytes, rows, sums, rooms: Mutex::new(Vec::new()) };
     // One room is made ahead, so that no run has to.
     let room = program.room();
@@ -167,13 +170,15 @@ impl Draft<'_> {
         let step = match &layer.work {
             Work::Convolution(convolution) => return self.convolution(index, convolution, layer, sides),
             Work::Sum(act) => {
+                let second = self.other_than(x, layer.inputs[1]);
                 let part = |value: Value| {
                     let scale = f64::from(grid(value).scale) / f64::from(grid(out).scale);
-                    (value, scale as f32, self.layouts[value].places(0))
+                    (scale as f32, self.layouts[value].places(0))
                 };
-                let [a, b] = [part(x), part(layer.inputs[1])];
-                if [a.1, b.1].iter().any(|scale| *scale > (1 << 20) as f32) || a.0 == b.0 {
-                    return Err("a sum on a grid that is far too fine, or of one tensor with itself");
+                let [(scale_a, places_a), (scale_b, places_b)] = [part(x), part(layer.inputs[1])];
+                let [a, b] = [(x, scale_a, places_a), (second, scale_b, places_b)];
+                if [a.1, b.1].iter().any(|scale| *scale > (1 << 12) as f32) {
+                    return Err("a sum on a grid that is far too fine");
                 }
                 Step::Sum { parts: [a, b], act: *act, out, places: self.layouts[out].places(0) }
             }
@@ -232,7 +237,7 @@ impl Draft<'_> {
             self.steps.push(Step::Depthwise { layer, x, out, places: self.layouts[out].places(0) });
             return Ok(());
         }
-        if is_depthwise(c) && c.groups <= WIDENED {
+        if is_depthwise(c) && c.groups <= WIDENED && c.groups * taps <= MAX_DEPTH {
             return self.convolution(index, &widened(c), layer, sides);
         }
         let (inner, outputs) = (c.weights.dims[1], sides[2] / c.groups);
@@ -258,7 +263,8 @@ impl Draft<'_> {
             if matches!(end, End::Real { .. }) {
                 self.sums = self.sums.max(self.layouts[x].pixels() * layer.outputs());
             }
-            let addend = addend.map(|value| (value, self.layouts[value].places(0)));
+            let addend =
+                addend.map(|value| self.other_than(x, value)).map(|value| (value, self.layouts[value].places(0)));
             self.steps.push(Step::Dense { layer, x, addend, end });
             return Ok(());
         }
@@ -304,13 +310,18 @@ impl Draft<'_> {
         Finish::new(weights, depth, bias, [positive, negative], act, residual).ok_or("sums beyond 32 bits")
     }
 
+    /// `value`, or a copy of it if it's `x`: a step borrows each of its values once.
+    fn other_than(&mut self, x: Value, value: Value) -> Value {
+        if value == x { self.copied(value, self.layouts[value].border) } else { value }
+    }
+
     /// The value with this border: itself, or a copy.
     fn bordered(&mut self, value: Value, border: [usize; 4]) -> Value {
-        let layout = self.layouts[value];
-        if layout.border == border {
-            return value;
-        }
-        self.layouts.push(Layout { border, ..layout });
+        if self.layouts[value].border == border { value } else { self.copied(value, border) }
+    }
+
+    fn copied(&mut self, value: Value, border: [usize; 4]) -> Value {
+        self.layouts.push(Layout { border, ..self.layouts[value] });
         let out = self.layouts.len() - 1;
         self.steps.push(Step::Copy { x: value, out });
         out
@@ -373,6 +384,16 @@ fn plan(layouts: &mut [Layout], steps: &[Step]) -> usize {
         placed.push(value);
     }
     total
+}
+
+/// Whether a step may borrow all its values at once.
+fn are_apart(step: &Step, layouts: &[Layout]) -> bool {
+    let mut ranges: Vec<_> = step.values().into_iter().map(|value| layouts[value].range()).collect();
+    ranges.sort_by_key(|range| range.start);
+    // These borrow what they read one after the other, so that one may come twice.
+    let reads_in_turn = matches!(step, Step::Concat { .. } | Step::Unrolled { .. });
+    ranges.dedup_by(|a, b| reads_in_turn && a == b);
+    ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
 }
 
 impl Step {

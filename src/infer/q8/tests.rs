@@ -223,6 +223,23 @@ fn a_residual_goes_into_the_convolution_before_it_and_floats_come_out_of_the_las
 }
 
 #[test]
+fn a_layer_may_add_what_it_reads_and_a_tensor_be_added_to_itself() {
+    let mut net = Net::new(11, true);
+    let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+    let x = net.conv(&x, 16, &[1, 1], 1, vec![]);
+    let first = net.rounded_on(&x, 0.02, 128);
+    let x = net.conv(&first, 16, &[1, 1], 1, vec![]);
+    let x = net.simple("Add", &[&x, &first], vec![]);
+    let second = net.rounded_on(&x, 0.03, 128);
+    let x = net.conv(&second, 16, &[3, 3], 16, vec![pads(1)]);
+    let x = net.simple("Add", &[&x, &second], vec![]);
+    let third = net.rounded_on(&x, 0.04, 128);
+    let x = net.simple("Add", &[&third, &third], vec![]);
+    let last = net.rounded_on(&x, 0.08, 128);
+    assert_eq!(compare(net.model(&[1, 3, 6, 5], &[&last.0]), &[1, 3, 6, 5], (0.08, 1.0, 0.99)), 1);
+}
+
+#[test]
 fn pools_means_sums_repeats_and_concatenations_keep_to_bytes() {
     let mut net = Net::new(4, true);
     let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
