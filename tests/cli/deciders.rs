@@ -103,6 +103,26 @@ fn a_search_is_measured_with_people_who_are_enrolled_and_people_who_are_not() {
 }
 
 #[test]
+fn strangers_lengthen_a_table_and_are_told_apart_in_it() {
+    let home = Home::new();
+    let people = few_people(&home);
+    fs::create_dir_all(home.path("others")).unwrap();
+    fs::rename(home.path("people").join("dora"), home.path("others").join("dora")).unwrap();
+    let others = home.path("others").display().to_string();
+    let answer = home.run(&["calibrate", &people, "--strangers", &others, "--json"]).json();
+    assert_eq!((&answer["people"], &answer["images"], &answer["genuine"]), (&3.into(), &5.into(), &3.into()));
+    assert_eq!((&answer["strangers"], &answer["stranger_impostors"]), (&1.into(), &5.into()), "{answer}");
+    assert_eq!((&answer["impostors"], &answer["evaluation"]), (&7.into(), &"people; strangers: others".into()));
+    let last = answer["rows"].as_array().unwrap().last().unwrap();
+    assert!(last["fmr"] == 0.0 && last["fmr_people"] == 0.0 && last["fmr_strangers"].is_f64(), "{last}");
+    let alone = home.run(&["calibrate", &people, "--json"]).json();
+    assert!(alone.get("strangers").is_none() && alone["rows"][0]["fmr_strangers"] == Value::Null, "{alone}");
+    let twice = home.run(&["calibrate", &people, "--strangers", &people, "--json"]);
+    assert!(twice.err.contains("most alike under two names") && twice.err.contains("(1.000)"), "{}", twice.err);
+    home.run(&["calibrate", &people, "--strangers", "/nowhere"]).fails(66, &["/nowhere"]);
+}
+
+#[test]
 fn a_pair_head_is_calibrated_into_a_file_that_can_be_used() {
     let home = Home::new();
     let head = even_head(&home);
