@@ -2,7 +2,8 @@
 //!
 //! Every template is kept twice: as it is, and rounded to 8 bits a number. A search scores the rounded ones, a quarter
 //! of the memory, and rescores in full only those that can still be first or second. What comes out is what rescoring
-//! everything would give, to the bit, because the rounding error has a proven bound:
+//! everything would give, to the bit, because the rounding error has a proven bound. The query is rounded to 7 bits, which
+//! every CPU multiplies fast and which costs a few rescorings.
 //!
 //! with q = q̂ + e and t = t̂ + f, where q̂ and t̂ are the rounded vectors,
 //!
@@ -14,25 +15,22 @@
 
 #![forbid(unsafe_code)]
 
+mod rounded;
+
 use std::ops::Range;
+
+use rounded::{Alike, Near, Query, ROUNDED_MAX, Rounding, Sieve};
 
 use super::decider::{Decider, OtherEncoder};
 use super::template::{ModelSha256, Template, TemplateId};
 use crate::face::encoding::{Encoding, MAX_DIMS};
 use crate::gate::Candidate;
-use crate::kernels::dot::{self, Panels};
+use crate::kernels::dot::{self, Panels, ROWS};
 use crate::person::PersonId;
 use crate::units::Similarity;
 
 /// The most templates in one index: 256 Ki, 160 MiB at 128 numbers each.
 pub const MAX_TEMPLATES: usize = 1 << 18;
-
-/// The largest rounded number; −128 stays unused so that the range is symmetric.
-const ROUNDED_MAX: f32 = 127.0;
-/// An encoding is of unit length to within 1e-5; what is measured in double precision and kept in single is off by less.
-const LENGTH_MAX: f32 = 1.0 + 2e-5;
-/// Half a unit in the last place of a single-precision number near 1.
-const HALF_ULP: f32 = 1.0 / (1 << 24) as f32;
 
 /// A template that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,26 +94,15 @@ pub struct Index {
     /// Row after row, `dims` numbers each.
     exact: Vec<f32>,
     rounded: Panels,
-    /// What one step of a row's rounded numbers is worth.
-    step: Vec<f32>,
-    /// No less than the length of what rounding took from a row.
-    error: Vec<f32>,
+    /// Of each panel of rows.
+    rounding: Vec<Rounding>,
 }
 
 /// What a search works in, so that it allocates nothing. From [`Index::scratch`].
 #[derive(Debug, Default)]
 pub struct Scratch {
     query: Vec<i8>,
-    scores: Vec<i32>,
-}
-
-/// A query, rounded, with its share of the bound.
-struct Query {
-    step: f32,
-    /// ‖q̂‖ at most.
-    length: f32,
-    /// What the bound holds whatever the row: ‖e‖‖t‖ and the rounding of the sums themselves.
-    margin: f32,
+    near: Vec<Near>,
 }
 
 impl Index {
@@ -134,9 +121,11 @@ impl Index {
         }
         ours.sort_unstable_by_key(|t| (t.person, t.id));
         let mut index = Self::empty(*model, dims, ours.len(), OtherModel::of(&others));
-        let mut rounded = vec![0; dims];
         for template in ours {
-            index.push(template, &mut rounded)?;
+            index.push(template)?;
+        }
+        for rows in index.exact.chunks(ROWS * dims) {
+            index.rounding.push(Rounding::of(rows, dims, ROUNDED_MAX, |row| index.rounded.push(row)));
         }
         index.first_row.push(index.owner.len() as u32);
         Ok(index)
@@ -163,12 +152,11 @@ impl Index {
             ids: Vec::with_capacity(capacity),
             exact: Vec::with_capacity(capacity * dims),
             rounded: Panels::new(dims),
-            step: Vec::with_capacity(capacity),
-            error: Vec::with_capacity(capacity),
+            rounding: Vec::with_capacity(capacity.div_ceil(ROWS)),
         }
     }
 
-    fn push(&mut self, template: &Template, rounded: &mut [i8]) -> Result<(), IndexError> {
+    fn push(&mut self, template: &Template) -> Result<(), IndexError> {
         let numbers = template.encoding.as_slice();
         if numbers.len() != self.dims {
             let (template, person) = (template.id, template.person);
@@ -178,10 +166,6 @@ impl Index {
             self.people.push(template.person);
             self.first_row.push(self.owner.len() as u32);
         }
-        let (step, error) = round(numbers, rounded);
-        self.rounded.push(rounded);
-        self.step.push(step);
-        self.error.push(error);
         self.exact.extend_from_slice(numbers);
         self.owner.push(self.people.len() as u32 - 1);
         self.ids.push(template.id);
@@ -219,7 +203,7 @@ impl Index {
 
     /// Room for searching this index without allocating.
     pub fn scratch(&self) -> Scratch {
-        Scratch { query: vec![0; self.dims], scores: vec![0; self.len()] }
+        Scratch { query: vec![0; self.dims], near: Vec::with_capacity(self.len()) }
     }
 
     /// Recognition, 1:N. Of equally near templates the one of the lower person, then of the lower number, counts.
@@ -246,13 +230,16 @@ impl Index {
 
     /// By the cosine: the rounded numbers first, then in full what can still be first or second.
     fn nearest(&self, exact: &[f32], scratch: &mut Scratch) -> Top {
-        let query = self.score(exact, scratch);
-        let cut = self.cut(&query, &scratch.scores);
+        let Scratch { query: rounded, near } = scratch;
+        let query = Query::new(exact, rounded);
+        near.clear();
+        let mut sieve = Sieve::new(self, query, near);
+        self.rounded.search(rounded, 0, &mut sieve);
+        let cut = sieve.cut();
         let mut top = Top::default();
-        for (row, &score) in scratch.scores.iter().enumerate() {
-            if self.bounds(&query, row, score).end >= cut {
-                top.offer(row, self.owner[row], dot::dot_f32(exact, self.exact(row)));
-            }
+        for near in near.iter().filter(|near| near.most >= cut) {
+            let row = near.row as usize;
+            top.offer(row, self.owner[row], dot::dot_f32(exact, self.exact(row)));
         }
         top
     }
@@ -308,64 +295,19 @@ impl Index {
         mut visit: impl FnMut(usize, Similarity),
     ) {
         let next_person = self.first_row[self.owner[row] as usize + 1] as usize;
-        let mut look = |other| {
+        let look = |other| {
             if let Some(similarity) = self.between(row, other).filter(|similarity| *similarity >= threshold) {
                 visit(other, similarity);
             }
         };
         match self.decider {
             Decider::Threshold => {
-                let query = self.score(self.exact(row), scratch);
-                for (other, &score) in scratch.scores.iter().enumerate().skip(next_person) {
-                    if self.bounds(&query, other, score).end >= threshold.get() {
-                        look(other);
-                    }
-                }
+                let query = Query::new(self.exact(row), &mut scratch.query);
+                let mut alike = Alike { index: self, query, first: next_person, threshold: threshold.get(), look };
+                self.rounded.search(&scratch.query, next_person / ROWS, &mut alike);
             }
             Decider::PairHead(_) => (next_person..self.len()).for_each(look),
         }
-    }
-
-    /// Fills `scratch.scores`.
-    fn score(&self, exact: &[f32], scratch: &mut Scratch) -> Query {
-        scratch.query.resize(self.dims, 0);
-        scratch.scores.resize(self.len(), 0);
-        let (step, error) = round(exact, &mut scratch.query);
-        self.rounded.scores(&scratch.query, &mut scratch.scores);
-        // A sum of n products of unit vectors is off by at most n + 1 half units in the last place (Higham, Accuracy and
-        // Stability of Numerical Algorithms, 3.1), scaling a score and adding the bound to it by a few more.
-        let summing = (self.dims + 16) as f32 * HALF_ULP;
-        Query { step, length: LENGTH_MAX + error, margin: error * LENGTH_MAX + summing }
-    }
-
-    /// What a row's cosine, as `dot_f32` computes it, lies between.
-    #[inline]
-    fn bounds(&self, query: &Query, row: usize, score: i32) -> Range<f32> {
-        // Exact in f32: a score is at most 512 · 127², which is less than 2²⁴.
-        let middle = score as f32 * (self.step[row] * query.step);
-        let reach = query.length * self.error[row] + query.margin;
-        middle - reach..middle + reach
-    }
-
-    /// What the second-nearest person reaches for certain; whatever can't reach it is neither first nor second. With
-    /// one person alone, what the nearest template reaches.
-    fn cut(&self, query: &Query, scores: &[i32]) -> f32 {
-        let (mut first, mut first_owner, mut second) = (f32::NEG_INFINITY, u32::MAX, f32::NEG_INFINITY);
-        for (row, &score) in scores.iter().enumerate() {
-            let certain = self.bounds(query, row, score).start;
-            if certain <= second {
-                continue;
-            }
-            let owner = self.owner[row];
-            if owner == first_owner {
-                first = first.max(certain);
-            } else if certain > first {
-                (second, first, first_owner) = (first, certain, owner);
-            } else {
-                second = certain;
-            }
-        }
-        if self.people.len() > 1 { second } else { first }
     }
 }
 
@@ -405,23 +347,6 @@ impl Top {
             self.runner_up = new;
         }
     }
-}
-
-/// Rounds to 8 bits. Returns what a step is worth, and no less than the length of the difference.
-fn round(exact: &[f32], rounded: &mut [i8]) -> (f32, f32) {
-    let largest = exact.iter().fold(0f32, |max, x| max.max(x.abs()));
-    // An encoding has a number other than zero, its length being 1.
-    let step = largest / ROUNDED_MAX;
-    let mut squares = 0f64;
-    for (&x, r) in exact.iter().zip(rounded) {
-        // Saturates at ±127: x / step rounds to no more.
-        let steps = (x / step).round();
-        *r = steps as i8;
-        let lost = f64::from(x) - f64::from(step) * f64::from(steps);
-        squares += lost * lost;
-    }
-    // Rounded to single precision and then up.
-    (step, squares.sqrt() as f32 * (1.0 + 4.0 * HALF_ULP))
 }
 
 #[cfg(test)]

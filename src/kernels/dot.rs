@@ -5,7 +5,7 @@
 
 use super::{Isa, active};
 
-pub use super::panels::{MAX_DIMS, Panels};
+pub use super::panels::{MAX_DIMS, NARROW, Panels, ROWS, Search};
 
 /// Partial sums.
 pub(super) const LANES: usize = 8;

@@ -5,6 +5,7 @@
 
 use proptest::prelude::*;
 
+use super::panels::tests::Above;
 use super::warp::{Affine, warp_on};
 use super::{Isa, colour, dot, scale, tensor, warp};
 use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
@@ -12,6 +13,8 @@ use crate::time::Instant;
 
 /// Wide enough for two blocks of the widest kernel and a rest.
 const WIDEST: usize = 72;
+/// Panels of rows, the last of which may be filled in part.
+const PANELS: usize = 4;
 /// What surrounds an output.
 const CANARY: usize = 64;
 
@@ -208,33 +211,55 @@ proptest! {
     }
 
     #[test]
-    fn scores_are_the_exact_dot_products(
-        dims in prop_oneof![1..=40usize, 500..=dot::MAX_DIMS], rows in 0usize..=70, seed: u64, shift in 0usize..8,
+    fn scores_above_the_floor_are_the_exact_dot_products(
+        dims in prop_oneof![1..=40usize, 500..=dot::MAX_DIMS], rows in 0..=PANELS * dot::ROWS, seed: u64,
+        narrow: bool, floors: [prop::sample::Index; PANELS], first in 0..=PANELS + 1,
     ) {
-        let numbers: Vec<i8> = bytes(seed, (rows + 1) * dims).into_iter().map(|byte| byte as i8).collect();
-        let (query, stored) = numbers.split_at(dims);
+        let mut numbers: Vec<i8> = bytes(seed, (rows + 1) * dims).into_iter().map(|byte| byte as i8).collect();
+        let (query, stored) = numbers.split_at_mut(dims);
+        if narrow {
+            query.iter_mut().for_each(|x| *x = (*x).clamp(-dot::NARROW, dot::NARROW));
+        }
         let mut panels = dot::Panels::new(dims);
         stored.chunks_exact(dims).for_each(|row| panels.push(row));
         prop_assert_eq!(panels.len(), rows);
         let exact: Vec<i32> = stored
             .chunks_exact(dims)
-            .map(|row| row.iter().zip(query).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum())
+            .map(|row| row.iter().zip(&*query).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum())
             .collect();
-        for isa in simd().chain([Isa::Scalar]) {
-            prop_assert_eq!(&fenced(rows, shift, -7, |out| panels.scores_on(isa, query, out)), &exact);
+        // A score that is there, now and then nothing and everything.
+        let floors = floors.map(|at| match at.index(rows + 2) {
+            0 => i32::MIN,
+            1 => i32::MAX,
+            at => exact[at - 2],
+        });
+        for floors in [[i32::MIN; PANELS], floors] {
+            let of = |panel: usize| floors[panel];
+            let expected: Vec<_> = exact
+                .iter()
+                .copied()
+                .enumerate()
+                .filter(|&(row, score)| row / dot::ROWS >= first && score > of(row / dot::ROWS))
+                .collect();
+            for isa in simd().chain([Isa::Scalar]) {
+                let mut above = Above(of, Vec::new());
+                panels.search_on(isa, query, first, &mut above);
+                prop_assert_eq!(&above.1, &expected, "{:?}", isa);
+            }
         }
     }
 }
 
 #[test]
 fn the_largest_sums_fit() {
-    for (a, b) in [(i8::MIN, i8::MIN), (i8::MIN, i8::MAX), (i8::MAX, i8::MAX)] {
+    let numbers = [i8::MIN, -dot::NARROW, dot::NARROW, i8::MAX];
+    for (a, b) in numbers.into_iter().flat_map(|a| numbers.map(|b| (a, b))) {
         let mut panels = dot::Panels::new(dot::MAX_DIMS);
         panels.push(&[a; dot::MAX_DIMS]);
         for isa in simd().chain([Isa::Scalar]) {
-            let mut score = [0];
-            panels.scores_on(isa, &[b; dot::MAX_DIMS], &mut score);
-            assert_eq!(score, [i32::from(a) * i32::from(b) * dot::MAX_DIMS as i32], "{isa:?}");
+            let mut above = Above(|_| i32::MIN, Vec::new());
+            panels.search_on(isa, &[b; dot::MAX_DIMS], 0, &mut above);
+            assert_eq!(above.1, [(0, i32::from(a) * i32::from(b) * dot::MAX_DIMS as i32)], "{isa:?}");
         }
     }
 }

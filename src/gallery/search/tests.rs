@@ -127,7 +127,7 @@ fn rows(dims: usize) -> impl Strategy<Value = Vec<(u32, Vec<f32>)>> {
         row
     });
     let few = prop::collection::vec(prop_oneof![Just(0f32), Just(0.5), Just(-0.5), Just(1e-4)], dims);
-    prop::collection::vec((0u32..6, prop_oneof![wild, near, few]), 0..40)
+    prop::collection::vec((0u32..6, prop_oneof![wild, near, few]), 0..3 * ROWS)
 }
 
 proptest! {
@@ -173,9 +173,46 @@ proptest! {
         prop_assume!(Encoding::from_raw(&a).is_some());
         let Some(query) = Encoding::from_raw(&b) else { return Ok(()) };
         let index = Index::build(&MODEL, a.len(), &[template(1, 1, &a)]).unwrap();
-        let mut scratch = index.scratch();
-        let rounded = index.score(query.as_slice(), &mut scratch);
-        let bounds = index.bounds(&rounded, 0, scratch.scores[0]);
+        let (rounded, score) = scored(&index, query.as_slice());
+        let bounds = rounded.bounds(index.rounding[0], score[0]);
         prop_assert!((bounds.start..=bounds.end).contains(&dot::dot_f32(query.as_slice(), index.exact(0))));
     }
+
+    #[test]
+    fn no_row_that_reaches_a_cut_scores_its_panels_floor_or_less(
+        (rows, query) in (1usize..40).prop_flat_map(|dims| (rows(dims), prop::collection::vec(-1f32..1.0, dims))),
+    ) {
+        let templates: Vec<_> = rows
+            .iter()
+            .filter(|(_, row)| Encoding::from_raw(row).is_some())
+            .zip(1..)
+            .map(|((person, row), id)| template(id, *person, row))
+            .collect();
+        let Some(query) = Encoding::from_raw(&query) else { return Ok(()) };
+        let index = Index::build(&MODEL, query.dims(), &templates).unwrap();
+        let (rounded, scores) = scored(&index, query.as_slice());
+        for (row, &score) in scores.iter().enumerate() {
+            let cosine = dot::dot_f32(query.as_slice(), index.exact(row));
+            prop_assert!(score > rounded.floor(index.rounding[row / ROWS], cosine));
+        }
+    }
+}
+
+/// A query, rounded, and the rounded score of every row.
+fn scored(index: &Index, exact: &[f32]) -> (Query, Vec<i32>) {
+    struct All(Vec<i32>);
+    impl dot::Search for All {
+        fn floor(&self, _: usize) -> i32 {
+            i32::MIN
+        }
+
+        fn found(&mut self, row: usize, score: i32) {
+            assert_eq!(row, self.0.len());
+            self.0.push(score);
+        }
+    }
+    let (mut rounded, mut all) = (Vec::new(), All(Vec::new()));
+    let query = Query::new(exact, &mut rounded);
+    index.rounded.search(&rounded, 0, &mut all);
+    (query, all.0)
 }
