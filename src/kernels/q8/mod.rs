@@ -66,6 +66,7 @@ pub struct Addend<'a> {
 /// Room that a layer needs while it runs, made once for the largest.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by kernels of x86 alone"))]
     pub(super) wide: Vec<i16>,
 }
 

@@ -9,6 +9,7 @@ use super::Window;
 ///
 /// Channels are taken a block at a time. Where few channels leave room in it, neighbouring outputs fill it.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by kernels of x86 alone"))]
 pub(super) struct Walk {
     pub is_tall: bool,
     /// Outputs side by side in a block.
