@@ -13,9 +13,11 @@ use facelatch::infer::{Digest, Manifest, Network};
 use facelatch::kernels::tensor;
 use serde::Deserialize;
 
-/// The least cosine of an output with the golden one. Measured: .9936 for one map of the detector, .9989 and more for encodings,
-/// 1.0000 for landmarks.
+/// The least cosine of an output with the golden one. Measured: .9989 and more for encodings, 1.0000 for landmarks.
 const AT_LEAST: f64 = 0.99;
+/// Or the furthest that any of its numbers is away: a detector's scores are nearly all zero where there is one face, and then the
+/// cosine is that of the noise. Measured where the cosine says so: .0002.
+const AT_MOST: f64 = 0.001;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -54,8 +56,9 @@ fn each_built_in_network_gives_the_golden_numbers() {
         for golden in [&golden.unrounded, &golden.int8] {
             for (want, got) in golden.iter().zip(got.iter()) {
                 let cosine = cosine(&want.values, got);
-                println!("{name} {}: cosine {cosine:.6}", want.name);
-                assert!(cosine >= AT_LEAST, "{name} {}: {cosine} is less than {AT_LEAST}", want.name);
+                let furthest = want.values.iter().zip(got).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+                println!("{name} {}: cosine {cosine:.6}, furthest {furthest:.4}", want.name);
+                assert!(cosine >= AT_LEAST || furthest <= AT_MOST, "{name} {}: {cosine}, {furthest} apart", want.name);
             }
         }
     }

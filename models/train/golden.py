@@ -1,7 +1,7 @@
 """Golden outputs: `python golden.py`, after any of the built-in networks has changed.
 
 Each network of models/ runs in onnxruntime on a small picture, which is kept beside its numbers in models/golden/: once as
-it is, and once without the rounding between its layers, as facelatch runs it where it has no int8 kernels. A test compares
+it is, and once without the rounding between its layers, to see what that costs. A test compares
 (tests/golden.rs says how closely, and why). The pictures are cut from one of the demo's people, who is nobody
 (models/cards/demo-people.md).
 """

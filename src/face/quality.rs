@@ -55,7 +55,7 @@ impl Default for Limits {
             max_yaw: 0.9,
             max_pitch: 0.6,
             max_roll: 40.0,
-            min_detector: 0.65,
+            min_detector: 0.7,
         }
     }
 }
