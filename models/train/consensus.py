@@ -82,11 +82,14 @@ class YuNet:
 
     def __init__(self, path: Path):
         self.session = _session(path)
+        self.source = self.session.get_inputs()[0].name
+        self.rgb = self.source == "pixels"  # a detector of detector.py, which is laid out like YuNet but for this
 
     def faces(self, view: np.ndarray) -> list[Face]:
         """In a BGR picture whose sides are multiples of 32, the surest first."""
         height, width = view.shape[:2]
-        maps = self.session.run(None, {self.session.get_inputs()[0].name: view.transpose(2, 0, 1)[None].astype(np.float32)})
+        pixels = (view[..., ::-1] if self.rgb else view).transpose(2, 0, 1)[None].astype(np.float32)
+        maps = self.session.run(None, {self.source: pixels})
         maps, found = [part[0] for part in maps], []
         for level, stride in enumerate((8, 16, 32)):
             cls, obj, box, points = maps[level::3]

@@ -1,7 +1,7 @@
 """Train a face detector: `python detector.py --photos PHOTOS --labels LABELS.npz --teacher YUNET.onnx --work DIR`.
 
-The labels are label.py's; nobody draws a box by hand. scenes.py composes the pictures. The student learns from its teacher
-in two stages:
+The labels are label.py's; nobody draws a box by hand. scenes.py composes the pictures, also of faces that turned.py has turned
+aside, and of backgrounds that hard.py found hard. The student learns from its teacher in two stages:
 
 1. *Fed* (`--forced` pictures): each part reads the teacher's features and imitates the teacher's next ones, on the same
    picture (Romero et al. 2015, "FitNets"; Li et al. 2020, "Blockwisely supervised neural architecture search"): a dozen
@@ -48,12 +48,15 @@ def arguments(given=None) -> argparse.Namespace:
     add = parser.add_argument
     add("--photos", type=Path, required=True, help="folder of photos")
     add("--labels", type=Path, required=True, help="what label.py made of them")
+    add("--turned", type=Path, help="folder of turned.py's pictures; label.py's labels lie beside it, as TURNED.npz")
+    add("--hard", type=Path, help="folder of backgrounds that hard.py found")
     add("--faces", type=Path, help="folder of aligned 128x128 crops (align.py), to paste into scenes")
+    add("--face-labels", type=Path, help="what consensus.py made of them")
     add("--teacher", type=Path, required=True, help="YuNet's ONNX file, with any input size")
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
     add("--name", default="detector")
     add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
-    add("--most-crops", type=int, default=8000, help="of the crops so many are held in memory")
+    add("--most-crops", type=int, default=15_000, help="of the crops so many are held in memory")
     add("--batch", type=int, default=16, help="pictures a step and process")
     add("--sides", type=int, nargs="+", default=[160, 224, 320], help="pixels of the square pictures, in turn; multiples of 32")
     add("--rate", type=float, default=2e-3, help="learning rate once the student stands alone")
@@ -157,7 +160,13 @@ class Recipe:
         torch.manual_seed(args.seed)
         self.autocast = _autocast(args.precision, self.device)
         self.teacher = Teacher(args.teacher).to(self.device)
-        self.stock = scenes.Stock(args.photos, Labels.load(args.labels), args.faces, args.most_crops, args.seed)
+        self.stock = scenes.Stock(args.photos, Labels.load(args.labels), args.seed)
+        if args.turned:
+            self.stock.add_turned(args.turned, Labels.load(args.turned.with_suffix(".npz")))
+        if args.hard:
+            self.stock.add_hard(args.hard)
+        if args.faces:
+            self.stock.add_crops(args.faces, args.face_labels, args.most_crops, args.seed)
         self.batches = Pictures(self.stock, self.stock.training, args, self.rank, self.world)
         self._start(Detector())
 

@@ -34,6 +34,11 @@ class Labels:
     def save(self, path: Path) -> None:
         np.savez(path, **{**vars(self), "names": np.array(self.names)})
 
+    def __add__(self, other: "Labels") -> "Labels":
+        first = np.concatenate([self.first, self.first[-1] + other.first[1:]])
+        rows = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("boxes", "points", "certainty")]
+        return Labels(self.names + other.names, first, *rows)
+
     @staticmethod
     def load(path: Path) -> "Labels":
         with np.load(path) as found:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 import exposure
+import consensus
 from align import TEMPLATE, similarity
 from data import CROP, PICTURES
 from label import MIRRORED, Labels, overlap
@@ -21,8 +22,8 @@ from label import MIRRORED, Labels, overlap
 CERTAIN = 0.5  # of the views' mean score: these faces are taught; less certain ones are left alone
 MOST = 8  # faces of a picture that are taught, and as many that are left alone
 SMALLEST = 12  # pixels of a face's side that's still taught
-# The box that YuNet draws around an aligned crop's face, in its 128 pixels: the median over labelled photos.
-CROP_BOX = np.array([24.0, 21.0, 105.0, 126.0])
+TURNED = 0.5  # pictures of turned.py are taken half as often as photos
+HARD = 0.2  # of the backgrounds, those that hard.py found
 
 
 @dataclass
@@ -35,45 +36,86 @@ class Sample:
 
 
 class Stock:
-    """Photos with labels, and aligned crops, in memory."""
+    """Photos with labels, and aligned crops with theirs, in memory."""
 
-    def __init__(self, photos: Path, labels: Labels, crops: Path | None, most_crops: int, seed: int, kept_back: float = 0.05):
-        with ThreadPoolExecutor(2) as pool:
-            self.photos = list(pool.map(read, (Path(photos) / name for name in labels.names)))
-        self.labels = labels
-        random = np.random.default_rng(seed)
-        order = random.permutation(len(self.photos))
+    def __init__(self, photos: Path, labels: Labels, seed: int, kept_back: float = 0.05):
+        self.photos, self.labels = _read_all(Path(photos) / name for name in labels.names), labels
+        order = np.random.default_rng(seed).permutation(len(self.photos))
         kept = int(len(order) * kept_back)
         self.validation, self.training = np.sort(order[:kept]), np.sort(order[kept:])
+        self.real = len(self.photos)  # those after them are turned.py's
         self.share = self._shares()
-        self.crops = []
-        if crops:
-            paths = sorted(path for path in Path(crops).rglob("*") if path.suffix.lower() in PICTURES)
-            chosen = random.permutation(len(paths))[:most_crops]
-            with ThreadPoolExecutor(2) as pool:
-                self.crops = list(pool.map(read, (paths[index] for index in chosen)))
-            if any(crop.shape != (CROP, CROP, 3) for crop in self.crops):
-                raise SystemExit(f"{crops} holds pictures that are no {CROP}x{CROP} crops; align.py makes them from photos")
+        self.crops, self.crop_points, self.crop_boxes, self.crop_share, self.hard = [], None, None, None, []
+
+    def add_turned(self, folder: Path, labels: Labels) -> None:
+        """Pictures that turned.py made of `training`, behind the photos."""
+        self.photos += _read_all(Path(folder) / name for name in labels.names)
+        self.labels = self.labels + labels
+        self.training = np.concatenate([self.training, np.arange(self.real, len(self.photos))])
+        self.share = self._shares()
+        photos, turned = self.training[self.training < self.real], self.training[self.training >= self.real]
+        self.share[turned] *= TURNED * self.share[photos].sum() / self.share[turned].sum()
+
+    def add_hard(self, folder: Path) -> None:
+        """The backgrounds in which hard.py's detector saw faces."""
+        self.hard = _read_all(sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in PICTURES))
+
+    def add_crops(self, folder: Path, labels: Path, most: int, seed: int) -> None:
+        """Aligned crops and consensus.py's labels of them, of which the doubtful ones are left out."""
+        names, points, _ = consensus.merged(consensus.load(labels))
+        chosen = np.random.default_rng(seed).permutation(len(names))[:most]
+        self.crops = _read_all(Path(folder) / names[index] for index in chosen)
+        if any(crop.shape != (CROP, CROP, 3) for crop in self.crops):
+            raise SystemExit(f"{folder} holds pictures that are no {CROP}x{CROP} crops; align.py makes them from photos")
+        self.crop_points = points[chosen] + (CROP - 112) / 2
+        self.crop_boxes, self.crop_share = self._boxes(self.crop_points), wanted_by_turn(self.crop_points)
+
+    def _boxes(self, points: np.ndarray) -> np.ndarray:
+        """The boxes that YuNet would draw around aligned faces with these points: in photos, a linear function of them."""
+        sure = self.labels.certainty >= CERTAIN
+        frames = [similarity(five, TEMPLATE + (CROP - 112) / 2) for five in self.labels.points[sure]]
+        seen = [np.append(five @ m[:, :2].T + m[:, 2], 1) for five, m in zip(self.labels.points[sure], frames)]
+        boxes = np.stack([move_boxes(box[None], m)[0] for box, m in zip(self.labels.boxes[sure], frames)])
+        inside = (np.abs(boxes - np.median(boxes, 0)) < CROP / 5).all(1)
+        map_, *_ = np.linalg.lstsq(np.stack(seen)[inside], boxes[inside], rcond=None)
+        return np.column_stack([points.reshape(len(points), 10), np.ones(len(points))]) @ map_
 
     def _shares(self) -> np.ndarray:
-        """How often each photo is taken: one with a face turned aside, of which photos have few, up to four times as often.
-
-        A face's turn is how far its nose lies from the middle of its eyes, in distances between the eyes.
-        """
-        sure, points = self.labels.certainty >= CERTAIN, self.labels.points
-        eyes, nose = points[:, :2].mean(1), points[:, 2]
-        across = points[:, 1] - points[:, 0]
-        turn = np.abs(((nose - eyes) * across).sum(1)) / np.maximum((across**2).sum(1), 1)
-        most = [max([0.0, *turn[a:b][sure[a:b]]]) for a, b in zip(self.labels.first, self.labels.first[1:])]
-        return 1 + 3 * np.minimum(np.array(most) / 0.5, 1)
+        """How often each photo is taken: as its most turned face asks for."""
+        sure, wanted = self.labels.certainty >= CERTAIN, wanted_by_turn(self.labels.points)
+        return np.array([max([1.0, *wanted[a:b][sure[a:b]]]) for a, b in zip(self.labels.first, self.labels.first[1:])])
 
     def photo(self, chosen: np.ndarray, random: np.random.Generator) -> int:
-        share = np.cumsum(self.share[chosen])
-        return chosen[np.searchsorted(share, random.uniform(0, share[-1]))]
+        return chosen[_drawn(self.share[chosen], random)]
+
+    def crop(self, random: np.random.Generator) -> int:
+        return _drawn(self.crop_share, random)
 
     def faces(self, photo: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = slice(*self.labels.first[photo : photo + 2])
         return self.labels.boxes[rows], self.labels.points[rows], self.labels.certainty[rows]
+
+
+def wanted_by_turn(points: np.ndarray) -> np.ndarray:
+    """How often faces with these points (N x 5 x 2) are taken: turned aside, as few are, up to 25 times as often.
+
+    A face's turn is how far its nose lies from the middle of its eyes, in distances between the eyes.
+    """
+    across = points[:, 1] - points[:, 0]
+    off = ((points[:, 2] - points[:, :2].mean(1)) * across).sum(1)
+    turn = np.abs(off) / np.maximum((across**2).sum(1), 1)
+    return 1 + 24 * np.minimum(turn / 0.6, 1) ** 2
+
+
+def _drawn(share: np.ndarray, random: np.random.Generator) -> int:
+    """An index, drawn with odds as `share` says."""
+    until = np.cumsum(share)
+    return int(np.searchsorted(until, random.uniform(0, until[-1])))
+
+
+def _read_all(paths) -> list[np.ndarray]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(read, paths))
 
 
 def read(path: Path) -> np.ndarray:
@@ -97,7 +139,7 @@ def compose(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side:
         canvas.photo(stock, chosen, random, (0, 0, side), (0.5 * side, 1.25 * side))
     elif kind == "crops" and stock.crops:
         for _ in range(random.integers(1, 4)):
-            canvas.crop(stock.crops[random.integers(len(stock.crops))], random)
+            canvas.crop(stock, random)
     return canvas.sample(random, lamps)
 
 
@@ -124,23 +166,23 @@ class _Canvas:
         _warp_into(view, picture, _shifted(matrix, -left, -top))
         self._label(boxes, points, certainty, matrix, mirror, (left, top, left + side, top + side))
 
-    def crop(self, crop, random) -> None:
+    def crop(self, stock, random) -> None:
         """An aligned crop with soft edges, anywhere that's free."""
+        index = stock.crop(random)
+        was, points = stock.crop_boxes[index], stock.crop_points[index]
         size = math.exp(random.uniform(math.log(20), math.log(0.6 * self.side)))
-        was = math.sqrt((CROP_BOX[2:] - CROP_BOX[:2]).prod())
         to = random.uniform(0.15, 0.85, 2) * self.side
-        matrix, mirror = _placed((CROP_BOX[:2] + CROP_BOX[2:]) / 2, to, size / was, random)
-        box = move_boxes(CROP_BOX[None], matrix)
+        matrix, mirror = _placed((was[:2] + was[2:]) / 2, to, size / math.sqrt((was[2:] - was[:2]).prod()), random)
+        box = move_boxes(was[None], matrix)
         if any(overlap(box[0], other[None])[0] > 0 for other in (*self.boxes, *self.doubtful)):
             return
         mask = _MASKS[random.integers(len(_MASKS))]
-        layer = np.dstack([crop, mask])
+        layer = np.dstack([stock.crops[index], mask])
         there = np.zeros((self.side, self.side, 4), np.uint8)
         _warp_into(there, layer, matrix)
         share = there[..., 3:].astype(np.float32) / 255
         self.picture[:] = (self.picture + (there[..., :3] - self.picture.astype(np.float32)) * share).astype(np.uint8)
-        points = TEMPLATE[None] + (CROP - 112) / 2
-        self._label(CROP_BOX[None], points, np.ones(1), matrix, mirror, (0, 0, self.side, self.side))
+        self._label(was[None], points[None], np.ones(1), matrix, mirror, (0, 0, self.side, self.side))
 
     def _label(self, boxes, points, certainty, matrix, mirror, window) -> None:
         window = np.array(window, float)
@@ -234,6 +276,10 @@ _MASKS = _masks()
 
 def empty(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side: int) -> np.ndarray:
     """side x side pixels without a face: parts of photos beside their faces, or textures, or next to nothing."""
+    if stock.hard and random.random() < HARD:
+        known = stock.hard[random.integers(len(stock.hard))]
+        known = known[:, ::-1] if random.random() < 0.5 else known
+        return cv2.resize(known, (side, side), interpolation=cv2.INTER_AREA if len(known) > side else cv2.INTER_LINEAR)
     kind = random.random()
     if kind < 0.12:
         return _texture(random, side)
@@ -246,11 +292,8 @@ def empty(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side: i
     step = side // random.choice([1, 2, 4], p=[0.6, 0.25, 0.15])
     for top in range(0, side, step):
         for left in range(0, side, step):
-            part = _faceless(stock, chosen, random)
-            part = part[:, ::-1] if random.random() < 0.5 else part
-            part = cv2.resize(part, (step, step), interpolation=cv2.INTER_AREA)
             space = canvas[top : top + step, left : left + step]
-            space[:] = part[: space.shape[0], : space.shape[1]]
+            space[:] = background(stock, chosen, random, step)[: space.shape[0], : space.shape[1]]
     if random.random() < 0.2:  # what is symmetric isn't a face yet
         at = random.integers(side // 3, side // 2 + 1)
         canvas[:, at : 2 * at] = canvas[:, :at][:, ::-1]
@@ -281,8 +324,16 @@ def _things(canvas, random, count) -> np.ndarray:
     return canvas
 
 
+def background(stock: Stock, chosen: np.ndarray, random: np.random.Generator, side: int) -> np.ndarray:
+    """A part of a photo beside its faces, as side x side pixels."""
+    part = _faceless(stock, chosen, random)
+    part = part[:, ::-1] if random.random() < 0.5 else part
+    return cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+
+
 def _faceless(stock, chosen, random) -> np.ndarray:
     """A part of a photo above, below or beside all its faces, even doubtful ones; texture after some vain tries."""
+    chosen = chosen[: np.searchsorted(chosen, stock.real)]
     for _ in range(6):
         index = chosen[random.integers(len(chosen))]
         picture, boxes = stock.photos[index], stock.faces(index)[0]
