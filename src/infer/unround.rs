@@ -1,8 +1,9 @@
-//! An int8 network at the speed of a float one.
+//! What doesn't run at eight bits, at the speed of a float network.
 //!
-//! Between its layers an int8 network rounds what it passes on (`QuantizeLinear`, then `DequantizeLinear` of the same scale
-//! and zero point). tract takes both literally and spends more time on them than on the layers: 24 ms in place of 11 for the
-//! encoder. Leaving these pairs out changes the result by no more than the rounding, and the weights stay int8 in the file.
+//! Between its layers an int8 network rounds what it passes on (`QuantizeLinear`, then `DequantizeLinear` of the same scale and
+//! zero point). Where `q8` doesn't take such a pair, tract takes it literally and spends more time on it than on the layers:
+//! the encoder needed 24 ms in place of 11. Leaving these pairs out changes the result by no more than the rounding, and the
+//! weights stay int8 in the file.
 
 #![forbid(unsafe_code)]
 
