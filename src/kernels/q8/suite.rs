@@ -9,10 +9,10 @@ use crate::kernels::suite::{bytes, simd};
 /// What fills an output before a layer writes it.
 const CANARY: u8 = 0xa5;
 
-/// Weights from the seed, every other seed's from the extremes; they never are -128, as they are symmetric.
+/// Weights from the seed, every other seed's from the extremes. Symmetric ones have no -128, and yet a file may.
 fn weights(seed: u64, n: usize) -> Vec<i8> {
-    let extremes = [-127, 127, 0, 1];
-    let of = |byte: u8| if seed.is_multiple_of(2) { (byte as i8).max(-127) } else { extremes[usize::from(byte) % 4] };
+    let extremes = [-128, -127, 127, 0];
+    let of = |byte: u8| if seed.is_multiple_of(2) { byte as i8 } else { extremes[usize::from(byte) % 4] };
     bytes(seed & !1, n).into_iter().map(of).collect()
 }
 
