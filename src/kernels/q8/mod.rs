@@ -282,6 +282,43 @@ impl Depthwise {
 /// Kernels write `channels` bytes at each place.
 fn check_places(bytes: usize, places: &[u32], count: usize, channels: usize) {
     assert_eq!(places.len(), count, "places");
-    let last = places.iter().max().map_or(0, |&last| last as usize + channels);
+    let last = greatest(places).map_or(0, |last| last as usize + channels);
     assert!(last <= bytes, "{bytes} bytes, and {last} are needed");
+}
+
+/// Sixteen at a time, by the top bit and then as signed numbers: without SSE 4.1 there is no other maximum in a vector, and every
+/// layer asks for it.
+fn greatest(places: &[u32]) -> Option<u32> {
+    let (chunks, rest) = places.as_chunks::<16>();
+    let (mut bits, mut signed) = (0, [0i32; 16]);
+    for chunk in chunks {
+        for (k, &place) in chunk.iter().enumerate() {
+            bits |= place;
+            signed[k] = signed[k].max(place.cast_signed());
+        }
+    }
+    if bits > i32::MAX.cast_unsigned() {
+        return places.iter().max().copied();
+    }
+    let of_chunks = signed.iter().max().map(|place| place.cast_unsigned()).filter(|_| !chunks.is_empty());
+    of_chunks.max(rest.iter().max().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::greatest;
+
+    #[test]
+    fn the_greatest_place_is_found_wherever_it_is() {
+        assert_eq!(greatest(&[]), None);
+        for length in [1, 15, 16, 17, 40] {
+            for at in 0..length {
+                for place in [0, 1, 7, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX] {
+                    let mut places = vec![5; length];
+                    places[at] = place;
+                    assert_eq!(greatest(&places), places.iter().max().copied(), "{place} at {at} of {length}");
+                }
+            }
+        }
+    }
 }
