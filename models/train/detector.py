@@ -17,8 +17,6 @@ ends, and over the last `--cool-down` of them the learning rate falls to nothing
 
 import argparse
 import contextlib
-import os
-import signal
 import threading
 import time
 from dataclasses import asdict
@@ -28,16 +26,15 @@ from queue import Empty, Queue
 import cv2
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import nn
 
 import checkpoints
 import scenes
 from detector_loss import alone_loss, fed_loss
 from detector_nets import Detector, DetectorConfig, Teacher
-from encoder import _autocast, _device, _keep_memory, record
 from label import Labels
 from relight import library
+from running import Run, asked_to_stop, keep_memory, processes
 
 HERE = Path(__file__).parent
 SMALL_LIMIT = 1_000_000  # bytes of the checkpoint in the repository
@@ -148,17 +145,11 @@ def load_small(path: Path) -> tuple[Detector, int]:
     return checkpoints.fill(Detector(DetectorConfig.from_dict(state["config"])), state, path), state["pictures"]
 
 
-class Recipe:
+class Recipe(Run):
     """One training: what it holds, and what a step, a save and a resume are."""
 
     def __init__(self, args: argparse.Namespace):
-        self.args = args
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = _device()
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        torch.manual_seed(args.seed)
-        self.autocast = _autocast(args.precision, self.device)
+        super().__init__(args)
         self.teacher = Teacher(args.teacher).to(self.device)
         self.stock = scenes.Stock(args.photos, Labels.load(args.labels), args.seed)
         if args.turned:
@@ -198,10 +189,6 @@ class Recipe:
         self.module = Learner(student, self._variances()).to(self.device)
         parallel = lambda m: nn.parallel.DistributedDataParallel(m, find_unused_parameters=True)  # noqa: E731
         self.wrapped = parallel(self.module) if self.world > 1 else self.module
-
-    @property
-    def state_path(self) -> Path:
-        return self.args.work / f"{self.args.name}.state.pt"
 
     @property
     def small_path(self) -> Path:
@@ -272,9 +259,7 @@ def _optimiser(student: Detector, rate: float) -> torch.optim.Optimizer:
 
 def train(recipe: Recipe) -> None:
     """Until it's finished, or a polite signal asks to stop; an impolite one loses the minutes since the last save."""
-    args, stop = recipe.args, []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(True))
+    args, stop = recipe.args, asked_to_stop()
     args.work.mkdir(parents=True, exist_ok=True)
     sums, seen, begun, saved = {}, 0, time.monotonic(), time.monotonic()
     for batch in recipe.batches.start(recipe.step):
@@ -288,7 +273,7 @@ def train(recipe: Recipe) -> None:
         if seen == args.log_steps:
             a_second = seen * args.batch * recipe.world / (time.monotonic() - begun)
             line = {"pictures": recipe.pictures, "a_second": round(a_second, 1), "rate": round(recipe.rate(), 6)}
-            record(recipe, line | {name: round(float(total) / seen, 4) for name, total in sums.items()})
+            recipe.record(line | {name: round(float(total) / seen, 4) for name, total in sums.items()})
             sums, seen, begun = dict.fromkeys(losses, 0.0), 0, time.monotonic()
         if time.monotonic() - saved > args.save_minutes * 60:
             recipe.save()
@@ -297,13 +282,10 @@ def train(recipe: Recipe) -> None:
 
 
 def main(given=None) -> None:
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    _keep_memory()
-    cv2.setNumThreads(1)  # pictures are small: OpenCV's threads would only wait for one another
-    train(Recipe(arguments(given)))
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    with processes():
+        keep_memory()
+        cv2.setNumThreads(1)  # pictures are small: OpenCV's threads would only wait for one another
+        train(Recipe(arguments(given)))
 
 
 if __name__ == "__main__":

@@ -16,23 +16,18 @@ signal or the plug; the same command goes on where it was.
 """
 
 import argparse
-import ctypes
-import json
-import os
-import signal
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
 from data import Batches, load_crops, middle, split
 from nets import ConvBn, Encoder, EncoderConfig
+from running import Run, asked_to_stop, keep_memory, processes
 from teacher import OnnxTeacher
 
 HERE = Path(__file__).parent
@@ -97,17 +92,11 @@ class Distiller(nn.Module):
         return torch.stack(errors), F.cosine_similarity(encoding, target.float()).mean()
 
 
-class Recipe:
+class Recipe(Run):
     """One training: what it holds, and what a step, a save and a resume are."""
 
     def __init__(self, args: argparse.Namespace):
-        self.args = args
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = _device()
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        torch.manual_seed(args.seed)
-        self.autocast = _autocast(args.precision, self.device)
+        super().__init__(args)
         self.teacher = OnnxTeacher(args.teacher, args.normalise).to(self.device)
         self.crops = load_crops(args.faces)
         self.training, self.validation = split(len(self.crops), args.validation, args.seed)
@@ -143,10 +132,6 @@ class Recipe:
         self.student = student
         self.module = Distiller(student, self._variances()).to(self.device)
         self.wrapped = nn.parallel.DistributedDataParallel(self.module) if self.world > 1 else self.module
-
-    @property
-    def state_path(self) -> Path:
-        return self.args.work / f"{self.args.name}.state.pt"
 
     @property
     def small_path(self) -> Path:
@@ -234,30 +219,6 @@ class Recipe:
         return cooled or bool(self.args.pictures and self.pictures >= self.args.pictures)
 
 
-def _device() -> torch.device:
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    return torch.device("cuda", torch.cuda.current_device())
-
-
-def _keep_memory() -> None:
-    """Have glibc keep freed memory for the next step. Giving it back and clearing it anew at each tensor took a third of
-    a CPU's training time. The numbers are M_MMAP_MAX and M_TRIM_THRESHOLD of its malloc.h."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        mallopt(-4, 0)
-        mallopt(-1, 2**31 - 1)
-
-
-def _autocast(precision: str, device: torch.device):
-    """bfloat16 where the hardware computes in it; it has single precision's range, so no loss scaling is needed."""
-    if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        precision = "bf16" if native else "float"
-    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
 def _optimiser(student: Encoder, rate: float) -> torch.optim.Optimizer:
     """AdamW; biases and BatchNorm's gains aren't decayed.
 
@@ -295,21 +256,12 @@ class Log:
         line |= {"forced": round(recipe.forced_share(), 3), "hint_weight": round(recipe.hint_weight(), 3)}
         line |= {"cosine": round(cosine, 4), "hint_errors": [round(e, 4) for e in errors]}
         self.seen, self.begun, self.sums = 0, time.monotonic(), None
-        record(recipe, line)
-
-
-def record(recipe: Recipe, line: dict) -> None:
-    if recipe.rank == 0:
-        print(time.strftime("%H:%M:%S"), " ".join(f"{k} {v}" for k, v in line.items()), flush=True)
-        with open(recipe.args.work / f"{recipe.args.name}.log.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+        recipe.record(line)
 
 
 def train(recipe: Recipe) -> None:
     """Until it's finished, or a polite signal asks to stop; an impolite one loses the minutes since the last save."""
-    args, stop = recipe.args, []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(True))
+    args, stop = recipe.args, asked_to_stop()
     args.work.mkdir(parents=True, exist_ok=True)
     log, saved, published = Log(recipe), time.monotonic(), time.monotonic()
     for pixels in recipe.batches(recipe.step):
@@ -321,20 +273,17 @@ def train(recipe: Recipe) -> None:
             saved = time.monotonic()
         if time.monotonic() - published > args.publish_minutes * 60:
             recipe.publish()
-            record(recipe, {"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
+            recipe.record({"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
             published = time.monotonic()
     recipe.save()
     recipe.publish()
-    record(recipe, {"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
+    recipe.record({"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
 
 
 def main(given=None) -> None:
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    _keep_memory()
-    train(Recipe(arguments(given)))
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    with processes():
+        keep_memory()
+        train(Recipe(arguments(given)))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ where it was stopped. It is small: one process, on a GPU where there is one, is 
 """
 
 import argparse
-import json
 import math
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -30,9 +28,9 @@ import consensus
 from align import TEMPLATE
 from checkpoints import fill, load, save_atomically, save_small
 from data import read_crops
-from encoder import _autocast, _keep_memory
 from export import IR_VERSION, OPSET, _Graph
 from nets import FACE, Block, ConvBn
+from running import asked_to_stop, autocast, keep_memory, record
 
 HERE = Path(__file__).parent
 SIDE = 80  # of the input, in pixels
@@ -226,7 +224,7 @@ class Recipe:
             self.average.load_state_dict(self.network.state_dict())
         else:
             self.average.load_state_dict(self.network.state_dict())
-        self.autocast = _autocast("auto", self.device)
+        self.autocast = autocast("auto", self.device)
 
     @property
     def state_path(self) -> Path:
@@ -290,9 +288,7 @@ class Recipe:
 
 def train(recipe: Recipe) -> None:
     """Until the pictures are seen or a polite signal asks to stop; an impolite one loses what came since the last save."""
-    args, stop = recipe.args, []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(True))
+    args, stop = recipe.args, asked_to_stop()
     saved, losses, begun = time.monotonic(), [], time.monotonic()
     while not stop and recipe.step * args.batch < args.pictures:
         losses.append(recipe.train_step())
@@ -311,9 +307,7 @@ def train(recipe: Recipe) -> None:
 def _log(recipe: Recipe, **measured) -> None:
     line = {"pictures": recipe.step * recipe.args.batch, "rate": recipe.rate(), **measured}
     line = {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in line.items()}
-    print(time.strftime("%H:%M:%S"), " ".join(f"{name} {value}" for name, value in line.items()), flush=True)
-    with open(recipe.args.work / "landmarks.log.jsonl", "a") as file:
-        file.write(json.dumps(line) + "\n")
+    record(recipe.args.work / "landmarks.log.jsonl", line)
 
 
 def arguments(given=None) -> argparse.Namespace:
@@ -341,7 +335,7 @@ def main(given=None) -> None:
     args = arguments(given)
     torch.set_num_threads(args.threads or os.cpu_count())
     cv2.setNumThreads(1)
-    _keep_memory()
+    keep_memory()
     args.work.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(args)
     train(recipe)

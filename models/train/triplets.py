@@ -9,24 +9,22 @@ resumed as encoder.py is.
 """
 
 import argparse
-import os
-import signal
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
 from data import Batches, augment, middle, pictures_under, read_crops
-from encoder import _autocast, _device, _keep_memory, _optimiser, record
+from encoder import _optimiser
 from evaluate import accuracy
 from mining import KINDS, distances, mine, triplet_loss
 from nets import Encoder, EncoderConfig
+from running import Run, asked_to_stop, keep_memory, processes
 from teacher import OnnxTeacher
 
 HERE = Path(__file__).parent
@@ -125,17 +123,11 @@ class PeopleBatches(Batches):
         return pixels, torch.from_numpy(self.person[chosen]).to(self.device)
 
 
-class Siamese:
+class Siamese(Run):
     """One training: what it holds, and what a step, a save and a resume are."""
 
     def __init__(self, args: argparse.Namespace):
-        self.args = args
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = _device()
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        torch.manual_seed(args.seed)
-        self.autocast = _autocast(args.precision, self.device)
+        super().__init__(args)
         self.teacher = OnnxTeacher(args.teacher, args.normalise).to(self.device) if args.teacher else None
         self.people = People(args)
         self.pairs = self.people.pairs(args.seed)
@@ -159,10 +151,6 @@ class Siamese:
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures = state["step"], state["pictures"]
         self.wrapped = nn.parallel.DistributedDataParallel(self.student) if self.world > 1 else self.student
-
-    @property
-    def state_path(self) -> Path:
-        return self.args.work / f"{self.args.name}.state.pt"
 
     def batches(self, start: int) -> PeopleBatches:
         args = self.args
@@ -248,36 +236,31 @@ class Means:
 
 def train(siamese: Siamese) -> None:
     """Until all pictures are seen, or a polite signal asks to stop; an impolite one loses the minutes since the last save."""
-    args, stop = siamese.args, []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(True))
+    args, stop = siamese.args, asked_to_stop()
     args.work.mkdir(parents=True, exist_ok=True)
     if siamese.step == 0:
-        record(siamese, siamese.measure())
+        siamese.record(siamese.measure())
     means, saved = Means(), time.monotonic()
     for batch in siamese.batches(siamese.step):
         if stop or siamese.pictures >= args.pictures:
             break
         means.add(siamese.train_step(batch))
         if siamese.step % args.log_steps == 0:
-            record(siamese, means.line(siamese))
+            siamese.record(means.line(siamese))
         if siamese.step % args.measure_steps == 0:
-            record(siamese, siamese.measure())
+            siamese.record(siamese.measure())
         if time.monotonic() - saved > args.save_minutes * 60:
             siamese.save()
             saved = time.monotonic()
     siamese.save()
     siamese.publish()
-    record(siamese, siamese.measure())
+    siamese.record(siamese.measure())
 
 
 def main(given=None) -> None:
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    _keep_memory()
-    train(Siamese(arguments(given)))
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    with processes():
+        keep_memory()
+        train(Siamese(arguments(given)))
 
 
 if __name__ == "__main__":
