@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::gallery::bounds::wilson_interval;
+
 /// A comparison's score; a face that was lost scores −1, the least alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
@@ -127,13 +129,8 @@ pub fn equal_error_rate(scores: &[Scored]) -> Option<f64> {
 pub fn wilson(count: usize, all: usize) -> [f64; 2] {
     /// The normal distribution's 97.5 % quantile.
     const Z: f64 = 1.959_963_985;
-    if all == 0 {
-        return [0.0, 1.0];
-    }
-    let (n, share) = (all as f64, count as f64 / all as f64);
-    let middle = share + Z * Z / (2.0 * n);
-    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [middle - reach, middle + reach].map(|end| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+    // Of none the share is no number, and isn't looked at.
+    wilson_interval(count as f64 / all as f64, all as f64, Z)
 }
 
 #[cfg(test)]

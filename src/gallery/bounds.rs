@@ -38,12 +38,19 @@ fn upper_bound_of_whole(count: u64) -> f64 {
 
 /// The one-sided 95 % upper bound of a share among `n` (Wilson 1927); 1 where there are none.
 pub fn wilson(share: f64, n: f64) -> f64 {
+    let [_, high] = wilson_interval(share, n, Z);
+    high.max(share)
+}
+
+/// The interval of a share among `n` (Wilson 1927), which holds its level for rare events too; `z` is the normal distribution's
+/// quantile of that level. From 0 to 1 where there is nothing to go by.
+pub fn wilson_interval(share: f64, n: f64, z: f64) -> [f64; 2] {
     if n <= 0.0 {
-        return 1.0;
+        return [0.0, 1.0];
     }
-    let middle = share + Z * Z / (2.0 * n);
-    let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((middle + reach) / (1.0 + Z * Z / n)).clamp(share, 1.0)
+    let middle = share + z * z / (2.0 * n);
+    let reach = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    [middle - reach, middle + reach].map(|end| (end / (1.0 + z * z / n)).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

@@ -236,16 +236,12 @@ impl Program {
             }
             Step::Sum { parts: [a, b], act, out, places } => {
                 let [first, second, bytes] = self.views(&mut room.bytes, [a.0, b.0, *out]);
-                let layout = self.layouts[*out];
-                layout.fill_border(bytes);
+                self.layouts[*out].fill_border(bytes);
                 let zeros = [self.layouts[a.0].zero, self.layouts[b.0].zero];
+                let channels = self.layouts[*out].sides[2];
+                let pixel = |place: u32| place as usize..place as usize + channels;
                 for ((&to, &from), &other) in places.iter().zip(&a.2).zip(&b.2) {
-                    let of = |bytes: &[u8], place: u32| -> Range<usize> {
-                        debug_assert!(bytes.len() >= place as usize + layout.sides[2]);
-                        place as usize..place as usize + layout.sides[2]
-                    };
-                    let (from, other, to) = (of(first, from), of(second, other), of(bytes, to));
-                    sum([&first[from], &second[other]], zeros, [a.1, b.1], *act, &mut bytes[to]);
+                    sum([&first[pixel(from)], &second[pixel(other)]], zeros, [a.1, b.1], *act, &mut bytes[pixel(to)]);
                 }
             }
             Step::MaxPool { x, kernel, stride, pads, out } => {
