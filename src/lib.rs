@@ -8,6 +8,7 @@
 //! * [`frame`]: borrowed pixels with the time they were taken; [`kernels`] turn them into others, fast.
 //! * [`face`]: finds, aligns, judges and encodes a face, with networks that [`infer`] loads by their digest.
 //! * [`gallery`]: the people, their sealed templates, the search among them, and what a score is worth.
+//! * [`liveness`]: whether a living person stands there, from time series of camera and sensors.
 //! * [`gate`]: the one place that decides. It knows names and scores, never pixels, and is told the time.
 //! * [`ports`]: the traits that the core owns; [`hw`] implements them on a board, [`sim`] without one.
 //! * [`daemon`]: the threads, and the one interpreter of the gate's actions; [`control`]: the socket into it.
@@ -34,6 +35,7 @@ pub mod gate;
 pub mod hw;
 pub mod infer;
 pub mod kernels;
+pub mod liveness;
 pub mod person;
 pub mod ports;
 pub mod sim;

@@ -89,23 +89,93 @@ pub trait Liveness: Send {
     fn judge(&mut self, now: Instant) -> Result<Option<LivenessReport>, String>;
 }
 
-/// A value that a sensor gave, in the unit of its channel, with the time it was taken.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reading {
-    pub at: Instant,
-    /// SI or the unit that the channel's name states; finite.
-    pub value: f32,
+/// What a sensor measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SensorKind {
+    Distance,
+    Depth,
+    Thermometer,
+    Thermal,
+    Proximity,
+    Light,
+    Touch,
+    Acceleration,
 }
 
-/// One channel of one sensor.
+/// What a sensor measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// To the nearest thing in front, millimetres.
+    Distance(f32),
+    /// Millimetres along each zone's axis; NaN where a zone saw nothing.
+    Depth(Grid<'a>),
+    /// Of what stands in front, and of the thermometer itself, degrees Celsius.
+    Thermometer { object: f32, ambient: f32 },
+    /// Degrees Celsius.
+    Thermal(Grid<'a>),
+    /// Near infrared with the illuminator on and off, shares of full scale.
+    Proximity { lit: f32, dark: f32 },
+    /// Illuminance, lux.
+    Light(f32),
+    /// Light through a finger, share of full scale.
+    Touch(f32),
+    /// Along three axes, m/s².
+    Acceleration([f32; 3]),
+}
+
+/// Measurements over a field of view, row by row from the top left as seen from the door.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid<'a> {
+    pub columns: usize,
+    pub rows: usize,
+    /// `columns` × `rows`.
+    pub cells: &'a [f32],
+    /// Across and down, degrees.
+    pub view: [f32; 2],
+}
+
+impl Value<'_> {
+    pub const fn kind(&self) -> SensorKind {
+        match self {
+            Self::Distance(_) => SensorKind::Distance,
+            Self::Depth(_) => SensorKind::Depth,
+            Self::Thermometer { .. } => SensorKind::Thermometer,
+            Self::Thermal(_) => SensorKind::Thermal,
+            Self::Proximity { .. } => SensorKind::Proximity,
+            Self::Light(_) => SensorKind::Light,
+            Self::Touch(_) => SensorKind::Touch,
+            Self::Acceleration(_) => SensorKind::Acceleration,
+        }
+    }
+}
+
+/// A measurement with the time at which it was taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading<'a> {
+    pub at: Instant,
+    pub value: Value<'a>,
+}
+
+/// A sensor at the door.
 pub trait Sensor: Send {
-    /// The channel's name, such as `distance_mm`.
-    fn channel(&self) -> &str;
-    /// A value, `None` where there is no new one.
+    fn kind(&self) -> SensorKind;
+
+    /// The newest measurement, `None` where there is no new one. It borrows the sensor's memory until the next call.
     ///
     /// # Errors
-    /// What is wrong with the sensor, in a sentence.
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading>, String>;
+    /// [`SensorError`]; the next call may succeed.
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError>;
+
+    /// One line for the journal and `doctor`.
+    fn describe(&self) -> String;
+}
+
+/// A sensor does not answer, or not sensibly.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{device}: {reason}")]
+pub struct SensorError {
+    pub device: String,
+    pub reason: String,
 }
 
 /// What releases the door. Its implementation drives the line to the safe (locked) level when it is dropped.

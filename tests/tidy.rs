@@ -4,23 +4,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `use` of anything else is a door in the wrong wall.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("units", &[]),
     ("time", &[]),
     ("person", &[]),
     ("frame", &["time"]),
     ("kernels", &["frame"]),
+    ("liveness", &["face", "frame", "gate", "infer", "kernels", "ports", "time"]),
     ("gate", &["person", "time", "units"]),
     ("infer", &["face", "units", "gallery", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "time", "units"]),
     ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
-    ("eval", &["face", "frame", "gallery", "gate", "infer", "kernels", "person", "time", "units"]),
+    ("eval", &["face", "frame", "gallery", "gate", "infer", "kernels", "liveness", "person", "time", "units"]),
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
     ("hw", &["face", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
-    ("sim", &["face", "frame", "gallery", "gate", "kernels", "person", "ports", "time", "units"]),
-    ("config", &["face", "gallery", "frame", "gate", "hw", "time", "units"]),
+    ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time", "units"]),
+    ("config", &["face", "gallery", "frame", "gate", "hw", "liveness", "ports", "time", "units"]),
     ("control", &["daemon", "gate", "person", "time", "units"]),
-    ("daemon", &["control", "face", "frame", "gallery", "gate", "hw", "infer", "person", "ports", "time", "units"]),
+    (
+        "daemon",
+        &["control", "face", "frame", "gallery", "gate", "hw", "infer", "liveness", "person", "ports", "time", "units"],
+    ),
     ("cli", &["*"]),
     ("main", &["*"]),
     ("lib", &["*"]),

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use crate::ports::{Reading, Sensor};
+use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
-/// A channel whose value goes in straight lines from one point of time to the next, sampled at a rate.
+/// A sensor of one number, which goes in straight lines from one point of time to the next, sampled at a rate.
 #[derive(Debug, Clone)]
 pub struct ScriptedSensor {
-    channel: String,
+    measures: fn(f32) -> Value<'static>,
     period: Duration,
     course: Vec<(Instant, f32)>,
     next: Instant,
@@ -17,14 +17,14 @@ pub struct ScriptedSensor {
 impl ScriptedSensor {
     /// `course` may be in any order; before its first point and after its last the value stays. An empty course is a
     /// sensor that never answers.
-    pub fn new(channel: &str, period: Duration, mut course: Vec<(Instant, f32)>) -> Self {
+    pub fn new(measures: fn(f32) -> Value<'static>, period: Duration, mut course: Vec<(Instant, f32)>) -> Self {
         course.sort_by_key(|(at, _)| *at);
-        Self { channel: channel.to_owned(), period, course, next: Instant::BOOT }
+        Self { measures, period, course, next: Instant::BOOT }
     }
 
     /// A value that never changes.
-    pub fn constant(channel: &str, period: Duration, value: f32) -> Self {
-        Self::new(channel, period, vec![(Instant::BOOT, value)])
+    pub fn constant(measures: fn(f32) -> Value<'static>, period: Duration, value: f32) -> Self {
+        Self::new(measures, period, vec![(Instant::BOOT, value)])
     }
 
     fn value_at(&self, now: Instant) -> Option<f32> {
@@ -39,16 +39,20 @@ impl ScriptedSensor {
 }
 
 impl Sensor for ScriptedSensor {
-    fn channel(&self) -> &str {
-        &self.channel
+    fn kind(&self) -> SensorKind {
+        (self.measures)(0.0).kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading>, String> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
         if now < self.next {
             return Ok(None);
         }
         self.next = now + self.period;
-        Ok(self.value_at(now).map(|value| Reading { at: now, value }))
+        Ok(self.value_at(now).map(|value| Reading { at: now, value: (self.measures)(value) }))
+    }
+
+    fn describe(&self) -> String {
+        format!("a scripted {:?} sensor", self.kind())
     }
 }
 
@@ -59,7 +63,7 @@ mod tests {
     #[test]
     fn a_value_goes_straight_between_its_points_and_stays_outside_them() {
         let ms = Instant::from_millis;
-        let sensor = ScriptedSensor::new("distance_mm", Duration::ZERO, vec![(ms(200), 400.0), (ms(100), 800.0)]);
+        let sensor = ScriptedSensor::new(Value::Distance, Duration::ZERO, vec![(ms(200), 400.0), (ms(100), 800.0)]);
         for (at, value) in [(0, 800.0), (100, 800.0), (150, 600.0), (175, 500.0), (200, 400.0), (999, 400.0)] {
             assert_eq!(sensor.value_at(ms(at)), Some(value), "at {at} ms");
         }
@@ -67,14 +71,14 @@ mod tests {
 
     #[test]
     fn readings_come_at_the_rate_and_not_faster() {
-        let mut sensor = ScriptedSensor::constant("ambient_lux", Duration::from_millis(40), 120.0);
+        let mut sensor = ScriptedSensor::constant(Value::Light, Duration::from_millis(40), 120.0);
         let got = (0..1000).filter(|ms| sensor.poll(Instant::from_millis(*ms)).unwrap().is_some()).count();
         assert_eq!(got, 25);
     }
 
     #[test]
     fn a_sensor_without_a_course_never_answers() {
-        let mut dead = ScriptedSensor::new("distance_mm", Duration::ZERO, vec![]);
+        let mut dead = ScriptedSensor::new(Value::Distance, Duration::ZERO, vec![]);
         assert_eq!(dead.poll(Instant::from_millis(5)), Ok(None));
     }
 }

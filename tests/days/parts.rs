@@ -9,7 +9,7 @@ use facelatch::daemon::interpreter::Effects;
 use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gate::{Alarm, Event, Fault, Record, Ticket};
 use facelatch::person::PersonId;
-use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Ledger, Reading, Sensor};
+use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Ledger, Reading, Sensor, Value};
 use facelatch::sim::clock::SimClock;
 use facelatch::sim::fault::{CameraFault, FaultInjector, InputsFault, LedgerFault, SensorFault};
 use facelatch::sim::inputs::{Hand, ScriptedInputs};
@@ -184,13 +184,23 @@ struct Distance {
 }
 
 impl Sensor for Distance {
-    fn channel(&self) -> &str {
-        "distance_mm"
+    fn kind(&self) -> SensorKind {
+        SensorKind::Distance
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading>, String> {
-        Ok(Some(Reading { at: now, value: if self.scene.get().is_some() { 700.0 } else { 4000.0 } }))
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        let near = self.scene.get().is_some();
+        Ok(Some(Reading { at: now, value: Value::Distance(if near { 700.0 } else { 4000.0 }) }))
     }
+
+    fn describe(&self) -> String {
+        "a distance sensor beside the camera".to_owned()
+    }
+}
+
+/// NaN where it is no distance.
+fn millimetres(value: Value<'_>) -> f32 {
+    if let Value::Distance(mm) = value { mm } else { f32::NAN }
 }
 
 /// The sensors' thread: whether somebody has been near for a window without a gap.
@@ -214,12 +224,14 @@ impl Touch {
 
     /// The time since when somebody has been near, by readings of the present.
     pub fn feel(&mut self, now: Instant) -> (Option<Instant>, Option<Event>) {
-        let reading = self.sensor.poll(now);
-        let is_failure = !matches!(&reading, Ok(value) if value.is_none_or(|reading| reading.value.is_finite()));
-        let near = reading.ok().flatten().filter(|reading| {
-            reading.value < 1500.0 && now.checked_since(reading.at).is_some_and(|age| age <= SECOND / 2)
-        });
-        self.near_since = near.map(|reading| self.near_since.unwrap_or(reading.at));
+        let reading =
+            self.sensor.poll(now).map(|reading| reading.map(|Reading { at, value }| (at, millimetres(value))));
+        let is_failure = !matches!(&reading, Ok(value) if value.is_none_or(|(_, mm)| mm.is_finite()));
+        let near = reading
+            .ok()
+            .flatten()
+            .filter(|(at, mm)| *mm < 1500.0 && now.checked_since(*at).is_some_and(|age| age <= SECOND / 2));
+        self.near_since = near.map(|(at, _)| self.near_since.unwrap_or(at));
         let before = self.failures;
         self.failures = if is_failure { before + 1 } else { 0 };
         let event = match (before, self.failures) {

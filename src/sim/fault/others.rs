@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::{FaultInjector, Trouble};
 use crate::gate::Record;
-use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, Strike, StrikeError};
+use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
 use crate::time::{Duration, Instant};
 
 /// What can be wrong with a ledger.
@@ -106,32 +106,64 @@ impl SensorFault {
 const LATEST: Duration = Duration::from_secs(5);
 
 impl Trouble for SensorFault {
-    type Memory = Option<f32>;
+    /// The last measurement before the trouble; grids are not remembered.
+    type Memory = Option<Value<'static>>;
 }
 
 impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
-    fn channel(&self) -> &str {
-        self.device.channel()
+    fn kind(&self) -> SensorKind {
+        self.device.kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading>, String> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
         let fault = self.schedule.at(now);
         if fault == Some(SensorFault::Broken) {
-            return Err(format!("{}: no answer on the bus (simulated)", self.device.channel()));
+            let reason = "no answer on the bus (simulated)".to_owned();
+            return Err(SensorError { device: self.device.describe(), reason });
         }
         let Some(mut reading) = self.device.poll(now)? else { return Ok(None) };
         match fault {
             Some(SensorFault::Silent) => return Ok(None),
-            Some(SensorFault::NotANumber) => reading.value = f32::NAN,
+            Some(SensorFault::NotANumber) => reading.value = each_number(reading.value, |_| f32::NAN),
             Some(SensorFault::Stuck) => reading.value = self.memory.unwrap_or(reading.value),
             Some(SensorFault::Late) => {
                 let age = self.rng.between(Duration::ZERO, LATEST).as_nanos() as u64;
                 reading.at = Instant::from_nanos(reading.at.as_nanos().saturating_sub(age));
             }
-            _ => self.memory = Some(reading.value),
+            _ => self.memory = numbers(reading.value),
         }
         Ok(Some(reading))
     }
+
+    fn describe(&self) -> String {
+        self.device.describe()
+    }
+}
+
+/// The same kind of value with other numbers; a grid stays as it is.
+fn each_number(value: Value<'_>, f: impl Fn(f32) -> f32) -> Value<'_> {
+    match value {
+        Value::Distance(x) => Value::Distance(f(x)),
+        Value::Thermometer { object, ambient } => Value::Thermometer { object: f(object), ambient: f(ambient) },
+        Value::Proximity { lit, dark } => Value::Proximity { lit: f(lit), dark: f(dark) },
+        Value::Light(x) => Value::Light(f(x)),
+        Value::Touch(x) => Value::Touch(f(x)),
+        Value::Acceleration(axes) => Value::Acceleration(axes.map(f)),
+        Value::Depth(_) | Value::Thermal(_) => value,
+    }
+}
+
+/// A value that borrows nothing, if it is one.
+fn numbers(value: Value<'_>) -> Option<Value<'static>> {
+    Some(match value {
+        Value::Distance(x) => Value::Distance(x),
+        Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
+        Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
+        Value::Light(x) => Value::Light(x),
+        Value::Touch(x) => Value::Touch(x),
+        Value::Acceleration(axes) => Value::Acceleration(axes),
+        Value::Depth(_) | Value::Thermal(_) => return None,
+    })
 }
 
 /// What can be wrong with the door's wires.
@@ -238,18 +270,22 @@ mod tests {
     fn a_sensor_in_trouble_gives_each_kind_of_wrong_value() {
         let course = vec![(Instant::BOOT, 0.0), (Instant::from_millis(4000), 4000.0)];
         let poll = |fault, at: u64| {
-            let sensor = |_| ScriptedSensor::new("distance_mm", Duration::ZERO, course.clone());
+            let sensor = |_| ScriptedSensor::new(Value::Distance, Duration::ZERO, course.clone());
             let (_, mut sensor) = injector(fault, sensor);
             sensor.poll(Instant::from_millis(900)).unwrap();
-            sensor.poll(Instant::from_millis(at))
+            let polled = sensor.poll(Instant::from_millis(at));
+            polled.map(|reading| reading.map(|Reading { at, value }| (at, numbers(value).unwrap())))
         };
-        let value = |fault, at| poll(fault, at).unwrap().unwrap().value;
+        let value = |fault, at| match poll(fault, at).unwrap().unwrap().1 {
+            Value::Distance(mm) => mm,
+            other => panic!("{other:?}"),
+        };
         assert!(value(SensorFault::NotANumber, 1500).is_nan());
         assert_eq!(value(SensorFault::Stuck, 1500), 900.0);
         assert_eq!(value(SensorFault::Stuck, 2500), 2500.0, "it recovers");
         assert_eq!(poll(SensorFault::Silent, 1500), Ok(None));
         assert!(poll(SensorFault::Broken, 1500).is_err());
-        assert!(poll(SensorFault::Late, 1500).unwrap().unwrap().at < Instant::from_millis(1500));
+        assert!(poll(SensorFault::Late, 1500).unwrap().unwrap().0 < Instant::from_millis(1500));
     }
 
     #[test]

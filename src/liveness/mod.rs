@@ -1,0 +1,102 @@
+//! Is somebody alive there, or a picture of somebody? Time series of what camera and sensors see, judged by a network of
+//! one-dimensional convolutions.
+//!
+//! ```text
+//! frame ─▶ camera ─┐                      every 200 ms
+//!                  ├─▶ samples ─▶ series ────window────▶ head ─▶ verdict, with its reasons
+//! sensors ─▶ fusion┘
+//! ```
+//!
+//! A sample that is no measurement (stuck, late, saturated, out of range, NaN) never becomes a number: its place in the window
+//! is masked. A window that lacks what the door requires is inconclusive, and never called an attack.
+
+#![forbid(unsafe_code)]
+
+pub mod channels;
+
+pub use channels::Channel;
+
+use crate::ports::SensorKind;
+use crate::time::Instant;
+
+/// What a channel needs: the door's camera, a network for single frames, or a sensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    Camera,
+    Antispoof,
+    Distance,
+    Depth,
+    Thermometer,
+    Thermal,
+    Proximity,
+    Light,
+    Touch,
+}
+
+impl Source {
+    /// In the order of the table of error rates.
+    pub const ALL: [Self; 9] = [
+        Self::Camera,
+        Self::Antispoof,
+        Self::Distance,
+        Self::Depth,
+        Self::Thermometer,
+        Self::Thermal,
+        Self::Proximity,
+        Self::Light,
+        Self::Touch,
+    ];
+
+    /// As configuration, session files and reasons name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Camera => "camera",
+            Self::Antispoof => "antispoof",
+            Self::Distance => "distance",
+            Self::Depth => "depth",
+            Self::Thermometer => "thermometer",
+            Self::Thermal => "thermal",
+            Self::Proximity => "proximity",
+            Self::Light => "light",
+            Self::Touch => "touch",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+
+    /// What a sensor of this kind gives liveness; `None` for the accelerometer, which only guards the housing.
+    pub const fn of(kind: SensorKind) -> Option<Self> {
+        match kind {
+            SensorKind::Distance => Some(Self::Distance),
+            SensorKind::Depth => Some(Self::Depth),
+            SensorKind::Thermometer => Some(Self::Thermometer),
+            SensorKind::Thermal => Some(Self::Thermal),
+            SensorKind::Proximity => Some(Self::Proximity),
+            SensorKind::Light => Some(Self::Light),
+            SensorKind::Touch => Some(Self::Touch),
+            SensorKind::Acceleration => None,
+        }
+    }
+}
+
+/// One value of one channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    pub at: Instant,
+    pub channel: Channel,
+    /// In the channel's unit; what lies outside its limits (NaN does) is dropped by the series.
+    pub value: f32,
+}
+
+/// Where the face is, for sensors that look in the same direction as the camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    pub at: Instant,
+    /// The middle of the eyes from the frame's middle, to the right and downwards, shares of the frame's width.
+    pub x: f32,
+    pub y: f32,
+    /// Distance between the eyes, share of the frame's width.
+    pub eye_gap: f32,
+}
