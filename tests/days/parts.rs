@@ -9,7 +9,9 @@ use facelatch::daemon::interpreter::Effects;
 use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gate::{Alarm, Event, Fault, Record, Ticket};
 use facelatch::person::PersonId;
-use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Ledger, Reading, Sensor, Value};
+use facelatch::ports::{
+    Camera, CameraError, Clock, Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Value,
+};
 use facelatch::sim::clock::SimClock;
 use facelatch::sim::fault::{CameraFault, FaultInjector, InputsFault, LedgerFault, SensorFault};
 use facelatch::sim::inputs::{Hand, ScriptedInputs};
