@@ -6,7 +6,7 @@
 
 use crate::frame::Frame;
 use crate::gallery::Index;
-use crate::gate::{Face, LivenessReport, Record};
+use crate::gate::{Event, Face, Record};
 use crate::person::PersonId;
 use crate::time::{Duration, Instant, Now};
 
@@ -80,13 +80,14 @@ pub enum PerceptionError {
 
 /// What judges from time series whether somebody alive stands there.
 pub trait Liveness: Send {
-    /// The names of the channels it listens to.
+    /// What it listens to, for `status`.
     fn channels(&self) -> Vec<String>;
-    /// A judgement of the evidence up to `now`; `None` where there is nothing new to say.
+    /// Looks at what has come up to `now`, and tells the gate of it: a judgement where there is a new one, a housing that
+    /// was moved.
     ///
     /// # Errors
-    /// A channel that it requires does not answer, in a sentence.
-    fn judge(&mut self, now: Instant) -> Result<Option<LivenessReport>, String>;
+    /// A sensor that it requires does not answer, in a sentence.
+    fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String>;
 }
 
 /// What a sensor measures.

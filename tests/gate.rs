@@ -116,7 +116,7 @@ impl<'a> Door<'a> {
                 Event::Sighting(Sighting { captured_at: ago(age), sequence: self.number, face })
             }
             What::Liveness { from, until, verdict } => {
-                Event::Liveness(LivenessReport { from: ago(from), until: ago(until), verdict })
+                Event::Liveness(LivenessReport { from: ago(from), until: ago(until), verdict, evidence: [None; 4] })
             }
             What::Answer { which, written } => {
                 let ticket = match which {

@@ -12,13 +12,10 @@ const PERIOD: Duration = Duration::from_millis(40);
 pub fn run(shared: &Shared, liveness: &mut dyn Liveness) {
     let mut is_faulty = false;
     while !shared.is_stopping() {
-        match liveness.judge(shared.now().mono) {
-            Ok(report) => {
+        match liveness.judge(shared.now().mono, &mut |event| shared.tell(event)) {
+            Ok(()) => {
                 if std::mem::take(&mut is_faulty) {
                     shared.tell(Event::Cleared(Fault::Sensor));
-                }
-                if let Some(report) = report {
-                    shared.tell(Event::Liveness(report));
                 }
             }
             Err(reason) => {

@@ -5,7 +5,7 @@ use heapless::Deque;
 use super::policy::{LivenessPolicy, MAX_OF, Policy};
 use super::record::{Outcome, PoorMeasure, Reason, Record};
 use super::roster::Roster;
-use super::{LivenessReport, Verdict};
+use super::{Evidence, LivenessReport, MAX_EVIDENCE, Verdict};
 use crate::person::PersonId;
 use crate::time::{Instant, Now};
 use crate::units::Similarity;
@@ -170,9 +170,9 @@ impl Attempt {
     /// What the frames so far amount to.
     pub(super) fn assess(&mut self, now: Now, bar: Bar<'_>) -> Assessment {
         // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
-        if self.liveness(self.began, now, bar) == Some(Verdict::Spoof) {
+        if let Some(report) = self.liveness(self.began, now, bar).filter(|report| report.verdict == Verdict::Spoof) {
             let spoof = Record::new(now.wall, Outcome::Spoof).because(Reason::LivenessSpoof);
-            return Assessment::Deny(self.with_agreed(spoof, now, bar));
+            return Assessment::Deny(self.with_agreed(spoof, now, bar).because_of(report.evidence));
         }
         let Some((found, agreed)) = self.agreement(now.mono, bar).filter(|(_, n)| *n >= bar.policy.agree) else {
             return Assessment::Wait;
@@ -187,13 +187,15 @@ impl Attempt {
         }
         let granted = of_them(Outcome::Granted).because(frames);
         match bar.policy.liveness {
-            LivenessPolicy::Required if self.liveness(self.in_sight_since, now, bar) == Some(Verdict::Live) => {
-                Assessment::Admit(found, granted)
-            }
-            LivenessPolicy::Required => {
-                self.unproven = Some((found, agreed));
-                Assessment::Wait
-            }
+            LivenessPolicy::Required => match self.liveness(self.in_sight_since, now, bar) {
+                Some(LivenessReport { verdict: Verdict::Live, evidence, .. }) => {
+                    Assessment::Admit(found, granted.because_of(evidence))
+                }
+                _ => {
+                    self.unproven = Some((found, agreed));
+                    Assessment::Wait
+                }
+            },
             LivenessPolicy::NotRequired => Assessment::Admit(found, granted.because(Reason::LivenessNotRequired)),
         }
     }
@@ -207,7 +209,8 @@ impl Attempt {
                 .person(found.person)
                 .similarity(Some(found.similarity))
                 .because(Reason::LivenessMissing)
-                .because(Reason::FramesAgreed { agreed, needed });
+                .because(Reason::FramesAgreed { agreed, needed })
+                .because_of(self.inconclusive(bar));
         }
         let too_few = self.looks.len() < usize::from(needed);
         if let (true, Some(measure)) = (too_few, self.poor) {
@@ -288,11 +291,16 @@ impl Attempt {
     }
 
     /// What liveness says by evidence from `since` on, where it says it of now.
-    fn liveness(&self, since: Instant, now: Now, bar: Bar<'_>) -> Option<Verdict> {
+    fn liveness(&self, since: Instant, now: Now, bar: Bar<'_>) -> Option<LivenessReport> {
         bar.liveness
             .filter(|report| since <= report.from && report.from <= report.until)
             .filter(|report| is_fresh(report.until, now.mono, bar.policy))
-            .map(|report| report.verdict)
+    }
+
+    /// Why liveness could not tell, where it said so during this attempt.
+    fn inconclusive(&self, bar: Bar<'_>) -> Evidence {
+        let said = bar.liveness.filter(|report| report.until >= self.began && report.verdict == Verdict::Inconclusive);
+        said.map_or([None; MAX_EVIDENCE], |report| report.evidence)
     }
 
     fn judge(&self, seen: &Seen, bar: Bar<'_>) -> Finding {

@@ -104,12 +104,19 @@ pub const MAX_ACTIONS: usize = 16;
 pub type Actions = heapless::Vec<Action, MAX_ACTIONS>;
 
 /// Liveness' judgement of the evidence between two instants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LivenessReport {
     pub from: Instant,
     pub until: Instant,
     pub verdict: Verdict,
+    /// Why, for the ledger, the most telling first.
+    pub evidence: Evidence,
 }
+
+/// The most reasons that liveness gives: what it looks like, and three channels.
+pub const MAX_EVIDENCE: usize = 4;
+/// Reasons from the first place on.
+pub type Evidence = [Option<Reason>; MAX_EVIDENCE];
 
 /// What the evidence says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

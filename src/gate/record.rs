@@ -197,6 +197,21 @@ pub enum Reason {
     LivenessSpoof,
     /// Required evidence was missing or too old.
     LivenessMissing,
+    /// What a window of evidence looks like most, and its score: log odds of life, in nats.
+    LooksLike {
+        what: &'static str,
+        score: f32,
+    },
+    /// So much of the score, in nats, is this channel's: what it falls by without it.
+    Channel {
+        name: &'static str,
+        weight: f32,
+    },
+    /// What the door requires of liveness and did not get, and why.
+    SensorMissing {
+        sensor: &'static str,
+        why: &'static str,
+    },
     /// The configuration asks for no liveness, and says so.
     LivenessNotRequired,
     ExpiredAt(Wall),
@@ -232,6 +247,9 @@ impl fmt::Display for Reason {
             Self::Poor(measure) => f.write_str(measure.as_str()),
             Self::LivenessSpoof => f.write_str("liveness_spoof"),
             Self::LivenessMissing => f.write_str("liveness_missing"),
+            Self::LooksLike { what, score } => write!(f, "looks_like {what}, log odds {score:.2}"),
+            Self::Channel { name, weight } => write!(f, "channel {name} {weight:+.2}"),
+            Self::SensorMissing { sensor, why } => write!(f, "sensor_missing {sensor}, {why}"),
             Self::LivenessNotRequired => f.write_str("liveness_not_required"),
             Self::ExpiredAt(at) => write!(f, "expired_at {}", at.unix_millis()),
             Self::OutsideSchedule => f.write_str("outside_schedule"),
@@ -273,6 +291,12 @@ impl Record {
     pub fn similarity(mut self, similarity: Option<Similarity>) -> Self {
         self.similarity = similarity;
         self
+    }
+
+    /// Adds what there is of several reasons.
+    #[must_use]
+    pub fn because_of(self, reasons: impl IntoIterator<Item = Option<Reason>>) -> Self {
+        reasons.into_iter().flatten().fold(self, Self::because)
     }
 
     /// Adds a reason; beyond [`MAX_REASONS`] it is dropped.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::metronome::Metronome;
 use super::rng::Rng;
 use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
-use crate::gate::{LivenessReport, Verdict};
+use crate::gate::{Event, LivenessReport, MAX_EVIDENCE, Verdict};
 use crate::kernels::warp::{Affine, warp};
 use crate::ports::{Camera, CameraError, Clock, Liveness};
 use crate::time::{Duration, Instant};
@@ -175,15 +175,18 @@ impl Liveness for ScriptedLiveness {
         vec!["scripted".into()]
     }
 
-    fn judge(&mut self, now: Instant) -> Result<Option<LivenessReport>, String> {
+    fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String> {
         if self.last.is_some_and(|last| now.since(last) < REPORT_PERIOD) {
-            return Ok(None);
+            return Ok(());
         }
         self.last = Some(now);
-        let Some((_, visit, since)) = self.stage.at(now) else { return Ok(None) };
-        let is_judged = visit.picture.is_some() && now.since(since) >= WINDOW;
-        let from = Instant::from_nanos(now.as_nanos().saturating_sub(WINDOW.as_nanos() as u64));
-        Ok(is_judged.then_some(LivenessReport { from, until: now, verdict: visit.verdict }))
+        let Some((_, visit, since)) = self.stage.at(now) else { return Ok(()) };
+        if visit.picture.is_some() && now.since(since) >= WINDOW {
+            let from = Instant::from_nanos(now.as_nanos().saturating_sub(WINDOW.as_nanos() as u64));
+            let evidence = [None; MAX_EVIDENCE];
+            tell(Event::Liveness(LivenessReport { from, until: now, verdict: visit.verdict, evidence }));
+        }
+        Ok(())
     }
 }
 
@@ -228,7 +231,14 @@ mod tests {
     #[test]
     fn liveness_speaks_only_of_somebody_who_has_stood_there_for_a_window() {
         let mut liveness = ScriptedLiveness::new(stage());
-        let mut verdict = |ms| liveness.judge(Instant::from_millis(ms)).unwrap();
+        let mut verdict = |ms| {
+            let mut told = None;
+            liveness.judge(Instant::from_millis(ms), &mut |event| told = Some(event)).unwrap();
+            told.map(|event| match event {
+                Event::Liveness(report) => report,
+                other => panic!("{other:?}"),
+            })
+        };
         assert!(verdict(1000).is_none());
         assert!(verdict(3000).is_none());
         let report = verdict(3600).unwrap();

@@ -405,7 +405,7 @@ impl House {
                 _ => Verdict::Live,
             };
             let from = Instant::from_nanos(now.as_nanos() - LIVENESS_WINDOW.as_nanos() as u64);
-            self.step(Event::Liveness(LivenessReport { from, until: now, verdict }));
+            self.step(Event::Liveness(LivenessReport { from, until: now, verdict, evidence: [None; 4] }));
         }
         self.todo(now + SENSE, Todo::Sense);
     }

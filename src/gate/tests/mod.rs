@@ -214,7 +214,7 @@ impl Script {
 
     fn liveness(&mut self, from: u64, until: u64, verdict: Verdict) -> &mut Self {
         let (from, until) = (Instant::from_millis(START + from), Instant::from_millis(START + until));
-        self.event(Event::Liveness(LivenessReport { from, until, verdict }))
+        self.event(Event::Liveness(LivenessReport { from, until, verdict, evidence: [None; 4] }))
     }
 
     fn exit(&mut self) -> &mut Self {
