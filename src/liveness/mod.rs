@@ -13,6 +13,9 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod fusion;
+mod pos;
+pub mod series;
 
 pub use channels::Channel;
 
