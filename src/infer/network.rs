@@ -84,14 +84,22 @@ fn plain(tensor: &Tensor) -> Option<&[f32]> {
 }
 
 impl Network {
-    /// Compiles a network for inputs of 1 x 3 x `height` x `width`.
+    /// Compiles a network for pictures: inputs of 1 x 3 x `height` x `width`.
+    ///
+    /// # Errors
+    /// As [`Network::load_shaped`].
+    pub fn load(file: &ModelFile, width: usize, height: usize, outputs: &[OutputSpec]) -> Result<Self, InferError> {
+        Self::load_shaped(file, [1, 3, height, width], outputs)
+    }
+
+    /// Compiles a network for inputs of this shape.
     ///
     /// # Errors
     /// Anything that is wrong with its bytes, and outputs of other names or sizes than `outputs`.
-    pub fn load(file: &ModelFile, width: usize, height: usize, outputs: &[OutputSpec]) -> Result<Self, InferError> {
+    pub fn load_shaped(file: &ModelFile, input: [usize; 4], outputs: &[OutputSpec]) -> Result<Self, InferError> {
         let model = file.spec.name.as_str();
         let malformed = |reason: String| InferError::Malformed { model: model.into(), reason };
-        let compiled = guarded(|| compile(&file.bytes, width, height, outputs)).map_err(malformed)?;
+        let compiled = guarded(|| compile(&file.bytes, input, outputs)).map_err(malformed)?;
         if compiled.outputs.len() != outputs.len() {
             let (expected, got) = (outputs.len(), compiled.outputs.len());
             return Err(InferError::OutputCount { model: model.into(), expected, got });
@@ -103,11 +111,11 @@ impl Network {
             }
         }
         let names = compiled.outputs.into_iter().zip(outputs).map(|((name, _), spec)| (name, spec.len)).collect();
-        let input = Tensor::zero::<f32>(&[1, 3, height, width]).map_err(|e| malformed(chain(&e)))?;
+        let input = Tensor::zero::<f32>(&input).map_err(|e| malformed(chain(&e)))?;
         Ok(Self { model: model.into(), plan: compiled.plan, input: Arc::new(input), outputs: names })
     }
 
-    /// Lets `fill` write the input, planes of 3 x height x width, and runs on it.
+    /// Lets `fill` write the input, row by row and plane by plane, and runs on it.
     ///
     /// # Errors
     /// An output that isn't finite or of the promised size, with its name; whatever fails inside.
@@ -164,19 +172,19 @@ struct Compiled {
     outputs: Vec<(String, Vec<usize>)>,
 }
 
-fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) -> TractResult<Compiled> {
+fn compile(bytes: &[u8], input: [usize; 4], outputs: &[OutputSpec]) -> TractResult<Compiled> {
     let read = || tract_onnx::onnx().proto_model_for_read(&mut &*bytes);
     let mut proto = read()?;
     admit(&proto)?;
     let recipes = q8::rewrite(&mut proto);
     let is_rewritten = !recipes.is_empty();
     pass_over_rounding(&mut proto);
-    match build(&proto, recipes, width, height, outputs) {
+    match build(&proto, recipes, input, outputs) {
         // A part that can't be computed at eight bits is computed as the file has it, by tract.
         Err(_) if is_rewritten => {
             let mut proto = read()?;
             pass_over_rounding(&mut proto);
-            build(&proto, Vec::new(), width, height, outputs)
+            build(&proto, Vec::new(), input, outputs)
         }
         built => built,
     }
@@ -185,8 +193,7 @@ fn compile(bytes: &[u8], width: usize, height: usize, outputs: &[OutputSpec]) ->
 fn build(
     proto: &ModelProto,
     recipes: Vec<q8::Recipe>,
-    width: usize,
-    height: usize,
+    input: [usize; 4],
     outputs: &[OutputSpec],
 ) -> TractResult<Compiled> {
     // Sizes that an exporter wrote between layers hold only for the input size of the export.
@@ -198,7 +205,7 @@ fn build(
     if outputs.iter().all(|o| !o.name.is_empty()) {
         model.select_outputs_by_name(outputs.iter().map(|o| o.name))?;
     }
-    let model = model.with_input_fact(0, f32::fact([1, 3, height, width]).into())?.into_typed()?;
+    let model = model.with_input_fact(0, f32::fact(input).into())?.into_typed()?;
     for node in model.nodes() {
         for output in &node.outputs {
             let elements =

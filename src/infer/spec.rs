@@ -101,6 +101,9 @@ pub enum Decode {
     /// x and y of a face's five points in pixels of the aligned face, of which the input, a square, shows so many pixels
     /// more on every side; see `face::landmarks`.
     Points { margin: usize },
+    /// Log odds of a living person and of each kind of attack; see `liveness::head`. The input is no picture: width and
+    /// height are the ticks of a window and 1.
+    Liveness,
 }
 
 /// What a network is for.
@@ -110,6 +113,7 @@ pub enum Kind {
     Embedder,
     AntiSpoof,
     Landmarks,
+    Liveness,
 }
 
 impl fmt::Display for Kind {
@@ -119,6 +123,7 @@ impl fmt::Display for Kind {
             Self::Embedder => "embedder",
             Self::AntiSpoof => "anti-spoof",
             Self::Landmarks => "landmarks",
+            Self::Liveness => "liveness",
         })
     }
 }
@@ -130,6 +135,7 @@ impl Decode {
             Self::Embedding { .. } => Kind::Embedder,
             Self::AntiSpoof { .. } => Kind::AntiSpoof,
             Self::Mesh { .. } | Self::Points { .. } => Kind::Landmarks,
+            Self::Liveness => Kind::Liveness,
         }
     }
 }

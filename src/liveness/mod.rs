@@ -14,6 +14,7 @@
 
 pub mod channels;
 pub mod fusion;
+pub mod head;
 mod pos;
 pub mod series;
 
@@ -81,6 +82,45 @@ impl Source {
             SensorKind::Touch => Some(Self::Touch),
             SensorKind::Acceleration => None,
         }
+    }
+}
+
+/// Several sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct SourceSet(u16);
+
+impl SourceSet {
+    pub const fn with(self, source: Source) -> Self {
+        Self(self.0 | 1 << source as u16)
+    }
+
+    pub const fn without(self, source: Source) -> Self {
+        Self(self.0 & !(1 << source as u16))
+    }
+
+    pub const fn contains(self, source: Source) -> bool {
+        self.0 & 1 << source as u16 != 0
+    }
+
+    /// In the order of [`Source::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Source> {
+        Source::ALL.into_iter().filter(move |source| self.contains(*source))
+    }
+}
+
+impl FromIterator<Source> for SourceSet {
+    fn from_iter<I: IntoIterator<Item = Source>>(sources: I) -> Self {
+        sources.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl std::fmt::Display for SourceSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, source) in self.iter().enumerate() {
+            let before = if i == 0 { "" } else { ", " };
+            write!(f, "{before}{}", source.name())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,245 @@
+//! The head: a network of one-dimensional convolutions over a window, and what its score is worth on a door's sensors.
+
+use serde::Deserialize;
+
+use super::channels::Channel;
+use super::series::{ROWS, TICKS, Window};
+use super::{Source, SourceSet};
+use crate::infer::network::OutputSpec;
+use crate::infer::{InferError, Kind, ModelFile, Network};
+
+/// What the head tells apart, in the order of its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    Live,
+    Print,
+    Screen,
+    Mask,
+    Mannequin,
+    /// A picture before a living person.
+    Composite,
+    /// Sensors that play a recording.
+    Replay,
+}
+
+impl Class {
+    pub const ALL: [Self; 7] =
+        [Self::Live, Self::Print, Self::Screen, Self::Mask, Self::Mannequin, Self::Composite, Self::Replay];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Print => "print",
+            Self::Screen => "screen",
+            Self::Mask => "mask",
+            Self::Mannequin => "mannequin",
+            Self::Composite => "composite",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// What the head makes of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Log odds of life against every attack together, in nats; finite.
+    pub log_odds: f32,
+    /// The attack that it looks like most.
+    pub attack: Class,
+}
+
+/// A network ready to judge windows.
+pub struct Head {
+    network: Network,
+}
+
+impl Head {
+    /// # Errors
+    /// The file is no such network, or can't run.
+    pub fn load(file: &ModelFile) -> Result<Self, InferError> {
+        let wanted = OutputSpec { name: "", len: Class::ALL.len() };
+        if file.spec.kind() != Kind::Liveness {
+            let reason = format!("it is a network for {}, not for liveness", file.spec.kind());
+            return Err(InferError::Malformed { model: file.spec.name.clone(), reason });
+        }
+        Ok(Self { network: Network::load_shaped(file, [1, ROWS, 1, TICKS], &[wanted])? })
+    }
+
+    /// # Errors
+    /// The network failed, or gave what is no number.
+    pub fn score(&mut self, window: &Window) -> Result<Score, InferError> {
+        let output = self.network.run(|input| input.copy_from_slice(window.rows()))?;
+        Ok(decide(output.get(0)))
+    }
+
+    /// What the score falls by without each channel that is there (occlusion; Zeiler and Fergus 2014, doi
+    /// 10.1007/978-3-319-10590-1_53): how much of it is that channel's, in nats, the weightiest first.
+    ///
+    /// # Errors
+    /// As [`Head::score`].
+    pub fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+        let whole = self.score(window)?.log_odds;
+        let mut weights = Vec::new();
+        for channel in Channel::all().filter(|channel| window.ticks(*channel) > 0) {
+            let mut without = window.clone();
+            without.mask(channel);
+            weights.push((channel, whole - self.score(&without)?.log_odds));
+        }
+        weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
+        Ok(weights)
+    }
+}
+
+fn decide(logits: &[f32]) -> Score {
+    let (live, attacks) = (logits[0], &logits[1..]);
+    let (most, attack) = attacks
+        .iter()
+        .zip(&Class::ALL[1..])
+        .fold((f32::NEG_INFINITY, Class::Print), |best, (&x, &class)| if x > best.0 { (x, class) } else { best });
+    let together = most + attacks.iter().map(|x| (x - most).exp()).sum::<f32>().ln();
+    Score { log_odds: live - together, attack }
+}
+
+/// From a door's sensors to the score that a living person reaches but for a share of windows, as a named evaluation
+/// measured it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// What was measured, and that it was simulated if it was.
+    pub evaluation: String,
+    /// Windows of living people behind each point.
+    pub windows: u64,
+    subset: Vec<Subset>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subset {
+    sensors: Vec<String>,
+    points: Vec<Point>,
+}
+
+/// One score and what it lets through.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// Bona fide presentation classification error rate (ISO/IEC 30107-3): the share of windows of living people below the
+    /// score.
+    pub bpcer: f64,
+    /// Log odds, nats.
+    pub score: f32,
+    /// Attack presentation classification error rate (ISO/IEC 30107-3) of the kind of attack that gets through most.
+    pub apcer_worst: f64,
+    pub worst: String,
+    /// The same for kinds that the network had never seen, each left out of a training in turn; absent where it was not
+    /// measured.
+    pub apcer_worst_held_out: Option<f64>,
+    pub worst_held_out: Option<String>,
+}
+
+/// Why a table is none.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ThresholdsError {
+    #[error("not a table of liveness thresholds: {0}")]
+    Malformed(String),
+    #[error("it names a sensor {0:?}, which there is none of")]
+    UnknownSensor(String),
+    #[error("a number of {0} is out of its range")]
+    OutOfRange(SourceSet),
+    #[error("{0} is there twice")]
+    Twice(SourceSet),
+}
+
+/// Most bytes of a table.
+pub const MAX_TABLE_BYTES: usize = 1 << 20;
+
+impl Thresholds {
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, ThresholdsError> {
+        let table: Self = toml::from_str(text).map_err(|error| ThresholdsError::Malformed(error.to_string()))?;
+        let mut seen = Vec::new();
+        for subset in &table.subset {
+            let sources = subset.sources()?;
+            if seen.contains(&sources) {
+                return Err(ThresholdsError::Twice(sources));
+            }
+            let is_rate = |rate: f64| (0.0..=1.0).contains(&rate);
+            let is_sound = |point: &Point| {
+                is_rate(point.bpcer)
+                    && point.score.is_finite()
+                    && is_rate(point.apcer_worst)
+                    && point.apcer_worst_held_out.is_none_or(is_rate)
+            };
+            if !subset.points.iter().all(is_sound) {
+                return Err(ThresholdsError::OutOfRange(sources));
+            }
+            seen.push(sources);
+        }
+        Ok(table)
+    }
+
+    /// The point for a door with exactly these sensors: the strictest that sends away no more than `target_bpcer` of the
+    /// living; `None` where the table has none.
+    pub fn point(&self, sources: SourceSet, target_bpcer: f64) -> Option<&Point> {
+        let subset = self.subset.iter().find(|subset| subset.sources() == Ok(sources))?;
+        let allowed = subset.points.iter().filter(|point| point.bpcer <= target_bpcer);
+        allowed.max_by(|a, b| a.score.total_cmp(&b.score))
+    }
+}
+
+impl Subset {
+    fn sources(&self) -> Result<SourceSet, ThresholdsError> {
+        let parse = |name: &String| Source::parse(name).ok_or_else(|| ThresholdsError::UnknownSensor(name.clone()));
+        self.sensors.iter().map(parse).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = r#"
+        evaluation = "made up"
+        windows = 100
+        [[subset]]
+        sensors = ["camera", "thermal"]
+        points = [
+            { bpcer = 0.01, score = 1.5, apcer_worst = 0.02, worst = "mask_heated" },
+            { bpcer = 0.05, score = 3.0, apcer_worst = 0.001, worst = "phone", apcer_worst_held_out = 0.01, worst_held_out = "tablet" },
+        ]
+    "#;
+
+    fn sources(of: &[Source]) -> SourceSet {
+        of.iter().copied().collect()
+    }
+
+    #[test]
+    fn the_score_is_the_log_odds_of_life_against_all_attacks_together() {
+        let score = decide(&[2.0, 0.0, 0.0, 1.0, -3.0, -3.0, -3.0]);
+        let attacks: f32 = [0.0f32, 0.0, 1.0, -3.0, -3.0, -3.0].iter().map(|x| x.exp()).sum();
+        assert!((score.log_odds - (2.0 - attacks.ln())).abs() < 1e-5);
+        assert_eq!(score.attack, Class::Mask);
+    }
+
+    #[test]
+    fn a_door_gets_the_strictest_point_that_its_target_allows_and_none_of_other_sensors() {
+        let table = Thresholds::parse(TABLE).unwrap();
+        let both = sources(&[Source::Thermal, Source::Camera]);
+        let score = |target| table.point(both, target).map(|point| point.score);
+        assert_eq!((score(0.009), score(0.01), score(0.5)), (None, Some(1.5), Some(3.0)));
+        assert_eq!(score(f64::NAN), None);
+        assert_eq!(table.point(sources(&[Source::Camera]), 0.05), None);
+    }
+
+    #[test]
+    fn a_damaged_table_is_refused_by_what_is_wrong_with_it() {
+        let wrong = |from: &str, to: &str| Thresholds::parse(&TABLE.replace(from, to)).unwrap_err();
+        assert!(matches!(wrong("windows", "panes"), ThresholdsError::Malformed(_)));
+        assert_eq!(wrong("\"thermal\"", "\"nose\""), ThresholdsError::UnknownSensor("nose".into()));
+        assert!(matches!(wrong("score = 3.0", "score = nan"), ThresholdsError::OutOfRange(_)));
+        assert!(matches!(wrong("bpcer = 0.05", "bpcer = 1.5"), ThresholdsError::OutOfRange(_)));
+        let twice = format!("{TABLE}\n[[subset]]\nsensors = [\"thermal\", \"camera\"]\npoints = []");
+        assert!(matches!(Thresholds::parse(&twice), Err(ThresholdsError::Twice(_))));
+    }
+}
