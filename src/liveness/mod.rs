@@ -15,6 +15,7 @@
 pub mod channels;
 pub mod fusion;
 pub mod head;
+pub mod judge;
 mod pos;
 pub mod series;
 

@@ -1,0 +1,420 @@
+//! From samples to a verdict: windows of a face that stayed, scored, and agreeing with each other.
+//!
+//! ```text
+//! no face for a window yet                          nothing is said
+//! a required sensor is not in the window            inconclusive, and which and why
+//! the last two windows reach the door's score       live
+//! the last five windows all stay below it           spoof
+//! anything else                                     inconclusive: more may come
+//! ```
+//!
+//! Pure: it is told samples and the time.
+
+use heapless::Deque;
+
+use super::channels::Channel;
+use super::fusion::Fusion;
+use super::head::{Class, Head, Point, Score, Thresholds};
+use super::series::{SPAN, Series, Window};
+use super::{Place, Sample, Source, SourceSet};
+use crate::gate::{Evidence, LivenessReport, MAX_EVIDENCE, Reason, Verdict};
+use crate::infer::InferError;
+use crate::ports::Reading;
+use crate::time::{Duration, Instant};
+
+/// From one window to the next.
+pub const HOP: Duration = Duration::from_millis(200);
+/// So many windows in a row are live before anybody is called so: one may be chance.
+pub const AGREE_LIVE: usize = 2;
+/// So many in a row are not before anybody is called an attack: a second, in which a person who was still walking stands.
+pub const AGREE_SPOOF: usize = 5;
+/// A camera's last frame may be so old: a slow board takes a while to look at one.
+const LATEST: Duration = Duration::from_millis(600);
+/// Of a window's ticks the camera must give so many: nine tenths.
+const CAMERA_TICKS: usize = 45;
+/// And any other sensor so many: three fifths, as many as it was trained with at the least.
+const SENSOR_TICKS: usize = 30;
+/// A face that has been there for a window and this much longer, and still gives no window of frames, is too rarely seen.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What gives windows a score: the head, or what stands in for it where none is at hand.
+pub trait Scorer: Send {
+    /// # Errors
+    /// It could not be computed; nothing is live then.
+    fn score(&mut self, window: &Window) -> Result<Score, InferError>;
+    /// What each channel that is there carries of the score, in nats, the weightiest first.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError>;
+}
+
+impl Scorer for Head {
+    fn score(&mut self, window: &Window) -> Result<Score, InferError> {
+        Self::score(self, window)
+    }
+
+    fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+        Self::weights(self, window)
+    }
+}
+
+/// What a door demands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Demands {
+    /// The sensors that it has; the camera is always among them.
+    pub sources: SourceSet,
+    /// Those without which nobody is called alive.
+    pub required: SourceSet,
+    /// The share of living people's windows that may be turned away, 0 to 1.
+    pub target_bpcer: f64,
+    pub thresholds: Thresholds,
+}
+
+impl Demands {
+    /// What is in force while the sensors of `present` answer; `None` where no table says what a score is worth there.
+    pub fn point(&self, present: SourceSet) -> Option<&Point> {
+        self.thresholds.point(present, self.target_bpcer)
+    }
+}
+
+/// What the camera says of the face before the door.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Glance<'a> {
+    /// Nobody is there.
+    Nobody,
+    /// Somebody else stands there, or the same face jumped: what was seen before says nothing of them.
+    Another,
+    /// The face is there.
+    Face { place: Place, samples: &'a [Sample] },
+}
+
+/// See the module.
+pub struct Judge {
+    demands: Demands,
+    scorer: Box<dyn Scorer>,
+    fusion: Fusion,
+    series: Series,
+    window: Window,
+    recent: Deque<Judged, AGREE_SPOOF>,
+    since: Option<Instant>,
+    last: Option<Instant>,
+    /// Why a sensor gives nothing, by source.
+    silent: [Option<&'static str>; Source::ALL.len()],
+}
+
+/// One window that was scored.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    from: Instant,
+    is_live: bool,
+}
+
+impl Judge {
+    /// `camera_view_deg` is the camera's horizontal field of view in degrees.
+    pub fn new(demands: Demands, scorer: Box<dyn Scorer>, camera_view_deg: f32) -> Self {
+        Self {
+            demands,
+            scorer,
+            fusion: Fusion::new(camera_view_deg),
+            series: Series::default(),
+            window: Window::default(),
+            recent: Deque::new(),
+            since: None,
+            last: None,
+            silent: [None; Source::ALL.len()],
+        }
+    }
+
+    pub fn demands(&self) -> &Demands {
+        &self.demands
+    }
+
+    /// Takes in what one frame showed.
+    pub fn glance(&mut self, glance: Glance<'_>) {
+        match glance {
+            Glance::Nobody | Glance::Another => self.start_anew(),
+            Glance::Face { place, samples } => {
+                self.since.get_or_insert(place.at);
+                let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
+                self.fusion.face(place, luminance.map_or(f32::NAN, |sample| sample.value));
+                samples.iter().for_each(|sample| self.push(*sample));
+            }
+        }
+    }
+
+    /// Takes in a measurement that [`super::health`] has passed.
+    pub fn reading(&mut self, reading: &Reading<'_>) {
+        if let Some(source) = Source::of(reading.value.kind()) {
+            self.silent[source as usize] = None;
+            self.fusion.samples(reading).into_iter().for_each(|sample| self.push(sample));
+        }
+    }
+
+    /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either.
+    pub fn distrust(&mut self, source: Source, why: &'static str) {
+        self.silent[source as usize] = Some(why);
+        self.series.forget(source);
+    }
+
+    /// A new judgement, at most once in [`HOP`]; `None` while there is nothing to say.
+    pub fn judge(&mut self, now: Instant) -> Option<LivenessReport> {
+        if self.last.is_some_and(|last| now.since(last) < HOP) {
+            return None;
+        }
+        let until = self.series.newest(Source::Camera)?;
+        let is_fresh = now.checked_since(until).is_some_and(|age| age <= LATEST);
+        let since = self.since.filter(|since| is_fresh && until.since(*since) >= SPAN)?;
+        self.last = Some(now);
+        self.series.draw(until, &mut self.window);
+        let from = Instant::from_nanos(until.as_nanos().saturating_sub(SPAN.as_nanos() as u64));
+        let unsure = |sensor, why| {
+            let evidence = [Some(Reason::SensorMissing { sensor, why }), None, None, None];
+            Some(LivenessReport { from, until, verdict: Verdict::Inconclusive, evidence })
+        };
+        if let Some((source, why)) = self.missing() {
+            self.recent.clear();
+            let is_worth_telling = source != Source::Camera || until.since(since) >= SPAN + PATIENCE;
+            return if is_worth_telling { unsure(source.name(), why) } else { None };
+        }
+        let Some((score, is_live)) = self.score() else {
+            self.recent.clear();
+            return unsure("head", "no score");
+        };
+        if self.recent.is_full() {
+            let _oldest = self.recent.pop_front();
+        }
+        let _there_is_room = self.recent.push_back(Judged { from, is_live });
+        let (verdict, began) = self.verdict();
+        let evidence = self.evidence(&score, verdict);
+        Some(LivenessReport { from: began.unwrap_or(from), until, verdict, evidence })
+    }
+
+    /// Forgets whoever stood there; the sensors look on.
+    fn start_anew(&mut self) {
+        self.series.forget(Source::Camera);
+        self.series.forget(Source::Antispoof);
+        self.fusion.nobody();
+        self.recent.clear();
+        self.since = None;
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if self.demands.sources.contains(sample.channel.source()) {
+            self.series.push(sample);
+        }
+    }
+
+    /// The sensors whose channels are there in enough of the window.
+    fn present(&self) -> SourceSet {
+        let enough = |source: &Source| {
+            let least = if *source == Source::Camera { CAMERA_TICKS } else { SENSOR_TICKS };
+            self.window.coverage(*source) >= least
+        };
+        self.demands.sources.iter().filter(enough).collect()
+    }
+
+    /// The first sensor that is required and not there, and why.
+    fn missing(&self) -> Option<(Source, &'static str)> {
+        let present = self.present();
+        let camera = SourceSet::default().with(Source::Camera);
+        let mut needed = camera.iter().chain(self.demands.required.iter());
+        let source = needed.find(|source| !present.contains(*source))?;
+        let little = if source == Source::Camera { "too few frames" } else { "too few measurements" };
+        Some((source, self.silent[source as usize].unwrap_or(little)))
+    }
+
+    /// The window's score, and whether it reaches what a door with these sensors asks for.
+    fn score(&mut self) -> Option<(Score, bool)> {
+        let present = self.present();
+        for source in Source::ALL.into_iter().filter(|source| !present.contains(*source)) {
+            self.window.mask_source(source);
+        }
+        let needed = self.demands.point(present)?.score;
+        match self.scorer.score(&self.window) {
+            Ok(score) => Some((score, score.log_odds >= needed)),
+            Err(error) => {
+                log::error!("liveness: {error}");
+                None
+            }
+        }
+    }
+
+    /// What the last windows together say, and where the evidence for it begins.
+    fn verdict(&self) -> (Verdict, Option<Instant>) {
+        let last = || self.recent.iter().rev();
+        let in_a_row = |is_live: bool, n: usize| {
+            let all = last().take_while(|judged| judged.is_live == is_live).count() >= n;
+            all.then(|| last().take(n).map(|judged| judged.from).min())
+        };
+        if let Some(from) = in_a_row(true, AGREE_LIVE) {
+            (Verdict::Live, from)
+        } else if let Some(from) = in_a_row(false, AGREE_SPOOF) {
+            (Verdict::Spoof, from)
+        } else {
+            (Verdict::Inconclusive, None)
+        }
+    }
+
+    /// What the newest window looks like, and, of a verdict, which channels made it.
+    fn evidence(&mut self, score: &Score, verdict: Verdict) -> Evidence {
+        let what = if verdict == Verdict::Live { Class::Live } else { score.attack };
+        let mut evidence = [None; MAX_EVIDENCE];
+        evidence[0] = Some(Reason::LooksLike { what: what.as_str(), score: score.log_odds });
+        if verdict != Verdict::Inconclusive
+            && let Ok(weights) = self.scorer.weights(&self.window)
+        {
+            for (place, (channel, weight)) in evidence[1..].iter_mut().zip(weights) {
+                *place = Some(Reason::Channel { name: channel.name(), weight });
+            }
+        }
+        evidence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Value;
+
+    const FRAME: u64 = 40;
+
+    /// Calls alive whatever is as warm as a face, or, without a thermometer, whatever moves.
+    struct Warmth;
+
+    impl Scorer for Warmth {
+        fn score(&mut self, window: &Window) -> Result<Score, InferError> {
+            let mut without = window.clone();
+            without.mask(Channel::ObjectC);
+            let warmth: f32 = window.rows().iter().zip(without.rows()).map(|(a, b)| a - b).sum();
+            let is_warm = window.ticks(Channel::ObjectC) > 0 && warmth > 55.0;
+            Ok(Score { log_odds: if is_warm { 3.0 } else { -3.0 }, attack: Class::Print })
+        }
+
+        fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+            let score = self.score(window)?;
+            Ok(vec![(Channel::ObjectC, score.log_odds)])
+        }
+    }
+
+    fn table() -> Thresholds {
+        let subset = |sensors: &str| {
+            format!(
+                "[[subset]]\nsensors = [{sensors}]\npoints = [{{ bpcer = 0.01, score = 1.0, apcer_worst = 0.0, worst = \"phone\" }}]\n"
+            )
+        };
+        let text = subset("\"camera\", \"thermometer\"") + &subset("\"camera\", \"thermometer\", \"light\"");
+        Thresholds::parse(&format!("evaluation = \"made up\"\nwindows = 1\n{text}")).unwrap()
+    }
+
+    struct Door {
+        judge: Judge,
+        now: u64,
+        reports: Vec<(u64, Verdict, Option<Reason>)>,
+    }
+
+    impl Door {
+        fn new(sources: &[Source]) -> Self {
+            let sources: SourceSet = sources.iter().copied().chain([Source::Camera]).collect();
+            let required = SourceSet::default().with(Source::Thermometer);
+            let demands = Demands { sources, required, target_bpcer: 0.01, thresholds: table() };
+            Self { judge: Judge::new(demands, Box::new(Warmth), 60.0), now: 1000, reports: Vec::new() }
+        }
+
+        /// For so many milliseconds: a face, or none, and what the thermometer says, if anything.
+        fn plays(&mut self, ms: u64, face: bool, celsius: Option<f32>) {
+            for _ in 0..ms / FRAME {
+                self.now += FRAME;
+                let at = Instant::from_millis(self.now);
+                if face {
+                    let of_camera = Channel::all().filter(|channel| channel.source() == Source::Camera);
+                    let samples: Vec<_> = of_camera
+                        .map(|channel| {
+                            let [low, high] = channel.spec().limits;
+                            Sample { at, channel, value: low.midpoint(high) }
+                        })
+                        .collect();
+                    let place = Place { at, x: 0.0, y: 0.0, eye_gap: 0.1 };
+                    self.judge.glance(Glance::Face { place, samples: &samples });
+                } else {
+                    self.judge.glance(Glance::Nobody);
+                }
+                if let Some(object) = celsius {
+                    self.judge.reading(&Reading { at, value: Value::Thermometer { object, ambient: 20.0 } });
+                }
+                if let Some(report) = self.judge.judge(at) {
+                    assert!(report.from < report.until && report.until <= at);
+                    self.reports.push((self.now, report.verdict, report.evidence[0]));
+                }
+            }
+        }
+
+        fn verdicts(&self) -> Vec<Verdict> {
+            self.reports.iter().map(|(_, verdict, _)| *verdict).collect()
+        }
+    }
+
+    #[test]
+    fn somebody_warm_is_alive_after_a_window_and_one_more() {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.plays(3000, true, Some(34.0));
+        let first = door.reports.iter().find(|(_, verdict, _)| *verdict == Verdict::Live).unwrap().0;
+        assert!((3160..=3240).contains(&first), "{:?}", door.reports);
+        assert!(!door.verdicts().contains(&Verdict::Spoof));
+    }
+
+    #[test]
+    fn something_cold_is_an_attack_after_five_windows_and_never_alive() {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.plays(4000, true, Some(24.0));
+        assert_eq!(door.verdicts()[..4], [Verdict::Inconclusive; 4]);
+        assert!(door.verdicts()[4..].iter().all(|verdict| *verdict == Verdict::Spoof), "{:?}", door.reports);
+    }
+
+    #[test]
+    fn a_required_sensor_that_is_silent_or_distrusted_is_inconclusive_and_named() {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.plays(4000, true, None);
+        assert!(!door.reports.is_empty());
+        let silent = Reason::SensorMissing { sensor: "thermometer", why: "too few measurements" };
+        assert!(door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(silent))));
+        door.reports.clear();
+        door.plays(1200, true, Some(34.0));
+        door.judge.distrust(Source::Thermometer, "stuck");
+        door.reports.clear();
+        door.plays(400, true, None);
+        let stuck = Reason::SensorMissing { sensor: "thermometer", why: "stuck" };
+        assert!(door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(stuck))));
+        assert!(!door.reports.is_empty());
+    }
+
+    #[test]
+    fn evidence_of_whoever_stood_there_before_does_not_count() {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.plays(3000, true, Some(34.0));
+        door.plays(200, false, Some(34.0));
+        door.reports.clear();
+        door.plays(1960, true, Some(34.0));
+        assert!(door.reports.is_empty(), "{:?}", door.reports);
+        door.judge.glance(Glance::Another);
+        door.plays(1960, true, Some(34.0));
+        assert!(door.reports.is_empty(), "{:?}", door.reports);
+    }
+
+    #[test]
+    fn sensors_that_no_table_knows_together_call_nobody_alive() {
+        let mut door = Door::new(&[Source::Thermometer, Source::Touch]);
+        door.plays(3000, true, Some(34.0));
+        assert!(door.verdicts().contains(&Verdict::Live), "touch is silent and not required");
+        for at in (1000..4000).step_by(20) {
+            let at = Instant::from_millis(door.now + at);
+            door.judge.reading(&Reading { at, value: Value::Touch(0.5) });
+        }
+        door.reports.clear();
+        let ahead = door.now;
+        door.plays(3000, true, Some(34.0));
+        let late: Vec<_> = door.reports.iter().filter(|report| report.0 > ahead + 2500).collect();
+        let no_score = Some(Reason::SensorMissing { sensor: "head", why: "no score" });
+        assert!(!late.is_empty() && late.iter().all(|report| report.2 == no_score), "{late:?}");
+    }
+}
