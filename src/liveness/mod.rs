@@ -13,8 +13,10 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod session;
 
 pub use channels::Channel;
+pub use session::{Label, Origin, Session};
 
 use crate::ports::SensorKind;
 use crate::time::Instant;
