@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod liveness;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,12 @@ use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
 use crate::hw::strike::{StrikeConfig, StrikeKind};
+use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
 use crate::units::Fmr;
 pub use error::ConfigError;
 use error::Nonsense;
+pub use liveness::{ACCEPT_KEY, CAMERA_ONLY_KEY, Liveness};
 
 /// Where the configuration is looked for when no other is named.
 pub const DEFAULT_PATH: &str = "/etc/facelatch/facelatch.toml";
@@ -31,10 +34,6 @@ pub const DEFAULT_PATH: &str = "/etc/facelatch/facelatch.toml";
 pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
 /// Most uids that may be named in `control.allowed_uids`.
 pub const MAX_ALLOWED_UIDS: usize = 32;
-/// The line that an installer must write in so many words.
-pub const ACCEPT_KEY: &str = "liveness.i_accept_that_a_photograph_opens_this_door";
-/// Whether this build has a network that tells a live face from a picture.
-pub const HAS_LIVENESS_HEAD: bool = false;
 
 /// What the file says, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -162,15 +161,6 @@ pub struct Control {
     pub allowed_uids: Vec<u32>,
     /// Or the group whose members may.
     pub group: Option<String>,
-}
-
-/// Whether a live person must stand there.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Liveness {
-    /// Unless stated: yes, if the line below isn't there.
-    pub required: Option<bool>,
-    pub i_accept_that_a_photograph_opens_this_door: bool,
 }
 
 impl Faces {
@@ -332,12 +322,26 @@ impl Config {
 
     /// Whether a live verdict is demanded.
     pub fn liveness_required(&self) -> bool {
-        self.liveness.required.unwrap_or(!self.liveness.i_accept_that_a_photograph_opens_this_door)
+        self.liveness.is_required()
     }
 
     /// Whether a picture of somebody enrolled moves a real strike: what `doctor` and the journal complain about.
     pub fn photograph_opens(&self) -> bool {
-        self.strike.kind != StrikeKind::Recording && !self.liveness_required()
+        self.strike_moves() && !self.liveness_required()
+    }
+
+    /// Whether a real strike moves on what the camera alone says.
+    pub fn camera_alone_opens(&self) -> bool {
+        self.strike_moves() && self.liveness_required() && self.liveness.is_camera_only(self.sources())
+    }
+
+    fn strike_moves(&self) -> bool {
+        self.strike.kind != StrikeKind::Recording
+    }
+
+    /// What the door has to judge liveness by.
+    pub fn sources(&self) -> SourceSet {
+        SourceSet::default().with(Source::Camera)
     }
 
     fn check(&self) -> Result<(), Nonsense> {
@@ -354,7 +358,7 @@ impl Config {
         })?;
         self.check_faces()?;
         self.check_wiring()?;
-        self.check_liveness()?;
+        self.liveness.check(self.sources(), self.strike_moves())?;
         if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
             let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
             return Err(Nonsense::new("control.allowed_uids", why));
@@ -411,22 +415,6 @@ impl Config {
         }
         if strike.kind != StrikeKind::Recording && (same(&relay, &button) || same(&relay, &contact)) {
             return Err(Nonsense::new("strike.line", "an input hangs on the same line"));
-        }
-        Ok(())
-    }
-
-    fn check_liveness(&self) -> Result<(), Nonsense> {
-        let accepted = self.liveness.i_accept_that_a_photograph_opens_this_door;
-        if accepted && self.liveness.required == Some(true) {
-            return Err(Nonsense::new(
-                "liveness.required",
-                format!("{ACCEPT_KEY} says the opposite; remove one of the two"),
-            ));
-        }
-        if self.strike.kind != StrikeKind::Recording && !accepted && !(HAS_LIVENESS_HEAD && self.liveness_required()) {
-            let why = "a strike that moves, and nothing tells a person from a photograph; if this door may open to a \
-                       photograph of somebody enrolled, add i_accept_that_a_photograph_opens_this_door = true to [liveness]";
-            return Err(Nonsense::new("strike.kind", why));
         }
         Ok(())
     }

@@ -149,7 +149,7 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line() {
     home.configure("[gate]\nagree = 2\npuls_ms = 5\n");
     home.run(&["people", "list"]).fails(78, &["door.toml, line 3: gate.puls_ms: there is no such key", "pulse_ms"]);
     home.configure("[strike]\nkind = \"gpiochip\"\nline = 17\n");
-    home.run(&["run"]).fails(78, &["i_accept_that_a_photograph_opens_this_door = true"]);
+    home.run(&["run"]).fails(78, &["camera_only_opens_the_door = true"]);
     fs::remove_file(home.path("door.toml")).unwrap();
     home.run(&["status"]).fails(78, &["door.toml", "can't be read"]);
     fs::create_dir(home.path("door.toml")).unwrap();

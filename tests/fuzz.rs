@@ -74,4 +74,5 @@ feeds! {
     a_damaged_list_of_pairs_is_an_error: pairs, pairs, 40_000;
     a_damaged_calibration_is_an_error: calibration, calibrations, 20_000;
     a_damaged_pair_head_is_an_error: pair_head, pair_heads, 20_000;
+    a_damaged_session_is_an_error: session, sessions, 20_000;
 }

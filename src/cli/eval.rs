@@ -165,7 +165,7 @@ fn draw(evaluation: &Evaluation, path: &std::path::Path) -> Result<(), Failure> 
     let report = &evaluation.report;
     let title = format!("{}, faces found by {}", report.model.name, report.detector.name);
     let curve = det::Curve { name: &report.model.name, scores: &evaluation.scores };
-    std::fs::write(path, det::svg(&title, &[curve])).map_err(Failure::io(path))
+    std::fs::write(path, det::svg(&title, det::Axes::MATCH, &[curve])).map_err(Failure::io(path))
 }
 
 fn summary(report: &Report, measure: &str) -> String {

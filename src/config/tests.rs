@@ -57,17 +57,30 @@ fn broken_toml_is_told_by_its_line() {
 }
 
 #[test]
-fn a_strike_that_moves_without_liveness_needs_the_one_explicit_line() {
+fn a_strike_that_moves_on_pictures_alone_needs_the_one_explicit_line() {
     let strike = "[strike]\nkind = \"gpiochip\"\nline = 17\n[liveness]\n";
-    for liveness in ["", "required = false", "required = true"] {
+    for liveness in ["", "required = []", "required = [\"camera\"]", "sensors = []"] {
         let said = refusal(&format!("{strike}{liveness}"));
-        assert!(said.contains("line 2: strike.kind") && said.contains("i_accept_that_a_photograph"), "{said}");
+        assert!(said.contains("line 2: strike.kind") && said.contains("camera_only_opens_the_door = true"), "{said}");
     }
+    let camera_only = parse(&format!("{strike}camera_only_opens_the_door = true\n")).unwrap();
+    assert_eq!(camera_only.policy().liveness, LivenessPolicy::Required);
+    assert!(camera_only.camera_alone_opens() && !camera_only.photograph_opens());
     let accept = "i_accept_that_a_photograph_opens_this_door = true\n";
     let config = parse(&format!("{strike}{accept}")).unwrap();
     assert_eq!(config.policy().liveness, LivenessPolicy::NotRequired);
     assert!(config.photograph_opens());
-    assert!(refusal(&format!("{strike}{accept}required = true")).contains("liveness.required"));
+    assert!(refusal(&format!("{strike}{accept}required = [\"camera\"]")).contains("liveness.required"));
+}
+
+#[test]
+fn liveness_asks_only_for_what_the_door_has_and_in_range() {
+    assert!(refusal("[liveness]\nsensors = [\"thermal\"]\n").contains("the door has no thermal"));
+    assert!(refusal("[liveness]\nrequired = [\"touch\"]\n").contains("touch takes no part"));
+    assert!(refusal("[liveness]\nsensors = [\"nose\"]\n").contains("unknown variant `nose`"));
+    for wrong in ["target_bpcer = 0.6", "target_bpcer = nan", "camera_view_deg = 180"] {
+        assert!(refusal(&format!("[liveness]\n{wrong}\n")).contains("out of range"), "{wrong}");
+    }
 }
 
 #[test]
@@ -139,6 +152,6 @@ fn the_sample_explains_every_key_and_no_other() {
         Some(rest) if rest.starts_with('[') || key_of(rest).is_some_and(|key| is_key(&key)) => format!("{rest}\n"),
         _ => format!("{line}\n"),
     });
-    let everything = shown.collect::<String>().replace("required = true\n", "");
+    let everything = shown.collect::<String>();
     assert!(parse(&everything).is_ok(), "{:?}", parse(&everything));
 }

@@ -15,6 +15,22 @@ const MARKS: [f64; 9] = [1e-4, 1e-3, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
 /// Points closer than this, in pixels, draw as one.
 const MIN_STEP: f64 = 0.5;
 
+/// What the two rates are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Axes {
+    /// Of impostors or attacks that pass.
+    pub across: &'static str,
+    /// Of the right ones that don't.
+    pub up: &'static str,
+}
+
+impl Axes {
+    /// ISO/IEC 19795-1.
+    pub const MATCH: Self = Self { across: "false match rate", up: "false non-match rate" };
+    /// ISO/IEC 30107-3.
+    pub const LIVENESS: Self = Self { across: "attacks that pass (APCER)", up: "living people turned away (BPCER)" };
+}
+
 /// A curve with its name.
 pub struct Curve<'a> {
     pub name: &'a str,
@@ -22,7 +38,7 @@ pub struct Curve<'a> {
 }
 
 /// Draws curves on one plot. Rates that the comparisons are too few for (rule of three) are shaded.
-pub fn svg(title: &str, curves: &[Curve]) -> String {
+pub fn svg(title: &str, axes: Axes, curves: &[Curve]) -> String {
     let mut out = String::new();
     let (title, height) = (escape(title), HEIGHT);
     // Writing to a String can't fail.
@@ -37,7 +53,7 @@ pub fn svg(title: &str, curves: &[Curve]) -> String {
          <text class=\"ink\" x=\"{:.0}\" y=\"28\" font-size=\"15\" font-weight=\"600\">{title}</text>",
         MARGIN[3]
     );
-    axes(&mut out);
+    draw_axes(&mut out, axes);
     shade_what_is_unknown(&mut out, curves);
     for (index, curve) in curves.iter().enumerate() {
         draw(&mut out, index, curve);
@@ -46,7 +62,7 @@ pub fn svg(title: &str, curves: &[Curve]) -> String {
     out
 }
 
-fn axes(out: &mut String) {
+fn draw_axes(out: &mut String, Axes { across, up }: Axes) {
     let (left, right) = (x(MARKS[0]), x(MARKS[8]));
     let (top, bottom) = (y(MARKS[8]), y(MARKS[0]));
     for mark in MARKS {
@@ -69,8 +85,8 @@ fn axes(out: &mut String) {
         out,
         "<path class=\"eer\" d=\"M{left:.1} {bottom:.1}L{right:.1} {top:.1}\"/>\
          <rect class=\"frame\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n\
-         <text class=\"ink\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false match rate, %</text>\n\
-         <text class=\"ink\" transform=\"translate(22 {centre:.1}) rotate(-90)\" text-anchor=\"middle\">false non-match rate, %</text>",
+         <text class=\"ink\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{across}, %</text>\n\
+         <text class=\"ink\" transform=\"translate(22 {centre:.1}) rotate(-90)\" text-anchor=\"middle\">{up}, %</text>",
         right - left,
         bottom - top,
         bottom + 42.0
@@ -169,7 +185,7 @@ mod tests {
                 fold: 0,
             })
             .collect();
-        let plot = svg("LFW <dev> & more", &[Curve { name: "foamliu", scores: &scores }]);
+        let plot = svg("LFW <dev> & more", Axes::MATCH, &[Curve { name: "foamliu", scores: &scores }]);
         assert!(plot.starts_with("<svg") && plot.ends_with("</svg>\n"));
         assert!(plot.contains("LFW &lt;dev&gt; &amp; more") && plot.contains(">foamliu<"));
         assert!(!plot.contains("NaN") && !plot.contains("inf"));
@@ -181,7 +197,7 @@ mod tests {
 
     #[test]
     fn no_comparisons_draw_an_empty_plot() {
-        let plot = svg("nothing", &[Curve { name: "none", scores: &[] }]);
+        let plot = svg("nothing", Axes::LIVENESS, &[Curve { name: "none", scores: &[] }]);
         assert!(!plot.contains("NaN"));
     }
 }

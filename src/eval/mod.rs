@@ -1,7 +1,7 @@
 //! Measuring: LFW's protocol ([`pairs`], [`protocol`]), its curve ([`det`]), and the table from score to false match rate.
 //!
 //! [`run::evaluate`] is `facelatch eval`, [`gallery::evaluate`] the same with `--gallery`, and [`calibrate::measure`] is
-//! `facelatch calibrate`.
+//! `facelatch calibrate`. [`liveness`] and [`plot`] are `facelatch liveness eval` and `plot`.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,9 @@ pub mod det;
 pub mod dump;
 pub mod encode;
 pub mod gallery;
+pub mod liveness;
 pub mod pairs;
+pub mod plot;
 pub mod protocol;
 pub mod run;
 

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::gallery::bounds::wilson_interval;
+use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 
 /// A comparison's score; a face that was lost scores −1, the least alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,10 +127,8 @@ pub fn equal_error_rate(scores: &[Scored]) -> Option<f64> {
 /// The 95 % interval of a share of `count` among `all` (Wilson 1927), which holds its level for rare events too. From 0
 /// to 1 where there is nothing to go by.
 pub fn wilson(count: usize, all: usize) -> [f64; 2] {
-    /// The normal distribution's 97.5 % quantile.
-    const Z: f64 = 1.959_963_985;
     // Of none the share is no number, and isn't looked at.
-    wilson_interval(count as f64 / all as f64, all as f64, Z)
+    wilson_interval(count as f64 / all as f64, all as f64, TWO_SIDED_95)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 /// The normal distribution's 95 % quantile.
 const Z: f64 = 1.644_853_627;
+/// The normal distribution's 97.5 % quantile.
+pub const TWO_SIDED_95: f64 = 1.959_963_985;
 
 /// The one-sided 95 % upper bound of the mean of a Poisson count (Garwood 1936), which for rare events is Clopper and
 /// Pearson's bound of n times the rate, and never below it; for 0 it is the rule of three. Counts that stand for fewer

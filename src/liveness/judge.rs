@@ -99,6 +99,7 @@ pub struct Judge {
     recent: Deque<Judged, AGREE_SPOOF>,
     since: Option<Instant>,
     last: Option<Instant>,
+    scored: Option<(f32, bool)>,
     /// Why a sensor gives nothing, by source.
     silent: [Option<&'static str>; Source::ALL.len()],
 }
@@ -122,6 +123,7 @@ impl Judge {
             recent: Deque::new(),
             since: None,
             last: None,
+            scored: None,
             silent: [None; Source::ALL.len()],
         }
     }
@@ -151,6 +153,14 @@ impl Judge {
         }
     }
 
+    /// Takes in a sample that is made already, as sessions hold them.
+    pub fn sample(&mut self, sample: Sample) {
+        if sample.channel.source() == Source::Camera {
+            self.since.get_or_insert(sample.at);
+        }
+        self.push(sample);
+    }
+
     /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either.
     pub fn distrust(&mut self, source: Source, why: &'static str) {
         self.silent[source as usize] = Some(why);
@@ -159,6 +169,7 @@ impl Judge {
 
     /// A new judgement, at most once in [`HOP`]; `None` while there is nothing to say.
     pub fn judge(&mut self, now: Instant) -> Option<LivenessReport> {
+        self.scored = None;
         if self.last.is_some_and(|last| now.since(last) < HOP) {
             return None;
         }
@@ -184,10 +195,24 @@ impl Judge {
         if self.recent.is_full() {
             let _oldest = self.recent.pop_front();
         }
+        self.scored = Some((score.log_odds, is_live));
         let _there_is_room = self.recent.push_back(Judged { from, is_live });
         let (verdict, began) = self.verdict();
         let evidence = self.evidence(&score, verdict);
         Some(LivenessReport { from: began.unwrap_or(from), until, verdict, evidence })
+    }
+
+    /// The newest window's log odds, and whether they reach the door's score, where the last judgement scored one.
+    pub fn scored(&self) -> Option<(f32, bool)> {
+        self.scored
+    }
+
+    /// What the channels of the newest window carry of its score, in nats, the weightiest first.
+    ///
+    /// # Errors
+    /// As [`Scorer::weights`].
+    pub fn weights(&mut self) -> Result<Vec<(Channel, f32)>, InferError> {
+        self.scorer.weights(&self.window)
     }
 
     /// Forgets whoever stood there; the sensors look on.

@@ -18,14 +18,19 @@ pub mod head;
 pub mod judge;
 mod pos;
 pub mod series;
+pub mod session;
 
 pub use channels::Channel;
+pub use session::{Label, Origin, Session};
+
+use serde::Deserialize;
 
 use crate::ports::SensorKind;
 use crate::time::Instant;
 
 /// What a channel needs: the door's camera, a network for single frames, or a sensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     Camera,
     Antispoof,

@@ -26,6 +26,7 @@ use facelatch::gate::record::{Outcome, Record};
 use facelatch::gate::schedule::{MAX_TEXT_BYTES, Schedule};
 use facelatch::hw::store::{Act, EventQuery, MAX_EVENTS_A_QUERY, Store};
 use facelatch::infer::{Kind, Manifest};
+use facelatch::liveness::Session;
 use facelatch::person::PersonId;
 use facelatch::ports::{Camera, CameraError};
 use facelatch::sim::clock::SimClock;
@@ -395,6 +396,26 @@ pub fn pair_head(bytes: &[u8]) -> bool {
     // A table is rounded as it is written, and rows that are nearer to each other than that don't read back.
     if head.table().is_none() {
         assert_eq!(PairHead::parse(&head.to_toml()).as_ref(), Ok(&head));
+    }
+    true
+}
+
+/// A session of liveness' channels.
+pub fn session(bytes: &[u8]) -> bool {
+    let session = match Session::parse(bytes) {
+        Ok(session) => session,
+        Err(error) => {
+            is_told(&error);
+            return false;
+        }
+    };
+    assert!(session.samples.is_sorted_by_key(|sample| sample.at));
+    assert!(session.samples.iter().all(|sample| sample.value.is_finite()));
+    // Times are written to 0.1 ms, so it is the writing that has to read back.
+    let mut written = Vec::new();
+    if session.write(&mut written).is_ok() {
+        let again = Session::parse(&*written).expect("what was written reads back");
+        assert_eq!((again.label, again.source, &again.note), (session.label, session.source, &session.note));
     }
     true
 }

@@ -279,6 +279,15 @@ pub fn pair_heads() -> Seeds {
     Seeds { sound: texts(&[&head("-1.0"), &whole]), tempting: texts(&[&huge, &head("1e-46, -1e-46"), &head("nan")]) }
 }
 
+pub fn sessions() -> Seeds {
+    const HEAD: &str = "# facelatch liveness session 1\n# label = \"live\"\n# source = \"recorded\"\n";
+    let whole =
+        format!("{HEAD}# note = \"by the \\\"window\\\"\"\nt_s,face_size,skin_g\n0.0000,0.1012,\n0.0400,,151.5\n");
+    let deep = format!("{HEAD}# note = {}\n", "[".repeat(2000));
+    let sound = texts(&[&whole, &format!("{HEAD}t_s\n"), &whole.replace('\n', "\r\n")]);
+    Seeds { sound, tempting: texts(&[&deep, &",".repeat(100_000), &format!("{HEAD}t_s,yaw\n1e308,1e39\n")]) }
+}
+
 const ORIGIN: &str = r#"
 model = "fed"
 sha256 = ""

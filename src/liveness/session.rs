@@ -1,0 +1,376 @@
+//! A session: what liveness' channels measured while somebody stood there, as a file that people and recipes read.
+//!
+//! ```text
+//! # facelatch liveness session 1
+//! # label = "live"
+//! # source = "recorded"
+//! # note = "kitchen, evening"
+//! t_s,face_size,face_x,skin_g
+//! 0.0000,0.1012,,151.25
+//! ```
+//!
+//! CSV in UTF-8. The lines that begin with `#` are TOML, `label` and `source` among them; a note is optional. Columns are `t_s`,
+//! then channels in the order of their table, values in the table's units. Times never fall; an empty cell is no sample.
+//! There are no pixels in it.
+
+mod writer;
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Channel, Sample};
+use crate::time::Instant;
+pub use writer::{MAX_HELD, WriteError, Writer};
+
+/// The first line.
+pub const TITLE: &str = "# facelatch liveness session 1";
+/// Rows of a session at most: more than an hour at 50 a second.
+pub const MAX_ROWS: usize = 200_000;
+/// Samples of a session at most, 32 MB in memory.
+pub const MAX_SAMPLES: usize = 2_000_000;
+/// The longest line in bytes: a time and every channel take less than 700.
+pub const MAX_LINE_BYTES: usize = 2048;
+/// The longest note in bytes; escaped it fits a line.
+pub const MAX_NOTE_BYTES: usize = 256;
+/// The latest time: a day.
+pub const MAX_SECONDS: f64 = 86_400.0;
+const NANOS: f64 = 1e9;
+
+/// Who or what stood there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    Live,
+    PrintFlat,
+    PrintCurved,
+    PrintCutEyes,
+    Phone,
+    Tablet,
+    ScreenVideo,
+    MaskPaper,
+    MaskLatex,
+    MaskHeated,
+    Mannequin,
+    PhotoWarmPerson,
+    SensorReplay,
+    Unknown,
+}
+
+impl Label {
+    pub const ALL: [Self; 14] = [
+        Self::Live,
+        Self::PrintFlat,
+        Self::PrintCurved,
+        Self::PrintCutEyes,
+        Self::Phone,
+        Self::Tablet,
+        Self::ScreenVideo,
+        Self::MaskPaper,
+        Self::MaskLatex,
+        Self::MaskHeated,
+        Self::Mannequin,
+        Self::PhotoWarmPerson,
+        Self::SensorReplay,
+        Self::Unknown,
+    ];
+
+    /// As files and tables name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::PrintFlat => "print_flat",
+            Self::PrintCurved => "print_curved",
+            Self::PrintCutEyes => "print_cut_eyes",
+            Self::Phone => "phone",
+            Self::Tablet => "tablet",
+            Self::ScreenVideo => "screen_video",
+            Self::MaskPaper => "mask_paper",
+            Self::MaskLatex => "mask_latex",
+            Self::MaskHeated => "mask_heated",
+            Self::Mannequin => "mannequin",
+            Self::PhotoWarmPerson => "photo_warm_person",
+            Self::SensorReplay => "sensor_replay",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|label| label.name() == name)
+    }
+
+    /// Neither a living person nor unknown.
+    pub const fn is_attack(self) -> bool {
+        !matches!(self, Self::Live | Self::Unknown)
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Whether sensors measured it or a program made it up. Every figure from simulation has to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    Simulated,
+    Recorded,
+}
+
+impl Origin {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+/// A whole session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    pub label: Label,
+    pub source: Origin,
+    /// Free text of at most [`MAX_NOTE_BYTES`] bytes, perhaps empty.
+    pub note: String,
+    /// By time, and of one time in the channels' order. Its start is [`Instant::BOOT`]. Every value is finite; one outside of
+    /// its channel's limits is kept, for the window to drop.
+    pub samples: Vec<Sample>,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("a session's first line is {TITLE:?}")]
+    Title,
+    #[error("{0}")]
+    Head(String),
+    #[error("the head lacks {0}")]
+    Missing(&'static str),
+    #[error("the first column is t_s, not {0:?}")]
+    NoTime(String),
+    #[error("there is no channel {0:?}")]
+    NoChannel(String),
+    #[error("column {0} stands twice or out of the table's order")]
+    ColumnOrder(&'static str),
+    #[error("{got} cells instead of {expected}")]
+    Cells { got: usize, expected: usize },
+    #[error("{column}: {cell:?} is no finite number; where there is no sample the cell is empty")]
+    Number { column: &'static str, cell: String },
+    #[error("time falls, or is not 0 to {MAX_SECONDS} s")]
+    Time,
+    #[error("more than {MAX_ROWS} rows or {MAX_SAMPLES} samples")]
+    TooMany,
+    #[error("longer than {MAX_LINE_BYTES} bytes")]
+    Long,
+    #[error("not UTF-8")]
+    NotText,
+    #[error("cut off in the middle of the line")]
+    Cut,
+}
+
+/// Why a session can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}, line {line}: {fault}", path.display())]
+    Line { path: PathBuf, line: usize, fault: Fault },
+}
+
+/// Why text is no session; [`SessionError`] adds the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    #[error(transparent)]
+    Read(io::Error),
+    /// Lines count from 1.
+    #[error("line {0}: {1}")]
+    Line(usize, Fault),
+}
+
+/// The instant so many seconds after a session's start; `None` for NaN and what is outside 0 to [`MAX_SECONDS`].
+pub fn instant(t_s: f64) -> Option<Instant> {
+    (0.0..=MAX_SECONDS).contains(&t_s).then(|| Instant::from_nanos((t_s * NANOS).round() as u64))
+}
+
+/// The seconds from a session's start to `at`.
+pub fn seconds(start: Instant, at: Instant) -> f64 {
+    at.since(start).as_nanos() as f64 / NANOS
+}
+
+impl Session {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`SessionError`] names the file and, where its content is wrong, the line.
+    pub fn read(path: &Path) -> Result<Self, SessionError> {
+        let read = |source| SessionError::Read { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(read)?;
+        Self::parse(BufReader::new(file)).map_err(|error| match error {
+            ParseError::Read(source) => read(source),
+            ParseError::Line(line, fault) => SessionError::Line { path: path.to_owned(), line, fault },
+        })
+    }
+
+    /// Reads text.
+    ///
+    /// # Errors
+    /// [`ParseError`] has the first line that is wrong. A last line without its end was cut off.
+    pub fn parse(text: impl BufRead) -> Result<Self, ParseError> {
+        let mut lines = Lines { text, number: 0, line: Vec::new() };
+        let title = lines.next()?;
+        if title != Some(TITLE) {
+            return Err(lines.wrong(Fault::Title));
+        }
+        let (mut head, mut columns) = (Head::default(), None);
+        while columns.is_none() {
+            let taken = match lines.next()? {
+                None => Err(Fault::Missing("the line of columns")),
+                Some(line) => match line.strip_prefix('#') {
+                    Some(toml) => head.take(toml),
+                    None => parse_columns(line).map(|found| columns = Some(found)),
+                },
+            };
+            taken.map_err(|fault| lines.wrong(fault))?;
+        }
+        let (label, source) = head.whole().map_err(|fault| lines.wrong(fault))?;
+        let mut rows =
+            Rows { columns: columns.unwrap_or_default(), last: Instant::BOOT, samples: Vec::new(), count: 0 };
+        while let Some(line) = lines.next()? {
+            rows.take(line).map_err(|fault| lines.wrong(fault))?;
+        }
+        Ok(Self { label, source, note: head.note.unwrap_or_default(), samples: rows.samples })
+    }
+
+    /// The channels that have samples, in the table's order.
+    pub fn channels(&self) -> Vec<Channel> {
+        Channel::all().filter(|channel| self.samples.iter().any(|sample| sample.channel == *channel)).collect()
+    }
+
+    /// Writes the whole session.
+    ///
+    /// # Errors
+    /// As [`Writer::new`] and [`Writer::write`].
+    pub fn write(&self, out: impl io::Write) -> Result<(), WriteError> {
+        let mut writer = Writer::new(out, self.label, self.source, &self.note, &self.channels(), Instant::BOOT)?;
+        writer.write(&self.samples)?;
+        writer.finish().map(drop)
+    }
+}
+
+/// Lines of bounded length, counted.
+struct Lines<R> {
+    text: R,
+    number: usize,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The next line without its end; `None` after the last.
+    fn next(&mut self) -> Result<Option<&str>, ParseError> {
+        self.line.clear();
+        let limit = MAX_LINE_BYTES as u64 + 1;
+        let read = self.text.by_ref().take(limit).read_until(b'\n', &mut self.line).map_err(ParseError::Read)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let Some(b'\n') = self.line.pop() else {
+            let fault = if read > MAX_LINE_BYTES { Fault::Long } else { Fault::Cut };
+            return Err(ParseError::Line(self.number, fault));
+        };
+        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+        std::str::from_utf8(line).map(Some).map_err(|_| ParseError::Line(self.number, Fault::NotText))
+    }
+
+    fn wrong(&self, fault: Fault) -> ParseError {
+        ParseError::Line(self.number.max(1), fault)
+    }
+}
+
+/// What the lines with `#` say, each a line of TOML.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Head {
+    label: Option<Label>,
+    source: Option<Origin>,
+    note: Option<String>,
+}
+
+impl Head {
+    fn take(&mut self, line: &str) -> Result<(), Fault> {
+        let said: Self = toml::from_str(line).map_err(|error| Fault::Head(error.message().to_owned()))?;
+        let twice = |is: bool, key: &str| if is { Err(Fault::Head(format!("{key} stands twice"))) } else { Ok(()) };
+        twice(self.label.is_some() && said.label.is_some(), "label")?;
+        twice(self.source.is_some() && said.source.is_some(), "source")?;
+        twice(self.note.is_some() && said.note.is_some(), "note")?;
+        if said.note.as_ref().is_some_and(|note| note.len() > MAX_NOTE_BYTES) {
+            return Err(Fault::Head(format!("a note has at most {MAX_NOTE_BYTES} bytes")));
+        }
+        self.label = self.label.or(said.label);
+        self.source = self.source.or(said.source);
+        self.note = self.note.take().or(said.note);
+        Ok(())
+    }
+
+    fn whole(&self) -> Result<(Label, Origin), Fault> {
+        Ok((self.label.ok_or(Fault::Missing("label"))?, self.source.ok_or(Fault::Missing("source"))?))
+    }
+}
+
+fn parse_columns(line: &str) -> Result<Vec<Channel>, Fault> {
+    let mut names = line.split(',');
+    let first = names.next().unwrap_or_default();
+    if first != "t_s" {
+        return Err(Fault::NoTime(first.to_owned()));
+    }
+    let mut columns: Vec<Channel> = Vec::new();
+    for name in names {
+        let channel = Channel::parse(name).ok_or_else(|| Fault::NoChannel(name.to_owned()))?;
+        if columns.last().is_some_and(|last| *last >= channel) {
+            return Err(Fault::ColumnOrder(channel.name()));
+        }
+        columns.push(channel);
+    }
+    Ok(columns)
+}
+
+struct Rows {
+    columns: Vec<Channel>,
+    last: Instant,
+    samples: Vec<Sample>,
+    count: usize,
+}
+
+impl Rows {
+    fn take(&mut self, line: &str) -> Result<(), Fault> {
+        self.count += 1;
+        let (got, expected) = (line.split(',').count(), self.columns.len() + 1);
+        if got != expected {
+            return Err(Fault::Cells { got, expected });
+        }
+        let mut cells = line.split(',');
+        let t_s = number(cells.next().unwrap_or_default(), "t_s")?;
+        let at = instant(t_s).filter(|at| *at >= self.last).ok_or(Fault::Time)?;
+        self.last = at;
+        for (&channel, cell) in self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
+            let value = number(cell, channel.name())?;
+            self.samples.push(Sample { at, channel, value });
+        }
+        let fits = self.count <= MAX_ROWS && self.samples.len() <= MAX_SAMPLES;
+        if fits { Ok(()) } else { Err(Fault::TooMany) }
+    }
+}
+
+/// A finite number.
+fn number<T: std::str::FromStr + Copy + Into<f64>>(cell: &str, column: &'static str) -> Result<T, Fault> {
+    let value = cell.parse::<T>().ok().filter(|value| (*value).into().is_finite());
+    value.ok_or_else(|| Fault::Number { column, cell: cell.to_owned() })
+}
+
+#[cfg(test)]
+mod tests;
