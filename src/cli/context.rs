@@ -17,6 +17,7 @@ use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin};
+use crate::liveness::{Head, Thresholds, head};
 use crate::ports::{Camera, Clock};
 
 /// Where the service keeps its state.
@@ -283,6 +284,34 @@ impl Context {
     pub fn embedder(&self) -> Result<ModelFile, Failure> {
         let choice = self.globals.model.as_ref().or(self.config.faces.model.as_ref());
         self.network(choice.map_or(builtin::ENCODER, String::as_str), Kind::Embedder)
+    }
+
+    /// The network that judges whether somebody is alive.
+    ///
+    /// # Errors
+    /// There is none, or it can't run; the sentence says why.
+    pub fn liveness_head(&self) -> Result<Head, Failure> {
+        let choice = self.config.liveness.head.as_deref().unwrap_or(builtin::LIVENESS);
+        Ok(Head::load(&self.network(choice, Kind::Liveness)?)?)
+    }
+
+    /// What the head's scores are worth: the table that the configuration names, or the one of the built-in head.
+    ///
+    /// # Errors
+    /// It can't be read; a head of one's own has no table until the configuration names one.
+    pub fn liveness_table(&self) -> Result<Thresholds, Failure> {
+        let config = &self.config.liveness;
+        let parsed = |text: &str, path: &Path| {
+            Thresholds::parse(text).map_err(|error| Failure::said(Code::Data, format!("{}: {error}", path.display())))
+        };
+        match (&config.table, &config.head) {
+            (Some(path), _) => parsed(&read_text(path, head::MAX_TABLE_BYTES).map_err(Failure::io(path))?, path),
+            (None, None) => Ok(Thresholds::builtin()),
+            (None, Some(_)) => {
+                let why = "liveness.head needs liveness.table, what its scores are worth (models/train/README.md)";
+                Err(Failure::said(Code::Config, why))
+            }
+        }
     }
 
     fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {

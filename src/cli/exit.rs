@@ -12,6 +12,7 @@ use crate::gallery::KeyError;
 use crate::gallery::search::IndexError;
 use crate::hw::store::{StoreError, Trouble};
 use crate::infer::{InferError, ManifestError};
+use crate::liveness::session::SessionError;
 use crate::ports::CameraError;
 
 /// How a command that worked has answered.
@@ -100,6 +101,8 @@ pub enum Failure {
     Photo(#[from] PhotoError),
     #[error(transparent)]
     Infer(#[from] InferError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
     #[error("camera: {0}")]
     Camera(#[from] CameraError),
     #[error(transparent)]
@@ -151,6 +154,8 @@ impl Failure {
             Self::Eval(EvalError::Photo(error)) => of_photo(error),
             Self::Eval(EvalError::Infer(error)) => of_infer(error),
             Self::Eval(_) => Code::Data,
+            Self::Session(SessionError::Read { source, .. }) => of_io(source),
+            Self::Session(SessionError::Line { .. }) => Code::Data,
             Self::Camera(_) => Code::Unavailable,
             Self::Daemon(error) => of_daemon(error),
             Self::ClosedPipe | Self::Output(_) => Code::Io,

@@ -19,6 +19,7 @@ pub mod exit;
 mod gallery;
 mod identify;
 mod known;
+mod liveness;
 mod man;
 mod models;
 mod output;
@@ -111,6 +112,8 @@ enum Command {
     Unlock(unlock::Args),
     /// Claim a name at the door: the daemon then looks for this person alone (1:1)
     Claim(claim::Args),
+    /// Judge sessions recorded at the door, and draw them
+    Liveness(liveness::Args),
     /// Check what the door needs, and say what to do
     Doctor(doctor::Args),
     /// Measure how long each stage takes
@@ -173,6 +176,7 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Watch(args) => watch::run(args, &ctx),
         Command::Unlock(args) => unlock::run(args, &ctx),
         Command::Claim(args) => claim::run(args, &ctx),
+        Command::Liveness(args) => liveness::run(args, &ctx),
         Command::Bench(args) => bench::run(args, &ctx),
     }
 }

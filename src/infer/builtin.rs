@@ -6,13 +6,15 @@
 pub const DETECTOR: &str = "facelatch-detector";
 pub const LANDMARKS: &str = "facelatch-landmarks";
 pub const ENCODER: &str = "facelatch-encoder";
+pub const LIVENESS: &str = "facelatch-liveness";
 
 /// By the file names that the manifest gives.
-const NETWORKS: [(&str, &[u8]); 4] = [
+const NETWORKS: [(&str, &[u8]); 5] = [
     ("detector.onnx", include_bytes!("../../models/detector.onnx")),
     ("landmarks.onnx", include_bytes!("../../models/landmarks.onnx")),
     ("encoder.onnx", include_bytes!("../../models/encoder.onnx")),
     ("encoder-small.onnx", include_bytes!("../../models/encoder-small.onnx")),
+    ("liveness.onnx", include_bytes!("../../models/liveness.onnx")),
 ];
 
 /// The bytes of a network by the name of its file.
@@ -43,6 +45,7 @@ mod tests {
         assert_eq!(kind(DETECTOR), Some(Kind::Detector));
         assert_eq!(kind(LANDMARKS), Some(Kind::Landmarks));
         assert_eq!(kind(ENCODER), Some(Kind::Embedder));
+        assert_eq!(kind(LIVENESS), Some(Kind::Liveness));
         assert_eq!(kind("yunet"), None);
     }
 

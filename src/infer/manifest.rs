@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn the_builtin_manifest_is_whole_and_its_names_are_unique() {
         let manifest = Manifest::parse(BUILTIN).unwrap();
-        assert_eq!(manifest.models().len(), 14);
+        assert_eq!(manifest.models().len(), 15);
         for model in manifest.models() {
             assert_eq!(manifest.find_by_name(&model.name), Some(model));
             assert_eq!(manifest.find_by_sha256(&model.sha256), Some(model));

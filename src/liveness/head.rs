@@ -48,7 +48,8 @@ pub struct Score {
     pub attack: Class,
 }
 
-/// A network ready to judge windows.
+/// A network ready to judge windows. A clone shares the weights.
+#[derive(Clone)]
 pub struct Head {
     network: Network,
 }
@@ -150,10 +151,18 @@ pub enum ThresholdsError {
     Twice(SourceSet),
 }
 
+/// The table of the network that is part of this program.
+const BUILTIN: &str = include_str!("../../models/calibration/liveness.toml");
+
 /// Most bytes of a table.
 pub const MAX_TABLE_BYTES: usize = 1 << 20;
 
 impl Thresholds {
+    /// The table that comes with this program, of the network that does.
+    pub fn builtin() -> Self {
+        Self::parse(BUILTIN).expect("a test parses the built-in table")
+    }
+
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ThresholdsError> {

@@ -21,6 +21,7 @@ pub mod series;
 pub mod session;
 
 pub use channels::Channel;
+pub use head::{Head, Thresholds};
 pub use session::{Label, Origin, Session};
 
 use serde::Deserialize;
