@@ -1,5 +1,6 @@
 //! Perception with networks: the frame's nearest face, aligned, encoded, and searched for.
 
+use crate::face::Encoding;
 use crate::face::convert::to_rgb;
 use crate::face::detect::principal;
 use crate::face::jpeg::MjpegDecoder;
@@ -9,6 +10,7 @@ use crate::frame::{Frame, RgbImage};
 use crate::gallery::{Index, Scratch};
 use crate::gate::{Candidate, Face, PoorMeasure, Seen};
 use crate::infer::InferError;
+use crate::liveness::camera::{self, Eyes};
 use crate::person::PersonId;
 use crate::ports::{Perception, PerceptionError};
 
@@ -19,12 +21,54 @@ pub struct Recogniser {
     jpeg: MjpegDecoder,
     image: RgbImage,
     scratch: Scratch,
+    /// What liveness takes from each frame.
+    eyes: Option<Eyes>,
 }
 
 impl Recogniser {
     pub fn new(faces: Faces, limits: Limits) -> Self {
         let (jpeg, image, scratch) = Default::default();
-        Self { faces, limits, jpeg, image, scratch }
+        Self { faces, limits, jpeg, image, scratch, eyes: None }
+    }
+
+    /// Tells liveness what every frame shows, also of a face that is too poor to be recognised.
+    #[must_use]
+    pub fn watched_by(self, eyes: Eyes) -> Self {
+        Self { eyes: Some(eyes), ..self }
+    }
+
+    /// The encoding of a frame's nearest face, or what it is instead; liveness is told either way.
+    fn look(&mut self, frame: &Frame<'_>) -> Result<Result<Encoding, Face>, PerceptionError> {
+        let network = |error: InferError| PerceptionError::Network(error.to_string());
+        let at = frame.captured_at();
+        to_rgb(frame, &mut self.image, &mut self.jpeg).map_err(|error| PerceptionError::Frame(error.to_string()))?;
+        let found = self.faces.detect(&self.image).map_err(network)?;
+        let Some(nearest) = principal(&found, self.image.width(), self.image.height()) else {
+            self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
+            return Ok(Err(Face::Absent));
+        };
+        let landmarks = self.faces.refine(&self.image, nearest).map_err(network)?;
+        if self.faces.align(&self.image, &landmarks).is_none() {
+            self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
+            return Ok(Err(Face::Poor(PoorMeasure::Pose)));
+        }
+        let quality = self.faces.quality(nearest, &landmarks);
+        let encoding = match check(&quality, &self.limits) {
+            Ok(()) => Ok(self.faces.embed().map_err(network)?),
+            Err(measure) => Err(Face::Poor(measure)),
+        };
+        if let Some(eyes) = &mut self.eyes {
+            eyes.look(&camera::Seen {
+                at,
+                image: &self.image,
+                found: nearest,
+                landmarks: &landmarks,
+                aligned: self.faces.aligned(),
+                quality: &quality,
+                encoding: encoding.as_ref().ok(),
+            });
+        }
+        Ok(encoding)
     }
 }
 
@@ -35,20 +79,10 @@ impl Perception for Recogniser {
         gallery: &Index,
         expected: Option<PersonId>,
     ) -> Result<Face, PerceptionError> {
-        let network = |error: InferError| PerceptionError::Network(error.to_string());
-        to_rgb(frame, &mut self.image, &mut self.jpeg).map_err(|error| PerceptionError::Frame(error.to_string()))?;
-        let found = self.faces.detect(&self.image).map_err(network)?;
-        let Some(nearest) = principal(&found, self.image.width(), self.image.height()) else {
-            return Ok(Face::Absent);
+        let encoding = match self.look(frame)? {
+            Ok(encoding) => encoding,
+            Err(face) => return Ok(face),
         };
-        let landmarks = self.faces.refine(&self.image, nearest).map_err(network)?;
-        if self.faces.align(&self.image, &landmarks).is_none() {
-            return Ok(Face::Poor(PoorMeasure::Pose));
-        }
-        if let Err(measure) = check(&self.faces.quality(nearest, &landmarks), &self.limits) {
-            return Ok(Face::Poor(measure));
-        }
-        let encoding = self.faces.embed().map_err(network)?;
         let ranked = gallery.search(&encoding, &mut self.scratch);
         Ok(Face::Seen(Seen {
             best: ranked.best.map(Candidate::from),

@@ -8,8 +8,8 @@ use super::geometry::Landmarks;
 use crate::gate::record::PoorMeasure;
 
 /// The part of an aligned face that holds no background: columns, and rows from the brows to the mouth.
-const INNER_COLUMNS: std::ops::Range<usize> = 24..88;
-const INNER_ROWS: std::ops::Range<usize> = 36..104;
+pub const INNER_COLUMNS: std::ops::Range<usize> = 24..88;
+pub const INNER_ROWS: std::ops::Range<usize> = 36..104;
 
 /// Of the way from the eyes to the mouth, the nose of the template has gone so much.
 const LEVEL_NOSE: f32 = 0.495;

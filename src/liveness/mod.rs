@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod camera;
 pub mod channels;
 pub mod fusion;
 pub mod head;
