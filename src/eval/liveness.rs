@@ -10,14 +10,13 @@ use serde::Serialize;
 use super::protocol::Scored;
 use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 use crate::gate::{LivenessReport, Verdict};
-use crate::liveness::judge::{Glance, Judge};
+use crate::liveness::camera::{LOST_AFTER, Look};
+use crate::liveness::judge::Judge;
 use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
 use crate::time::{Duration, Instant};
 
 /// Most session files of a folder that are looked at.
 pub const MAX_SESSIONS: usize = 200_000;
-/// A camera that shows no face for so long has lost it.
-const GONE_AFTER: Duration = Duration::from_millis(400);
 
 /// One window of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -55,8 +54,8 @@ pub fn hear_with(session: &Session, judge: &mut Judge, look: &mut dyn FnMut(f64,
         let now = later(samples[0].at);
         let is_face = |sample: &Sample| sample.channel.source() == Source::Camera;
         if samples.iter().any(is_face) {
-            if seen.is_some_and(|seen| now.since(seen) > GONE_AFTER) {
-                judge.glance(Glance::Nobody);
+            if seen.is_some_and(|seen| now.since(seen) > LOST_AFTER) {
+                judge.look(&Look::Gone);
             }
             seen = Some(now);
         }

@@ -12,11 +12,12 @@
 
 use heapless::Deque;
 
+use super::camera::{FaceSample, Look};
 use super::channels::Channel;
 use super::fusion::Fusion;
 use super::head::{Class, Head, Point, Score, Thresholds};
 use super::series::{SPAN, Series, Window};
-use super::{Place, Sample, Source, SourceSet};
+use super::{Sample, Source, SourceSet};
 use crate::gate::{Evidence, LivenessReport, MAX_EVIDENCE, Reason, Verdict};
 use crate::infer::InferError;
 use crate::ports::Reading;
@@ -78,17 +79,6 @@ impl Demands {
     }
 }
 
-/// What the camera says of the face before the door.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Glance<'a> {
-    /// Nobody is there.
-    Nobody,
-    /// Somebody else stands there, or the same face jumped: what was seen before says nothing of them.
-    Another,
-    /// The face is there.
-    Face { place: Place, samples: &'a [Sample] },
-}
-
 /// See the module.
 pub struct Judge {
     demands: Demands,
@@ -133,15 +123,15 @@ impl Judge {
     }
 
     /// Takes in what one frame showed.
-    pub fn glance(&mut self, glance: Glance<'_>) {
-        match glance {
-            Glance::Nobody | Glance::Another => self.start_anew(),
-            Glance::Face { place, samples } => {
-                self.since.get_or_insert(place.at);
-                let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
-                self.fusion.face(place, luminance.map_or(f32::NAN, |sample| sample.value));
-                samples.iter().for_each(|sample| self.push(*sample));
-            }
+    pub fn look(&mut self, look: &Look) {
+        if look.forgets() {
+            self.start_anew();
+        }
+        if let Some(FaceSample { place, samples }) = look.face() {
+            self.since.get_or_insert(place.at);
+            let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
+            self.fusion.face(*place, luminance.map_or(f32::NAN, |sample| sample.value));
+            samples.iter().for_each(|sample| self.push(*sample));
         }
     }
 
@@ -300,6 +290,7 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::liveness::Place;
     use crate::ports::Value;
 
     const FRAME: u64 = 40;
@@ -353,16 +344,16 @@ mod tests {
                 let at = Instant::from_millis(self.now);
                 if face {
                     let of_camera = Channel::all().filter(|channel| channel.source() == Source::Camera);
-                    let samples: Vec<_> = of_camera
+                    let samples = of_camera
                         .map(|channel| {
                             let [low, high] = channel.spec().limits;
                             Sample { at, channel, value: low.midpoint(high) }
                         })
                         .collect();
                     let place = Place { at, x: 0.0, y: 0.0, eye_gap: 0.1 };
-                    self.judge.glance(Glance::Face { place, samples: &samples });
+                    self.judge.look(&Look::Same(FaceSample { place, samples }));
                 } else {
-                    self.judge.glance(Glance::Nobody);
+                    self.judge.look(&Look::Gone);
                 }
                 if let Some(object) = celsius {
                     self.judge.reading(&Reading { at, value: Value::Thermometer { object, ambient: 20.0 } });
@@ -421,8 +412,9 @@ mod tests {
         door.reports.clear();
         door.plays(1960, true, Some(34.0));
         assert!(door.reports.is_empty(), "{:?}", door.reports);
-        door.judge.glance(Glance::Another);
-        door.plays(1960, true, Some(34.0));
+        let place = Place { at: Instant::from_millis(door.now), x: 0.0, y: 0.0, eye_gap: 0.1 };
+        door.judge.look(&Look::Another(FaceSample { place, samples: heapless::Vec::new() }));
+        door.plays(1920, true, Some(34.0));
         assert!(door.reports.is_empty(), "{:?}", door.reports);
     }
 
