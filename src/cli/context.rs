@@ -17,6 +17,7 @@ use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin};
+use crate::liveness::judge::Demands;
 use crate::liveness::{Head, Thresholds, head};
 use crate::ports::{Camera, Clock};
 
@@ -312,6 +313,17 @@ impl Context {
                 Err(Failure::said(Code::Config, why))
             }
         }
+    }
+
+    /// What this door demands of liveness.
+    ///
+    /// # Errors
+    /// As [`Context::liveness_table`].
+    pub fn liveness_demands(&self) -> Result<Demands, Failure> {
+        let (config, door) = (&self.config.liveness, self.config.sources());
+        let (sources, required) = (config.sources(door), config.required(door));
+        let thresholds = self.liveness_table()?;
+        Ok(Demands { sources, required, target_bpcer: config.target_bpcer, thresholds })
     }
 
     fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {

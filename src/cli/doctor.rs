@@ -12,7 +12,7 @@ use super::context::Context;
 use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
-use crate::config::ACCEPT_KEY;
+use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::{Request, Response, StatusLine, client};
 use crate::frame::RgbImage;
 use crate::gallery::Index;
@@ -134,10 +134,13 @@ impl Visit<'_> {
             );
             (Level::Complaint, says)
         } else if self.ctx.config.liveness_required() {
-            (
-                Level::Complaint,
-                "required, and this version has no network for it yet: nobody is admitted by face".into(),
-            )
+            match in_force(self.ctx) {
+                Ok(says) if self.ctx.config.camera_alone_opens() => {
+                    (Level::Complaint, format!("{says}; {CAMERA_ONLY_KEY} stands in the configuration"))
+                }
+                Ok(says) => (Level::Ok, says),
+                Err(says) => (Level::Wrong, says),
+            }
         } else {
             (Level::Ok, "not required; nothing moves".into())
         };
@@ -156,6 +159,20 @@ impl Visit<'_> {
         };
         self.show(Finding { check: "daemon", level: finding.0, says: finding.1 })
     }
+}
+
+/// What liveness judges by, and what that lets through.
+fn in_force(ctx: &Context) -> Checked {
+    ctx.liveness_head().map_err(|failure| failure.to_string())?;
+    let demands = ctx.liveness_demands().map_err(|failure| failure.to_string())?;
+    let Some(point) = demands.point(demands.sources) else {
+        let why = format!(
+            "no table says what a score is worth by {} at target_bpcer = {}: nobody is called alive",
+            demands.sources, demands.target_bpcer
+        );
+        return Err(why);
+    };
+    Ok(format!("by {}, required {}: {point}; {}", demands.sources, demands.required, demands.thresholds.evaluation))
 }
 
 fn clock() -> Checked {

@@ -1,5 +1,7 @@
 //! The head: a network of one-dimensional convolutions over a window, and what its score is worth on a door's sensors.
 
+use std::fmt;
+
 use serde::Deserialize;
 
 use super::channels::Channel;
@@ -136,6 +138,18 @@ pub struct Point {
     /// measured.
     pub apcer_worst_held_out: Option<f64>,
     pub worst_held_out: Option<String>,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| 100.0 * share;
+        write!(f, "{:.1} % of living people's windows are turned away, ", percent(self.bpcer))?;
+        write!(f, "{:.2} % of the worst attack's pass ({})", percent(self.apcer_worst), self.worst)?;
+        if let (Some(share), Some(kind)) = (self.apcer_worst_held_out, &self.worst_held_out) {
+            write!(f, ", {:.2} % of one never seen in training ({kind})", percent(share))?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a table is none.
