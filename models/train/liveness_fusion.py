@@ -45,7 +45,7 @@ def places(grid: tuple, fov: tuple, hfov_deg, face: np.ndarray, fewest: int) -> 
     across, down = x - face[:, 1:2], y - (face[:, 2:3] + CENTRE * size)
     q = (across / (ACROSS * size)) ** 2 + (down / (DOWN * size)) ** 2
     under = q <= 1
-    nearest = np.argpartition(q, fewest - 1, axis=1)[:, :fewest]
+    nearest = np.argpartition(across**2 + down**2, fewest - 1, axis=1)[:, :fewest]
     few = under.sum(1) < fewest
     made_up = np.zeros_like(under)
     np.put_along_axis(made_up, nearest, True, 1)
