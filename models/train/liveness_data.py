@@ -1,0 +1,90 @@
+"""Windows to train and measure with, made once and kept: `python liveness_data.py WORK` (minutes), or when a recipe first needs
+them. Parts never share a session: each has a seed of its own."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from liveness_sim import windows_of
+from liveness_signals import Recordings
+from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, read_session
+from liveness_windows import TICK, TICKS, of_session
+
+PARTS = {"train": 1, "validate": 2, "measure": 3, "hard": 4}  # "hard" is measured with, too: noise and mounting twice as bad
+EVERY = 0.5  # seconds between the windows that are taken from a recorded session
+
+
+@dataclass
+class Windows:
+    """`rows`: N x 92 x 50, float16; `kinds`: N indices of (LIVE, *KINDS)."""
+
+    rows: np.ndarray
+    kinds: np.ndarray
+
+    @property
+    def classes(self) -> np.ndarray:
+        of = np.array([CLASSES.index(CLASS_OF[kind]) for kind in (LIVE, *KINDS)])
+        return of[self.kinds]
+
+    def only(self, chosen) -> "Windows":
+        return Windows(self.rows[chosen], self.kinds[chosen])
+
+    @staticmethod
+    def together(parts: list["Windows"]) -> "Windows":
+        return Windows(np.concatenate([p.rows for p in parts]), np.concatenate([p.kinds for p in parts]))
+
+
+def simulated(work: Path, part: str, live: int, each: int, recordings: Recordings, seed: int = 1, kinds=(LIVE, *KINDS)) -> Windows:
+    """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call has left them."""
+    work.mkdir(parents=True, exist_ok=True)
+    made = []
+    for kind in kinds:
+        count = live if kind == LIVE else each
+        path = work / f"liveness-{part}-{kind}.npy"
+        rows = np.load(path) if path.exists() else np.empty((0, 0, 0), np.float16)
+        if len(rows) < count:
+            severity = 2.0 if part == "hard" else 1.0
+            rows = windows_of(kind, count, 1000 * seed + PARTS[part], severity, recordings)
+            partial = path.with_suffix(".part.npy")
+            np.save(partial, rows)
+            partial.replace(path)
+            print(f"{path}: {len(rows)} simulated windows", flush=True)
+        made.append(Windows(rows[:count], np.full(count, (LIVE, *KINDS).index(kind))))
+    return Windows.together(made)
+
+
+def recorded(folder: Path) -> Windows:
+    """Windows of an installer's own session files, one each half second in which a face was seen; "unknown" ones are left out."""
+    made = []
+    for path in sorted(Path(folder).rglob("*.csv")):
+        session, head = read_session(path)
+        if head["label"] == "unknown" or "face_size" not in session or not len(session["face_size"][0]):
+            continue
+        first, last = session["face_size"][0][[0, -1]]
+        rows = of_session(session, np.arange(first + TICKS * TICK, max(last, first + TICKS * TICK) + 1e-6, EVERY))
+        made.append(Windows(rows.astype(np.float16), np.full(len(rows), (LIVE, *KINDS).index(head["label"]))))
+    if not made:
+        raise SystemExit(f"{folder}: no session file with a label and a face in it")
+    return Windows.together(made)
+
+
+def main(given=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("work", type=Path)
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    add("--live", type=int, default=16000, help="windows of people in each part")
+    add("--each", type=int, default=2500, help="windows of each kind of attack in each part")
+    add("--seed", type=int, default=1)
+    add("--ppg", type=Path)
+    add("--motion", type=Path)
+    args = parser.parse_args(given)
+    recordings = Recordings.load(args.ppg, args.motion)
+    for part in args.parts:
+        simulated(args.work, part, args.live, args.each, recordings, args.seed)
+
+
+if __name__ == "__main__":
+    main()
