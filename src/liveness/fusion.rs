@@ -166,29 +166,35 @@ impl Fusion {
         }
     }
 
-    /// The cells that saw something: those under the face, and those clear of it.
+    /// The cells that saw something: those under the face, and those clear of it. Which are under it is a matter of where they
+    /// look, whether they saw something or not.
     fn sort(&self, grid: &Grid<'_>, place: Place, least: usize) -> Cells {
-        let mut cells = Cells::default();
-        let mut seen: Vec<(f32, Cell), MAX_CELLS> = Vec::new();
         let (centre_x, centre_y) = (place.x, place.y + CENTRE * place.eye_gap);
+        let at = |i: usize, n: usize, view: f32| {
+            let angle = ((i as f32 + 0.5) / n as f32 - 0.5) * view;
+            angle.to_radians().tan() / self.width_at_1
+        };
+        let mut all: Vec<Cell, MAX_CELLS> = Vec::new();
         for (i, &value) in grid.cells.iter().enumerate().take(grid.columns * grid.rows) {
-            if !value.is_finite() {
-                continue;
-            }
-            let at = |i: usize, n: usize, view: f32| {
-                let angle = ((i as f32 + 0.5) / n as f32 - 0.5) * view;
-                angle.to_radians().tan() / self.width_at_1
-            };
             let x = at(i % grid.columns, grid.columns, grid.view[0]) - centre_x;
             let y = at(i / grid.columns, grid.rows, grid.view[1]) - centre_y;
-            let radius = (x / (ACROSS * place.eye_gap)).hypot(y / (DOWN * place.eye_gap));
-            let _there_is_room = seen.push((radius, Cell { x, y, value }));
+            let _there_is_room = all.push(Cell { x, y, value });
         }
-        seen.sort_unstable_by(|(a, _), (b, _)| a.total_cmp(b));
-        for (n, (radius, cell)) in seen.into_iter().enumerate() {
-            if radius <= 1.0 || n < least {
+        let radius = |cell: &Cell| (cell.x / (ACROSS * place.eye_gap)).hypot(cell.y / (DOWN * place.eye_gap));
+        let is_small = all.iter().filter(|cell| radius(cell) <= 1.0).count() < least;
+        if is_small {
+            all.sort_unstable_by(|a, b| a.x.hypot(a.y).total_cmp(&b.x.hypot(b.y)));
+        }
+        let mut cells = Cells::default();
+        for (n, cell) in all.into_iter().enumerate() {
+            if !cell.value.is_finite() {
+                continue;
+            }
+            // Of a small face the nearest cells, which count as its own, may lie clear of it as well.
+            if if is_small { n < least } else { radius(&cell) <= 1.0 } {
                 let _there_is_room = cells.face.push(cell);
-            } else if radius > CLEAR_OF {
+            }
+            if radius(&cell) > CLEAR_OF {
                 let _there_is_room = cells.around.push(cell);
             }
         }

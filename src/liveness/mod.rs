@@ -151,3 +151,6 @@ pub struct Place {
     /// Distance between the eyes, share of the frame's width.
     pub eye_gap: f32,
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,8 @@ impl Series {
 /// A course at each tick of the window that ends at `until`: between two samples no further apart than `hold` in a straight
 /// line, for half of `hold` after the newest, and nothing elsewhere.
 fn resample(course: &Course, until: Instant, hold: Duration) -> [Option<f32>; TICKS] {
-    let mut samples = course.iter().copied().peekable();
+    // What came later is not known yet at the window's end: a window drawn again is the same.
+    let mut samples = course.iter().copied().take_while(|(at, _)| *at <= until).peekable();
     let mut before: Option<(Instant, f32)> = None;
     std::array::from_fn(|i| {
         let back = TICK * (TICKS - 1 - i) as u32;
