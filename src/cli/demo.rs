@@ -18,6 +18,7 @@ use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
 use super::known::no_table;
 use super::run::thresholds;
+use super::scratch::Scratch;
 use crate::control::server::event_line;
 use crate::daemon::{Daemon, Keeper, Parts, Recogniser, Shared, Written};
 use crate::face::pipeline::Faces;
@@ -101,7 +102,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 /// A store of its own, with one template a person.
 fn enrol(people: &[(Name, RgbImage)], faces: &mut Faces, scratch: &Scratch) -> Result<Store, Failure> {
     let key = MasterKey::generate().map_err(|error| Failure::said(Code::Os, error.to_string()))?;
-    let mut store = Store::open(&scratch.0.join("demo.db"), &key)?;
+    let mut store = Store::open(&scratch.path().join("demo.db"), &key)?;
     for (name, image) in people {
         let Some(face) = faces.portray_principal(image)? else {
             let sentence = format!("no face was found in {name}'s picture; the demo needs another one");
@@ -210,23 +211,5 @@ impl Teller<'_> {
     fn say(&self, shared: &Shared, line: &str) -> Result<(), Failure> {
         let elapsed = shared.now().mono.since(self.began).as_secs_f32();
         self.ctx.out.line(format_args!("{elapsed:>5.1} s  {line}"))
-    }
-}
-
-/// A directory that goes when the demo does.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, Failure> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let dir = std::env::temp_dir().join(format!("facelatch-demo-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(Failure::io(&dir))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _left_to_the_system = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,6 @@
 //! `liveness`: sessions recorded at the door, judged, and drawn.
 
+mod door;
 mod eval;
 mod plot;
 

@@ -25,6 +25,7 @@ mod models;
 mod output;
 mod people;
 mod run;
+mod scratch;
 mod status;
 mod unlock;
 mod verify;

@@ -1,14 +1,19 @@
 //! `liveness eval`: error rates over recorded or simulated sessions.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::Judges;
+use super::door::{Door, Visit};
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
 use crate::eval::det::{self, Axes, Curve};
 use crate::eval::liveness::{Report, Tally, hear, list, sources};
-use crate::liveness::{Session, Source, SourceSet};
+use crate::liveness::{Label, Session, Source, SourceSet};
 
 /// Each session is judged as a door with its sensors would, at the configured target_bpcer.
 #[derive(Debug, clap::Args)]
@@ -18,6 +23,10 @@ pub struct Args {
     /// Judge by these sensors alone, such as camera,depth,thermal [default: those that each session has]
     #[arg(long, value_name = "SENSORS", value_delimiter = ',', value_parser = parse_source)]
     sensors: Option<Vec<Source>>,
+    /// Let each session happen at a simulated door as well, with the configured gate, a ledger and a strike, where whoever
+    /// comes looks like somebody enrolled: how often it opens, and how fast
+    #[arg(long)]
+    door: bool,
     /// Draw the DET curves into this file
     #[arg(long, value_name = "FILE.svg")]
     det: Option<PathBuf>,
@@ -37,11 +46,16 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     }
     let bar = ctx.out.progress(files.len(), "judging");
     let mut tally = Tally::default();
+    let mut door = args.door.then(|| Door::new(ctx.config.policy())).transpose()?;
+    let mut visits = Visits::default();
     for path in &files {
         let session = Session::read(path)?;
         let has: SourceSet = sources(&session).collect();
         let by = args.sensors.as_ref().map_or(has, |wanted| wanted.iter().copied().collect()).with(Source::Camera);
         tally.add(session.label, session.source, &hear(&session, &mut judges.of(by)));
+        if let Some(door) = &mut door {
+            visits.add(session.label, &door.visit(&session, &mut judges.of(by)));
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -55,9 +69,90 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     if report.simulated > 0 {
         note(format_args!("facelatch: {} of {} sessions are simulated", report.simulated, report.recordings));
     }
-    ctx.out.json(&report)?;
+    let door = door.is_some().then(|| visits.report());
+    ctx.out.json(&Answer { report: &report, door: door.as_ref() })?;
     ctx.out.line(summary(&report))?;
+    if let Some(door) = &door {
+        ctx.out.line(door)?;
+    }
     Ok(Verdict::Yes)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    door: Option<&'a DoorReport>,
+}
+
+/// Visits to the simulated door, added up.
+#[derive(Default)]
+struct Visits {
+    by_label: BTreeMap<&'static str, Opened>,
+    /// From the first frame with the face of somebody living to the release.
+    seconds: Vec<f64>,
+}
+
+/// How often the door opened.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Opened {
+    visits: usize,
+    opened: usize,
+    /// What the ledger has of those that it stayed shut for: the first outcome of each.
+    otherwise: BTreeMap<&'static str, usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct DoorReport {
+    visits: BTreeMap<&'static str, Opened>,
+    /// Of people who were let in.
+    seconds_p50: Option<f64>,
+    seconds_p95: Option<f64>,
+}
+
+impl Visits {
+    fn add(&mut self, label: Label, visit: &Visit) {
+        let count = self.by_label.entry(label.name()).or_default();
+        count.visits += 1;
+        match visit.opened_after {
+            Some(after) => {
+                count.opened += 1;
+                if label == Label::Live {
+                    self.seconds.push(after.as_secs_f64());
+                }
+            }
+            None => {
+                let first = visit.outcomes.first().map_or("nothing", |outcome| outcome.as_str());
+                *count.otherwise.entry(first).or_default() += 1;
+            }
+        }
+    }
+
+    fn report(mut self) -> DoorReport {
+        self.seconds.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let last = self.seconds.len().checked_sub(1)?;
+            self.seconds.get((last as f64 * share).ceil() as usize).copied()
+        };
+        DoorReport { seconds_p50: at(0.5), seconds_p95: at(0.95), visits: self.by_label }
+    }
+}
+
+impl fmt::Display for DoorReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (label, Opened { visits, opened, otherwise }) in &self.visits {
+            write!(f, "the door opened {opened} of {visits} times to {label}")?;
+            for (outcome, n) in otherwise {
+                write!(f, ", {n} times {outcome}")?;
+            }
+            writeln!(f)?;
+        }
+        let seconds = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.2} s"));
+        let (p50, p95) = (seconds(self.seconds_p50), seconds(self.seconds_p95));
+        write!(f, "from a living person's first frame to the release: {p50} (p50), {p95} (p95)")
+    }
 }
 
 fn summary(report: &Report) -> String {
