@@ -117,7 +117,9 @@ impl Visit<'_> {
     /// One finding for each layer of each network; a network that doesn't load was told of before.
     fn layers(&mut self) -> Result<(), Failure> {
         let Ok(faces) = self.ctx.faces() else { return Ok(()) };
-        for (check, layers) in ["detector", "landmarks", "encoder"].into_iter().zip(faces.layers()) {
+        let liveness = self.ctx.liveness_head().map(|head| head.layers()).unwrap_or_default();
+        let layers = faces.layers().into_iter().chain([liveness]);
+        for (check, layers) in ["detector", "landmarks", "encoder", "liveness"].into_iter().zip(layers) {
             for layer in layers {
                 let by = if layer.is_int8 { crate::kernels::active().name() } else { "tract" };
                 self.show(Finding { check, level: Level::Ok, says: format!("{by:<12} {}", layer.what) })?;

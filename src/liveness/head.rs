@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::channels::Channel;
 use super::series::{ROWS, TICKS, Window};
 use super::{Source, SourceSet};
-use crate::infer::network::OutputSpec;
+use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{InferError, Kind, ModelFile, Network};
 
 /// What the head tells apart, in the order of its output.
@@ -66,6 +66,11 @@ impl Head {
             return Err(InferError::Malformed { model: file.spec.name.clone(), reason });
         }
         Ok(Self { network: Network::load_shaped(file, [1, ROWS, 1, TICKS], &[wanted])? })
+    }
+
+    /// Its layers in the order in which they run.
+    pub fn layers(&self) -> Vec<Layer> {
+        self.network.layers()
     }
 
     /// # Errors
