@@ -154,6 +154,7 @@ class Recipe(Run):
 
     def train_step(self) -> torch.Tensor:
         rows, classes = self.batch()
+        torch.manual_seed(self.args.seed * 1_000_003 + self.step)  # of dropout, so that a resumed run equals an undisturbed one
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         with self.autocast():
