@@ -154,6 +154,7 @@ class Recipe(Run):
 
     def train_step(self) -> torch.Tensor:
         rows, classes = self.batch()
+        torch.manual_seed(self.args.seed * 1_000_003 + self.step)  # of dropout, so that a resumed run equals an undisturbed one
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         with self.autocast():
@@ -239,8 +240,8 @@ def arguments(given=None) -> argparse.Namespace:
     add("--motion", type=Path, help="folder of face tracks; without it all sway is drawn")
     add("--sessions", type=Path, help="folder of an installer's own session files")
     add("--own-weight", type=int, default=20, help="how often one of their windows counts as much as a simulated one")
-    add("--live", type=int, default=16000, help="simulated windows of people")
-    add("--each", type=int, default=2500, help="simulated windows of each kind of attack")
+    add("--live", type=int, default=20000, help="simulated windows of people")
+    add("--each", type=int, default=3000, help="simulated windows of each kind of attack")
     add("--without", choices=KINDS, help="leave this kind out")
     add("--kind", choices=("conv", "gru"), default="conv")
     add("--steps", type=int, default=3000)

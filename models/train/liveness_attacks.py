@@ -7,7 +7,7 @@ hold, and where a finger is asked for they give their own.
 import numpy as np
 
 from liveness_people import NIR_TONES, SKIN_EMISSIVITY, Body, door, head_surface, live, shown_person, skin_colour
-from liveness_people import skin_temperature, stand, torso_surface, uneven_light, wall_surface
+from liveness_people import expression, skin_temperature, stand, torso_surface, uneven_light, wall_surface
 from liveness_scene import EYES, Scene, Shown, Surface
 from liveness_signals import blinks, pulses, smooth
 
@@ -74,6 +74,7 @@ def _picture(random, held: Body, eyes, place, medium: str, head=None, closed=Non
         antispoof=random.normal(*known, n),
         stir=flat,
         behind=place.busy + uniform(0, 1.2),
+        mouth=flat,
         seen=held.seen,
     )
 
@@ -181,13 +182,15 @@ def screens(kind: str):
         head = tuple(np.where(plays[:, None], moving, still_one) for moving, still_one in zip(person.head, _still_head(random, n, frames)))
         lids = blinks(random, n, frames, uniform(0.1, 0.6)) * plays[:, None]
         # Compression keeps a part of the pulse's colour.
-        heart = pulses(random, n, frames, recordings) * (plays * 0.0035 * uniform(0.05, 1.0))[:, None]
+        heart = pulses(random, n, frames, recordings) * (plays * 0.0022 * uniform(0.05, 1.0))[:, None]
         shown = _picture(random, held, eyes, place, "screen", head=head, closed=lids, pulse=heart.astype(np.float32))
         # The head in a video moves within it.
         moves = (eyes / EYES * plays)[:, None]
         shown.x = shown.x + (person.x - person.x.mean(1, keepdims=True)) * moves
         shown.y = shown.y + (person.y - person.y.mean(1, keepdims=True)) * moves
-        shown.stir = (plays * uniform(0, 1.5))[:, None] * np.abs(smooth(random, n, frames, 2.5))
+        talks = plays * uniform(0, 1.5)
+        shown.stir = talks[:, None] * np.abs(smooth(random, n, frames, 2.5))
+        shown.mouth = (expression(random, n, frames) * (0.4 * plays + talks)[:, None]).astype(np.float32)
         holder = _holder(random, held, place, down, ~still * 1.0)
         return place, Scene([wall_surface(place, frames), *holder, sheet], place.air), shown, _finger(random, n, frames, recordings)
 
@@ -237,9 +240,10 @@ def masks(kind: str):
         worn = Body(body.x, body.y, body.z, body.head, body.seen)
         depth = uniform(0.4, 1.1) if kind == "mask_paper" else uniform(0.75, 1.2)
         shown = _picture(random, worn, eyes, place, "skin", head=still, closed=lids, depth=depth)
-        # Skin below latex moves it a little; paper stays stiff.
-        loose = {"mask_paper": 0.2, "mask_latex": 0.8, "mask_heated": 0.5}[kind]
-        shown.stir = (uniform(0, 1) * loose)[:, None] * np.abs(smooth(random, n, frames, 2.5))
+        # Skin below latex moves it; paper stays stiff, and so do most masks that are heated.
+        loose = {"mask_paper": 0.1, "mask_latex": 0.7, "mask_heated": 0.5}[kind] * uniform(0, 1)
+        shown.stir = loose[:, None] * np.abs(smooth(random, n, frames, 2.5))
+        shown.mouth = (expression(random, n, frames) * (0.8 * loose)[:, None]).astype(np.float32)
         return place, Scene([wall_surface(place, frames), torso, wearer, mask], place.air), shown, _finger(random, n, frames, recordings)
 
     return made

@@ -33,7 +33,11 @@ def moments(random, n: int, length: float, rate: tuple, jitter: float, severity:
 def points_of(shown: Shown, times: np.ndarray) -> np.ndarray:
     """Five points in space, N x K x 5 x 3: turned as the head is, flattened if it's a picture, turned as that is held."""
     scale = (shown.eyes / EYES)[:, None, None, None]
-    points = np.broadcast_to(POINTS * scale, (*times.shape, 5, 3)).astype(np.float32)
+    points = np.broadcast_to(POINTS * scale, (*times.shape, 5, 3)).astype(np.float32, copy=True)
+    moved = at(shown.mouth, times)[..., None] * scale[..., 0]
+    # Corners that go up go apart, too.
+    points[..., 3:, 1] += moved
+    points[..., 3:, 0] += 0.35 * moved * np.array([1, -1], np.float32)
     points = _turned(points, [at(path, times) for path in shown.head], pivot=90 * scale)
     depth = shown.depth[:, None, None]
     edge = (points[..., 0] / (EYES / 2 * scale[..., 0])) ** 2

@@ -9,10 +9,11 @@ import numpy as np
 
 from liveness_sim import windows_of
 from liveness_signals import Recordings
-from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, read_session
-from liveness_windows import TICK, TICKS, of_session
+from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, SENSORS, of_sensors, read_session
+from liveness_windows import ROW_CHANNEL, TICK, TICKS, of_session
 
 PARTS = {"train": 1, "validate": 2, "measure": 3, "hard": 4}  # "hard" is measured with, too: noise and mounting twice as bad
+ARRAYS = 2048  # windows to calibrate int8 with and to measure it on
 EVERY = 0.5  # seconds between the windows that are taken from a recorded session
 
 
@@ -70,20 +71,34 @@ def recorded(folder: Path) -> Windows:
     return Windows.together(made)
 
 
+def representative(windows: Windows, count: int, seed: int) -> np.ndarray:
+    """`count` x 92 x 1 x 50 to calibrate int8 with: people and attacks, half of them with every sensor and half with some."""
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(windows.kinds))[:count]
+    rows = windows.rows[chosen].astype(np.float32)
+    for index in range(0, len(rows), 2):
+        kept = random.random(len(SENSORS)) < random.random()
+        rows[index] *= of_sensors([s for s, keep in zip(SENSORS, kept) if keep or s == "camera"])[ROW_CHANNEL][:, None]
+    return rows[:, :, None]
+
+
 def main(given=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("work", type=Path)
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    add("--live", type=int, default=16000, help="windows of people in each part")
-    add("--each", type=int, default=2500, help="windows of each kind of attack in each part")
+    add("--live", type=int, default=20000, help="windows of people in each part")
+    add("--each", type=int, default=3000, help="windows of each kind of attack in each part")
     add("--seed", type=int, default=1)
     add("--ppg", type=Path)
     add("--motion", type=Path)
+    add("--arrays", type=Path, help=f"write {ARRAYS} of the last part's windows there")
     args = parser.parse_args(given)
     recordings = Recordings.load(args.ppg, args.motion)
     for part in args.parts:
-        simulated(args.work, part, args.live, args.each, recordings, args.seed)
+        made = simulated(args.work, part, args.live, args.each, recordings, args.seed)
+        if args.arrays:
+            np.save(args.arrays, representative(made, ARRAYS, args.seed))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ class Held:
         self.conv, self.gru = load("without-{}.pt"), load("gru-without-{}.pt")
         recordings = Recordings.load(args.ppg, args.motion)
         self.of = lambda part, live, each: simulated(args.work, part, live, each, recordings, args.seed)
-        self.windows = self.of("measure", args.live, args.each)
+        most = args.subset_live if args.what == "calibrate" else args.live, args.subset_each if args.what == "calibrate" else args.each
+        self.windows = self.of("measure", *most)
 
     def rows(self, kind: str, most: int | None = None) -> np.ndarray:
         return self.windows.rows[self.windows.kinds == (LIVE, *KINDS).index(kind)][:most]
@@ -105,7 +106,8 @@ def calibrate(args, held: Held) -> None:
         unseen = {
             kind: (scores_of(net, live[: args.subset_each], kept), scores_of(net, few[kind], kept)) for kind, net in held.conv.items()
         }
-        lines += ["", "[[subset]]", f"sensors = [{', '.join(f'"{s}"' for s in sensors)}]", "points = ["]
+        names = ", ".join(f'"{sensor}"' for sensor in sensors)
+        lines += ["", "[[subset]]", f"sensors = [{names}]", "points = ["]
         for bpcer in BPCERS:
             at = threshold(scores, bpcer)
             apcer = {kind: (found >= at).mean() for kind, found in attacks.items()}
@@ -231,8 +233,8 @@ def main(given=None) -> None:
     add("--subset-each", type=int, default=500)
     add("--hard-live", type=int, default=4000)
     add("--hard-each", type=int, default=1000)
-    add("--train-live", type=int, default=16000)
-    add("--train-each", type=int, default=2500)
+    add("--train-live", type=int, default=20000)
+    add("--train-each", type=int, default=3000)
     add("--seed", type=int, default=1)
     add("--ppg", type=Path)
     add("--motion", type=Path)

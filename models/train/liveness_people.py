@@ -92,9 +92,9 @@ def stand(random, n: int, frames: int, place: Place, recordings: Recordings, arr
 
 
 def skin_temperature(random, place: Place) -> np.ndarray:
-    """N degrees: in balance with the air at the door, or still with that outdoors which they come from."""
+    """N degrees: in balance with the air at the door, or still with the frost that they come from, minutes ago."""
     n = len(place.air)
-    from_frost = (random.random(n) < 0.25) & (place.air > 10)
+    from_frost = (random.random(n) < 0.15) & (place.air > 10)
     air = np.where(from_frost, random.uniform(-15, 12, n), place.air)
     share = random.normal(*SKIN_SHARE, n).clip(0.12, 0.36)
     recovered = np.where(from_frost, random.uniform(0.0, 0.8, n), 1.0)
@@ -123,8 +123,10 @@ def head_surface(random, body: Body, skin: np.ndarray, air: np.ndarray, nir: np.
         temperature=skin,
         rho=nir,
         emissivity=np.full(n, SKIN_EMISSIVITY, np.float32),
-        fall=uniform(0.2, 1.2) * (1 + colder / 15),
-        tip=uniform(0.0, 0.28) * colder,
+        # What sticks out cools most: cheeks and nose of cold faces are further below the forehead (as far as frostbite
+        # begins there), and come back last.
+        fall=uniform(0.2, 1.2) * (1 + colder / 15) + uniform(0.1, 0.5) * np.maximum(31 - skin, 0),
+        tip=uniform(0.0, 0.28) * colder + uniform(0.2, 0.7) * np.maximum(31 - skin, 0),
         glasses=glasses,
         beard=beard,
         hair=hair,
@@ -160,9 +162,9 @@ def shown_person(random, body: Body, place: Place, tone: np.ndarray, recordings:
     n, frames = body.x.shape
     uniform = lambda low, high: random.uniform(low, high, n).astype(np.float32)  # noqa: E731
     heart = pulses(random, n, frames, recordings) if heart is None else heart
-    # Green light on a face changes by .2 to 1 % with each beat (Verkruysse et al. 2008); melanin hides more than half of it,
-    # and cold skin has little blood.
-    strength = 0.0035 * np.exp(random.normal(0, 0.45, n)) * (1 - 0.11 * tone)
+    # Green light on a face changes by .2 to 1 % from trough to peak with each beat (Verkruysse et al. 2008); melanin hides more
+    # than half of it, and cold skin has little blood.
+    strength = 0.0022 * np.exp(random.normal(0, 0.45, n)) * (1 - 0.11 * tone)
     strength = strength * np.where(place.air < 8, uniform(0.2, 0.9), 1)
     talks = np.where(random.random(n) < 0.25, uniform(0.5, 3), uniform(0, 0.6))
     return Shown(
@@ -184,8 +186,15 @@ def shown_person(random, body: Body, place: Place, tone: np.ndarray, recordings:
         antispoof=random.normal(2.6, 1.5, n),
         stir=(talks[:, None] * np.abs(smooth(random, n, frames, 2.5))).astype(np.float32),
         behind=place.busy,
+        mouth=(expression(random, n, frames) * (0.4 + talks)[:, None]).astype(np.float32),
         seen=body.seen,
     )
+
+
+def expression(random, n: int, frames: int) -> np.ndarray:
+    """N x F millimetres that a mouth's corners move: slowly as a face's mood does, faster with speech."""
+    slow = smooth(random, n, frames, 0.4) * random.uniform(0.2, 1.2, (n, 1))
+    return slow + smooth(random, n, frames, 3.0) * random.uniform(0.2, 0.8, (n, 1))
 
 
 def skin_colour(random, tone: np.ndarray) -> np.ndarray:

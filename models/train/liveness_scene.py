@@ -176,4 +176,5 @@ class Shown:
     antispoof: np.ndarray  # logit
     stir: np.ndarray  # grey levels of change in the face beside noise and movement
     behind: np.ndarray  # grey levels of change around the face beside noise
+    mouth: np.ndarray  # N x F, mm that the corners of the mouth have moved down: talk, smiles
     seen: np.ndarray = field(default=None)  # N x F: whether there is a face in the picture at all

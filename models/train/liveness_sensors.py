@@ -106,7 +106,7 @@ def depth(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, np
 
 def thermal(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, np.ndarray]:
     """MLX90640: times (N x K) and degrees (N x K x 768). 0.1 K at one hertz grows with the root of the rate; pixels differ by some
-    tenths and the whole by a degree or two; radiances mix in a pixel, not temperatures."""
+    tenths and the whole by half a degree or one; radiances mix in a pixel, not temperatures."""
     n = len(place.air)
     times, mount = moments(random, n, length, (3, 9), 0.004, severity), Mount.draw(random, n, severity)
     x = np.radians(((np.arange(32) + 0.5) / 32 - 0.5) * 55)
@@ -119,7 +119,7 @@ def thermal(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, 
         count = radiance.shape[axis]
         parts = (np.take(edge, np.arange(count) + shift, axis) for shift in range(3))
         radiance = sum(np.float32(share) * part for share, part in zip(BLUR, parts))
-    degrees = told_degrees(random, radiance.reshape(*times.shape, 768), place, (n, 1, 1), 1.0 * severity)
+    degrees = told_degrees(random, radiance.reshape(*times.shape, 768), place, (n, 1, 1), 0.6 * severity)
     rate_noise = 0.1 * np.sqrt(6.0) * mount.strength[:, None, None]
     degrees = degrees + rate_noise * random.standard_normal(degrees.shape, np.float32)
     return times, degrees + random.normal(0, 0.25 * severity, (n, 1, 768)).astype(np.float32)

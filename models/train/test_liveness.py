@@ -1,0 +1,291 @@
+"""Smoke tests of the liveness simulator, its golden numbers and the head's recipe: `python -m unittest test_liveness` (seconds)."""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime
+    import torch
+except ModuleNotFoundError as missing:
+    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
+    print(reason, file=sys.stderr, flush=True)
+    raise unittest.SkipTest(reason) from None
+
+sys.path.insert(0, str(Path(__file__).parent))
+import checkpoints
+import liveness as recipe
+import liveness_fusion as fusion
+import liveness_golden as golden
+import liveness_nets as nets
+import liveness_pulse
+import liveness_rule
+import liveness_sim as sim
+import liveness_table as table
+import liveness_windows as windows
+import quantise
+from liveness_signals import Recordings
+
+LIVE, EACH, BATCH = 40, 8, 24
+
+
+class Table(unittest.TestCase):
+    def test_it_has_the_rows_that_the_head_is_made_for(self):
+        self.assertEqual((len(table.CHANNELS), windows.VALUE_ROWS, windows.ROWS), (38, 53, 92))
+        self.assertEqual({channel.sensor for channel in table.CHANNELS}, set(table.SENSORS))
+        self.assertEqual(len(set(table.subsets())), 256)
+        self.assertEqual([table.CLASS_OF[kind] in table.CLASSES[1:] for kind in table.KINDS], [True] * 12)
+
+    def test_a_session_that_was_written_is_read_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "live.csv"
+            session = next(sim.visits("live", 1, 3, 1.0, Recordings()))
+            table.write_session(path, session, "live", "simulated", "a test")
+            found, head = table.read_session(path)
+            self.assertEqual(head, {"label": "live", "source": "simulated", "note": "a test"})
+            for name, (times, values) in session.items():
+                good = np.isfinite(times) & np.isfinite(values)
+                order = np.argsort(times[good], kind="stable")
+                np.testing.assert_allclose(found[name][0], times[good][order], atol=6e-5)
+                np.testing.assert_allclose(found[name][1], values[good][order], rtol=1e-5, atol=1e-9)
+
+    def test_what_is_no_session_is_refused_with_the_files_name(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "x.csv"
+            head = f'{table.HEADER}\n# label = "live"\n'
+            for text in ("t_s\n", head + "t_s,nose\n", head + "t_s,yaw\n1,0\n0.5,0\n", head + "t_s,yaw\n1,zero\n"):
+                path.write_text(text)
+                with self.assertRaisesRegex(SystemExit, "x.csv"):
+                    table.read_session(path)
+
+
+class Windows(unittest.TestCase):
+    def one(self, times, values, name="yaw", end=2.0):
+        return windows.of_session({name: (np.array(times, float), np.array(values, float))}, end)[0]
+
+    def test_values_lie_on_the_line_between_samples_and_are_held_half_as_long_as_a_gap_may_be(self):
+        times = np.arange(0, 1.85, 0.1) + 0.013
+        rows = self.one(times, 0.1 * times)
+        mask = rows[windows.PULSE_ROW + 1 + table.NAMES.index("yaw")]
+        ticks = windows.ticks_until([2.0])[0]
+        valid = (ticks >= times[0]) & (ticks <= times[-1] + 0.125)
+        np.testing.assert_array_equal(mask, valid)
+        row = [i for i in range(windows.VALUE_ROWS) if windows.ROW_CHANNEL[i] == table.NAMES.index("yaw")][0]
+        expected = 0.1 * np.minimum(ticks, times[-1]) / 0.4
+        np.testing.assert_allclose(rows[row][valid], expected[valid], atol=1e-6)
+        self.assertFalse(rows[row][~valid].any())
+
+    def test_a_long_gap_few_ticks_and_values_out_of_limits_are_invalid(self):
+        mask = windows.PULSE_ROW + 1 + table.NAMES.index("yaw")
+        gap = self.one([*np.arange(0.0, 0.5, 0.1), *np.arange(0.9, 2, 0.1)], np.zeros(16))[mask]
+        ticks = windows.ticks_until([2.0])[0]
+        self.assertFalse(gap[(ticks > 0.41) & (ticks < 0.89)].any())
+        self.assertFalse(self.one([1.9, 1.95], [0, 0])[mask].any())
+        self.assertFalse(self.one(np.arange(0, 2, 0.1), np.full(20, 2.5)).any())
+
+    def test_a_pulse_is_seen_through_light_that_changes_all_colours_alike(self):
+        random, ticks = np.random.default_rng(0), np.arange(50) * windows.TICK
+        wave = np.sin(2 * np.pi * 1.5 * ticks)
+        light = 1 + 0.05 * random.standard_normal(50).cumsum() / 7
+        values, valid = np.zeros((1, 38, 50)), np.zeros((1, 38, 50), bool)
+        for channel, level, share in zip(windows.COLOURS, (120, 90, 80), (0.33, 0.77, 0.53)):
+            values[0, channel], valid[0, channel] = level * light * (1 + 0.004 * share * wave), True
+        found = windows.pulse(values, valid)[0]
+        self.assertGreater(abs(np.corrcoef(found, wave)[0, 1]), 0.95)
+        valid[0, windows.COLOURS[0], :26] = False
+        self.assertFalse(windows.pulse(values, valid).any())
+
+
+class Fusion(unittest.TestCase):
+    def test_a_plane_has_no_relief_however_it_is_tilted_and_a_face_size_at_a_distance_is_a_gap_in_mm(self):
+        x, y = fusion.centres(fusion.DEPTH_GRID, fusion.DEPTH_FOV, 70.0)
+        face = np.array([[0.12, 0.01, -0.02]])
+        found = fusion.depth((600 + 300 * x - 150 * y)[None], face, 70.0)
+        self.assertLess(found["relief_mm"][0], 1e-6)
+        self.assertLess(found["planarity_mm"][0], 1e-6)
+        expected = 0.12 * 2 * np.tan(np.radians(35)) * found["depth_face_mm"][0]
+        self.assertAlmostEqual(found["depth_eye_gap_mm"][0], expected)
+
+    def test_a_warm_ellipse_before_a_cold_wall_fills_the_face_and_nothing_beside_it(self):
+        face = np.array([[0.1, 0.05, 0.0]])
+        under, _, _ = fusion.places(fusion.THERMAL_GRID, fusion.THERMAL_FOV, 70.0, face, fusion.FEWEST_PIXELS)
+        found = fusion.thermal(np.where(under, 33.0, 20.0), face, 70.0)
+        told = [found[name][0] for name in ("warm_face_c", "warm_contrast_c", "warm_spread_c", "warm_fill", "warm_beside")]
+        np.testing.assert_allclose(told, [33, 13, 0, 1, 0], atol=1e-9)
+
+    def test_the_golden_file_is_what_the_code_gives(self):
+        told = json.loads(golden.OUT.read_text())
+        self.assertEqual(told["channels"], list(table.NAMES))
+        for case in told["fusion"]:
+            grid = np.array([np.nan if x is None else x for x in case["grid"]])
+            found = getattr(fusion, case["sensor"])(grid[None], np.array(case["face"])[None], case["hfov_deg"])
+            for name, value in case["values"].items():
+                wanted = np.nan if value is None else value
+                np.testing.assert_allclose(found[name][0], wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+        for session in told["sessions"]:
+            channels = {name: (np.array(c["t"]), np.array(c["v"])) for name, c in session["channels"].items()}
+            rows = windows.of_session(channels, session["end_s"])[0]
+            np.testing.assert_allclose(rows.ravel(), session["rows"], atol=1e-4)
+
+
+class Simulator(unittest.TestCase):
+    def test_people_are_as_far_apart_as_eyes_are_and_photos_are_flat(self):
+        """Means over sessions: what physics says, whatever the noise."""
+        values = {}
+        for kind in ("live", "print_flat"):
+            batch = sim.batch_of(np.random.default_rng(1), kind, 64, sim.LENGTH, 1.0, Recordings(), ("camera", "depth", "thermal"))
+            values[kind] = {name: np.nanmedian(v[np.isfinite(t)]) for name, (t, v) in batch.items()}
+        self.assertAlmostEqual(values["live"]["depth_eye_gap_mm"], 63, delta=4)
+        self.assertGreater(values["live"]["relief_mm"], 1.5 * values["print_flat"]["relief_mm"])
+        self.assertGreater(values["live"]["warm_contrast_c"], values["print_flat"]["warm_contrast_c"] + 3)
+
+    def test_every_kind_gives_every_channel_within_its_limits_and_the_same_again_for_the_same_seed(self):
+        for kind in (table.LIVE, *table.KINDS):
+            first, again = (sim.windows_of(kind, 24, 5) for _ in range(2))
+            self.assertEqual(first.shape, (24, windows.ROWS, windows.TICKS))
+            np.testing.assert_array_equal(first, again)
+            self.assertTrue(np.isfinite(first).all())
+            masks = first[:, windows.PULSE_ROW + 1 :].any((0, 2))
+            self.assertTrue(masks.all(), f"{kind}: {np.array(table.NAMES)[~masks]}")
+
+    def test_a_visit_begins_and_ends_with_nobody(self):
+        session = next(sim.visits("live", 1, 2, 1.0, Recordings()))
+        times = session["face_size"][0]
+        self.assertGreater(np.nanmin(times), 0.5)
+        self.assertLess(np.nanmax(times), 10.95)
+
+    def test_the_files_that_it_writes_are_sessions(self):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            sim.main([folder, "--sessions", "1", "--kinds", "live", "phone", "--sensors", "camera", "depth"])
+            heads = [table.read_session(path) for path in sorted(Path(folder).glob("*.csv"))]
+            self.assertEqual([head["label"] for _, head in heads], ["live", "phone"])
+            self.assertEqual({table.CHANNELS[table.NAMES.index(n)].sensor for n in heads[0][0]}, {"camera", "depth"})
+
+
+class Pulse(unittest.TestCase):
+    def test_the_rate_of_a_wave_with_a_second_hump_is_that_of_its_beats(self):
+        time = np.arange(0, 12, liveness_pulse.STEP)
+        for beats in (52, 75, 120):
+            phase = 2 * np.pi * beats / 60 * time
+            wave = np.cos(phase) + 0.5 * np.cos(2 * phase - 1) + 0.3 * time
+            self.assertAlmostEqual(liveness_pulse.rate(wave), beats, delta=1)
+        self.assertTrue(np.isnan(liveness_pulse.rate(np.zeros(600))))
+
+
+class Rule(unittest.TestCase):
+    def test_it_turns_away_what_lies_beyond_and_no_more_people_than_it_may(self):
+        random = np.random.default_rng(0)
+        people, attacks = random.normal(0, 1, (2000, 3)), random.normal(0, 1, (500, 3))
+        attacks[:, 1] += 6
+        people[0, 1] = np.nan
+        interval = liveness_rule.tune(people, attacks, 0.01)
+        self.assertGreater(liveness_rule.passes(people, interval).mean(), 0.985)
+        self.assertLess(liveness_rule.passes(attacks, interval).mean(), 0.05)
+
+
+class Training(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.root = Path(cls.folder.name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def args(self, name: str, steps: int, *more) -> list[str]:
+        where = ["--work", self.root, "--name", name, "--checkpoints", self.root / f"small-{name}", "--steps", steps]
+        return [str(a) for a in (*where, "--live", LIVE, "--each", EACH, "--batch", BATCH, "--threads", 1, "--warm-up", 2, *more)]
+
+    def train(self, name: str, steps: int, *more) -> recipe.Recipe:
+        with contextlib.redirect_stdout(io.StringIO()):
+            recipe.main(self.args(name, steps, "--out", self.root / f"{name}.onnx", *more))
+            return recipe.Recipe(recipe.arguments(self.args(name, steps, *more)))
+
+    def test_a_run_that_was_stopped_and_resumed_equals_an_undisturbed_one(self):
+        self.train("whole", 6)
+        with contextlib.redirect_stdout(io.StringIO()):
+            stopped = recipe.Recipe(recipe.arguments(self.args("parts", 6)))
+        for _ in range(3):
+            stopped.train_step()
+        stopped.save()
+        stopped.train_step()  # lost
+        self.train("parts", 6)
+        whole, parts = (checkpoints.load(self.root / f"{name}.state.pt") for name in ("whole", "parts"))
+        self.assertEqual((whole["step"], parts["step"]), (6, 6))
+        for part in ("network", "average"):
+            for name, value in whole[part].items():
+                self.assertTrue(torch.equal(value, parts[part][name]), f"{part} {name}")
+
+    def test_it_learns(self):
+        """On a batch that it sees again and again, the loss falls."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            trained, losses = recipe.Recipe(recipe.arguments(self.args("learns", 10**6))), []
+        for _ in range(40):
+            trained.step = 5
+            losses.append(trained.train_step().item())
+        self.assertLess(losses[-1], 0.6 * losses[0])
+
+    def test_the_int8_file_is_plain_small_and_says_what_the_network_says(self):
+        trained = self.train("exported", 4)
+        rows = trained.training.rows[::4].astype(np.float32)[:, :, None]
+        np.save(self.root / "rows.npy", rows)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            made = [self.root / "exported.onnx", self.root / "int8.onnx", "--arrays", self.root / "rows.npy", "--measure", 8]
+            quantise.main(list(map(str, made)))
+        kinds = {node.op_type for node in onnx.load(made[1]).graph.node}
+        self.assertLessEqual(kinds, {"Conv", "Relu", "Add", "Flatten", "QuantizeLinear", "DequantizeLinear"})
+        network, count = recipe.load_small(trained.small_path)
+        self.assertEqual(count, 4 * BATCH)
+        self.assertLessEqual(nets.parameters(network), nets.MOST_PARAMETERS)
+        self.assertLessEqual(nets.parameters(nets.Recurrent()), nets.MOST_PARAMETERS)
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(rows[:1])).numpy()
+        for path, within in ((made[0], 1e-3), (made[1], 0.15)):
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            (logits,) = session.run(None, {"channels": rows[:1]})
+            np.testing.assert_allclose(logits, wanted, atol=within)
+
+    def test_it_learns_from_an_installers_own_sessions_and_without_a_kind(self):
+        own = self.root / "own"
+        with contextlib.redirect_stdout(io.StringIO()):
+            sim.main([str(own), "--sessions", "1", "--kinds", "live", "tablet"])
+        trained = self.train("own", 1, "--sessions", own, "--without", "mannequin")
+        kinds = set(trained.training.kinds)
+        self.assertNotIn(1 + table.KINDS.index("mannequin"), kinds)
+        simulated = LIVE + 11 * EACH
+        self.assertGreater(len(trained.training.kinds), simulated)
+        self.assertTrue({0, 1 + table.KINDS.index("tablet")} <= set(trained.training.kinds[simulated:]))
+
+
+class Masks(unittest.TestCase):
+    def test_a_window_without_a_sensor_is_as_if_the_sensor_were_not_there(self):
+        batch = sim.batch_of(np.random.default_rng(2), "live", 8, sim.LENGTH, 1.0, Recordings())
+        ends = np.full(8, sim.LENGTH - 0.02)
+        kept = table.of_sensors(("camera", "depth"))
+        fewer = {name: pair for name, pair in batch.items() if kept[table.NAMES.index(name)]}
+        whole = windows.without(windows.windows(batch, ends), kept)
+        np.testing.assert_array_equal(windows.windows(fewer, ends), whole)
+
+    def test_a_shortened_window_is_nearly_one_of_a_session_that_began_later(self):
+        batch = sim.batch_of(np.random.default_rng(3), "live", 8, sim.LENGTH, 1.0, Recordings(), arrive=np.full(8, -3.0))
+        ends = np.full(8, sim.LENGTH - 0.02)
+        begin = windows.ticks_until(ends)[0, 25] - 0.001
+        late = {name: (np.where(t < begin - 0.12, np.nan, t), v) for name, (t, v) in batch.items()}
+        whole, later = (torch.from_numpy(windows.windows(b, ends)) for b in (batch, late))
+        short, later = recipe.shortened(whole, torch.full((8,), 25)), recipe.shortened(later, torch.full((8,), 25))
+        centred = torch.from_numpy(recipe.IS_CENTRED)
+        centred[windows.PULSE_ROW] = False
+        both = (short != 0) & (later != 0) & centred[None, :, None] & (whole.abs() < 3.9)
+        self.assertGreater(int(both.sum()), 1000)
+        self.assertLess(float((short - later)[both].abs().median()), 0.02)
+
+
+if __name__ == "__main__":
+    unittest.main()
