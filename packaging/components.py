@@ -4,6 +4,7 @@
     packaging/components.py TARGET copyright    Debian's machine-readable copyright file (DEP-5)
     packaging/components.py TARGET licences     the crates' licence files, word for word, each once
     packaging/components.py TARGET sbom         a software bill of materials, CycloneDX 1.6, JSON
+    packaging/components.py TARGET check        nothing; exits with 1 where deny.toml lets a licence or a source not in
 
 TARGET is a Rust target, as aarch64-unknown-linux-gnu. Needs the crates' sources, as any build leaves them. The output depends on
 Cargo.lock, the crates and SOURCE_DATE_EPOCH (seconds; 0 without it) alone. Exits with 1 where a crate's licence is unknown.
@@ -53,6 +54,28 @@ def expression(package):
     if not licence:
         sys.exit(f"components.py: {package['name']} {package['version']} states no licence")
     return re.sub(r"\s*/\s*", " OR ", licence)
+
+
+def is_allowed(spdx, allowed):
+    """Whether an SPDX expression without nesting but (A OR B) AND C can be kept with the licences that are allowed."""
+    wants = re.split(r"\s+AND\s+(?![^(]*\))", spdx)
+    return all(any(one in allowed for one in re.split(r"\s+OR\s+", want.strip("() "))) for want in wants)
+
+
+def check(packages):
+    """What `cargo deny check licenses sources` looks at, without having to compile cargo-deny: for CI."""
+    allowed = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
+    wrong = []
+    for package in packages.values():
+        name = f"{package['name']} {package['version']}"
+        if not is_allowed(expression(package), allowed):
+            wrong.append(f"{name}: {expression(package)} is not among deny.toml's licences")
+        if package["source"] not in (None, "registry+https://github.com/rust-lang/crates.io-index"):
+            wrong.append(f"{name} comes from {package['source']}")
+    wrong += [f"{name}: {licence} is not among deny.toml's licences"
+              for name, _, _, licence in networks() if not is_allowed(licence, allowed)]
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 def licence_files(package):
@@ -230,14 +253,13 @@ def sbom(packages, needs, target):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[2] not in ("copyright", "licences", "sbom"):
+    makers = {"copyright": copyright_text, "licences": licences_text, "sbom": sbom, "check": check}
+    if len(sys.argv) != 3 or sys.argv[2] not in makers:
         sys.exit(__doc__)
     target, what = sys.argv[1:]
     packages, needs = shipped(cargo_metadata(target))
-    if what == "sbom":
-        print(sbom(packages, needs, target), end="")
-    else:
-        print({"copyright": copyright_text, "licences": licences_text}[what](packages), end="")
+    made = sbom(packages, needs, target) if what == "sbom" else makers[what](packages)
+    print(made or "", end="")
 
 
 if __name__ == "__main__":

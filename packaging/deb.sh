@@ -25,6 +25,9 @@ if [ "$("$tools/bin/cargo-deb" --version 2>/dev/null)" != "$wanted" ]; then
         cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --force "cargo-deb@$wanted"
 fi
 
+# What the package says of the C library must be true. GLIBC=2.36, say, is for trying a binary that wasn't made for boards.
+cross/symbols.sh "$binary" "${GLIBC:-2.31}"
+
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 stage=target/package
 rm -rf "$stage"
