@@ -10,6 +10,7 @@ mod claim;
 mod compare;
 mod context;
 mod demo;
+mod devices;
 mod doctor;
 mod door;
 mod enroll;
@@ -117,6 +118,8 @@ enum Command {
     Liveness(liveness::Args),
     /// Check what the door needs, and say what to do
     Doctor(doctor::Args),
+    /// Print a drop-in for the service that allows exactly the devices that the configuration names
+    Devices(devices::Args),
     /// Measure how long each stage takes
     Bench(bench::Args),
     /// Write the man pages into a directory
@@ -178,6 +181,7 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Unlock(args) => unlock::run(args, &ctx),
         Command::Claim(args) => claim::run(args, &ctx),
         Command::Liveness(args) => liveness::run(args, &ctx),
+        Command::Devices(args) => devices::run(args, &ctx),
         Command::Bench(args) => bench::run(args, &ctx),
     }
 }

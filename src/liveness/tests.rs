@@ -1,15 +1,16 @@
-//! What the recipes' simulator and this program must agree on: models/golden/liveness-fusion.json, which the recipes wrote.
+//! What the recipes and this program must agree on: the table of channels, and models/golden/liveness-fusion.json, which the
+//! recipes wrote.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::channels::VALUE_ROWS;
+use super::channels::{CHANNELS, Input, VALUE_ROWS};
 use super::fusion::Fusion;
 use super::series::{ROWS, Series, TICKS, Window};
 use super::{Channel, Place, Sample};
 use crate::ports::{Grid, Reading, Value};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -98,4 +99,52 @@ fn a_window_is_drawn_as_the_recipes_draw_it() {
             assert!((got - wanted).abs() <= tolerance, "session {n}, row {row}, tick {tick}: {got}, not {wanted}");
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Table {
+    channel: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: String,
+    sensor: String,
+    unit: String,
+    limits: [f32; 2],
+    hold_ms: u64,
+    inputs: Inputs,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inputs {
+    absolute: Option<[f32; 2]>,
+    centred: Option<f32>,
+    relative: Option<f32>,
+}
+
+#[test]
+fn the_table_is_that_of_the_recipes() {
+    let Table { channel: rows } = toml::from_str(include_str!("../../models/liveness-channels.toml")).unwrap();
+    assert_eq!(rows.len(), CHANNELS);
+    for (row, channel) in rows.into_iter().zip(Channel::all()) {
+        let Inputs { absolute: a, centred: c, relative: r } = row.inputs;
+        let inputs: Vec<_> = [
+            a.map(|[offset, scale]| Input::Absolute { offset, scale }),
+            c.map(|scale| Input::Centred { scale }),
+            r.map(|scale| Input::Relative { scale }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let spec = channel.spec();
+        assert_eq!(spec.channel, channel);
+        assert_eq!((spec.name, spec.unit, spec.source.name()), (&*row.name, &*row.unit, &*row.sensor));
+        assert_eq!((spec.limits, spec.hold), (row.limits, Duration::from_millis(row.hold_ms)), "{}", row.name);
+        assert_eq!(spec.inputs, inputs, "{}", row.name);
+        assert_eq!(Channel::parse(&row.name), Some(channel));
+    }
+    assert_eq!(Channel::all().map(|channel| channel.spec().inputs.len()).sum::<usize>(), VALUE_ROWS);
 }

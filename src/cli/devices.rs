@@ -1,0 +1,115 @@
+//! `devices`: which devices the configuration needs, as a drop-in for the service.
+//!
+//! The unit that is shipped allows every camera and every GPIO chip, since it can't know the configuration. With this one
+//! the daemon opens the chips that are named and no other.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Failure, Verdict};
+use crate::config::Config;
+use crate::hw::strike::StrikeKind;
+
+/// By class and not by path: a camera that was unplugged may come back under another number.
+const CAMERAS: &str = "char-video4linux";
+/// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
+const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
+
+/// Goes to /etc/systemd/system/facelatch.service.d/devices.conf
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+#[derive(Debug, Serialize)]
+struct Allowed {
+    allow: BTreeSet<String>,
+}
+
+pub fn run(_: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let allow = needed(&ctx.config);
+    ctx.out.line(drop_in(&allow).trim_end())?;
+    ctx.out.json(&Allowed { allow })?;
+    Ok(Verdict::Yes)
+}
+
+/// As `DeviceAllow=` names them: a path, or a class of the kernel's.
+fn needed(config: &Config) -> BTreeSet<String> {
+    let mut needed = BTreeSet::new();
+    if config.replay.is_none() {
+        needed.insert(CAMERAS.to_owned());
+    }
+    match config.strike.kind {
+        StrikeKind::Gpiochip => drop(needed.insert(quoted(&config.strike.chip))),
+        StrikeKind::RaspberryPi => needed.extend(PI_REGISTERS.map(str::to_owned)),
+        StrikeKind::Recording => {}
+    }
+    let inputs = &config.inputs;
+    let button = inputs.exit_button.as_ref().map(|button| &button.chip);
+    let contact = inputs.door_contact.as_ref().map(|contact| &contact.chip);
+    needed.extend([button, contact].into_iter().flatten().map(|chip| quoted(chip.as_ref().unwrap_or(&inputs.chip))));
+    needed
+}
+
+/// A path as systemd.syntax(7) wants it: `%` is a specifier's, and blanks need quotes.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('%', "%%");
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/_-.:%".contains(c));
+    if is_plain { text } else { format!("{text:?}") }
+}
+
+fn drop_in(allow: &BTreeSet<String>) -> String {
+    let mut text = "# Made by `facelatch devices` of the configuration; make it again after a change.\n\
+                    [Service]\nDevicePolicy=closed\nDeviceAllow=\n"
+        .to_owned();
+    for device in allow {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "DeviceAllow={device} rw");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(text: &str) -> Vec<String> {
+        needed(&toml::from_str(text).unwrap()).into_iter().collect()
+    }
+
+    #[test]
+    fn a_recording_strike_without_wires_needs_the_camera_alone_and_a_replay_nothing() {
+        assert_eq!(needs(""), ["char-video4linux"]);
+        assert!(needs("[replay]\npath = \"/tmp/pictures\"\n").is_empty());
+    }
+
+    #[test]
+    fn each_chip_that_is_named_is_needed_once() {
+        let wired = "[strike]\nkind = \"gpiochip\"\nchip = \"/dev/gpiochip4\"\nline = 17\n\
+                     [inputs.exit_button]\nline = 27\n[inputs.door_contact]\nline = 22\nchip = \"/dev/gpiochip4\"\n";
+        assert_eq!(needs(wired), ["/dev/gpiochip0", "/dev/gpiochip4", "char-video4linux"]);
+    }
+
+    #[test]
+    fn a_chip_that_only_the_default_names_is_not_needed() {
+        let pi = needs("[strike]\nkind = \"raspberry-pi\"\nline = 17\n");
+        assert_eq!(pi, ["/dev/gpiomem", "/dev/gpiomem0", "char-video4linux"]);
+    }
+
+    #[test]
+    fn what_systemd_would_read_otherwise_is_escaped() {
+        assert_eq!(quoted(Path::new("/dev/a b%c")), "\"/dev/a b%%c\"");
+        assert_eq!(quoted(Path::new("/dev/gpiochip0")), "/dev/gpiochip0");
+    }
+
+    #[test]
+    fn the_drop_in_takes_back_what_the_unit_allows_before_it_allows() {
+        let text = drop_in(&BTreeSet::from(["/dev/gpiochip0".to_owned()]));
+        assert!(
+            text.ends_with("[Service]\nDevicePolicy=closed\nDeviceAllow=\nDeviceAllow=/dev/gpiochip0 rw\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A life of the package: installed, upgraded, removed and purged, by apt in a fresh Debian in a folder of its own.
+#
+#     tests/package.sh PACKAGE.deb
+#
+# Needs root, Debian's mmdebstrap and lintian; says SKIPPED without them. A package of another architecture is looked at by lintian
+# and unpacked, as its scripts can't run here. Exit status 1: something is not as it must be.
+set -euo pipefail
+deb=$(realpath "$1")
+
+skip() {
+    echo "SKIPPED: $1, so the package was not installed" >&2
+    exit 0
+}
+fail() {
+    echo "package.sh: $1" >&2
+    exit 1
+}
+for tool in mmdebstrap lintian; do command -v "$tool" >/dev/null || skip "$tool is missing"; done
+
+# Errors and warnings of packaging alone.
+lintian --fail-on error --tag-display-limit 0 "$deb"
+
+work=$(mktemp -d)
+trap 'rm -rf --one-file-system "$work"' EXIT
+dpkg-deb --raw-extract "$deb" "$work/raw"
+grep -q '^/etc/facelatch/facelatch.toml$' "$work/raw/DEBIAN/conffiles" || fail "the configuration is no conffile"
+sh -n "$work/raw/DEBIAN/postinst"
+sh -n "$work/raw/DEBIAN/postrm"
+(cd "$work/raw" && md5sum --quiet --check DEBIAN/md5sums)
+
+[ "$(dpkg-deb --field "$deb" Architecture)" = "$(dpkg --print-architecture)" ] || skip "it is for another machine"
+[ "$(id -u)" = 0 ] || skip "this isn't root"
+
+# The same under a higher number, as an upgrade.
+sed -i 's/^Version: .*/&+upgrade/' "$work/raw/DEBIAN/control"
+dpkg-deb --root-owner-group -Znone --build "$work/raw" "$work/upgrade.deb" >/dev/null
+rm -rf "$work/raw"
+
+root=$work/root
+mmdebstrap --quiet --mode=root --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root"
+cp "$deb" "$root/first.deb"
+cp "$work/upgrade.deb" "$root/upgrade.deb"
+in_root() { chroot "$root" env PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
+apt() { in_root apt-get install -y -qq --no-install-recommends "$@" >"$work/apt.log" 2>&1 || { cat "$work/apt.log"; fail "apt $*"; }; }
+
+apt /first.deb
+in_root facelatch --version
+in_root id facelatch
+[ "$(stat -c %a "$root/etc/facelatch")" = 755 ] || fail "/etc/facelatch has a wrong mode"
+for file in lib/systemd/system/facelatch.service usr/lib/sysusers.d/facelatch.conf usr/share/man/man1/facelatch-enroll.1.gz \
+    usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright; do
+    [ -s "$root/$file" ] || [ -s "$root/usr/$file" ] || fail "$file is missing"
+done
+[ ! -e "$root/etc/systemd/system/multi-user.target.wants/facelatch.service" ] || fail "the service is enabled, and nobody said so"
+
+# Somebody lives here: a key, a person, an event, a changed configuration.
+in_root sh -c 'umask 077; od -An -vtx1 -N32 /dev/urandom | tr -d " \n" >/etc/facelatch/facelatch.key'
+echo '# changed by hand' >>"$root/etc/facelatch/facelatch.toml"
+printf '[store]\nstate_dir = "/var/lib/facelatch"\nkey_file = "/etc/facelatch/facelatch.key"\n' >"$root/door.toml"
+door() { in_root facelatch --config /door.toml "$@"; }
+cp "$(dirname "$0")/../models/demo/ada-1.jpg" "$root/ada.jpg"
+door enroll "Ada" /ada.jpg --consent "a test"
+events=$(door events --json | wc -l)
+[ "$events" -gt 0 ] || fail "the enrolment left no event"
+is_as_it_was() {
+    door people list | grep -q Ada || fail "$1 lost a person"
+    [ "$(door events --json | wc -l)" = "$events" ] || fail "$1 lost an event"
+    grep -q 'changed by hand' "$root/etc/facelatch/facelatch.toml" || fail "$1 overwrote the configuration"
+}
+
+apt -o Dpkg::Options::=--force-confdef /upgrade.deb
+[ "$(in_root dpkg-query -W -f '${Version}' facelatch)" = "$(dpkg-deb --field "$deb" Version)+upgrade" ] || fail "no upgrade"
+is_as_it_was "the upgrade"
+
+in_root apt-get remove -y -qq facelatch >"$work/apt.log" 2>&1 || fail "remove: $(cat "$work/apt.log")"
+[ ! -e "$root/usr/bin/facelatch" ] || fail "the binary outlived its package"
+[ -s "$root/etc/facelatch/facelatch.key" ] || fail "remove took the key"
+apt /first.deb
+is_as_it_was "removing"
+
+in_root apt-get purge -y -qq facelatch >"$work/apt.log" 2>&1 || fail "purge: $(cat "$work/apt.log")"
+left=$(find "$root/etc" "$root/var/lib" "$root/usr" "$root/lib/systemd" -name '*facelatch*' -not -path "$root/var/lib/dpkg/*" 2>/dev/null || true)
+[ -z "$left" ] || fail "purge left: $left"
+echo "installed, upgraded, removed, installed again and purged: $(basename "$deb")"
