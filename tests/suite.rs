@@ -7,4 +7,5 @@ mod days;
 mod fuzz;
 mod gate;
 mod golden;
+mod looks;
 mod tidy;
