@@ -359,6 +359,28 @@ fn two_photographs_are_compared_and_an_empty_one_is_no_face() {
 }
 
 #[test]
+fn a_decision_is_explained_by_a_map_and_a_picture_and_a_picture_that_cannot_be_made_says_so() {
+    let home = Home::new();
+    let [a, b] = ["ada-1.jpg", "ada-2.jpg"].map(|name| home.write(name, &fs::read(picture(name)).unwrap()));
+    let explained = home.run(&["explain", &a, &b, "--json"]);
+    let answer = explained.json();
+    let compared = home.run(&["compare", &a, &b, "--json"]).json();
+    assert_eq!((explained.code, &answer["similarity"]), (0, &compared["similarity"]), "{answer}");
+    assert!(answer["inside_share"].as_f64().unwrap() > 0.5 && answer["map"][13].as_array().unwrap().len() == 14);
+    assert!(answer["peak"]["drop"].as_f64().unwrap() > 0.0 && answer["detector"]["score"].as_f64().unwrap() > 0.5);
+    let drawn = image::open(home.path("ada-1.explained.png")).unwrap();
+    assert_eq!(answer["picture"].as_str().unwrap(), home.path("ada-1.explained.png").to_str().unwrap());
+    assert!(drawn.width() > 2 * 224 && drawn.height() > 2 * 224);
+    assert_eq!(home.run(&["enroll", "Ada", &b]).code, 0);
+    let enrolled = home.run(&["explain", &a, "--name", "Ada"]);
+    assert!(enrolled.out.starts_with("The similarity of 0.") && enrolled.out.contains(" to Ada hangs most on the "));
+    home.run(&["explain", &a, "--name", "Nobody"]).fails(66, &["nobody here is called 'Nobody'"]);
+    home.run(&["explain", &a, &b, "--name", "Ada"]).fails(2, &["cannot be used with"]);
+    home.run(&["explain", &home.write("empty.jpg", &jpeg())]).fails(65, &["empty.jpg", "no face"]);
+    home.run(&["explain", &a, "--out", "/nowhere/at/all.png"]).fails(66, &["/nowhere/at/all.png"]);
+}
+
+#[test]
 fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must() {
     let demo = Home::new().run(&["demo"]);
     assert_eq!(demo.code, 0, "{}{}", demo.out, demo.err);

@@ -7,5 +7,6 @@ mod days;
 mod fuzz;
 mod gate;
 mod golden;
+mod looks;
 mod service;
 mod tidy;

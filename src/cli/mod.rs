@@ -17,6 +17,7 @@ mod enroll;
 mod eval;
 mod events;
 pub mod exit;
+mod explain;
 mod gallery;
 mod identify;
 mod known;
@@ -96,6 +97,8 @@ enum Command {
     Identify(identify::Args),
     /// How alike are two faces?
     Compare(compare::Args),
+    /// Which parts of a face carried a decision?
+    Explain(explain::Args),
     /// Measure accuracy by LFW's protocol, or of a search among many people
     Eval(eval::Args),
     /// Turn a folder of people into a table from score to false match rate
@@ -171,6 +174,7 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Verify(args) => verify::run(args, &ctx),
         Command::Identify(args) => identify::run(args, &ctx),
         Command::Compare(args) => compare::run(args, &ctx),
+        Command::Explain(args) => explain::run(args, &ctx),
         Command::Eval(args) => eval::run(args, &ctx),
         Command::Calibrate(args) => calibrate::run(args, &ctx),
         Command::Gallery(args) => gallery::run(args, &ctx),

@@ -13,6 +13,7 @@ pub mod encoding;
 pub mod geometry;
 pub mod jpeg;
 pub mod landmarks;
+pub mod occlusion;
 pub mod photo;
 pub mod pipeline;
 pub mod quality;

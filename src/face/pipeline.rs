@@ -6,7 +6,7 @@ use super::align::AlignedFace;
 use super::detect::{Canvas, Detection, Detections, Detector, principal};
 use super::embed::Embedder;
 use super::encoding::Encoding;
-use super::geometry::{Landmarks, Sampler};
+use super::geometry::{Landmarks, Rect, Sampler};
 use super::landmarks::{LandmarkNetwork, Refine, SecondLook};
 use super::quality::Quality;
 use crate::frame::RgbImage;
@@ -144,6 +144,22 @@ impl Faces {
     /// The network failed; see [`InferError`].
     pub fn embed(&mut self) -> Result<Encoding, InferError> {
         self.embedder.embed(&self.aligned)
+    }
+
+    /// Encodes a face that is aligned already; the one that was aligned last stays.
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn embed_face(&mut self, face: &AlignedFace) -> Result<Encoding, InferError> {
+        self.embedder.embed(face)
+    }
+
+    /// How sure the detector is of a face at `near`; see [`Detector::score_near`].
+    ///
+    /// # Errors
+    /// The network failed; see [`InferError`].
+    pub fn score_near(&mut self, image: &RgbImage, near: &Rect) -> Result<f32, InferError> {
+        self.detector.score_near(image, near)
     }
 
     /// All of it for one face of a picture; `None` where the points are those of no face.

@@ -1,0 +1,52 @@
+//! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face.
+//!
+//! The face is the ellipse of `occlusion::FACE`, 44 % of all places; that is what an encoder that looks anywhere would score.
+//! .9 was aimed at and is missed by a little: the means are .886 (encoder) and .881 (encoder-small), of single pairs .83 to .95.
+//! A patch reaches 8 pixels beyond its middle, so one whose middle lies outside still covers the cheeks' edge.
+
+use std::path::Path;
+
+use facelatch::face::occlusion::{self, Part};
+use facelatch::face::pipeline::{Faces, ModelChoice, Placing};
+use facelatch::face::{Canvas, photo};
+use facelatch::infer::Manifest;
+
+const PEOPLE: [&str; 8] = ["ada", "bela", "chidi", "dora", "emil", "emma", "look-alike", "stranger"];
+/// Of all pairs' mean.
+const MEAN_AT_LEAST: f32 = 0.87;
+/// Of each pair.
+const EACH_AT_LEAST: f32 = 0.8;
+
+fn faces(encoder: &str) -> Faces {
+    let manifest = Manifest::builtin();
+    let file = |name: &str| manifest.built_in(name).unwrap();
+    let landmarks = Placing::Network(Box::new(file("facelatch-landmarks")));
+    let (detector, embedder) = (file("facelatch-detector"), file(encoder));
+    Faces::load(&ModelChoice { detector, landmarks, embedder, canvas: Canvas::PHOTO }).unwrap()
+}
+
+#[test]
+fn the_shipped_encoders_look_at_the_face_and_not_around_it() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    for encoder in ["facelatch-encoder", "facelatch-encoder-small"] {
+        let mut faces = faces(encoder);
+        let mut all = Vec::new();
+        for person in PEOPLE {
+            let [a, b] = [1, 2].map(|n| photo::load(&demo.join(format!("{person}-{n}.jpg"))).unwrap());
+            for (covered, other) in [(&a, &b), (&b, &a)] {
+                let other = faces.portray_principal(other).unwrap().unwrap().encoding;
+                let own = faces.portray_principal(covered).unwrap().unwrap().encoding;
+                let (face, whole) = (faces.aligned().clone(), own.similarity(&other).unwrap().get());
+                let score = |encoding: &_| other.similarity(encoding).unwrap().get();
+                let map = occlusion::of_encoding(&mut faces, &face, whole, score, || ()).unwrap();
+                let inside = 1.0 - map.shares(Part::at).unwrap()[Part::Outside as usize];
+                assert!(inside >= EACH_AT_LEAST, "{encoder} {person}: {inside}");
+                all.push(inside);
+            }
+        }
+        let mean = all.iter().sum::<f32>() / all.len() as f32;
+        let [least, most] = [f32::min, f32::max].map(|of| all.iter().copied().reduce(of).unwrap());
+        println!("{encoder}: {mean:.3} of the similarity inside the face, {least:.3} to {most:.3}");
+        assert!(mean >= MEAN_AT_LEAST, "{encoder}: {mean}");
+    }
+}
