@@ -19,6 +19,7 @@ use crate::gate::{LivenessPolicy, Mode, Policy};
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
+use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{StrikeConfig, StrikeKind};
 use crate::time::Duration;
 use crate::units::Fmr;
@@ -49,6 +50,9 @@ pub struct Config {
     pub store: Store,
     pub control: Control,
     pub liveness: Liveness,
+    /// A section `[[sensor]]` for each.
+    #[serde(rename = "sensor")]
+    pub sensors: Vec<SensorConfig>,
 }
 
 /// A recording in the camera's place, for trials without hardware.
@@ -355,6 +359,7 @@ impl Config {
         self.check_faces()?;
         self.check_wiring()?;
         self.check_liveness()?;
+        self.check_sensors()?;
         if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
             let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
             return Err(Nonsense::new("control.allowed_uids", why));
@@ -411,6 +416,21 @@ impl Config {
         }
         if strike.kind != StrikeKind::Recording && (same(&relay, &button) || same(&relay, &contact)) {
             return Err(Nonsense::new("strike.line", "an input hangs on the same line"));
+        }
+        Ok(())
+    }
+
+    /// Sections have no names, so they are counted, from 1.
+    fn check_sensors(&self) -> Result<(), Nonsense> {
+        if self.sensors.len() > MAX_SENSORS {
+            return Err(Nonsense::new("sensor", format!("more than {MAX_SENSORS} sensors")));
+        }
+        for (i, sensor) in self.sensors.iter().enumerate() {
+            sensor.check().map_err(|wrong| Nonsense::new(&format!("sensor.{}.{}", i + 1, wrong.key), wrong.why))?;
+            if self.sensors.iter().take(i).any(|other| other.kind == sensor.kind) {
+                let why = "a second sensor of this kind: a door has one of each";
+                return Err(Nonsense::new(&format!("sensor.{}.kind", i + 1), why));
+            }
         }
         Ok(())
     }
