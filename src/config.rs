@@ -20,6 +20,7 @@ use crate::gate::{LivenessPolicy, Mode, Policy};
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
+use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{StrikeConfig, StrikeKind};
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
@@ -48,6 +49,9 @@ pub struct Config {
     pub store: Store,
     pub control: Control,
     pub liveness: Liveness,
+    /// A section `[[sensor]]` for each.
+    #[serde(rename = "sensor")]
+    pub sensors: Vec<SensorConfig>,
 }
 
 /// A recording in the camera's place, for trials without hardware.
@@ -341,7 +345,8 @@ impl Config {
 
     /// What the door has to judge liveness by.
     pub fn sources(&self) -> SourceSet {
-        SourceSet::default().with(Source::Camera)
+        let sensors = self.sensors.iter().filter_map(|sensor| Source::of(sensor.kind));
+        sensors.chain([Source::Camera]).collect()
     }
 
     fn check(&self) -> Result<(), Nonsense> {
@@ -358,6 +363,7 @@ impl Config {
         })?;
         self.check_faces()?;
         self.check_wiring()?;
+        self.check_sensors()?;
         self.liveness.check(self.sources(), self.strike_moves())?;
         if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
             let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
@@ -415,6 +421,21 @@ impl Config {
         }
         if strike.kind != StrikeKind::Recording && (same(&relay, &button) || same(&relay, &contact)) {
             return Err(Nonsense::new("strike.line", "an input hangs on the same line"));
+        }
+        Ok(())
+    }
+
+    /// Sections have no names, so they are counted, from 1.
+    fn check_sensors(&self) -> Result<(), Nonsense> {
+        if self.sensors.len() > MAX_SENSORS {
+            return Err(Nonsense::new("sensor", format!("more than {MAX_SENSORS} sensors")));
+        }
+        for (i, sensor) in self.sensors.iter().enumerate() {
+            sensor.check().map_err(|wrong| Nonsense::new(&format!("sensor.{}.{}", i + 1, wrong.key), wrong.why))?;
+            if self.sensors.iter().take(i).any(|other| other.kind == sensor.kind) {
+                let why = "a second sensor of this kind: a door has one of each";
+                return Err(Nonsense::new(&format!("sensor.{}.kind", i + 1), why));
+            }
         }
         Ok(())
     }

@@ -72,6 +72,15 @@ fn key_at(table: &DeTable<'_>, span: &Range<usize>) -> Option<String> {
         {
             return Some(format!("{name}.{deeper}"));
         }
+        if let DeValue::Array(sections) = value.get_ref() {
+            for (i, section) in sections.iter().enumerate() {
+                if let DeValue::Table(inner) = section.get_ref()
+                    && let Some(deeper) = key_at(inner, span)
+                {
+                    return Some(format!("{name}.{}.{deeper}", i + 1));
+                }
+            }
+        }
         if key.span().contains(&span.start) || value.span().contains(&span.start) {
             return Some(name.to_string());
         }
@@ -84,6 +93,15 @@ fn span_of(table: &DeTable<'_>, dotted: &str) -> Option<Range<usize>> {
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
     match value.get_ref() {
         DeValue::Table(inner) if !rest.is_empty() => span_of(inner, rest),
+        DeValue::Array(sections) if !rest.is_empty() => {
+            let (number, key) = rest.split_once('.')?;
+            let section = sections.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+            match section.get_ref() {
+                // A key that has its default stands nowhere: the section's beginning is shown.
+                DeValue::Table(inner) => span_of(inner, key).or_else(|| Some(section.span())),
+                _ => Some(section.span()),
+            }
+        }
         _ => Some(key.span()),
     }
 }

@@ -106,6 +106,20 @@ fn a_file_that_is_none_or_too_long_is_refused() {
 }
 
 #[test]
+fn a_sensor_that_makes_no_sense_is_named_by_its_number_and_line() {
+    let light = "[[sensor]]\nkind = \"light\"\ndriver = \"iio\"\ndevice = \"bh1750\"\n";
+    assert_eq!(parse(light).unwrap().sensors.len(), 1);
+    let touch = "[[sensor]]\nkind = \"touch\"\ndriver = \"iio\"\ndevice = \"max30102\"\n";
+    let said = refusal(&format!("{light}{touch}rate_hz = 1000\n"));
+    assert!(said.starts_with("/etc/door.toml, line 9: sensor.2.rate_hz: 1000 is out of range, 0.5 to 100"), "{said}");
+    let said = refusal(&format!("{light}{touch}rat_hz = 25\n"));
+    assert!(said.starts_with("/etc/door.toml, line 9: sensor.2.rat_hz: there is no such key here"), "{said}");
+    let said = refusal(&format!("{light}{touch}{light}"));
+    assert!(said.starts_with("/etc/door.toml, line 10: sensor.3.kind: a second sensor of this kind"), "{said}");
+    assert!(refusal("[[sensor]]\nkind = \"light\"\n").contains("line 1: sensor.1: missing field"));
+}
+
+#[test]
 fn a_configuration_cut_at_any_byte_is_read_or_refused() {
     for cut in 0..SAMPLE.len() {
         if let Some(text) = SAMPLE.get(..cut) {
@@ -114,7 +128,7 @@ fn a_configuration_cut_at_any_byte_is_read_or_refused() {
     }
 }
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "camera",
     "replay",
     "faces",
@@ -126,6 +140,7 @@ const SECTIONS: [&str; 11] = [
     "store",
     "control",
     "liveness",
+    "[sensor]",
 ];
 const SAMPLE: &str = include_str!("../../systemd/facelatch.toml");
 

@@ -11,5 +11,6 @@ pub mod inputs;
 pub mod journal;
 pub mod memory;
 pub mod notify;
+pub mod sensors;
 pub mod store;
 pub mod strike;

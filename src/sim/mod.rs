@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod fault;
+pub mod i2c;
 pub mod inputs;
 pub mod ledger;
 mod metronome;

@@ -91,6 +91,21 @@ impl Device {
         Ok(Agreed { format: choice.format, geometry, fps: self.set_rate(&choice) })
     }
 
+    /// Sets the format to 16 bits of grey in the size that the device has: columns, rows, and bytes from row to row.
+    pub(super) fn agree_on_y16(&self) -> Result<(u32, u32, u32), Refusal> {
+        let fourcc = FourCC::new(b"Y16 ");
+        let mut format = self.call("asking for its format", || self.device.format())?;
+        format.fourcc = fourcc;
+        format.stride = 0;
+        let got = self.call("setting its format", || self.device.set_format(&format))?;
+        let sides = 1..=crate::frame::MAX_SIDE;
+        if got.fourcc != fourcc || !(sides.contains(&got.width) && sides.contains(&got.height)) {
+            let offers = format!("{}x{} {} when asked", got.width, got.height, readable(got.fourcc));
+            return Err(Refusal::NoMatch { wanted: "temperatures of 16 bits (Y16)".to_owned(), offers });
+        }
+        Ok((got.width, got.height, got.stride))
+    }
+
     /// Starts the stream; the device lives on in it.
     pub(super) fn stream(self) -> Result<Stream, Refusal> {
         Stream::start(self.device.handle()).map_err(|e| explain("starting the stream", &e))

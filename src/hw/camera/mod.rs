@@ -11,6 +11,7 @@ mod device;
 mod negotiate;
 mod stamp;
 mod stream;
+mod y16;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ use crate::time::{Duration, Instant};
 pub use backoff::Backoff;
 pub use negotiate::{Choice, Offer, Offers, Rates, Sizes, choose};
 use stream::{Buffer, Stream, Take};
+pub use y16::{Y16Camera, Y16Frame};
 
 /// `[camera]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

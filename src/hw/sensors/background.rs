@@ -1,0 +1,325 @@
+//! A sensor in a thread of its own. What it measures waits in a queue of fixed length for whoever polls.
+
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::config::{SensorConfig, kind_name};
+use super::failure;
+use crate::hw::camera::Backoff;
+use crate::ports::{Clock, Grid, Reading, Sensor, SensorError, SensorKind, Value};
+use crate::time::{Duration, Instant};
+
+/// Measurements that wait at most; the oldest goes for a new one.
+const MAX_WAITING: usize = 32;
+/// Measurements that are taken from a device before the thread sleeps again.
+const MAX_AT_ONCE: usize = 64;
+/// A device that has failed so often in a row is closed and opened anew.
+const FAILURES_TO_REOPEN: u32 = 5;
+/// The longest sleep between two polls, so that what comes by itself is fetched soon.
+const MAX_PAUSE: Duration = Duration::from_millis(20);
+
+/// The end at which readings come out.
+pub struct Background {
+    kind: SensorKind,
+    shared: Arc<Shared>,
+    current: Owned,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    is_over: AtomicBool,
+}
+
+struct State {
+    waiting: VecDeque<Owned>,
+    /// Those that were taken, for their memory.
+    free: Vec<Owned>,
+    /// Since the last reading.
+    error: Option<SensorError>,
+    describe: String,
+}
+
+/// A reading that borrows nothing.
+#[derive(Debug, Clone)]
+struct Owned {
+    at: Instant,
+    /// Of a grid without its cells, which are below.
+    value: Value<'static>,
+    cells: Vec<f32>,
+}
+
+impl Owned {
+    fn empty() -> Self {
+        Self { at: Instant::BOOT, value: Value::Light(0.0), cells: Vec::new() }
+    }
+
+    fn take(&mut self, reading: &Reading<'_>) {
+        self.at = reading.at;
+        self.cells.clear();
+        let mut bare = |grid: Grid<'_>| {
+            self.cells.extend_from_slice(grid.cells);
+            Grid { columns: grid.columns, rows: grid.rows, cells: &[], view: grid.view }
+        };
+        self.value = match reading.value {
+            Value::Depth(grid) => Value::Depth(bare(grid)),
+            Value::Thermal(grid) => Value::Thermal(bare(grid)),
+            Value::Distance(x) => Value::Distance(x),
+            Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
+            Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
+            Value::Light(x) => Value::Light(x),
+            Value::Touch(x) => Value::Touch(x),
+            Value::Acceleration(axes) => Value::Acceleration(axes),
+        };
+    }
+
+    fn reading(&self) -> Reading<'_> {
+        let value = match self.value {
+            Value::Depth(grid) => Value::Depth(Grid { cells: &self.cells, ..grid }),
+            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.cells, ..grid }),
+            number => number,
+        };
+        Reading { at: self.at, value }
+    }
+}
+
+impl Background {
+    /// `open` is called in the thread, and again, with pauses that grow, after the device has failed.
+    pub fn start(
+        config: &SensorConfig,
+        clock: Arc<dyn Clock>,
+        open: impl FnMut() -> Result<Box<dyn Sensor>, SensorError> + Send + 'static,
+    ) -> Self {
+        let describe =
+            format!("{} by {} ({})", kind_name(config.kind), config.driver.as_str(), config.device.display());
+        let state = State { waiting: VecDeque::new(), free: Vec::new(), error: None, describe };
+        let shared = Arc::new(Shared { state: Mutex::new(state), is_over: AtomicBool::new(false) });
+        let mut worker =
+            Worker { shared: shared.clone(), clock, open, config: config.clone(), backoff: Backoff::default() };
+        let name = format!("sensor-{}", kind_name(config.kind));
+        // Nobody joins it: a driver that hangs would hold up the daemon's end.
+        let started = std::thread::Builder::new().name(name).spawn(move || worker.run());
+        if let Err(error) = started {
+            shared.lock().error = Some(failure(&config.device, format!("no thread for it: {error}")));
+        }
+        Self { kind: config.kind, shared, current: Owned::empty() }
+    }
+}
+
+impl Sensor for Background {
+    fn kind(&self) -> SensorKind {
+        self.kind
+    }
+
+    /// In the order of time, one a call.
+    fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        let mut state = self.shared.lock();
+        match state.waiting.pop_front() {
+            Some(next) => {
+                let used = std::mem::replace(&mut self.current, next);
+                state.free.push(used);
+            }
+            None => return state.error.take().map_or(Ok(None), Err),
+        }
+        drop(state);
+        Ok(Some(self.current.reading()))
+    }
+
+    fn describe(&self) -> String {
+        self.shared.lock().describe.clone()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, reading: &Reading<'_>) {
+        let mut state = self.lock();
+        if state.waiting.len() == MAX_WAITING {
+            let oldest = state.waiting.pop_front();
+            state.free.extend(oldest);
+        }
+        let mut owned = state.free.pop().unwrap_or_else(Owned::empty);
+        owned.take(reading);
+        state.waiting.push_back(owned);
+        state.error = None;
+    }
+}
+
+struct Worker<F> {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    open: F,
+    config: SensorConfig,
+    backoff: Backoff,
+}
+
+impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
+    fn run(&mut self) {
+        while !self.is_over() {
+            match self.shielded(|worker| (worker.open)()) {
+                Ok(mut sensor) => {
+                    self.shared.lock().describe = sensor.describe();
+                    self.serve(&mut *sensor);
+                }
+                Err(error) => self.shared.lock().error = Some(error),
+            }
+            let pause = self.backoff.failed();
+            self.sleep(pause);
+        }
+    }
+
+    /// Until the sensor has failed several times in a row.
+    fn serve(&mut self, sensor: &mut dyn Sensor) {
+        let period = Duration::from_secs_f32(1.0 / self.config.rate().max(0.1)).min(MAX_PAUSE);
+        let mut failures = 0;
+        while failures < FAILURES_TO_REOPEN && !self.is_over() {
+            match self.shielded(|worker| worker.fetch(sensor)) {
+                Ok(0) => {}
+                Ok(_) => {
+                    failures = 0;
+                    self.backoff.succeeded();
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.shared.lock().error = Some(error);
+                }
+            }
+            self.clock.pause(period);
+        }
+    }
+
+    fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, SensorError> {
+        for taken in 0..MAX_AT_ONCE {
+            match sensor.poll(self.clock.now().mono)? {
+                Some(reading) => self.shared.put(&reading),
+                None => return Ok(taken),
+            }
+        }
+        Ok(MAX_AT_ONCE)
+    }
+
+    /// A driver's crate that panics on what a device says must not take the door down.
+    fn shielded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, SensorError>) -> Result<T, SensorError> {
+        catch_unwind(AssertUnwindSafe(|| call(self)))
+            .unwrap_or_else(|_panic| Err(failure(&self.config.device, "its driver can't read what it says".to_owned())))
+    }
+
+    fn sleep(&self, time: Duration) {
+        let end = self.clock.now().mono + time;
+        while !self.is_over() && self.clock.now().mono < end {
+            self.clock.pause(MAX_PAUSE.min(end.since(self.clock.now().mono)));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.is_over.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::hw::sensors::config::Driver;
+    use crate::sim::clock::SimClock;
+
+    /// What it does next is what it is told next.
+    enum Next {
+        Gives(f32),
+        Fails,
+        Panics,
+    }
+
+    struct Puppet(mpsc::Receiver<Next>);
+
+    impl Sensor for Puppet {
+        fn kind(&self) -> SensorKind {
+            SensorKind::Thermal
+        }
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+            static CELLS: [f32; 2] = [20.0, 30.0];
+            match self.0.recv() {
+                Ok(Next::Gives(x)) => {
+                    let grid = Grid { columns: 2, rows: 1, cells: &CELLS, view: [x, x] };
+                    Ok(Some(Reading { at: now, value: Value::Thermal(grid) }))
+                }
+                Ok(Next::Fails) => Err(failure(Path::new("puppet"), "no answer".to_owned())),
+                Ok(Next::Panics) => panic!("the driver's crate doesn't like this"),
+                Err(_) => Ok(None),
+            }
+        }
+        fn describe(&self) -> String {
+            "a puppet".to_owned()
+        }
+    }
+
+    use std::path::Path;
+
+    fn wait_for<T>(mut got: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(got) = got() {
+                return got;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn readings_come_out_in_order_and_a_failing_device_is_opened_again() {
+        let config = SensorConfig::new(SensorKind::Thermal, Driver::Mlx90640, "puppet");
+        let (tell, told) = mpsc::channel::<mpsc::Receiver<Next>>();
+        let open = move || {
+            let next = told.recv().map_err(|_| failure(Path::new("puppet"), "not there".to_owned()))?;
+            Ok(Box::new(Puppet(next)) as Box<dyn Sensor>)
+        };
+        let mut sensor = Background::start(&config, Arc::new(SimClock::default()), open);
+        let (say, hear) = mpsc::channel();
+        for next in
+            [Next::Gives(1.0), Next::Gives(2.0), Next::Fails, Next::Panics, Next::Fails, Next::Fails, Next::Fails]
+        {
+            say.send(next).unwrap();
+        }
+        tell.send(hear).unwrap();
+        for x in [1.0, 2.0] {
+            let grid = wait_for(|| match sensor.poll(Instant::BOOT).unwrap()?.value {
+                Value::Thermal(grid) => Some((grid.cells.to_vec(), grid.view)),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(grid, (vec![20.0, 30.0], [x, x]));
+        }
+        let error = wait_for(|| sensor.poll(Instant::BOOT).err());
+        assert_eq!(error.device, "puppet");
+        let (say, hear) = mpsc::channel();
+        say.send(Next::Gives(3.0)).unwrap();
+        tell.send(hear).unwrap();
+        wait_for(|| matches!(sensor.poll(Instant::BOOT), Ok(Some(_))).then_some(()));
+        assert_eq!(sensor.describe(), "a puppet");
+        drop((say, tell));
+    }
+
+    #[test]
+    fn what_nobody_takes_is_bounded_and_the_newest_stays() {
+        let state = State { waiting: VecDeque::new(), free: Vec::new(), error: None, describe: String::new() };
+        let shared = Shared { state: Mutex::new(state), is_over: AtomicBool::new(false) };
+        for ms in 0..100 {
+            shared.put(&Reading { at: Instant::from_millis(ms), value: Value::Touch(0.5) });
+        }
+        let state = shared.lock();
+        assert_eq!((state.waiting.len(), state.free.len()), (MAX_WAITING, 0));
+        assert_eq!(state.waiting.back().map(|last| last.at), Some(Instant::from_millis(99)));
+    }
+}

@@ -1,0 +1,136 @@
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+
+use super::super::config::Driver;
+use super::*;
+
+fn sealed(body: &str) -> String {
+    format!("{body}*{:02x}\n", body.bytes().fold(0, |sum, byte| sum ^ byte))
+}
+
+fn parse(body: &str) -> Result<(GridLine, Vec<f32>), LineError> {
+    let mut cells = Vec::new();
+    parse_line(sealed(body).as_bytes(), &mut cells).map(|line| (line, cells))
+}
+
+#[test]
+fn a_line_is_its_head_and_its_cells() {
+    let (line, cells) = parse("depth 2 2 12 612 -  -5.5 640").unwrap();
+    let age = Duration::from_millis(12);
+    assert_eq!(line, GridLine { kind: SensorKind::Depth, columns: 2, rows: 2, age });
+    assert!(cells[1].is_nan() && (cells[0], cells[2], cells[3]) == (612.0, -5.5, 640.0));
+}
+
+#[test]
+fn a_line_that_is_wrong_in_any_way_is_refused() {
+    for body in [
+        "",
+        "depth",
+        "death 1 1 0 5",
+        "depth x 1 0 5",
+        "depth 1 1 0",
+        "depth 1 1 0 5 6",
+        "depth 0 1 0",
+        "depth 1 1 0 nan",
+        "depth 1 1 0 inf",
+        "depth 4294967295 4294967295 0 1",
+        "depth 64 64 0 1",
+        "depth 1 1 60001 5",
+        "depth 1 1 -1 5",
+    ] {
+        assert!(matches!(parse(body), Err(LineError::Form(_))), "{body}: {:?}", parse(body));
+    }
+    let mut cells = Vec::new();
+    let whole = sealed("depth 1 1 0 5");
+    for cut in 0..whole.len() - 1 {
+        assert!(parse_line(&whole.as_bytes()[..cut], &mut cells).is_err(), "cut at {cut}");
+    }
+    let error = parse_line(b"depth 1 1 0 6*51", &mut cells).unwrap_err();
+    assert!(matches!(error, LineError::Sum { found: 0x51, .. }), "{error}");
+    assert_eq!(parse_line(b"depth 1 1 0 6*+1", &mut cells), Err(LineError::NoSum));
+    assert_eq!(parse_line(&[b' '; MAX_LINE_BYTES + 1], &mut cells), Err(LineError::Long));
+}
+
+fn ms(reading: Option<Reading<'_>>) -> Option<(u64, Vec<f32>)> {
+    let reading = reading?;
+    match reading.value {
+        Value::Depth(grid) | Value::Thermal(grid) => Some((reading.at.as_nanos() / 1_000_000, grid.cells.to_vec())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_socket_takes_a_line_a_datagram_and_replaces_one_that_was_left_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("depth.sock");
+    drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    let config = SensorConfig::new(SensorKind::Depth, Driver::Grid, format!("unix:{}", path.display()));
+    let mut sensor = open(&config).unwrap();
+    let now = Instant::from_millis(1000);
+    assert_eq!(sensor.poll(now), Ok(None));
+    let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    sender.send_to(sealed("depth 2 1 40 500 510").as_bytes(), &path).unwrap();
+    sender.send_to(sealed("thermal 2 1 0 30 31").as_bytes(), &path).unwrap();
+    sender.send_to(b"noise", &path).unwrap();
+    sender.send_to(&vec![b'9'; MAX_LINE_BYTES + 10], &path).unwrap();
+    assert_eq!(ms(sensor.poll(now).unwrap()), Some((960, vec![500.0, 510.0])));
+    let error = sensor.poll(now).unwrap_err();
+    assert!(error.reason.contains("the configuration says depth"), "{error}");
+    assert!(sensor.poll(now).unwrap_err().reason.contains("a line that is none"));
+    assert!(sensor.poll(now).unwrap_err().reason.contains("more than"));
+    assert_eq!(sensor.poll(now), Ok(None));
+    drop(sensor);
+    assert!(!path.exists(), "it goes with the sensor");
+}
+
+#[test]
+fn a_file_in_the_sockets_place_is_left_alone_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("depth.sock");
+    std::fs::write(&path, "precious").unwrap();
+    let config = SensorConfig::new(SensorKind::Depth, Driver::Grid, format!("unix:{}", path.display()));
+    assert!(open(&config).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    let config = SensorConfig::new(SensorKind::Depth, Driver::Grid, dir.path().join("ttyACM0"));
+    assert!(open(&config).err().unwrap().reason.contains("ls /dev/serial/by-id"));
+}
+
+/// The two ends of a serial line, as the kernel has them for terminals.
+fn serial_line() -> (File, PathBuf) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    (File::from(master), path.into())
+}
+
+#[test]
+fn a_serial_port_gives_whole_lines_however_they_are_cut_up() {
+    let (mut far, path) = serial_line();
+    let dir = tempfile::tempdir().unwrap();
+    let by_id = dir.path().join("by-id");
+    symlink(&path, &by_id).unwrap();
+    let config = SensorConfig { baud: Some(230_400), ..SensorConfig::new(SensorKind::Thermal, Driver::Grid, by_id) };
+    let mut sensor = open(&config).unwrap();
+    let now = Instant::from_millis(50);
+    let line = sealed("thermal 3 1 0 20.25 31.5 -");
+    let mut next = |bytes: &[u8]| {
+        far.write_all(bytes).unwrap();
+        for _ in 0..1000 {
+            match sensor.poll(now) {
+                Ok(None) => std::thread::yield_now(),
+                other => return other.map(ms).map(Option::unwrap),
+            }
+        }
+        Ok((0, Vec::new()))
+    };
+    assert_eq!(next(&line.as_bytes()[..9]), Ok((0, Vec::new())));
+    let (at, cells) = next(&line.as_bytes()[9..]).unwrap();
+    assert!(at == 50 && cells[..2] == [20.25, 31.5] && cells[2].is_nan());
+    assert!(next(b"\xff\xfe\x00\n").is_err());
+    assert_eq!(next(line.as_bytes()).unwrap().1[..2], [20.25, 31.5]);
+    drop(far);
+    let gone = (0..1000).find_map(|_| sensor.poll(now).err());
+    assert!(gone.is_some_and(|error| error.reason.contains("unplugged")));
+}

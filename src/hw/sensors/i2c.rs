@@ -1,0 +1,175 @@
+//! The I2C bus of Linux behind the traits that drivers' crates are written for.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::Path;
+
+use embedded_hal::delay::DelayNs;
+use embedded_hal::i2c::{self, I2c, NoAcknowledgeSource, Operation};
+use i2cdev::core::{I2CMessage as _, I2CTransfer as _};
+use i2cdev::linux::{LinuxI2CBus, LinuxI2CMessage};
+
+use super::failure;
+use crate::ports::SensorError;
+
+/// The most that the kernel takes in one message (I2C_RDWR in drivers/i2c/i2c-dev.c).
+const MAX_MESSAGE_BYTES: usize = 8192;
+/// Messages in one transfer (I2C_RDWR_IOCTL_MAX_MSGS).
+const MAX_MESSAGES: usize = 42;
+
+/// /dev/i2c-N.
+pub(super) struct LinuxBus(LinuxI2CBus);
+
+impl LinuxBus {
+    pub(super) fn open(path: &Path) -> Result<Self, SensorError> {
+        LinuxI2CBus::new(path).map(Self).map_err(|error| {
+            let error = io::Error::from(error);
+            let reason = match error.raw_os_error() {
+                Some(libc::ENOENT) => {
+                    "no such bus: switch I2C on (a Raspberry Pi: dtparam=i2c_arm=on) and load the module i2c-dev"
+                        .to_owned()
+                }
+                Some(libc::EACCES | libc::EPERM) => {
+                    "no permission: add the user to group i2c (a service: SupplementaryGroups=i2c)".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            failure(path, reason)
+        })
+    }
+}
+
+/// Why the bus did not do it: what the kernel says.
+#[derive(Debug)]
+pub(super) struct BusError(io::Error);
+
+impl std::fmt::Display for BusError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.raw_os_error() {
+            Some(libc::ENXIO | libc::EREMOTEIO) => {
+                write!(f, "nobody answers at that address ({}): wiring, power, `i2cdetect -y`", self.0)
+            }
+            Some(libc::EBUSY) => f.write_str("a driver of the kernel has that address: remove its overlay"),
+            Some(libc::ETIMEDOUT) => write!(f, "the bus hangs ({}): a wire that is too long, or no pull-ups", self.0),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+impl i2c::Error for BusError {
+    fn kind(&self) -> i2c::ErrorKind {
+        match self.0.raw_os_error() {
+            Some(libc::ENXIO | libc::EREMOTEIO) => i2c::ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
+            _ => i2c::ErrorKind::Other,
+        }
+    }
+}
+
+impl i2c::ErrorType for LinuxBus {
+    type Error = BusError;
+}
+
+impl I2c for LinuxBus {
+    /// Writes that follow each other are one on the wire, which the kernel has no message for; they are joined here.
+    fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), BusError> {
+        let too_long = || BusError(io::Error::other("a message that is longer than the kernel takes"));
+        let joined = joined_writes(operations);
+        if joined.iter().any(|bytes| bytes.len() > u16::MAX.into()) || operations.len() > MAX_MESSAGES {
+            return Err(too_long());
+        }
+        let mut messages = Vec::with_capacity(operations.len());
+        let mut writes = joined.iter();
+        let mut is_within_write = false;
+        for operation in operations {
+            match operation {
+                Operation::Write(_) if is_within_write => {}
+                Operation::Write(_) => {
+                    let bytes = writes.next().ok_or_else(too_long)?;
+                    messages.push(LinuxI2CMessage::write(bytes).with_address(address.into()));
+                    is_within_write = true;
+                }
+                Operation::Read(into) => {
+                    if into.len() > MAX_MESSAGE_BYTES {
+                        return Err(too_long());
+                    }
+                    messages.push(LinuxI2CMessage::read(into).with_address(address.into()));
+                    is_within_write = false;
+                }
+            }
+        }
+        self.0.transfer(&mut messages).map(|_| ()).map_err(|error| BusError(error.into()))
+    }
+}
+
+/// Each run of writes as one.
+fn joined_writes(operations: &[Operation<'_>]) -> Vec<Vec<u8>> {
+    let mut joined: Vec<Vec<u8>> = Vec::new();
+    let mut is_within = false;
+    for operation in operations {
+        match operation {
+            Operation::Write(bytes) => match joined.last_mut().filter(|_| is_within) {
+                Some(last) => last.extend_from_slice(bytes),
+                None => joined.push(bytes.to_vec()),
+            },
+            Operation::Read(_) => {}
+        }
+        is_within = matches!(operation, Operation::Write(_));
+    }
+    joined
+}
+
+/// A bus behind the traits of embedded-hal 0.2, for which mlx9064x is written.
+pub(super) struct Old<B>(pub B);
+
+impl<B: I2c> embedded_hal_02::blocking::i2c::Write for Old<B> {
+    type Error = B::Error;
+
+    fn write(&mut self, address: u8, bytes: &[u8]) -> Result<(), B::Error> {
+        self.0.write(address, bytes)
+    }
+}
+
+impl<B: I2c> embedded_hal_02::blocking::i2c::WriteRead for Old<B> {
+    type Error = B::Error;
+
+    fn write_read(&mut self, address: u8, bytes: &[u8], into: &mut [u8]) -> Result<(), B::Error> {
+        self.0.write_read(address, bytes, into)
+    }
+}
+
+/// Lets time pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sleep;
+
+impl DelayNs for Sleep {
+    fn delay_ns(&mut self, ns: u32) {
+        std::thread::sleep(std::time::Duration::from_nanos(ns.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_follow_each_other_are_one() {
+        let (mut a, mut b) = ([0; 2], [0; 1]);
+        let operations = [
+            Operation::Write(&[1, 2]),
+            Operation::Write(&[3]),
+            Operation::Read(&mut a),
+            Operation::Write(&[4]),
+            Operation::Read(&mut b),
+        ];
+        assert_eq!(joined_writes(&operations), [vec![1, 2, 3], vec![4]]);
+    }
+
+    #[test]
+    fn a_bus_that_is_missing_or_silent_says_what_to_do() {
+        let error = LinuxBus::open(Path::new("/dev/i2c-987")).err().unwrap();
+        assert!(error.to_string().starts_with("/dev/i2c-987: no such bus"), "{error}");
+        let silent = BusError(io::Error::from_raw_os_error(libc::EREMOTEIO));
+        assert!(silent.to_string().contains("i2cdetect"));
+    }
+}

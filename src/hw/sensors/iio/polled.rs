@@ -1,0 +1,95 @@
+//! A sensor whose attributes are read at its rate. Many drivers measure while they are read, up to 100 ms long.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use super::attribute::{Attribute, shared};
+use super::{channels, is_counted, period, value};
+use crate::hw::sensors::config::{SensorConfig, kind_name};
+use crate::hw::sensors::failure;
+use crate::ports::{Reading, Sensor, SensorError, SensorKind};
+use crate::time::Instant;
+
+/// At most three channels make a value.
+const MAX_CHANNELS: usize = 3;
+
+pub(super) struct Polled {
+    config: SensorConfig,
+    name: String,
+    channels: heapless::Vec<Channel, MAX_CHANNELS>,
+    next: Instant,
+}
+
+/// One number of a value.
+struct Channel {
+    name: &'static str,
+    attribute: Attribute,
+    scale: f64,
+    offset: f64,
+}
+
+impl Channel {
+    /// `in_x_input` is in the ABI's unit already, `in_x_raw` is to be offset and scaled.
+    fn open(dir: &Path, name: &'static str, is_counted: bool) -> Option<Self> {
+        let with = |ending: &str| Attribute::open(&dir.join(format!("{name}_{ending}"))).ok();
+        if !is_counted && let Some(attribute) = with("input") {
+            return Some(Self { name, attribute, scale: 1.0, offset: 0.0 });
+        }
+        let attribute = with("raw")?;
+        if is_counted {
+            return Some(Self { name, attribute, scale: 1.0, offset: 0.0 });
+        }
+        let (scale, offset) = (shared(dir, name, "scale", 1.0), shared(dir, name, "offset", 0.0));
+        Some(Self { name, attribute, scale, offset })
+    }
+}
+
+impl Polled {
+    pub(super) fn open(config: &SensorConfig, dir: &Path) -> Result<Self, SensorError> {
+        let mut opened = heapless::Vec::new();
+        for names in channels(config.kind) {
+            let found = names.iter().find_map(|name| Channel::open(dir, name, is_counted(config.kind)));
+            let Some(channel) = found else {
+                let kind = kind_name(config.kind);
+                let reason =
+                    format!("it has no {}_raw, which a sensor of kind {kind} needs ({})", names[0], dir.display());
+                return Err(failure(&config.device, reason));
+            };
+            let _three_fit = opened.push(channel);
+        }
+        let name = super::read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned());
+        Ok(Self { config: config.clone(), name, channels: opened, next: Instant::BOOT })
+    }
+}
+
+impl Sensor for Polled {
+    fn kind(&self) -> SensorKind {
+        self.config.kind
+    }
+
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        if now < self.next {
+            return Ok(None);
+        }
+        self.next = now + period(&self.config);
+        let mut read = [0.0; MAX_CHANNELS];
+        for (to, channel) in read.iter_mut().zip(&self.channels) {
+            let number = channel.attribute.number();
+            let number = number.map_err(|error| failure(&self.config.device, format!("{}: {error}", channel.name)))?;
+            *to = (number + channel.offset) * channel.scale;
+        }
+        Ok(Some(Reading { at: now, value: value(&self.config, read, [None; 2]) }))
+    }
+
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.channels.iter().map(|channel| channel.name).collect();
+        format!(
+            "{} by IIO ({}), {} at {} Hz",
+            kind_name(self.config.kind),
+            self.name,
+            names.join(", "),
+            self.config.rate()
+        )
+    }
+}

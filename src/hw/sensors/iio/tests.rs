@@ -1,0 +1,246 @@
+//! Devices as the kernel's drivers show them, in a directory of our own.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::hw::sensors::config::Driver;
+use crate::time::Instant;
+
+struct Board {
+    root: tempfile::TempDir,
+}
+
+impl Board {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["sys", "dev"] {
+            std::fs::create_dir(root.path().join(dir)).unwrap();
+        }
+        Self { root }
+    }
+
+    fn places(&self) -> Places {
+        Places { sys: self.root.path().join("sys"), dev: self.root.path().join("dev") }
+    }
+
+    /// A device with its attributes; `n` is its number.
+    fn add(&self, n: usize, attributes: &[(&str, &str)]) -> PathBuf {
+        let dir = self.places().sys.join(format!("iio:device{n}"));
+        for (name, text) in attributes {
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("{text}\n")).unwrap();
+        }
+        dir
+    }
+}
+
+fn config(kind: SensorKind, device: &str) -> SensorConfig {
+    SensorConfig::new(kind, Driver::Iio, device)
+}
+
+fn read(sensor: &mut dyn Sensor, ms: u64) -> Option<Value<'static>> {
+    let reading = sensor.poll(Instant::from_millis(ms)).unwrap()?;
+    Some(match reading.value {
+        Value::Distance(x) => Value::Distance(x),
+        Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
+        Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
+        Value::Light(x) => Value::Light(x),
+        Value::Touch(x) => Value::Touch(x),
+        Value::Acceleration(axes) => Value::Acceleration(axes),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn a_vl53l0x_gives_millimetres_at_its_rate() {
+    let board = Board::new();
+    board.add(0, &[("name", "bh1750"), ("in_illuminance_raw", "120"), ("in_illuminance_scale", "0.416666")]);
+    let dir = board.add(1, &[("name", "vl53l0x"), ("in_distance_raw", "612"), ("in_distance_scale", "0.001000")]);
+    let mut sensor = open(&config(SensorKind::Distance, "vl53l0x"), &board.places()).unwrap();
+    assert_eq!(read(&mut *sensor, 0), Some(Value::Distance(612.0)));
+    std::fs::write(dir.join("in_distance_raw"), "8190\n").unwrap();
+    assert_eq!(read(&mut *sensor, 39), None, "25 Hz, not faster");
+    assert_eq!(read(&mut *sensor, 40), Some(Value::Distance(8190.0)));
+    assert!(sensor.describe().contains("vl53l0x"));
+    let mut light = open(&config(SensorKind::Light, "iio:device0"), &board.places()).unwrap();
+    assert!(matches!(read(&mut *light, 0), Some(Value::Light(lux)) if (lux - 50.0).abs() < 0.01));
+}
+
+#[test]
+fn an_mlx90614_offsets_and_scales_both_of_its_temperatures() {
+    let board = Board::new();
+    let shared = [("in_temp_offset", "-13657.500000"), ("in_temp_scale", "20")];
+    board.add(
+        0,
+        &[
+            ("name", "mlx90614"),
+            ("in_temp_object_raw", "15357"),
+            ("in_temp_ambient_raw", "14657"),
+            shared[0],
+            shared[1],
+        ],
+    );
+    let mut sensor = open(&config(SensorKind::Thermometer, "mlx90614"), &board.places()).unwrap();
+    let Some(Value::Thermometer { object, ambient }) = read(&mut *sensor, 0) else { panic!("no reading") };
+    assert!((object - 33.99).abs() < 0.001 && (ambient - 19.99).abs() < 0.001, "{object} {ambient}");
+}
+
+#[test]
+fn a_light_sensor_that_computes_lux_itself_is_believed() {
+    let board = Board::new();
+    board.add(0, &[("name", "tsl2563"), ("in_illuminance0_input", "1250.5"), ("in_illuminance0_raw", "9")]);
+    let mut sensor = open(&config(SensorKind::Light, "tsl2563"), &board.places()).unwrap();
+    assert_eq!(read(&mut *sensor, 0), Some(Value::Light(1250.5)));
+}
+
+#[test]
+fn proximity_comes_on_top_of_the_dark_and_needs_it() {
+    let board = Board::new();
+    board.add(
+        0,
+        &[
+            ("name", "ltr501"),
+            ("in_proximity_raw", "614"),
+            ("in_intensity_ir_raw", "6553"),
+            ("in_intensity_scale", "0.005"),
+        ],
+    );
+    board.add(1, &[("name", "lonely"), ("in_proximity_raw", "614")]);
+    let section = SensorConfig { full_scale: Some(2047.0), ..config(SensorKind::Proximity, "ltr501") };
+    let mut sensor = open(&section, &board.places()).unwrap();
+    let Some(Value::Proximity { lit, dark }) = read(&mut *sensor, 0) else { panic!("no reading") };
+    assert!((dark - 0.1).abs() < 0.001 && (lit - dark - 0.3).abs() < 0.001, "{lit} {dark}");
+    let error = open(&config(SensorKind::Proximity, "lonely"), &board.places()).err().unwrap();
+    assert!(error.to_string().contains("no in_intensity_ir_raw"), "{error}");
+}
+
+#[test]
+fn an_accelerometer_scales_each_axis() {
+    let board = Board::new();
+    let axes = [("in_accel_x_raw", "0"), ("in_accel_y_raw", "-256"), ("in_accel_z_raw", "256")];
+    board.add(0, &[("name", "adxl345"), ("in_accel_scale", "0.038300"), axes[0], axes[1], axes[2]]);
+    let mut sensor = open(&config(SensorKind::Acceleration, "adxl345"), &board.places()).unwrap();
+    let Some(Value::Acceleration([x, y, z])) = read(&mut *sensor, 0) else { panic!("no reading") };
+    assert!(x == 0.0 && (y + 9.8048).abs() < 1e-4 && (z - 9.8048).abs() < 1e-4);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_told_with_those_that_are() {
+    let board = Board::new();
+    board.add(0, &[("name", "bh1750"), ("label", "lamp"), ("in_illuminance_raw", "1")]);
+    let error = open(&config(SensorKind::Distance, "vl53l0x"), &board.places()).err().unwrap();
+    assert!(
+        error.to_string().starts_with("vl53l0x: the kernel has no such IIO device, there are: bh1750, lamp"),
+        "{error}"
+    );
+    assert!(open(&config(SensorKind::Light, "lamp"), &board.places()).is_ok());
+    let error = open(&config(SensorKind::Distance, "lamp"), &board.places()).err().unwrap();
+    assert!(error.to_string().contains("no in_distance_raw"), "{error}");
+}
+
+#[test]
+fn an_attribute_that_is_no_number_is_an_error_and_the_next_may_be_fine() {
+    let board = Board::new();
+    let dir = board.add(0, &[("name", "x"), ("in_illuminance_raw", "12")]);
+    let mut sensor = open(&config(SensorKind::Light, "x"), &board.places()).unwrap();
+    let mut at = 0;
+    for text in ["", "nan", "inf", "1e999", "twelve", "\u{fffd}", "12 13"] {
+        std::fs::write(dir.join("in_illuminance_raw"), text).unwrap();
+        at += 1000;
+        assert!(sensor.poll(Instant::from_millis(at)).is_err(), "{text:?}");
+    }
+    std::fs::write(dir.join("in_illuminance_raw"), [0xFF; 200]).unwrap();
+    assert!(sensor.poll(Instant::from_millis(at + 1000)).is_err());
+    std::fs::write(dir.join("in_illuminance_raw"), "-3\n").unwrap();
+    assert_eq!(read(&mut *sensor, at + 2000), Some(Value::Light(-3.0)));
+}
+
+/// As the MAX30102's driver shows it: no raw values, no time stamps.
+fn ppg(board: &Board, enable: &str) -> PathBuf {
+    let kind = "be:u18/32>>8";
+    board.add(
+        0,
+        &[
+            ("name", "max30102"),
+            ("scan_elements/in_intensity_red_en", "1"),
+            ("scan_elements/in_intensity_red_index", "0"),
+            ("scan_elements/in_intensity_red_type", kind),
+            ("scan_elements/in_intensity_ir_en", "0"),
+            ("scan_elements/in_intensity_ir_index", "1"),
+            ("scan_elements/in_intensity_ir_type", kind),
+            ("buffer/enable", enable),
+            ("buffer/length", "2"),
+        ],
+    )
+}
+
+#[test]
+fn a_max30102_is_switched_on_and_its_buffer_read_in_the_order_of_time() {
+    let board = Board::new();
+    let dir = ppg(&board, "0");
+    let words = |x: u32| (x << 8).to_be_bytes();
+    let scans: Vec<u8> = [100_000u32, 131_071, 262_143].iter().flat_map(|ir| [words(7), words(*ir)].concat()).collect();
+    std::fs::write(board.places().dev.join("iio:device0"), &scans).unwrap();
+    let section = SensorConfig { rate_hz: Some(100.0), ..config(SensorKind::Touch, "max30102") };
+    let mut sensor = open(&section, &board.places()).unwrap();
+    for (file, text) in [("buffer/enable", "1"), ("buffer/length", "64"), ("scan_elements/in_intensity_ir_en", "1")] {
+        assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), text, "{file}");
+    }
+    let mut got = Vec::new();
+    while let Some(reading) = sensor.poll(Instant::from_millis(1000)).unwrap() {
+        let Value::Touch(share) = reading.value else { panic!("{reading:?}") };
+        got.push((reading.at.as_nanos() / 1_000_000, (share * 1000.0).round()));
+    }
+    assert_eq!(got, [(980, 381.0), (990, 500.0), (1000, 1000.0)]);
+}
+
+#[test]
+fn a_buffer_that_runs_already_is_taken_as_it_is() {
+    let board = Board::new();
+    let dir = ppg(&board, "1");
+    let error = open(&config(SensorKind::Touch, "max30102"), &board.places()).err().unwrap();
+    assert!(error.to_string().contains("runs without in_intensity_ir"), "{error}");
+    std::fs::write(dir.join("scan_elements/in_intensity_ir_en"), "1").unwrap();
+    let error = open(&config(SensorKind::Touch, "max30102"), &board.places()).err().unwrap();
+    assert!(error.device.ends_with("iio:device0"), "{error}");
+    std::fs::write(board.places().dev.join("iio:device0"), [1; 12]).unwrap();
+    let mut sensor = open(&config(SensorKind::Touch, "max30102"), &board.places()).unwrap();
+    assert!(sensor.poll(Instant::BOOT).unwrap_err().reason.contains("12 bytes are no whole scans of 8"));
+    assert_eq!(std::fs::read_to_string(dir.join("buffer/length")).unwrap(), "2\n");
+}
+
+#[test]
+fn stamps_of_boottime_are_the_readings_times() {
+    let board = Board::new();
+    let axis = |axis, index| {
+        [
+            (format!("scan_elements/in_accel_{axis}_en"), "1"),
+            (format!("scan_elements/in_accel_{axis}_index"), index),
+            (format!("scan_elements/in_accel_{axis}_type"), "le:s12/16>>4"),
+        ]
+    };
+    let mut attributes = [axis("x", "0"), axis("y", "1"), axis("z", "2")].concat();
+    attributes.extend([
+        ("scan_elements/in_timestamp_en".to_owned(), "1"),
+        ("scan_elements/in_timestamp_index".to_owned(), "3"),
+        ("scan_elements/in_timestamp_type".to_owned(), "le:s64/64"),
+        ("current_timestamp_clock".to_owned(), "boottime"),
+        ("buffer/enable".to_owned(), "1"),
+        ("in_accel_scale".to_owned(), "0.01"),
+        ("name".to_owned(), "adxl355"),
+    ]);
+    let attributes: Vec<_> = attributes.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    board.add(3, &attributes);
+    let now = crate::ports::Clock::now(&crate::hw::clock::BootClock).mono;
+    let taken = now.as_nanos() - 7_000_000_000;
+    let mut scan: Vec<u8> = [0i16, -100, 980].iter().flat_map(|x| (x << 4).to_le_bytes()).collect();
+    scan.extend([0, 0]);
+    scan.extend((taken as i64).to_le_bytes());
+    std::fs::write(board.places().dev.join("iio:device3"), &scan).unwrap();
+    let mut sensor = open(&config(SensorKind::Acceleration, "adxl355"), &board.places()).unwrap();
+    let reading = sensor.poll(now).unwrap().unwrap();
+    assert_eq!(reading.value, Value::Acceleration([0.0, -1.0, 9.8]));
+    let off = now.since(reading.at).as_secs_f64() - 7.0;
+    assert!((0.0..1.0).contains(&off), "{off} s");
+}

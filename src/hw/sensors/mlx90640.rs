@@ -1,0 +1,106 @@
+//! Melexis' MLX90640: 32x24 temperatures over I2C, by crate mlx9064x, which knows the chip's calibration.
+
+#![forbid(unsafe_code)]
+
+use embedded_hal::i2c::I2c;
+use mlx9064x::{FrameRate, LibraryError, Mlx90640Driver};
+
+use super::config::SensorConfig;
+use super::failure;
+use super::i2c::Old;
+use super::mounting::Mounting;
+use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::time::Instant;
+
+/// As it is sold.
+const ADDRESS: u8 = 0x33;
+const COLUMNS: usize = 32;
+const ROWS: usize = 24;
+/// Across and down, degrees, of the MLX90640BAB; the BAA sees 110 by 75, which view_deg must say.
+const VIEW: [f32; 2] = [55.0, 35.0];
+/// Human skin's (Jones, "A reappraisal of the use of infrared thermal image analysis in medicine", 1998).
+const EMISSIVITY: f32 = 0.98;
+/// The rates that the chip has, measurements of half of the pixels a second.
+const RATES: [(f32, FrameRate); 7] = [
+    (1.0, FrameRate::One),
+    (2.0, FrameRate::Two),
+    (4.0, FrameRate::Four),
+    (8.0, FrameRate::Eight),
+    (16.0, FrameRate::Sixteen),
+    (32.0, FrameRate::ThirtyTwo),
+    (64.0, FrameRate::SixtyFour),
+];
+
+/// An MLX90640 on any bus.
+pub struct Mlx90640<B: I2c> {
+    driver: Box<Mlx90640Driver<Old<B>>>,
+    config: SensorConfig,
+    mounting: Mounting,
+    cells: Vec<f32>,
+    upright: Vec<f32>,
+}
+
+impl<B: I2c> Mlx90640<B>
+where
+    B::Error: std::fmt::Display,
+{
+    /// Reads its calibration and sets its rate.
+    ///
+    /// # Errors
+    /// It does not answer, or its calibration makes no sense.
+    pub fn open(config: &SensorConfig, bus: B) -> Result<Self, SensorError> {
+        let address = config.address.unwrap_or(ADDRESS);
+        let mut driver = Box::new(Mlx90640Driver::new(Old(bus), address).map_err(|error| failed(config, error))?);
+        let rate =
+            RATES.iter().find(|(rate, _)| *rate >= config.rate()).map_or(FrameRate::SixtyFour, |(_, rate)| *rate);
+        driver.set_frame_rate(rate).map_err(|error| failed(config, error))?;
+        driver.override_emissivity(config.emissivity.unwrap_or(EMISSIVITY));
+        Ok(Self {
+            driver,
+            config: config.clone(),
+            mounting: Mounting::new(config, VIEW),
+            // Until both halves have come there is no picture.
+            cells: vec![f32::NAN; COLUMNS * ROWS],
+            upright: Vec::with_capacity(COLUMNS * ROWS),
+        })
+    }
+}
+
+impl<B: I2c + Send> Sensor for Mlx90640<B>
+where
+    B::Error: std::fmt::Display,
+{
+    fn kind(&self) -> SensorKind {
+        SensorKind::Thermal
+    }
+
+    /// A reading each time that half of the pixels are new; the others are those of the time before.
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        let is_new =
+            self.driver.generate_image_if_ready(&mut self.cells).map_err(|error| failed(&self.config, error))?;
+        // Each half leaves the other half as it is: NaN until it has come.
+        if !is_new || self.cells.iter().filter(|cell| cell.is_nan()).count() >= COLUMNS * ROWS / 2 {
+            return Ok(None);
+        }
+        let grid = self.mounting.apply(COLUMNS, ROWS, &self.cells, &mut self.upright);
+        Ok(grid.map(|grid| Reading { at: now, value: Value::Thermal(grid) }))
+    }
+
+    fn describe(&self) -> String {
+        format!("thermal 32x24 by MLX90640 on {}", self.config.device.display())
+    }
+}
+
+fn failed<B: I2c>(config: &SensorConfig, error: mlx9064x::Error<Old<B>>) -> SensorError
+where
+    B::Error: std::fmt::Display,
+{
+    let said = match error {
+        mlx9064x::Error::I2cWriteReadError(error) | mlx9064x::Error::I2cWriteError(error) => error.to_string(),
+        mlx9064x::Error::LibraryError(LibraryError::InvalidData(what) | LibraryError::Other(what)) => {
+            format!("its calibration makes no sense ({what}): is it an MLX90640?")
+        }
+        mlx9064x::Error::LibraryError(error) => error.to_string(),
+    };
+    failure(&config.device, format!("MLX90640 at {:#04x}: {said}", config.address.unwrap_or(ADDRESS)))
+}
