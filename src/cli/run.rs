@@ -17,9 +17,12 @@ use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInputs;
-use crate::hw::{journal, notify, strike};
+use crate::hw::{journal, notify, sensors, strike};
 use crate::infer::Decode;
-use crate::ports::{Camera, CameraError, Clock, Inputs, Strike};
+use crate::liveness::camera::Eyes;
+use crate::liveness::judge::Judge;
+use crate::liveness::watch::{Looks, Watch};
+use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Sensor as _, Strike};
 use crate::sim::replay::{Pace, ReplayCamera};
 use crate::sim::strike::RecordingStrike;
 
@@ -46,6 +49,11 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         journal::insecure(
             "liveness is off: a photograph of somebody enrolled opens this door, as the configuration accepts",
         );
+    }
+    if ctx.config.camera_alone_opens() {
+        let demands = ctx.liveness_demands()?;
+        let point = demands.point(demands.sources).map_or("nothing is known of it".to_owned(), ToString::to_string);
+        journal::insecure(&format!("liveness goes by the camera alone, as the configuration accepts: {point}"));
     }
     let parts = parts(ctx, strike, &clock)?;
     let daemon = Daemon::start(clock, parts)?;
@@ -86,17 +94,41 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
             .map_err(|error| error.to_string()),
         None => Err("there is no configuration file to read again".into()),
     };
+    let recogniser = Recogniser::new(faces, config.limits());
+    let (recogniser, liveness) = match config.liveness_required() {
+        true => {
+            let (eyes, watch) = watch(ctx)?;
+            (recogniser.watched_by(eyes), Some(watch))
+        }
+        false => (recogniser, None),
+    };
     Ok(Parts {
         policy: config.policy(),
         camera: camera(config, clock),
-        perception: Box::new(Recogniser::new(faces, config.limits())),
-        liveness: None,
+        perception: Box::new(recogniser),
+        liveness,
         inputs: inputs(config, clock),
         strike,
         keeper,
         control: Some(control(config)?),
         reload: Box::new(reload),
     })
+}
+
+/// What takes liveness' channels from each frame, and what judges by them and the sensors.
+fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
+    let (demands, view) = (ctx.liveness_demands()?, ctx.config.liveness.camera_view_deg);
+    match demands.point(demands.sources) {
+        Some(point) => log::info!("liveness by {}: {point}", demands.sources),
+        None => log::error!("liveness: no table says what a score is worth by {}: nobody is let in", demands.sources),
+    }
+    let judge = Judge::new(demands, Box::new(ctx.liveness_head()?), view);
+    let looks = Looks::default();
+    let sensors = sensors::open(&ctx.config.sensors);
+    sensors.iter().for_each(|sensor| log::info!("sensor: {}", sensor.describe()));
+    let tell = looks.clone();
+    let eyes = Eyes::new(Box::new(move |look| tell.put(look)));
+    Ok((eyes, Box::new(Watch::new(judge, looks, sensors))))
 }
 
 /// The similarities that the configuration's rates ask for, by the decider's own table.

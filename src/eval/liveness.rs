@@ -217,3 +217,53 @@ pub fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::MAX_EVIDENCE;
+
+    fn heard(scores: &[f32], verdict: Verdict) -> Heard {
+        let windows =
+            scores.iter().map(|&log_odds| WindowScore { until_s: 2.0, log_odds, is_live: log_odds >= 0.0 }).collect();
+        let at = Instant::BOOT;
+        let told = |verdict| LivenessReport { from: at, until: at, verdict, evidence: [None; MAX_EVIDENCE] };
+        Heard { windows, reports: vec![told(Verdict::Inconclusive), told(verdict)] }
+    }
+
+    #[test]
+    fn rates_are_shares_of_windows_and_the_worst_attack_is_named() {
+        let mut tally = Tally::default();
+        tally.add(Label::Live, Origin::Recorded, &heard(&[1.0, 1.0, -1.0, 2.0], Verdict::Live));
+        tally.add(Label::Phone, Origin::Simulated, &heard(&[-1.0, -2.0], Verdict::Spoof));
+        tally.add(Label::MaskPaper, Origin::Simulated, &heard(&[1.0, -2.0], Verdict::Inconclusive));
+        tally.add(Label::MaskPaper, Origin::Simulated, &heard(&[], Verdict::Inconclusive));
+        let report = tally.report();
+        assert_eq!(report.bpcer, Some(0.25));
+        assert_eq!((report.apcer["phone"], report.apcer["mask_paper"], report.apcer_worst), (0.0, 0.5, Some(0.5)));
+        assert_eq!((report.non_response, report.recordings, report.simulated), (0.25, 4, 3));
+        assert_eq!(report.rates["mask_paper"].sessions, 1, "one could not be judged");
+        assert_eq!(report.verdicts["phone"], Verdicts { spoof: 1, ..Verdicts::default() });
+        let rate = report.rates["live"];
+        assert!(rate.low < 0.05 && rate.high > 0.7, "one session says little: {rate:?}");
+    }
+
+    #[test]
+    fn nothing_recorded_is_no_rate() {
+        let report = Tally::default().report();
+        assert_eq!((report.bpcer, report.apcer_worst, report.recordings), (None, None, 0));
+        assert_eq!(report.non_response, 0.0);
+    }
+
+    #[test]
+    fn folders_are_searched_for_sessions() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        for name in ["b/2.csv", "1.csv", "note.txt"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = list(dir.path()).unwrap();
+        assert_eq!(found, [dir.path().join("1.csv"), dir.path().join("b/2.csv")]);
+        assert!(list(&dir.path().join("none")).is_err());
+    }
+}
