@@ -13,6 +13,8 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod health;
+pub mod tamper;
 
 pub use channels::Channel;
 
