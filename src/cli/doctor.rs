@@ -1,5 +1,7 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
+mod sensors;
+
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -88,6 +90,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("camera", camera(&ctx, daemon.as_ref()))?;
     visit.tell("strike", strike(&ctx))?;
     visit.tell("inputs", inputs(&ctx))?;
+    visit.sensors(daemon.as_ref())?;
     visit.liveness()?;
     visit.daemon(daemon.as_ref())?;
     Ok(visit.is_well.into())

@@ -22,7 +22,7 @@ use crate::infer::Decode;
 use crate::liveness::camera::Eyes;
 use crate::liveness::judge::Judge;
 use crate::liveness::watch::{Looks, Watch};
-use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Sensor as _, Strike};
+use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Strike};
 use crate::sim::replay::{Pace, ReplayCamera};
 use crate::sim::strike::RecordingStrike;
 

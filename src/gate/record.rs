@@ -147,11 +147,21 @@ pub enum Fault {
     Inputs,
     /// A sensor that liveness requires does not answer.
     Sensor,
+    /// The housing is being moved, or was and is not back yet.
+    Tamper,
 }
 
 impl Fault {
-    pub const ALL: [Self; 7] =
-        [Self::CameraLost, Self::CameraFrozen, Self::Network, Self::Store, Self::Strike, Self::Inputs, Self::Sensor];
+    pub const ALL: [Self; 8] = [
+        Self::CameraLost,
+        Self::CameraFrozen,
+        Self::Network,
+        Self::Store,
+        Self::Strike,
+        Self::Inputs,
+        Self::Sensor,
+        Self::Tamper,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -162,6 +172,7 @@ impl Fault {
             Self::Strike => "strike",
             Self::Inputs => "inputs",
             Self::Sensor => "sensor",
+            Self::Tamper => "tamper",
         }
     }
 }

@@ -12,12 +12,14 @@ use log::kv::Value;
 use log::{Level, LevelFilter, Log, Metadata};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-use crate::gate::{Outcome, Record};
+use crate::gate::{Fault, Outcome, Reason, Record};
 
 /// Overrides the level that the program asks for: `off`, `error`, `warn`, `info`, `debug` or `trace`.
 pub const LEVEL_VARIABLE: &str = "FACELATCH_LOG";
 /// MESSAGE_ID of the complaint that a configuration opens a real door without liveness.
 pub const INSECURE: &str = "c25614b2f4fc4bcabb1f4c76e3ce31ab";
+/// MESSAGE_ID of a fault that says that somebody moves the housing.
+pub const TAMPER: &str = "765657e79d994992aa2de20cd343bd30";
 /// Fields that a line about an outcome carries at most.
 const MAX_FIELDS: usize = 6;
 
@@ -64,7 +66,8 @@ pub fn outcome(record: &Record, name: Option<&str>) {
     let mut add = |key, value| {
         let _six_fit = fields.push((key, value));
     };
-    add("MESSAGE_ID", Value::from(message_id(record.outcome)));
+    let is_tampering = record.outcome == Outcome::Fault && record.reasons.contains(&Reason::Fault(Fault::Tamper));
+    add("MESSAGE_ID", Value::from(if is_tampering { TAMPER } else { message_id(record.outcome) }));
     add("OUTCOME", Value::from(record.outcome.as_str()));
     if let Some(person) = person {
         add("PERSON", Value::from(person));
@@ -205,7 +208,6 @@ fn line(record: &log::Record<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::Reason;
     use crate::person::PersonId;
     use crate::time::Wall;
     use crate::units::Similarity;
@@ -213,8 +215,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_an_id_of_its_own_that_the_journal_accepts() {
-        let ids: HashSet<_> = Outcome::ALL.into_iter().map(message_id).chain([INSECURE]).collect();
-        assert_eq!(ids.len(), Outcome::ALL.len() + 1);
+        let ids: HashSet<_> = Outcome::ALL.into_iter().map(message_id).chain([INSECURE, TAMPER]).collect();
+        assert_eq!(ids.len(), Outcome::ALL.len() + 2);
         for id in ids {
             assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
         }

@@ -192,6 +192,11 @@ impl Judge {
         Some(LivenessReport { from: began.unwrap_or(from), until, verdict, evidence })
     }
 
+    /// Since when the face that stands there now has been seen.
+    pub fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// The newest window's log odds, and whether they reach the door's score, where the last judgement scored one.
     pub fn scored(&self) -> Option<(f32, bool)> {
         self.scored

@@ -16,10 +16,13 @@ pub mod camera;
 pub mod channels;
 pub mod fusion;
 pub mod head;
+pub mod health;
 pub mod judge;
 mod pos;
 pub mod series;
 pub mod session;
+pub mod tamper;
+pub mod watch;
 
 pub use channels::Channel;
 pub use head::{Head, Thresholds};

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heapless::Deque;
 
+use super::Source;
 use super::camera::Look;
 use super::health::{Health, Invalid};
 use super::judge::Judge;
-use super::tamper::Tamper;
-use super::{Source, SourceSet};
-use crate::gate::Event;
+use super::tamper::{Alarm, Tamper};
+use crate::gate::{Event, Fault};
 use crate::ports::{Liveness, Sensor, SensorKind};
 use crate::time::{Duration, Instant};
 
@@ -58,7 +58,8 @@ struct Watched {
     kind: SensorKind,
     /// `None` until time is told for the first time.
     health: Option<Health>,
-    tamper: Option<Tamper>,
+    /// Listens to an accelerometer alone.
+    tamper: Tamper,
     /// Why its last word could not be taken, and since when.
     invalid: Option<(Invalid, Instant)>,
 }
@@ -68,23 +69,32 @@ impl Watch {
     pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>) -> Self {
         let watched = |sensor: Box<dyn Sensor>| {
             let kind = sensor.kind();
-            let tamper = (kind == SensorKind::Acceleration).then(Tamper::default);
-            Watched { sensor, kind, health: None, tamper, invalid: None }
+            Watched { sensor, kind, health: None, tamper: Tamper::default(), invalid: None }
         };
         Self { judge, looks, sensors: sensors.into_iter().map(watched).collect() }
     }
 
     /// The first required sensor that has been of no use for long.
     fn sick(&self, now: Instant) -> Option<String> {
-        let required: SourceSet = self.judge.demands().required;
-        let sick = |watched: &&Watched| {
+        let required = self.judge.demands().required;
+        self.sensors.iter().find_map(|watched| {
             let is_required = Source::of(watched.kind).is_some_and(|source| required.contains(source));
-            let since = watched.invalid.map(|(_, since)| now.since(since));
-            is_required && since.is_some_and(|time| time >= SICK_AFTER)
-        };
-        let watched = self.sensors.iter().find(sick)?;
-        let (why, _) = watched.invalid?;
-        Some(format!("{}: {}", watched.sensor.describe(), why.as_str()))
+            let (why, since) = watched.invalid.filter(|_| is_required)?;
+            let since = if may_see_nothing(watched.kind, why) { self.judge.since()?.max(since) } else { since };
+            let is_long = now.since(since) >= SICK_AFTER;
+            is_long.then(|| format!("{}: {}", watched.sensor.describe(), why.as_str()))
+        })
+    }
+}
+
+/// Whether a sensor in order may be so while nobody stands there: what measures distance meets nothing, what wants a
+/// finger has none.
+const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
+    match kind {
+        SensorKind::Distance | SensorKind::Depth | SensorKind::Touch => {
+            !matches!(why, Invalid::Silent | Invalid::Stuck)
+        }
+        _ => false,
     }
 }
 
@@ -100,8 +110,10 @@ impl Watched {
                     Ok(reading) => {
                         invalid = None;
                         judge.reading(&reading);
-                        if let Some(event) = self.tamper.as_mut().and_then(|tamper| tamper.look(&reading)) {
-                            tell(event);
+                        match self.tamper.look(reading) {
+                            Some(Alarm::Raised) => tell(Event::Fault(Fault::Tamper)),
+                            Some(Alarm::Cleared) => tell(Event::Cleared(Fault::Tamper)),
+                            None => {}
                         }
                     }
                     Err(why) => invalid = Some(why),
@@ -147,5 +159,231 @@ impl Liveness for Watch {
             tell(Event::Liveness(report));
         }
         self.sick(now).map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::{LivenessReport, Reason, Verdict};
+    use crate::infer::InferError;
+    use crate::liveness::camera::FaceSample;
+    use crate::liveness::head::{Class, Score};
+    use crate::liveness::judge::{Demands, Scorer};
+    use crate::liveness::series::Window;
+    use crate::liveness::{Channel, Place, Sample, SourceSet, Thresholds};
+    use crate::ports::Value;
+    use crate::sim::clock::SimClock;
+    use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
+    use crate::sim::sensors::{Scene, SceneSensor, ScriptedSensor};
+
+    const FRAME: Duration = Duration::from_millis(40);
+
+    /// Calls everything alive: whatever keeps somebody out here is not the network's doing.
+    struct Credulous;
+
+    impl Scorer for Credulous {
+        fn score(&mut self, _window: &Window) -> Result<Score, InferError> {
+            Ok(Score { log_odds: 9.0, attack: Class::Print })
+        }
+
+        fn weights(&mut self, _window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn ms(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn demands(source: Source) -> Demands {
+        let sources = SourceSet::default().with(Source::Camera).with(source);
+        let table = format!(
+            "evaluation = \"made up\"\nwindows = 1\n[[subset]]\nsensors = [\"camera\", \"{}\"]\n\
+             points = [{{ bpcer = 0.01, score = 0.0, apcer_worst = 0.0, worst = \"phone\" }}]\n",
+            source.name()
+        );
+        Demands { sources, required: sources, target_bpcer: 0.01, thresholds: Thresholds::parse(&table).unwrap() }
+    }
+
+    /// A sensor of each kind as it is while somebody alive stands 60 cm away.
+    fn sensor(source: Source) -> Box<dyn Sensor> {
+        let period = Duration::from_millis(60);
+        let restless = |low: f32, high: f32| (0..2000).map(|i| (ms(i * 50), if i % 2 == 0 { low } else { high }));
+        let scripted = |measures: fn(f32) -> Value<'static>, low, high| -> Box<dyn Sensor> {
+            // Other numbers at each reading, and never the same sequence.
+            let course = restless(low, high).map(|(at, x)| (at, x + at.as_nanos() as f32 * 1e-15 * (high - low)));
+            Box::new(ScriptedSensor::new(measures, period, course.collect()))
+        };
+        let alive = vec![(Instant::BOOT, Scene::alive(600.0))];
+        match source {
+            Source::Distance => scripted(Value::Distance, 598.0, 604.0),
+            Source::Thermometer => scripted(|object| Value::Thermometer { object, ambient: 21.0 }, 33.5, 33.9),
+            Source::Proximity => scripted(|lit| Value::Proximity { lit, dark: 0.1 }, 0.40, 0.43),
+            Source::Light => scripted(Value::Light, 180.0, 190.0),
+            Source::Touch => scripted(Value::Touch, 0.60, 0.62),
+            Source::Depth => Box::new(SceneSensor::depth(period, alive, 7)),
+            Source::Thermal => Box::new(SceneSensor::thermal(period, alive, 7)),
+            Source::Camera | Source::Antispoof => unreachable!("no sensor"),
+        }
+    }
+
+    /// A sensor as any other, for the injector.
+    struct Boxed(Box<dyn Sensor>);
+
+    impl Sensor for Boxed {
+        fn kind(&self) -> SensorKind {
+            self.0.kind()
+        }
+
+        fn poll(&mut self, now: Instant) -> Result<Option<crate::ports::Reading<'_>>, crate::ports::SensorError> {
+            self.0.poll(now)
+        }
+
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+    }
+
+    struct Door {
+        watch: Watch,
+        looks: Looks,
+        now: Instant,
+        reports: Vec<LivenessReport>,
+        faults: Vec<(Instant, String)>,
+    }
+
+    impl Door {
+        fn new(source: Source, sensor: Box<dyn Sensor>) -> Self {
+            let looks = Looks::default();
+            let judge = Judge::new(demands(source), Box::new(Credulous), 60.0);
+            let watch = Watch::new(judge, looks.clone(), vec![sensor]);
+            Self { watch, looks, now: ms(1000), reports: Vec::new(), faults: Vec::new() }
+        }
+
+        fn until(&mut self, end: u64, somebody: bool) {
+            while self.now < ms(end) {
+                self.now = self.now + FRAME;
+                let at = self.now;
+                let of_camera = Channel::all().filter(|channel| channel.source() == Source::Camera);
+                let samples = of_camera.map(|channel| {
+                    let [low, high] = channel.spec().limits;
+                    Sample { at, channel, value: low.midpoint(high) }
+                });
+                let place = Place { at, x: 0.0, y: -0.03, eye_gap: 0.09 };
+                let look = Look::Same(FaceSample { place, samples: samples.collect() });
+                self.looks.put(if somebody { &look } else { &Look::Gone });
+                let judged = self.watch.judge(at, &mut |event| match event {
+                    Event::Liveness(report) => self.reports.push(report),
+                    other => panic!("{other:?}"),
+                });
+                if let Err(why) = judged {
+                    self.faults.push((at, why));
+                }
+            }
+        }
+
+        fn lives(&self, from: u64, until: u64) -> usize {
+            let within = |report: &&LivenessReport| ms(from) <= report.until && report.until < ms(until);
+            self.reports.iter().filter(within).filter(|report| report.verdict == Verdict::Live).count()
+        }
+    }
+
+    const SENSORS: [Source; 7] = [
+        Source::Distance,
+        Source::Depth,
+        Source::Thermometer,
+        Source::Thermal,
+        Source::Proximity,
+        Source::Light,
+        Source::Touch,
+    ];
+
+    #[test]
+    fn with_any_required_sensor_in_order_somebody_is_called_alive() {
+        for source in SENSORS {
+            let mut door = Door::new(source, sensor(source));
+            door.until(5000, true);
+            assert!(door.lives(0, 5000) > 5 && door.faults.is_empty(), "{source:?}: {:?}", door.reports.last());
+        }
+    }
+
+    #[test]
+    fn with_any_required_sensor_in_any_trouble_nobody_is_called_alive_and_the_door_says_so() {
+        // A stuck one is noticed after the longest time that such a sensor may stand still.
+        let (trouble, over) = (5000, 95_000);
+        for source in SENSORS {
+            for fault in SensorFault::ALL {
+                if fault == SensorFault::Late {
+                    continue; // Some values come in time; see below.
+                }
+                let schedule = Schedule::listed([Episode { from: ms(trouble), until: ms(over), fault }]);
+                let injector = FaultInjector::new(Boxed(sensor(source)), Arc::new(SimClock::default()), schedule, 1);
+                let mut door = Door::new(source, Box::new(injector));
+                door.until(over, true);
+                let notice = if fault == SensorFault::Stuck { 65_000 } else { 4000 };
+                assert!(door.lives(0, trouble) > 0, "{source:?} {fault:?}: before");
+                assert_eq!(door.lives(trouble + notice, over), 0, "{source:?} {fault:?}");
+                assert!(
+                    !door.faults.is_empty(),
+                    "{source:?} {fault:?}: a required sensor is of no use, and nobody is told"
+                );
+                let told = door.reports.last().unwrap().evidence[0];
+                assert!(
+                    matches!(told, Some(Reason::SensorMissing { sensor, .. }) if sensor == source.name()),
+                    "{told:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn values_that_come_late_count_for_nothing_then() {
+        for source in SENSORS {
+            let schedule = Schedule::listed([Episode { from: ms(1000), until: ms(30_000), fault: SensorFault::Late }]);
+            let injector = FaultInjector::new(Boxed(sensor(source)), Arc::new(SimClock::default()), schedule, 1);
+            let mut door = Door::new(source, Box::new(injector));
+            door.until(30_000, true);
+            assert_eq!(door.lives(0, 30_000), 0, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_doorstep_is_no_fault_of_a_distance_sensor_and_one_of_a_thermometer() {
+        let far = |_| Value::Distance(f32::NAN);
+        let mut door = Door::new(Source::Distance, Box::new(ScriptedSensor::constant(far, FRAME, 0.0)));
+        door.until(20_000, false);
+        assert!(door.faults.is_empty());
+        door.until(26_000, true);
+        assert!(door.faults[0].0 > ms(24_900), "{:?}", door.faults[0]);
+        let broken = |_| Value::Thermometer { object: f32::NAN, ambient: 20.0 };
+        let mut door = Door::new(Source::Thermometer, Box::new(ScriptedSensor::constant(broken, FRAME, 0.0)));
+        door.until(20_000, false);
+        assert!(door.faults[0].0 < ms(7000) && door.faults[0].1.contains("not finite"), "{:?}", door.faults[0]);
+    }
+
+    #[test]
+    fn frames_that_nobody_takes_are_forgotten_with_whoever_they_showed() {
+        let looks = Looks::default();
+        (0..MAX_LOOKS).for_each(|_| looks.put(&Look::Missing));
+        looks.put(&Look::Missing);
+        assert_eq!(looks.take(), Some(Look::Gone));
+        assert_eq!((looks.take(), looks.take()), (Some(Look::Missing), None));
+    }
+
+    #[test]
+    fn a_housing_that_is_turned_is_a_fault() {
+        let turned = |x| Value::Acceleration([0.0, x, 9.0]);
+        let course = (0..400).map(|i| (ms(i * 40), if i < 200 { 0.01 * (i % 7) as f32 } else { 6.0 }));
+        let shaken = ScriptedSensor::new(turned, FRAME, course.collect());
+        let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
+        let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(shaken)]);
+        let mut told = Vec::new();
+        for i in 0..400 {
+            let at = ms(i * 40);
+            let _required_light_is_missing = watch.judge(at, &mut |event| told.push((at, event)));
+        }
+        let [(at, Event::Fault(Fault::Tamper))] = told[..] else { panic!("{told:?}") };
+        assert!((8000..9000).contains(&(at.as_nanos() / 1_000_000)), "{at:?}");
     }
 }

@@ -1,9 +1,12 @@
-//! A sensor that follows a course.
+//! Sensors that follow a course: of one number, or of a scene that grids of depth and temperature look at.
 
 #![forbid(unsafe_code)]
 
+mod scene;
+
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
+pub use scene::{Head, Scene, SceneSensor};
 
 /// A sensor of one number, which goes in straight lines from one point of time to the next, sampled at a rate.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::config::{SensorConfig, kind_name};
 use super::failure;
+use super::iio::period;
 use crate::hw::camera::Backoff;
 use crate::ports::{Clock, Grid, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
@@ -183,7 +184,7 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
 
     /// Until the sensor has failed several times in a row.
     fn serve(&mut self, sensor: &mut dyn Sensor) {
-        let period = Duration::from_secs_f32(1.0 / self.config.rate().max(0.1)).min(MAX_PAUSE);
+        let period = period(&self.config).min(MAX_PAUSE);
         let mut failures = 0;
         while failures < FAILURES_TO_REOPEN && !self.is_over() {
             match self.shielded(|worker| worker.fetch(sensor)) {

@@ -104,3 +104,68 @@ where
     };
     failure(&config.device, format!("MLX90640 at {:#04x}: {said}", config.address.unwrap_or(ADDRESS)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hw::sensors::config::Driver;
+    use crate::sim::i2c::FakeMlx90640;
+
+    fn config() -> SensorConfig {
+        SensorConfig::new(SensorKind::Thermal, Driver::Mlx90640, "/dev/i2c-1")
+    }
+
+    fn cells(sensor: &mut Mlx90640<FakeMlx90640>) -> Option<Vec<f32>> {
+        match sensor.poll(Instant::BOOT).unwrap()?.value {
+            Value::Thermal(grid) => {
+                assert_eq!((grid.columns, grid.rows, grid.view), (32, 24, VIEW));
+                Some(grid.cells.to_vec())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_picture_is_there_once_both_halves_are_and_has_the_temperatures() {
+        let chip = FakeMlx90640::default();
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        assert_eq!(chip.rate(), 5, "16 Hz");
+        assert_eq!(cells(&mut sensor), None, "nothing was measured yet");
+        let scene = |pixel: usize| if pixel % 32 < 16 { 21.0 } else { 34.0 };
+        chip.measure(0, 0.98, scene);
+        assert_eq!(cells(&mut sensor), None, "half a picture");
+        chip.measure(1, 0.98, scene);
+        let got = cells(&mut sensor).unwrap();
+        for (pixel, cell) in got.iter().enumerate() {
+            assert!((cell - scene(pixel)).abs() < 0.3, "pixel {pixel}: {cell}");
+        }
+        assert_eq!(cells(&mut sensor), None, "the same half is no news");
+        chip.measure(0, 0.98, |_| 30.0);
+        let got = cells(&mut sensor).unwrap();
+        assert!((got[0] - 30.0).abs() < 0.3 && (got[1] - 21.0).abs() < 0.3, "{} {}", got[0], got[1]);
+    }
+
+    #[test]
+    fn a_chip_that_is_missing_or_goes_is_an_error() {
+        let chip = FakeMlx90640::default();
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        chip.unplug();
+        let error = sensor.poll(Instant::BOOT).unwrap_err();
+        assert!(error.to_string().starts_with("/dev/i2c-1: MLX90640 at 0x33: nobody answers"), "{error}");
+        assert!(Mlx90640::open(&config(), chip).is_err());
+    }
+
+    #[test]
+    fn calibrations_of_any_word_are_errors_or_grids() {
+        for word in (0..=u16::MAX).step_by(0x0505) {
+            let chip = FakeMlx90640::default();
+            chip.fill(word);
+            if let Ok(mut sensor) = Mlx90640::open(&config(), chip.clone()) {
+                for half in 0..2 {
+                    chip.measure(half, 1.0, |_| 30.0);
+                    let _numbers_or_nothing = cells(&mut sensor);
+                }
+            }
+        }
+    }
+}

@@ -153,3 +153,60 @@ impl<D: DelayNs> embedded_hal_async::delay::DelayNs for Delay<D> {
         self.0.delay_ns(ns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hw::sensors::config::Driver;
+    use crate::sim::i2c::{FakeVl53l5cx, NoDelay};
+
+    fn open(chip: &FakeVl53l5cx) -> Result<Vl53l5cx<FakeVl53l5cx, NoDelay>, SensorError> {
+        Vl53l5cx::open(&SensorConfig::new(SensorKind::Depth, Driver::Vl53l5cx, "/dev/i2c-1"), chip.clone(), NoDelay)
+    }
+
+    fn cells(sensor: &mut impl Sensor) -> Option<Vec<f32>> {
+        match sensor.poll(Instant::BOOT).unwrap()?.value {
+            Value::Depth(grid) => {
+                assert_eq!((grid.columns, grid.rows, grid.view), (8, 8, VIEW));
+                Some(grid.cells.to_vec())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_chip_gets_its_firmware_in_pieces_and_gives_distances() {
+        let chip = FakeVl53l5cx::default();
+        let mut sensor = open(&chip).unwrap();
+        assert_eq!(chip.longest_write(), MAX_WRITE_BYTES);
+        assert_eq!(cells(&mut sensor), None, "nothing was measured yet");
+        for round in 0..600 {
+            chip.measure(|zone| (zone != 9).then_some(500 + zone as i16 + round));
+            let got = cells(&mut sensor).unwrap();
+            assert!(got[9].is_nan(), "round {round}");
+            assert_eq!((got[0], got[63]), (500.0 + f32::from(round), 563.0 + f32::from(round)));
+            assert_eq!(cells(&mut sensor), None, "the same frame is no news");
+        }
+    }
+
+    #[test]
+    fn a_chip_that_is_missing_or_goes_is_an_error() {
+        let chip = FakeVl53l5cx::default();
+        let mut sensor = open(&chip).unwrap();
+        chip.unplug();
+        assert!(sensor.poll(Instant::BOOT).unwrap_err().reason.contains("nobody answers"));
+        assert!(open(&chip).err().unwrap().to_string().starts_with("/dev/i2c-1: nobody answers"));
+    }
+
+    #[test]
+    fn frames_of_any_byte_are_errors_or_grids() {
+        let chip = FakeVl53l5cx::default();
+        let mut sensor = open(&chip).unwrap();
+        for byte in 0..=255 {
+            chip.fill(byte);
+            if let Ok(Some(reading)) = sensor.poll(Instant::BOOT) {
+                assert!(matches!(reading.value, Value::Depth(grid) if grid.cells.len() == 64));
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::{FaultInjector, Trouble};
 use crate::gate::Record;
-use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
+use crate::ports::{Grid, Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
 use crate::time::{Duration, Instant};
 
 /// What can be wrong with a ledger.
@@ -106,8 +106,65 @@ impl SensorFault {
 const LATEST: Duration = Duration::from_secs(5);
 
 impl Trouble for SensorFault {
-    /// The last measurement before the trouble; grids are not remembered.
-    type Memory = Option<Value<'static>>;
+    /// The last measurement before the trouble.
+    type Memory = Measured;
+}
+
+/// A measurement that borrows nothing, its memory used again.
+#[derive(Default)]
+pub struct Measured {
+    /// Of a grid without its cells, which are below.
+    value: Option<Value<'static>>,
+    cells: Vec<f32>,
+    /// As many cells that are no number.
+    nothing: Vec<f32>,
+}
+
+impl Measured {
+    fn keep(&mut self, value: Value<'_>) {
+        self.cells.clear();
+        let mut bare = |grid: Grid<'_>| {
+            self.cells.extend_from_slice(grid.cells);
+            Grid { columns: grid.columns, rows: grid.rows, cells: &[], view: grid.view }
+        };
+        self.value = Some(match value {
+            Value::Distance(x) => Value::Distance(x),
+            Value::Depth(grid) => Value::Depth(bare(grid)),
+            Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
+            Value::Thermal(grid) => Value::Thermal(bare(grid)),
+            Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
+            Value::Light(x) => Value::Light(x),
+            Value::Touch(x) => Value::Touch(x),
+            Value::Acceleration(axes) => Value::Acceleration(axes),
+        });
+    }
+
+    fn value(&self) -> Option<Value<'_>> {
+        Some(match self.value? {
+            Value::Depth(grid) => Value::Depth(Grid { cells: &self.cells, ..grid }),
+            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.cells, ..grid }),
+            number => number,
+        })
+    }
+
+    /// The same kind of value, no number of which is one.
+    fn not_a_number<'a>(&'a mut self, value: Value<'a>) -> Value<'a> {
+        let nan = f32::NAN;
+        if let Value::Depth(grid) | Value::Thermal(grid) = value {
+            self.nothing.clear();
+            self.nothing.resize(grid.cells.len(), nan);
+        }
+        match value {
+            Value::Depth(grid) => Value::Depth(Grid { cells: &self.nothing, ..grid }),
+            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.nothing, ..grid }),
+            Value::Distance(_) => Value::Distance(nan),
+            Value::Thermometer { .. } => Value::Thermometer { object: nan, ambient: nan },
+            Value::Proximity { .. } => Value::Proximity { lit: nan, dark: nan },
+            Value::Light(_) => Value::Light(nan),
+            Value::Touch(_) => Value::Touch(nan),
+            Value::Acceleration(_) => Value::Acceleration([nan; 3]),
+        }
+    }
 }
 
 impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
@@ -124,13 +181,13 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
         let Some(mut reading) = self.device.poll(now)? else { return Ok(None) };
         match fault {
             Some(SensorFault::Silent) => return Ok(None),
-            Some(SensorFault::NotANumber) => reading.value = each_number(reading.value, |_| f32::NAN),
-            Some(SensorFault::Stuck) => reading.value = self.memory.unwrap_or(reading.value),
+            Some(SensorFault::NotANumber) => reading.value = self.memory.not_a_number(reading.value),
+            Some(SensorFault::Stuck) => reading.value = self.memory.value().unwrap_or(reading.value),
             Some(SensorFault::Late) => {
                 let age = self.rng.between(Duration::ZERO, LATEST).as_nanos() as u64;
                 reading.at = Instant::from_nanos(reading.at.as_nanos().saturating_sub(age));
             }
-            _ => self.memory = numbers(reading.value),
+            _ => self.memory.keep(reading.value),
         }
         Ok(Some(reading))
     }
@@ -138,32 +195,6 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
     fn describe(&self) -> String {
         self.device.describe()
     }
-}
-
-/// The same kind of value with other numbers; a grid stays as it is.
-fn each_number(value: Value<'_>, f: impl Fn(f32) -> f32) -> Value<'_> {
-    match value {
-        Value::Distance(x) => Value::Distance(f(x)),
-        Value::Thermometer { object, ambient } => Value::Thermometer { object: f(object), ambient: f(ambient) },
-        Value::Proximity { lit, dark } => Value::Proximity { lit: f(lit), dark: f(dark) },
-        Value::Light(x) => Value::Light(f(x)),
-        Value::Touch(x) => Value::Touch(f(x)),
-        Value::Acceleration(axes) => Value::Acceleration(axes.map(f)),
-        Value::Depth(_) | Value::Thermal(_) => value,
-    }
-}
-
-/// A value that borrows nothing, if it is one.
-fn numbers(value: Value<'_>) -> Option<Value<'static>> {
-    Some(match value {
-        Value::Distance(x) => Value::Distance(x),
-        Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
-        Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
-        Value::Light(x) => Value::Light(x),
-        Value::Touch(x) => Value::Touch(x),
-        Value::Acceleration(axes) => Value::Acceleration(axes),
-        Value::Depth(_) | Value::Thermal(_) => return None,
-    })
 }
 
 /// What can be wrong with the door's wires.
@@ -224,7 +255,7 @@ mod tests {
     use crate::sim::fault::{Episode, Schedule};
     use crate::sim::inputs::ScriptedInputs;
     use crate::sim::ledger::MemoryLedger;
-    use crate::sim::sensors::ScriptedSensor;
+    use crate::sim::sensors::{Scene, SceneSensor, ScriptedSensor};
     use crate::sim::strike::RecordingStrike;
     use crate::time::Wall;
 
@@ -274,18 +305,38 @@ mod tests {
             let (_, mut sensor) = injector(fault, sensor);
             sensor.poll(Instant::from_millis(900)).unwrap();
             let polled = sensor.poll(Instant::from_millis(at));
-            polled.map(|reading| reading.map(|Reading { at, value }| (at, numbers(value).unwrap())))
+            polled.map(|reading| {
+                reading.map(|Reading { at, value }| match value {
+                    Value::Distance(mm) => (at, mm),
+                    other => panic!("{other:?}"),
+                })
+            })
         };
-        let value = |fault, at| match poll(fault, at).unwrap().unwrap().1 {
-            Value::Distance(mm) => mm,
-            other => panic!("{other:?}"),
-        };
+        let value = |fault, at| poll(fault, at).unwrap().unwrap().1;
         assert!(value(SensorFault::NotANumber, 1500).is_nan());
         assert_eq!(value(SensorFault::Stuck, 1500), 900.0);
         assert_eq!(value(SensorFault::Stuck, 2500), 2500.0, "it recovers");
         assert_eq!(poll(SensorFault::Silent, 1500), Ok(None));
         assert!(poll(SensorFault::Broken, 1500).is_err());
         assert!(poll(SensorFault::Late, 1500).unwrap().unwrap().0 < Instant::from_millis(1500));
+    }
+
+    #[test]
+    fn a_grid_in_trouble_gives_no_numbers_or_its_last_ones() {
+        let cells = |fault, at: u64| {
+            let (_, mut sensor) =
+                injector(fault, |_| SceneSensor::depth(Duration::ZERO, vec![(Instant::BOOT, Scene::default())], 5));
+            let mut poll = |at| match sensor.poll(Instant::from_millis(at)).unwrap().unwrap().value {
+                Value::Depth(grid) => grid.cells.to_vec(),
+                other => panic!("{other:?}"),
+            };
+            (poll(900), poll(at))
+        };
+        assert!(cells(SensorFault::NotANumber, 1500).1.iter().all(|cell| cell.is_nan()));
+        let (before, stuck) = cells(SensorFault::Stuck, 1500);
+        assert_eq!(before, stuck);
+        let (before, after) = cells(SensorFault::Stuck, 2500);
+        assert_ne!(before, after, "it recovers");
     }
 
     #[test]

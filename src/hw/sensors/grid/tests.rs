@@ -1,5 +1,4 @@
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
 
 use super::super::config::Driver;
 use super::*;
@@ -95,35 +94,17 @@ fn a_file_in_the_sockets_place_is_left_alone_and_told_of() {
     assert!(open(&config).err().unwrap().reason.contains("ls /dev/serial/by-id"));
 }
 
-/// The two ends of a serial line, as the kernel has them for terminals.
-fn serial_line() -> (File, PathBuf) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    (File::from(master), path.into())
-}
-
 #[test]
 fn a_serial_port_gives_whole_lines_however_they_are_cut_up() {
-    let (mut far, path) = serial_line();
-    let dir = tempfile::tempdir().unwrap();
-    let by_id = dir.path().join("by-id");
-    symlink(&path, &by_id).unwrap();
-    let config = SensorConfig { baud: Some(230_400), ..SensorConfig::new(SensorKind::Thermal, Driver::Grid, by_id) };
-    let mut sensor = open(&config).unwrap();
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let mut far = File::from(far);
+    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
+    let mut sensor = Grids::new(&config, Source::Port(File::from(near)));
     let now = Instant::from_millis(50);
     let line = sealed("thermal 3 1 0 20.25 31.5 -");
     let mut next = |bytes: &[u8]| {
         far.write_all(bytes).unwrap();
-        for _ in 0..1000 {
-            match sensor.poll(now) {
-                Ok(None) => std::thread::yield_now(),
-                other => return other.map(ms).map(Option::unwrap),
-            }
-        }
-        Ok((0, Vec::new()))
+        sensor.poll(now).map(|reading| ms(reading).unwrap_or_default())
     };
     assert_eq!(next(&line.as_bytes()[..9]), Ok((0, Vec::new())));
     let (at, cells) = next(&line.as_bytes()[9..]).unwrap();
@@ -131,6 +112,30 @@ fn a_serial_port_gives_whole_lines_however_they_are_cut_up() {
     assert!(next(b"\xff\xfe\x00\n").is_err());
     assert_eq!(next(line.as_bytes()).unwrap().1[..2], [20.25, 31.5]);
     drop(far);
-    let gone = (0..1000).find_map(|_| sensor.poll(now).err());
-    assert!(gone.is_some_and(|error| error.reason.contains("unplugged")));
+    assert!(sensor.poll(now).unwrap_err().reason.contains("unplugged"));
+}
+
+#[test]
+fn a_line_without_an_end_takes_no_more_memory_than_the_longest() {
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let mut far = File::from(far);
+    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
+    let mut sensor = Grids::new(&config, Source::Port(File::from(near)));
+    for _ in 0..32 {
+        far.write_all(&[b'7'; 4096]).unwrap();
+        assert_eq!(sensor.poll(Instant::BOOT), Ok(None));
+        assert!(sensor.line.len() <= MAX_LINE_BYTES + 2 && sensor.ahead.is_empty());
+    }
+    far.write_all(b"\n").unwrap();
+    assert!(sensor.poll(Instant::BOOT).unwrap_err().reason.contains("more than"));
+    far.write_all(sealed("thermal 1 1 0 30").as_bytes()).unwrap();
+    assert_eq!(ms(sensor.poll(Instant::BOOT).unwrap()), Some((0, vec![30.0])));
+}
+
+#[test]
+fn a_character_device_that_is_no_terminal_is_read_and_one_that_is_none_is_not() {
+    let config = SensorConfig::new(SensorKind::Depth, Driver::Grid, "/dev/null");
+    assert!(open(&config).unwrap().poll(Instant::BOOT).unwrap_err().reason.contains("unplugged"));
+    let config = SensorConfig::new(SensorKind::Depth, Driver::Grid, "/etc/passwd");
+    assert!(open(&config).err().unwrap().reason.contains("no character device"));
 }

@@ -253,7 +253,7 @@ fn open_node(dir: &Path, places: &Places) -> Result<File, (PathBuf, io::Error)> 
 fn why_not(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => {
-            "no permission: install systemd/61-facelatch-sensors.rules and add the user to group iio".to_owned()
+            "no permission: systemd/61-facelatch-sensors.rules gives it to group facelatch".to_owned()
         }
         Some(libc::EBUSY) => {
             "in use by another program: `fuser -v` on it (Debian package psmisc) tells which".to_owned()

@@ -141,7 +141,8 @@ const DEFAULT_FULL_SCALE: f64 = 65_535.0;
 
 /// The time between two readings at a rate, which a section's check has bounded.
 pub(super) fn period(config: &SensorConfig) -> Duration {
-    Duration::from_secs_f32(1.0 / config.rate().max(0.1))
+    // Whole microseconds: 10 Hz are 100 ms, and not the nearest fraction above.
+    Duration::from_micros((1e6 / f64::from(config.rate().max(0.1))).round() as u64)
 }
 
 #[cfg(test)]

@@ -1,29 +1,13 @@
-//! I2C devices without hardware: registers that answer as those of the chips do.
+//! Panasonic's Grid-EYE.
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use embedded_hal::i2c::{Error, ErrorKind, ErrorType, I2c, NoAcknowledgeSource, Operation};
+use embedded_hal::i2c::{ErrorType, I2c, Operation};
 
-use super::lock;
-
-/// Nobody answers at that address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoAnswer;
-
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody answers at that address (simulated)")
-    }
-}
-
-impl Error for NoAnswer {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address)
-    }
-}
+use super::NoAnswer;
+use crate::sim::lock;
 
 /// An AMG8833: 64 temperatures that it measures whenever they are read.
 #[derive(Debug, Clone, Default)]

@@ -1,0 +1,385 @@
+//! Whether a sensor's reading is a measurement. What is not one never becomes a number of liveness: its place in the
+//! window stays empty, and the reason is told.
+//!
+//! Pure: it is told the time. One [`Health`] watches one sensor, and sees each reading and each failure in turn.
+
+#![forbid(unsafe_code)]
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher as _;
+
+use crate::ports::{Reading, SensorError, SensorKind, Value};
+use crate::time::{Duration, Instant};
+
+/// Readings at an end of the range in a row until it is called saturated: the first may be a hand that touched it.
+const SATURATED_READINGS: u32 = 5;
+/// How far a stamp may lie in the future: two readings of the clock by driver and thread, at a coarse tick of 10 ms.
+const FUTURE: Duration = Duration::from_millis(20);
+/// Digests that are kept to find a repetition by.
+const DIGESTS: usize = 256;
+/// So many readings in a row, each the same as one a fixed number of readings before it, are a recording.
+const REPEATED_READINGS: usize = 16;
+/// So many of them must differ from each other.
+const DIFFERENT_READINGS: usize = 8;
+
+/// Why a reading is no measurement, or why there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Invalid {
+    /// NaN or infinity. Of a depth grid, no zone that saw anything.
+    NotFinite,
+    /// Beyond what such a sensor can measure, or what can be at a door.
+    OutOfRange,
+    /// At an end of its range, for several readings.
+    Saturated,
+    /// Bit for bit the same for longer than its noise allows.
+    Stuck,
+    /// The same sequence again and again, as a recording gives it.
+    Repeating,
+    /// Measured too long ago.
+    Late,
+    /// Measured in the future.
+    FromTheFuture,
+    /// Measured before the reading that came before it.
+    OutOfOrder,
+    /// Faster than what it measures can change.
+    Jump,
+    /// Nothing has come for too long.
+    Silent,
+    /// It does not answer.
+    Failing,
+}
+
+impl Invalid {
+    pub const ALL: [Self; 11] = [
+        Self::NotFinite,
+        Self::OutOfRange,
+        Self::Saturated,
+        Self::Stuck,
+        Self::Repeating,
+        Self::Late,
+        Self::FromTheFuture,
+        Self::OutOfOrder,
+        Self::Jump,
+        Self::Silent,
+        Self::Failing,
+    ];
+
+    /// As journal, `doctor` and session files name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFinite => "not_finite",
+            Self::OutOfRange => "out_of_range",
+            Self::Saturated => "saturated",
+            Self::Stuck => "stuck",
+            Self::Repeating => "repeating",
+            Self::Late => "late",
+            Self::FromTheFuture => "from_the_future",
+            Self::OutOfOrder => "out_of_order",
+            Self::Jump => "jump",
+            Self::Silent => "silent",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+/// What a kind of sensor can do.
+#[derive(Debug, Clone, Copy)]
+struct Nature {
+    /// What it measures at most, in the unit of [`Value`].
+    range: [f32; 2],
+    /// At or beyond these it is saturated.
+    ends: [f32; 2],
+    /// The longest that it gives bit-identical values while it works.
+    same_for: Duration,
+    /// How old a reading may be when it arrives.
+    max_age: Duration,
+    /// The longest pause between two readings.
+    silent_after: Duration,
+}
+
+const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+/// Where a number comes from stands beside it. Times of `same_for` are those at which noise of the size that the data sheet
+/// gives, in steps of the resolution, would have shown with all but certainty.
+const fn nature(kind: SensorKind) -> Nature {
+    let ms = Duration::from_millis;
+    // Thirteen readings at 25 Hz for the age; a sensor at 2 Hz is the slowest that a section of the configuration allows.
+    let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500), silent_after: ms(2500) };
+    match kind {
+        // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door moves
+        // faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault.
+        SensorKind::Distance => Nature { range: [0.0, 4000.0], ..usual },
+        // VL53L5CX: the same, 64 times over. One zone that changes is change enough, so even a second is long; an empty
+        // room where no zone sees anything is the same for ever and is told as not finite before.
+        SensorKind::Depth => Nature { range: [0.0, 4000.0], same_for: ms(2000), ..usual },
+        // MLX90614: −70 to 380 °C object, −40 to 125 °C itself (its data sheet). Steps of 0.02 K, noise below one step with
+        // the usual filter, so a wall can read the same for long: 60 s. Above 300 °C or below −60 °C nobody is at a door.
+        // Its own temperature can't change faster than 5 K/s; the object's is a step when somebody comes.
+        SensorKind::Thermometer => {
+            Nature { range: [-60.0, 300.0], same_for: ms(60_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
+        }
+        // MLX90640: 0.1 K of noise at 1 Hz in steps far below that; AMG8833: 0.05 K in steps of 0.25 K, so in an empty room a
+        // grid of 64 may stand still for seconds, and not for 20.
+        SensorKind::Thermal => {
+            Nature { range: [-60.0, 400.0], same_for: ms(20_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
+        }
+        // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only a
+        // value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
+        SensorKind::Proximity => {
+            Nature { range: [-0.2, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(20_000), ..usual }
+        }
+        // BH1750: 65 535 counts / 1.2; the sun gives 120 000 lux. Automatic ranges step in whole lux at night: 60 s.
+        SensorKind::Light => {
+            Nature { range: [0.0, 200_000.0], ends: [f32::NEG_INFINITY, 200_000.0], same_for: ms(60_000), ..usual }
+        }
+        // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step.
+        SensorKind::Touch => Nature { range: [-0.01, 1.01], ends: [0.001, 0.999], same_for: ms(1000), ..usual },
+        // ±16 g and more; noise of a few steps at 25 Hz (ADXL345: one step deviation): 10 s.
+        SensorKind::Acceleration => Nature { range: [-400.0, 400.0], same_for: ms(10_000), ..usual },
+    }
+}
+
+/// How fast a thermometer's own temperature can change, K/s, and what noise may add.
+const SELF_HEATING: [f32; 2] = [5.0, 2.0];
+
+/// What is known of one sensor.
+#[derive(Debug, Clone)]
+pub struct Health {
+    nature: Nature,
+    kind: SensorKind,
+    /// Since when readings are expected.
+    since: Instant,
+    /// When the last reading came.
+    last_seen: Option<Instant>,
+    last_at: Option<Instant>,
+    same: Same,
+    saturated: u32,
+    ring: Ring,
+    /// Of a thermometer itself, and when.
+    ambient: Option<(Instant, f32)>,
+    is_failing: bool,
+}
+
+/// How long a value has been the same, by the times of its readings.
+#[derive(Debug, Clone, Default)]
+struct Same {
+    digest: u64,
+    since: Option<Instant>,
+}
+
+impl Health {
+    /// A sensor that has just been opened.
+    pub fn new(kind: SensorKind, now: Instant) -> Self {
+        Self {
+            nature: nature(kind),
+            kind,
+            since: now,
+            last_seen: None,
+            last_at: None,
+            same: Same::default(),
+            saturated: 0,
+            ring: Ring::default(),
+            ambient: None,
+            is_failing: false,
+        }
+    }
+
+    /// Takes a reading that arrived at `now`. A reading with the stamp of the one before it is that one again, as a sensor
+    /// gives it that is polled more often than it measures: it is judged as before and counts for nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`]: it is no measurement.
+    pub fn take<'a>(&mut self, reading: Reading<'a>, now: Instant) -> Result<Reading<'a>, Invalid> {
+        (self.is_failing, self.last_seen) = (false, Some(now));
+        if reading.value.kind() != self.kind {
+            return Err(Invalid::OutOfRange);
+        }
+        let digest = digest(reading.value);
+        let is_new = self.last_at != Some(reading.at);
+        let is_backwards = self.last_at.is_some_and(|last| reading.at < last);
+        if is_new && !is_backwards {
+            self.last_at = Some(reading.at);
+            self.same.take(digest, reading.at);
+            self.ring.take(digest);
+        }
+        self.check_times(reading.at, is_backwards, now)?;
+        self.check_numbers(reading.value, is_new)?;
+        if self.same.for_how_long(reading.at) > self.nature.same_for && !is_empty(reading.value) {
+            return Err(Invalid::Stuck);
+        }
+        if self.ring.is_repeating() {
+            return Err(Invalid::Repeating);
+        }
+        self.check_jump(&reading)?;
+        Ok(reading)
+    }
+
+    /// The sensor did not answer.
+    pub fn fail(&mut self, _error: &SensorError) -> Invalid {
+        self.is_failing = true;
+        Invalid::Failing
+    }
+
+    /// What is wrong although nothing has come, if anything is.
+    pub fn at(&self, now: Instant) -> Option<Invalid> {
+        if self.is_failing {
+            return Some(Invalid::Failing);
+        }
+        let last = self.last_seen.unwrap_or(self.since);
+        (now.since(last) > self.nature.silent_after).then_some(Invalid::Silent)
+    }
+
+    fn check_times(&self, at: Instant, is_backwards: bool, now: Instant) -> Result<(), Invalid> {
+        if at > now + FUTURE {
+            return Err(Invalid::FromTheFuture);
+        }
+        if now.since(at) > self.nature.max_age {
+            return Err(Invalid::Late);
+        }
+        if is_backwards { Err(Invalid::OutOfOrder) } else { Ok(()) }
+    }
+
+    /// Conditions are positive: NaN is in no range.
+    fn check_numbers(&mut self, value: Value<'_>, is_new: bool) -> Result<(), Invalid> {
+        let Nature { range, ends, .. } = self.nature;
+        let (finite, within, saturated) = match value {
+            Value::Depth(grid) | Value::Thermal(grid) => {
+                let is_whole = grid.columns.checked_mul(grid.rows) == Some(grid.cells.len()) && !grid.cells.is_empty();
+                let finite = grid.cells.iter().filter(|cell| cell.is_finite()).count();
+                let within = grid.cells.iter().filter(|cell| (range[0]..=range[1]).contains(*cell)).count();
+                // A zone of depth may see nothing; of a thermal array one pixel in eight may be dead or look at the sky.
+                let enough = match self.kind {
+                    SensorKind::Depth => finite > 0,
+                    _ => 8 * (grid.cells.len() - finite) <= grid.cells.len(),
+                };
+                (is_whole && enough, 2 * within >= finite, false)
+            }
+            Value::Thermometer { object, ambient } => {
+                let finite = object.is_finite() && ambient.is_finite();
+                (finite, (range[0]..=range[1]).contains(&object) && (-40.0..=125.0).contains(&ambient), false)
+            }
+            Value::Proximity { lit, dark } => {
+                let is_in = |x: f32| (range[0]..=range[1]).contains(&x);
+                // Their sum is beyond full scale in the sun; each by itself must not be.
+                let is_at_end = dark >= ends[1] || lit - dark >= ends[1];
+                (lit.is_finite() && dark.is_finite(), is_in(lit) && is_in(dark), is_at_end)
+            }
+            Value::Acceleration(axes) => {
+                let finite = axes.iter().all(|axis| axis.is_finite());
+                (finite, axes.iter().all(|axis| (range[0]..=range[1]).contains(axis)), false)
+            }
+            Value::Distance(x) | Value::Light(x) | Value::Touch(x) => {
+                (x.is_finite(), (range[0]..=range[1]).contains(&x), x <= ends[0] || x >= ends[1])
+            }
+        };
+        if !finite {
+            return Err(Invalid::NotFinite);
+        }
+        if !within {
+            return Err(Invalid::OutOfRange);
+        }
+        if is_new {
+            self.saturated = if saturated { self.saturated.saturating_add(1) } else { 0 };
+        }
+        if self.saturated >= SATURATED_READINGS { Err(Invalid::Saturated) } else { Ok(()) }
+    }
+
+    /// A thermometer's own temperature has the inertia of its can. All else may change from one reading to the next when
+    /// somebody steps up.
+    fn check_jump(&mut self, reading: &Reading<'_>) -> Result<(), Invalid> {
+        let Value::Thermometer { ambient, .. } = reading.value else { return Ok(()) };
+        if let Some((at, was)) = self.ambient {
+            let allowed = SELF_HEATING[0] * reading.at.since(at).as_secs_f32() + SELF_HEATING[1];
+            let is_slow = (ambient - was).abs() <= allowed;
+            if !is_slow {
+                return Err(Invalid::Jump);
+            }
+        }
+        self.ambient = Some((reading.at, ambient));
+        Ok(())
+    }
+}
+
+impl Same {
+    fn take(&mut self, digest: u64, at: Instant) {
+        if self.since.is_none() || self.digest != digest {
+            *self = Self { digest, since: Some(at) };
+        }
+    }
+
+    fn for_how_long(&self, at: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| at.since(since))
+    }
+}
+
+/// The digests of the last readings, and for each distance between two of them how many in a row were the same.
+///
+/// Finds a recording of up to [`DIGESTS`] readings that is played again and again: 10 s of a sensor at 25 Hz. A longer one
+/// is not noticed by this.
+#[derive(Debug, Clone)]
+struct Ring {
+    digests: [u64; DIGESTS],
+    runs: [u32; DIGESTS],
+    count: usize,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self { digests: [0; DIGESTS], runs: [0; DIGESTS], count: 0 }
+    }
+}
+
+impl Ring {
+    /// The digest of the reading so many before the last that was taken.
+    fn before(&self, distance: usize) -> Option<u64> {
+        (distance < self.count.min(DIGESTS)).then(|| self.digests[(self.count - 1 - distance) % DIGESTS])
+    }
+
+    fn take(&mut self, digest: u64) {
+        self.digests[self.count % DIGESTS] = digest;
+        self.count += 1;
+        for distance in 1..DIGESTS {
+            let is_same = self.before(distance) == Some(digest);
+            self.runs[distance] = if is_same { self.runs[distance].saturating_add(1) } else { 0 };
+        }
+    }
+
+    /// A still room repeats values, too, but few of them: in a recording as many differ as in what was recorded.
+    fn is_repeating(&self) -> bool {
+        let is_long = |run: &u32| *run as usize >= REPEATED_READINGS;
+        if !self.runs.iter().any(is_long) {
+            return false;
+        }
+        let last: [Option<u64>; REPEATED_READINGS] = std::array::from_fn(|distance| self.before(distance));
+        let is_first = |(i, digest): &(usize, &Option<u64>)| !last[..*i].contains(digest);
+        last.iter().enumerate().filter(is_first).count() >= DIFFERENT_READINGS
+    }
+}
+
+/// Nothing to measure in the dark: counts of nought for hours are honest.
+fn is_empty(value: Value<'_>) -> bool {
+    match value {
+        Value::Proximity { lit, dark } => lit == 0.0 && dark == 0.0,
+        Value::Light(lux) => lux == 0.0,
+        _ => false,
+    }
+}
+
+/// All bits of a value's numbers.
+fn digest(value: Value<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut take = |x: f32| hasher.write_u32(x.to_bits());
+    match value {
+        Value::Depth(grid) | Value::Thermal(grid) => grid.cells.iter().copied().for_each(take),
+        Value::Thermometer { object: a, ambient: b } | Value::Proximity { lit: a, dark: b } => {
+            take(a);
+            take(b);
+        }
+        Value::Acceleration(axes) => axes.into_iter().for_each(take),
+        Value::Distance(x) | Value::Light(x) | Value::Touch(x) => take(x),
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;
