@@ -75,4 +75,6 @@ feeds! {
     a_damaged_calibration_is_an_error: calibration, calibrations, 20_000;
     a_damaged_pair_head_is_an_error: pair_head, pair_heads, 20_000;
     a_damaged_session_is_an_error: session, sessions, 20_000;
+    a_damaged_line_of_a_grid_is_an_error: grid_line, grid_lines, 40_000;
+    a_damaged_form_of_a_buffer_is_an_error: scan, scans, 40_000;
 }

@@ -99,11 +99,12 @@ struct Nature {
 
 const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
-/// Where a number comes from stands beside it. Times of `same_for` are those at which noise of the size that the data sheet
-/// gives, in steps of the resolution, would have shown with all but certainty.
+/// Where a number comes from stands beside it. Times of `same_for` are such that noise of the size that data sheets give, in
+/// steps of the resolution, would have shown. They may be a little short: an empty room that is called stuck costs nothing, and
+/// whoever steps up changes the value, which ends it at once.
 const fn nature(kind: SensorKind) -> Nature {
     let ms = Duration::from_millis;
-    // Thirteen readings at 25 Hz for the age; a sensor at 2 Hz is the slowest that a section of the configuration allows.
+    // Half a second is a quarter of liveness' window. The configuration allows a sensor that measures each 2 s.
     let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500), silent_after: ms(2500) };
     match kind {
         // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door moves
@@ -112,25 +113,24 @@ const fn nature(kind: SensorKind) -> Nature {
         // VL53L5CX: the same, 64 times over. One zone that changes is change enough, so even a second is long; an empty
         // room where no zone sees anything is the same for ever and is told as not finite before.
         SensorKind::Depth => Nature { range: [0.0, 4000.0], same_for: ms(2000), ..usual },
-        // MLX90614: −70 to 380 °C object, −40 to 125 °C itself (its data sheet). Steps of 0.02 K, noise below one step with
-        // the usual filter, so a wall can read the same for long: 60 s. Above 300 °C or below −60 °C nobody is at a door.
-        // Its own temperature can't change faster than 5 K/s; the object's is a step when somebody comes.
+        // MLX90614: −70 to 380 °C object, −40 to 125 °C itself, steps of 0.02 K (its data sheet). Two numbers that stay within
+        // a step for 150 readings are none. Above 300 °C or below −60 °C nobody is at a door.
         SensorKind::Thermometer => {
-            Nature { range: [-60.0, 300.0], same_for: ms(60_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
+            Nature { range: [-60.0, 300.0], same_for: ms(15_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
         }
-        // MLX90640: 0.1 K of noise at 1 Hz in steps far below that; AMG8833: 0.05 K in steps of 0.25 K, so in an empty room a
-        // grid of 64 may stand still for seconds, and not for 20.
+        // MLX90640: 0.1 K of noise at 1 Hz in steps far below that. AMG8833: steps of 0.25 K and less noise, but 64 of them for
+        // 50 readings: some lie at the edge of a step.
         SensorKind::Thermal => {
-            Nature { range: [-60.0, 400.0], same_for: ms(20_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
+            Nature { range: [-60.0, 400.0], same_for: ms(5000), max_age: ms(1000), silent_after: ms(3000), ..usual }
         }
         // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only a
         // value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
         SensorKind::Proximity => {
-            Nature { range: [-0.2, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(20_000), ..usual }
+            Nature { range: [-0.2, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(10_000), ..usual }
         }
-        // BH1750: 65 535 counts / 1.2; the sun gives 120 000 lux. Automatic ranges step in whole lux at night: 60 s.
+        // The sun gives 120 000 lux. BH1750: a lamp of 300 lux is 360 counts that stand still for long: 30 s.
         SensorKind::Light => {
-            Nature { range: [0.0, 200_000.0], ends: [f32::NEG_INFINITY, 200_000.0], same_for: ms(60_000), ..usual }
+            Nature { range: [0.0, 200_000.0], ends: [f32::NEG_INFINITY, 200_000.0], same_for: ms(30_000), ..usual }
         }
         // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step.
         SensorKind::Touch => Nature { range: [-0.01, 1.01], ends: [0.001, 0.999], same_for: ms(1000), ..usual },

@@ -99,6 +99,22 @@ impl Tamper {
         }
     }
 
+    /// The sensor is silent or fails, as [`super::health::Health`] tells after a while: whoever cuts its wire gains nothing. Says
+    /// nothing before rest has been learned.
+    pub fn missing(&mut self) -> Option<Alarm> {
+        match &mut self.state {
+            State::Learning { .. } => None,
+            State::Watching { rest, .. } => {
+                self.state = State::Raised { rest: *rest, quiet_since: None };
+                Some(Alarm::Raised)
+            }
+            State::Raised { quiet_since, .. } => {
+                *quiet_since = None;
+                None
+            }
+        }
+    }
+
     /// Gravity at rest, m/s², once it has been learned.
     pub fn rest(&self) -> Option<[f32; 3]> {
         match self.state {
@@ -195,6 +211,16 @@ mod tests {
         assert_eq!(wall.hold(turned(30.0), 4_000), []);
         let rest = wall.tamper.rest().unwrap();
         assert!(distance(rest, turned(30.0)) < 0.05, "{rest:?}");
+    }
+
+    #[test]
+    fn watching_a_wire_that_is_cut_is_told_and_cleared_once_it_holds_again() {
+        let mut wall = Wall::new();
+        assert_eq!(wall.tamper.missing(), None, "it never was there");
+        let mut wall = Wall::rested();
+        assert_eq!([wall.tamper.missing(), wall.tamper.missing()], [Some(Alarm::Raised), None]);
+        assert_eq!(wall.hold(turned(0.0), 60_000), []);
+        assert_eq!(wall.hold(turned(0.0), 80), [Alarm::Cleared]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ use facelatch::gallery::seal::{DataKey, MasterKey};
 use facelatch::gallery::{KeyPlaces, PairHead, Template, TemplateId};
 use facelatch::gate::record::{Outcome, Record};
 use facelatch::gate::schedule::{MAX_TEXT_BYTES, Schedule};
+use facelatch::hw::sensors::iio::{Element, Scan};
+use facelatch::hw::sensors::{MAX_CELLS, parse_line};
 use facelatch::hw::store::{Act, EventQuery, MAX_EVENTS_A_QUERY, Store};
 use facelatch::infer::{Kind, Manifest};
 use facelatch::liveness::Session;
@@ -416,6 +418,39 @@ pub fn session(bytes: &[u8]) -> bool {
     if session.write(&mut written).is_ok() {
         let again = Session::parse(&*written).expect("what was written reads back");
         assert_eq!((again.label, again.source, &again.note), (session.label, session.source, &session.note));
+    }
+    true
+}
+
+/// A grid's line of text.
+pub fn grid_line(bytes: &[u8]) -> bool {
+    let mut cells = Vec::new();
+    match parse_line(bytes, &mut cells) {
+        Ok(line) => {
+            assert_eq!(line.columns * line.rows, cells.len());
+            assert!(cells.len() <= MAX_CELLS && cells.iter().all(|cell| !cell.is_infinite()));
+            true
+        }
+        Err(error) => {
+            is_told(&error);
+            false
+        }
+    }
+}
+
+/// The forms of a buffer's channels, a line each, and what stands in it, as [`join`] does it.
+pub fn scan(bytes: &[u8]) -> bool {
+    let (forms, buffer) = part(bytes);
+    let forms = String::from_utf8_lossy(forms);
+    let elements: Option<Vec<_>> = (0..).zip(forms.lines()).map(|(i, form)| Some((i, Element::parse(form)?))).collect();
+    let Some(scan) = elements.and_then(|elements| Scan::new(&elements)) else { return false };
+    for one in buffer.chunks(scan.size()) {
+        for (i, form) in forms.lines().enumerate() {
+            let number = scan.number(i, one);
+            let largest = Element::parse(form).expect("it could be read before").full_scale();
+            assert!(number.is_none_or(|number| (number as f64).abs() <= largest + 1.0), "{form}");
+            assert!(number.is_some() || one.len() < scan.size());
+        }
     }
     true
 }

@@ -300,3 +300,25 @@ lost = 0
 impostors = 1000
 genuine = 10
 "#;
+
+pub fn grid_lines() -> Seeds {
+    let line = |body: &str| format!("{body}*{:02x}\n", body.bytes().fold(0, |sum, byte| sum ^ byte)).into_bytes();
+    let zones: String =
+        (0..64).map(|zone| if zone == 9 { " -".to_owned() } else { format!(" {}", 600 + zone) }).collect();
+    let sound = vec![line(&format!("depth 8 8 12{zones}")), line("thermal 3 1 0 20.25 -3.5 1e2")];
+    let tempting = vec![line("depth 4294967295 4294967295 0"), line("thermal 65536 65536 0 1"), vec![b' '; 1 << 20]];
+    Seeds { sound, tempting }
+}
+
+pub fn scans() -> Seeds {
+    let numbers: Vec<u8> = (0..=255).collect();
+    let of = |forms: &[u8]| feeds::join([forms, &numbers]);
+    let sound = vec![
+        of(b"be:u18/32>>8\nbe:u18/32>>8"),
+        of(b"le:s12/16>>4\nle:s12/16>>4\nle:s12/16>>4\nle:s64/64"),
+        of(b"le:u8/8X4\nbe:s16/16>>0"),
+    ];
+    let tempting =
+        vec![of(b"le:u64/128X16\nbe:u64/128X16>>63"), of(&b"le:u8/8\n".repeat(1000)), of(b"le:u99999999999/8")];
+    Seeds { sound, tempting }
+}

@@ -192,7 +192,7 @@ struct Grids {
 
 impl Grids {
     fn new(config: &SensorConfig, source: Source) -> Self {
-        // Those of the VL53L5CX and the MLX90640BAA (their datasheets).
+        // Those of the VL53L5CX and the MLX90640BAB (their data sheets).
         let view = if config.kind == SensorKind::Depth { [45.0, 45.0] } else { [55.0, 35.0] };
         Self {
             kind: config.kind,

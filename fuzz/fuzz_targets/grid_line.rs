@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _taken_or_not = facelatch_fuzz::feeds::grid_line(bytes);
+});
