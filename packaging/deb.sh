@@ -37,12 +37,11 @@ $emulator "$stage/facelatch" man "$stage/man"
 $emulator "$stage/facelatch" completions bash >"$stage/facelatch.bash"
 $emulator "$stage/facelatch" completions zsh >"$stage/_facelatch"
 $emulator "$stage/facelatch" completions fish >"$stage/facelatch.fish"
-packaging/components.py "$target" copyright >"$stage/doc/copyright"
+packaging/components.py "$target" copyright >"$stage/copyright"
 packaging/components.py "$target" licences >"$stage/doc/licences.txt"
 packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
 cp docs/*.md docs/*.svg README.md "$stage/doc/"
 cp systemd/*.conf "$stage/examples/"
-cp packaging/debian/lintian-overrides "$stage/lintian"
 gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json"
 
 mkdir -p target/board
