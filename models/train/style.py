@@ -17,6 +17,7 @@ its weights by `--weights`.
 
 import argparse
 import importlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,9 @@ def load(name: str, weights: Path | None = None) -> Looking:
     kind = "encoder" if isinstance(network, Encoder) else "detector" if type(network).__name__ == "Detector" else "other"
     scripted = isinstance(network, torch.jit.ScriptModule)
     named = dict(network.named_children()) if scripted else layers(network)
-    return Looking(network.eval().requires_grad_(False), named, kind)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return Looking(network.eval(), named, kind)
 
 
 def _from_file(path: Path) -> nn.Module:
@@ -119,7 +122,9 @@ def _from_file(path: Path) -> nn.Module:
         state = checkpoints.load(path)
     except Exception:  # what weights_only refuses is a TorchScript file, or nothing of ours
         try:
-            return torch.jit.load(str(path), map_location="cpu")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch 2.15 still reads TorchScript and advises against it
+                return torch.jit.load(str(path), map_location="cpu")
         except RuntimeError:
             raise SystemExit(f"{path} is neither a checkpoint of these recipes nor a TorchScript file") from None
     fields = state.get("config", {})
