@@ -198,7 +198,8 @@ class Transfer:
 
         What is descended is the logit of a pixel, so a pixel never leaves 0 to 255 and L-BFGS meets no wall.
         """
-        hidden = torch.logit((start / WHITE).clamp(0.01, 0.99)).requires_grad_(True)
+        # PyTorch's L-BFGS takes no other layout.
+        hidden = torch.logit((start / WHITE).clamp(0.01, 0.99)).contiguous().requires_grad_(True)
         if optimiser == "adam":
             descent = torch.optim.Adam([hidden], RATE)
         else:

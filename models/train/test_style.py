@@ -77,7 +77,7 @@ class Gatys(unittest.TestCase):
         self.assertGreater(float(style.content_cost(seen[0], seen[1])), 0.1)
 
     def test_both_optimisers_descend_to_the_style_from_noise_and_keep_pixels_in_range(self):
-        noise = torch.rand((1, 3, 32, 32), generator=torch.Generator().manual_seed(1)) * 255
+        noise = torch.rand((1, 32, 32, 3), generator=torch.Generator().manual_seed(1)).permute(0, 3, 1, 2) * 255
         weights = style.Weights(content=0, style=1, variation=0)
         transfer = style.Transfer(self.looking, noise, stripes(True), "edges", {"edges": 1.0}, weights)
         for optimiser in ("adam", "lbfgs"):
