@@ -31,7 +31,9 @@ SMALL_LIMIT = 300_000  # bytes that the checkpoint in the repository may have
 MAIN = ("camera", "depth", "thermal")  # the set that the bars are for, shown more often than others
 FAULTS = 0.06  # share of a batch's people whose sensors are made to lie
 SENSOR_OF_ROW = np.array([SENSORS.index(CHANNELS[c].sensor) for c in ROW_CHANNEL])
-IS_CENTRED = np.array([kind != "absolute" for channel in CHANNELS for kind, _, _ in channel.inputs] + [True] + [False] * len(CHANNELS))
+IS_CENTRED = np.array(
+    [kind != "absolute" for channel in CHANNELS for kind, _, _ in channel.inputs] + [True] + [False] * len(CHANNELS)
+)
 MASK_OF_ROW = PULSE_ROW + 1 + ROW_CHANNEL  # the row that says where this one is valid
 
 
@@ -230,7 +232,9 @@ def log(recipe: Recipe, **measured) -> None:
 
 
 def arguments(given=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("--work", type=Path, required=True, help="folder outside the repository for windows, the full state and the log")
     add("--name", default="liveness", help="of the training's files")

@@ -6,7 +6,7 @@ hold, and where a finger is asked for they give their own.
 
 import numpy as np
 
-from liveness_people import NIR_TONES, SKIN_EMISSIVITY, Body, door, head_surface, live, shown_person, skin_colour
+from liveness_people import NIR_TONES, SKIN_EMISSIVITY, Body, door, head_surface, live, skin_colour
 from liveness_people import expression, skin_temperature, stand, torso_surface, uneven_light, wall_surface
 from liveness_scene import EYES, Scene, Shown, Surface
 from liveness_signals import blinks, pulses, smooth
@@ -142,7 +142,9 @@ def prints(kind: str):
         warmer = np.where(random.random(n) < 0.35, uniform(0.5, 7), 0) + np.where(cut, uniform(0, 3.5), 0)
         temperature = place.air + random.normal(0, 0.5, n) + warmer
         holes = uniform(8, 16) if cut else 0.0
-        sheet = _sheet(random, held, eyes, temperature, PAPER_EMISSIVITY, _paper_rho(random, n), (across, down), bulge, eye_holes=holes)
+        sheet = _sheet(
+            random, held, eyes, temperature, PAPER_EMISSIVITY, _paper_rho(random, n), (across, down), bulge, eye_holes=holes
+        )
         there = ~still * 1.0
         near = {"behind": (15, 60), "aside": (0, 12)} if cut else {}
         holder = _holder(random, held, place, down, there, **near)
@@ -179,7 +181,10 @@ def screens(kind: str):
         size = (uniform(*half_wide), down)
         sheet = _sheet(random, held, eyes, temperature, GLASS_EMISSIVITY, rho, size, spots=spots, spot_phase=uniform(0, 6))
         person = stand(random, n, frames, place, recordings, arrive=np.full(n, -9))
-        head = tuple(np.where(plays[:, None], moving, still_one) for moving, still_one in zip(person.head, _still_head(random, n, frames)))
+        head = tuple(
+            np.where(plays[:, None], moving, still_one)
+            for moving, still_one in zip(person.head, _still_head(random, n, frames))
+        )
         lids = blinks(random, n, frames, uniform(0.1, 0.6)) * plays[:, None]
         # Compression keeps a part of the pulse's colour.
         heart = pulses(random, n, frames, recordings) * (plays * 0.0022 * uniform(0.05, 1.0))[:, None]
@@ -192,7 +197,12 @@ def screens(kind: str):
         shown.stir = talks[:, None] * np.abs(smooth(random, n, frames, 2.5))
         shown.mouth = (expression(random, n, frames) * (0.4 * plays + talks)[:, None]).astype(np.float32)
         holder = _holder(random, held, place, down, ~still * 1.0)
-        return place, Scene([wall_surface(place, frames), *holder, sheet], place.air), shown, _finger(random, n, frames, recordings)
+        return (
+            place,
+            Scene([wall_surface(place, frames), *holder, sheet], place.air),
+            shown,
+            _finger(random, n, frames, recordings),
+        )
 
     return made
 
@@ -244,7 +254,12 @@ def masks(kind: str):
         loose = {"mask_paper": 0.1, "mask_latex": 0.7, "mask_heated": 0.5}[kind] * uniform(0, 1)
         shown.stir = loose[:, None] * np.abs(smooth(random, n, frames, 2.5))
         shown.mouth = (expression(random, n, frames) * (0.8 * loose)[:, None]).astype(np.float32)
-        return place, Scene([wall_surface(place, frames), torso, wearer, mask], place.air), shown, _finger(random, n, frames, recordings)
+        return (
+            place,
+            Scene([wall_surface(place, frames), torso, wearer, mask], place.air),
+            shown,
+            _finger(random, n, frames, recordings),
+        )
 
     return made
 
@@ -265,7 +280,12 @@ def mannequin(random, n, frames, recordings, arrive=None, leave=None):
     holder = _holder(random, held, place, np.full(n, 120, np.float32), ~still * 1.0, behind=(150, 550), aside=(60, 420))
     stump = torso_surface(random, held, temperature.astype(np.float32), (random.random(n) < 0.5) * 1.0)
     shown = _picture(random, held, eyes, place, "skin", depth=uniform(0.7, 1.25))
-    return place, Scene([wall_surface(place, frames), stump, *holder, figure], place.air), shown, _finger(random, n, frames, recordings)
+    return (
+        place,
+        Scene([wall_surface(place, frames), stump, *holder, figure], place.air),
+        shown,
+        _finger(random, n, frames, recordings),
+    )
 
 
 def photo_warm_person(random, n, frames, recordings, arrive=None, leave=None):
@@ -285,7 +305,9 @@ def photo_warm_person(random, n, frames, recordings, arrive=None, leave=None):
     scale = eyes / EYES
     across, down = scale * uniform(55, 110), scale * uniform(75, 140)
     temperature = place.air + np.where(close, uniform(0, 4), uniform(0, 0.5) * np.maximum(20 - place.air, 6))
-    sheet = _sheet(random, held, eyes, temperature, PAPER_EMISSIVITY, _paper_rho(random, n), (across, down), across**2 / uniform(200, 9000))
+    sheet = _sheet(
+        random, held, eyes, temperature, PAPER_EMISSIVITY, _paper_rho(random, n), (across, down), across**2 / uniform(200, 9000)
+    )
     screen = random.random() < 0.25
     shown = _picture(random, held, eyes, place, "screen" if screen else "paper")
     return place, Scene([*scene.surfaces, sheet], place.air), shown, heart

@@ -153,8 +153,15 @@ def looks(random, shown, place, times, size, noise, uniform) -> dict[str, np.nda
     blur = 1 / (1 + slides * size / 6)
     return {
         "eye_openness": openness,
-        "face_motion": floor * (1 + uniform(0.1, 1.2)) + uniform(3, 9) * turns + stir + 1.2 * closed * uniform(0.3, 1) + np.abs(normal(0.15)),
-        "background_motion": floor + shown.behind[:, None] * (1 + normal(0.3)) + uniform(0, 0.02) * slides + np.abs(normal(0.2)),
+        "face_motion": floor * (1 + uniform(0.1, 1.2))
+        + uniform(3, 9) * turns
+        + stir
+        + 1.2 * closed * uniform(0.3, 1)
+        + np.abs(normal(0.15)),
+        "background_motion": floor
+        + shown.behind[:, None] * (1 + normal(0.3))
+        + uniform(0, 0.02) * slides
+        + np.abs(normal(0.2)),
         "sharpness": shown.sharpness[:, None] * blur * (1 + normal(0.04)),
         "moire_db": shown.moire[:, None] + normal(0.9),
         "antispoof": 1 / (1 + np.exp(-(shown.antispoof[:, None] + normal(0.7)))),

@@ -37,7 +37,9 @@ class Windows:
         return Windows(np.concatenate([p.rows for p in parts]), np.concatenate([p.kinds for p in parts]))
 
 
-def simulated(work: Path, part: str, live: int, each: int, recordings: Recordings, seed: int = 1, kinds=(LIVE, *KINDS)) -> Windows:
+def simulated(
+    work: Path, part: str, live: int, each: int, recordings: Recordings, seed: int = 1, kinds=(LIVE, *KINDS)
+) -> Windows:
     """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call has left them."""
     work.mkdir(parents=True, exist_ok=True)
     made = []
@@ -83,7 +85,9 @@ def representative(windows: Windows, count: int, seed: int) -> np.ndarray:
 
 
 def main(given=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("work", type=Path)
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS))

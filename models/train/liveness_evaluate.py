@@ -81,9 +81,15 @@ class Held:
             kind: load_small(path)[0] for kind in KINDS if (path := args.held_out / pattern.format(kind)).exists()
         }
         self.conv, self.gru = load("without-{}.pt"), load("gru-without-{}.pt")
+        # The same two with all kinds, and as few steps as those have had: equals.
+        paths = {"network": args.held_out / "all.pt", "GRU": args.held_out / "gru-all.pt"}
+        self.equals = {name: load_small(path)[0] for name, path in paths.items() if path.exists()}
         recordings = Recordings.load(args.ppg, args.motion)
         self.of = lambda part, live, each: simulated(args.work, part, live, each, recordings, args.seed)
-        most = args.subset_live if args.what == "calibrate" else args.live, args.subset_each if args.what == "calibrate" else args.each
+        most = (
+            args.subset_live if args.what == "calibrate" else args.live,
+            args.subset_each if args.what == "calibrate" else args.each,
+        )
         self.windows = self.of("measure", *most)
 
     def rows(self, kind: str, most: int | None = None) -> np.ndarray:
@@ -104,7 +110,8 @@ def calibrate(args, held: Held) -> None:
         scores = head(live, kept)
         attacks = {kind: head(rows, kept) for kind, rows in few.items()}
         unseen = {
-            kind: (scores_of(net, live[: args.subset_each], kept), scores_of(net, few[kind], kept)) for kind, net in held.conv.items()
+            kind: (scores_of(net, live[: args.subset_each], kept), scores_of(net, few[kind], kept))
+            for kind, net in held.conv.items()
         }
         names = ", ".join(f'"{sensor}"' for sensor in sensors)
         lines += ["", "[[subset]]", f"sensors = [{names}]", "points = ["]
@@ -161,6 +168,7 @@ def kinds(args, held: Held) -> None:
         worst["seen"] = max(worst.get("seen", (0,)), ((found >= at).mean(), kind))
         print(f"| {kind} | {' | '.join(cells)} | {share(found, at)} |", flush=True)
     print("worst:", {name: f"{100 * rate:.2f} % {kind}" for name, (rate, kind) in worst.items()})
+    equals(held, kept)
     poorer(args, held, head)
     shorter(held, head)
     harder(args, held, head)
@@ -174,7 +182,7 @@ SETS = (
 
 
 def rates(head, held: Held, sensors, most: int, ticks: int = TICKS) -> str:
-    """Cells: worst kind and mean of kinds at BPCER 1 %, seen in training; then the worst held out."""
+    """Cells at BPCER 1 %: the worst kind and the mean of kinds, held out; then the same of the shipped head, which saw them all."""
     kept = rows_kept(sensors)
     at = threshold(head(held.rows(LIVE), kept, ticks), 0.01)
     apcer = {kind: (head(held.rows(kind, most), kept, ticks) >= at).mean() for kind in KINDS}
@@ -189,6 +197,15 @@ def rates(head, held: Held, sensors, most: int, ticks: int = TICKS) -> str:
 
 
 TITLES = "| worst held out | mean held out | worst seen | mean seen |\n|---|---|---|---|---|"
+
+
+def equals(held: Held, kept: np.ndarray) -> None:
+    print("\n| trained on all kinds, equally long | worst kind | mean of kinds |\n|---|---|---|")
+    for name, net in held.equals.items():
+        at = threshold(scores_of(net, held.rows(LIVE), kept), 0.01)
+        apcer = {kind: (scores_of(net, held.rows(kind, 4000), kept) >= at).mean() for kind in KINDS}
+        worst = max(apcer, key=apcer.get)
+        print(f"| {name} | {100 * apcer[worst]:.1f} % {worst} | {100 * np.mean(list(apcer.values())):.1f} % |", flush=True)
 
 
 def poorer(args, held: Held, head) -> None:
@@ -215,15 +232,20 @@ def harder(args, held: Held, head) -> None:
         worst = max(apcer, key=apcer.get)
         lost = (found[hard.kinds == 0] < at).mean()
         mean = np.mean(list(apcer.values()))
-        print(f"| {', '.join(sensors)} | {100 * lost:.2f} % | {100 * apcer[worst]:.2f} % {worst} | {100 * mean:.2f} % |", flush=True)
+        print(
+            f"| {', '.join(sensors)} | {100 * lost:.2f} % | {100 * apcer[worst]:.2f} % {worst} | {100 * mean:.2f} % |",
+            flush=True,
+        )
 
 
 def main(given=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("what", choices=("calibrate", "kinds"))
     add("--work", type=Path, required=True, help=f"where windows of {', '.join(PARTS)} are kept, or made")
-    add("--held-out", type=Path, required=True, help="folder of without-KIND.pt and gru-without-KIND.pt")
+    add("--held-out", type=Path, required=True, help="folder of without-KIND.pt, gru-without-KIND.pt, all.pt and gru-all.pt")
     add("--head", type=Path, default=MODELS / "liveness.onnx")
     add("--out", type=Path, default=MODELS / "calibration" / "liveness.toml")
     add("--live", type=int, default=10000)

@@ -1,4 +1,4 @@
-"""What is made of a grid of distances or temperatures and the place of the face in the picture: docs/liveness.md's formulas.
+"""What is made of a grid of distances or temperatures and the place of the face in the picture.
 
 All angles and shares are the configuration's: what is really mounted may differ, and that is the simulator's business. Rust
 computes the same (src/liveness), and models/golden/liveness-fusion.json holds cases for both. Every function takes M frames at

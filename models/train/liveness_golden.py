@@ -41,7 +41,10 @@ def grids(random) -> list[dict]:
             grid = np.where(random.random(zones) < 0.4, near, near * (3.1 if sensor == "depth" else 0.6)) + noise
             lost = [0.0, 0.1, 0.55, 0.0, 0.1, 0.0][index % 6] if index % 7 != 6 else 0.97
             grid[random.random(zones) < lost] = np.nan
-            face, grid = np.array([digits(x, 6) for x in face]), np.array([digits(x, 5) if np.isfinite(x) else np.nan for x in grid])
+            face, grid = (
+                np.array([digits(x, 6) for x in face]),
+                np.array([digits(x, 5) if np.isfinite(x) else np.nan for x in grid]),
+            )
             values = fuse(grid[None], face[None], hfov)
             told = [None if np.isnan(x) else float(x) for x in grid]
             case = {"sensor": sensor, "hfov_deg": hfov, "face": list(map(float, face)), "grid": told}

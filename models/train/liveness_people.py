@@ -51,7 +51,9 @@ def door(random: np.random.Generator, n: int) -> Place:
     sun = np.where(outdoors, 10 ** (log_lux - 5), 10 ** (log_lux - 4.3)) * uniform(0.3, 1.5)
     backlit = np.where(random.random(n) < 0.15, uniform(0.08, 0.5), uniform(0.6, 1.1))
     busy = np.where(random.random(n) < 0.25, uniform(0.5, 6), uniform(0, 0.5))
-    return Place(air, wall.astype(np.float32), uniform(1500, 6000), uniform(0.2, 0.8), log_lux, sun, backlit, uniform(55, 92), busy)
+    return Place(
+        air, wall.astype(np.float32), uniform(1500, 6000), uniform(0.2, 0.8), log_lux, sun, backlit, uniform(55, 92), busy
+    )
 
 
 @dataclass
@@ -212,7 +214,9 @@ def uneven_light(random, x: np.ndarray, turns: tuple, strength: np.ndarray) -> n
     return (strength[:, None] * moved + flicker).astype(np.float32)
 
 
-def live(random, n: int, frames: int, recordings: Recordings, arrive=None, leave=None) -> tuple[Place, Scene, Shown, np.ndarray]:
+def live(
+    random, n: int, frames: int, recordings: Recordings, arrive=None, leave=None
+) -> tuple[Place, Scene, Shown, np.ndarray]:
     """The place, what sensors meet, what the camera sees, and the wave of the finger that touches."""
     place = door(random, n)
     body = stand(random, n, frames, place, recordings, arrive, leave)

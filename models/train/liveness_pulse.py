@@ -63,7 +63,10 @@ def main(given=None) -> None:
     for seconds in args.seconds:
         rows = np.array([recording(path, seconds) for path in paths])
         errors = np.abs(rows[:, 0] - rows[:, 1])
-        print(f"{seconds:g} s: {len(rows)} recordings, error of the recording's rate mean {errors.mean():.2f}, worst {errors.max():.2f}; ", end="")
+        print(
+            f"{seconds:g} s: {len(rows)} recordings, error of the recording's rate mean {errors.mean():.2f}, worst {errors.max():.2f}; ",
+            end="",
+        )
         print(f"of its windows mean {rows[:, 2].mean():.2f}, worst recording {rows[:, 2].max():.2f} beats a minute")
 
 

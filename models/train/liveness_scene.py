@@ -65,7 +65,10 @@ class Scene:
                 # It is behind everything, so that it comes first and hides nothing.
                 nearest[:] = one.z[:, :1, None]
                 eps = _of(one.emissivity, shape[0])
-                flat = {"t": eps * _fourth(_of(one.temperature, shape[0]) + KELVIN) + (1 - eps) * sky, "rho": _of(one.rho, shape[0])}
+                flat = {
+                    "t": eps * _fourth(_of(one.temperature, shape[0]) + KELVIN) + (1 - eps) * sky,
+                    "rho": _of(one.rho, shape[0]),
+                }
                 for name in found:
                     found[name][:] = flat[name][:, None, None]
                 continue

@@ -113,7 +113,9 @@ def thermal(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, 
     y = np.radians(((np.arange(24) + 0.5) / 24 - 0.5) * 35)
     gy, gx = (g.ravel() for g in np.meshgrid(y, x, indexing="ij"))
     seen = scene.cast(np.nan_to_num(times), *mount.rays(gx, gy), mount.origin, ("t",))
-    radiance = np.where(np.isfinite(seen["t"]), seen["t"], ((place.air + KELVIN) ** 4)[:, None, None]).reshape(*times.shape, 24, 32)
+    radiance = np.where(np.isfinite(seen["t"]), seen["t"], ((place.air + KELVIN) ** 4)[:, None, None]).reshape(
+        *times.shape, 24, 32
+    )
     for axis in (2, 3):
         edge = np.concatenate([np.take(radiance, [0], axis), radiance, np.take(radiance, [-1], axis)], axis)
         count = radiance.shape[axis]
@@ -169,14 +171,15 @@ def light(random, place, length, severity) -> tuple[np.ndarray, np.ndarray]:
     return times, place.log_lux[:, None] + wrong + 0.004 * severity * random.standard_normal(times.shape)
 
 
-def touch(random, heart, length, severity) -> tuple[np.ndarray, np.ndarray]:
-    """A finger on a pulse sensor, or none, which is less than a thousandth."""
+def touch(random, heart, seen, length, severity) -> tuple[np.ndarray, np.ndarray]:
+    """A finger on a pulse sensor while somebody is seen, or none, which is less than a thousandth."""
     n = len(heart)
     times = moments(random, n, length, (25, 60), 0.001, severity)
     level, there = random.uniform(0.2, 0.8, (n, 1)), random.random((n, 1)) < 0.85
     wave = at(heart, np.nan_to_num(times)) * random.uniform(0.002, 0.015, (n, 1))
     presses = random.normal(0, 0.01 * severity, (n, 1)) * np.nan_to_num(times)
     noise = 0.0007 * severity * random.standard_normal(times.shape)
+    there = there & (at(seen.astype(np.float32), np.nan_to_num(times)) > 0.5)
     return times, np.where(there, level * (1 + wave + presses) + noise, 0.0)
 
 
@@ -227,5 +230,5 @@ def sense(random, place, scene: Scene, shown, heart, length: float, severity: fl
             over = np.log10(face) - found
         batch |= {"ambient_log_lux": (times, found), "luminance_over_light": (times, over)}
     if "touch" in sensors:
-        batch["touch"] = touch(random, heart, length, severity)
+        batch["touch"] = touch(random, heart, shown.seen, length, severity)
     return batch

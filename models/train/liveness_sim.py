@@ -21,7 +21,9 @@ LENGTH = 2.6  # seconds of a session from which one window is taken
 TOGETHER = 32  # sessions that are computed at once: their rays fit a second cache
 
 
-def batch_of(random, kind: str, n: int, length: float, severity: float, recordings: Recordings, sensors=SENSORS, **when) -> dict:
+def batch_of(
+    random, kind: str, n: int, length: float, severity: float, recordings: Recordings, sensors=SENSORS, **when
+) -> dict:
     """`n` sessions of one kind. `when`: arrive and leave, N seconds each."""
     frames = int(length / STEP) + 2
     place, scene, shown, heart = MAKERS[kind](random, n, frames, recordings, **when)
@@ -56,7 +58,9 @@ def visits(kind: str, count: int, seed: int, severity: float, recordings: Record
 
 
 def main(given=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("out", type=Path, help="folder for the files, KIND-0001.csv and so on")
     add("--sessions", type=int, default=10, help="of each kind")

@@ -100,7 +100,9 @@ def read_session(path: Path) -> tuple[dict, dict]:
         names = line.strip().split(",")
         unknown = set(names[1:]) - set(NAMES)
         if names[0] != "t_s" or unknown or head.get("label") not in (LIVE, *KINDS, "unknown"):
-            raise SystemExit(f"{path}: label {head.get('label')!r}, first column {names[0]!r}, unknown columns {sorted(unknown)}")
+            raise SystemExit(
+                f"{path}: label {head.get('label')!r}, first column {names[0]!r}, unknown columns {sorted(unknown)}"
+            )
         session, before = {name: ([], []) for name in names[1:]}, -np.inf
         for number, row in enumerate(csv.reader(file)):
             try:

@@ -139,7 +139,9 @@ class Simulator(unittest.TestCase):
         """Means over sessions: what physics says, whatever the noise."""
         values = {}
         for kind in ("live", "print_flat"):
-            batch = sim.batch_of(np.random.default_rng(1), kind, 64, sim.LENGTH, 1.0, Recordings(), ("camera", "depth", "thermal"))
+            batch = sim.batch_of(
+                np.random.default_rng(1), kind, 64, sim.LENGTH, 1.0, Recordings(), ("camera", "depth", "thermal")
+            )
             values[kind] = {name: np.nanmedian(v[np.isfinite(t)]) for name, (t, v) in batch.items()}
         self.assertAlmostEqual(values["live"]["depth_eye_gap_mm"], 63, delta=4)
         self.assertGreater(values["live"]["relief_mm"], 1.5 * values["print_flat"]["relief_mm"])
@@ -201,7 +203,9 @@ class Training(unittest.TestCase):
 
     def args(self, name: str, steps: int, *more) -> list[str]:
         where = ["--work", self.root, "--name", name, "--checkpoints", self.root / f"small-{name}", "--steps", steps]
-        return [str(a) for a in (*where, "--live", LIVE, "--each", EACH, "--batch", BATCH, "--threads", 1, "--warm-up", 2, *more)]
+        return [
+            str(a) for a in (*where, "--live", LIVE, "--each", EACH, "--batch", BATCH, "--threads", 1, "--warm-up", 2, *more)
+        ]
 
     def train(self, name: str, steps: int, *more) -> recipe.Recipe:
         with contextlib.redirect_stdout(io.StringIO()):
