@@ -20,6 +20,7 @@ use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
 use crate::hw::strike::{StrikeConfig, StrikeKind};
+use crate::liveness::antispoof::MAX_NETWORKS as MAX_ANTISPOOF;
 use crate::time::Duration;
 use crate::units::Fmr;
 pub use error::ConfigError;
@@ -170,6 +171,8 @@ pub struct Control {
 pub struct Liveness {
     /// Unless stated: yes, if the line below isn't there.
     pub required: Option<bool>,
+    /// Networks that judge single frames, by names of the manifest or files; their mean is a channel.
+    pub antispoof: Vec<String>,
     pub i_accept_that_a_photograph_opens_this_door: bool,
 }
 
@@ -416,6 +419,9 @@ impl Config {
     }
 
     fn check_liveness(&self) -> Result<(), Nonsense> {
+        if self.liveness.antispoof.len() > MAX_ANTISPOOF {
+            return Err(Nonsense::new("liveness.antispoof", format!("more than {MAX_ANTISPOOF} networks")));
+        }
         let accepted = self.liveness.i_accept_that_a_photograph_opens_this_door;
         if accepted && self.liveness.required == Some(true) {
             return Err(Nonsense::new(

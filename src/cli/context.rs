@@ -17,6 +17,7 @@ use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin};
+use crate::liveness::antispoof::Antispoof;
 use crate::ports::{Camera, Clock};
 
 /// Where the service keeps its state.
@@ -283,6 +284,16 @@ impl Context {
     pub fn embedder(&self) -> Result<ModelFile, Failure> {
         let choice = self.globals.model.as_ref().or(self.config.faces.model.as_ref());
         self.network(choice.map_or(builtin::ENCODER, String::as_str), Kind::Embedder)
+    }
+
+    /// The networks that judge single frames, where the configuration names some.
+    ///
+    /// # Errors
+    /// One isn't here, is for something else, or can't run.
+    pub fn antispoof(&self) -> Result<Option<Antispoof>, Failure> {
+        let names = &self.config.liveness.antispoof;
+        let files = names.iter().map(|name| self.network(name, Kind::AntiSpoof)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Antispoof::load(&files)?)
     }
 
     fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {

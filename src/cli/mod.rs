@@ -19,6 +19,7 @@ pub mod exit;
 mod gallery;
 mod identify;
 mod known;
+mod liveness;
 mod man;
 mod models;
 mod output;
@@ -97,6 +98,8 @@ enum Command {
     Eval(eval::Args),
     /// Turn a folder of people into a table from score to false match rate
     Calibrate(calibrate::Args),
+    /// Record what liveness sees
+    Liveness(liveness::Args),
     /// Look after the gallery
     Gallery(gallery::Args),
     /// List and add networks
@@ -166,6 +169,7 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Compare(args) => compare::run(args, &ctx),
         Command::Eval(args) => eval::run(args, &ctx),
         Command::Calibrate(args) => calibrate::run(args, &ctx),
+        Command::Liveness(args) => liveness::run(args, &ctx),
         Command::Gallery(args) => gallery::run(args, &ctx),
         Command::Models(args) => models::run(args, &ctx),
         Command::Events(args) => events::run(args, &ctx),

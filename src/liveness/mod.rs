@@ -12,8 +12,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod antispoof;
 pub mod camera;
 pub mod channels;
+pub mod pulse;
 pub mod session;
 
 pub use channels::Channel;
