@@ -346,7 +346,8 @@ impl Config {
     /// What the door has to judge liveness by.
     pub fn sources(&self) -> SourceSet {
         let sensors = self.sensors.iter().filter_map(|sensor| Source::of(sensor.kind));
-        sensors.chain([Source::Camera]).collect()
+        let antispoof = (!self.liveness.antispoof.is_empty()).then_some(Source::Antispoof);
+        sensors.chain(antispoof).chain([Source::Camera]).collect()
     }
 
     fn check(&self) -> Result<(), Nonsense> {

@@ -17,6 +17,7 @@ use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin};
+use crate::liveness::antispoof::Antispoof;
 use crate::liveness::judge::Demands;
 use crate::liveness::{Head, Thresholds, head};
 use crate::ports::{Camera, Clock};
@@ -324,6 +325,16 @@ impl Context {
         let (sources, required) = (config.sources(door), config.required(door));
         let thresholds = self.liveness_table()?;
         Ok(Demands { sources, required, target_bpcer: config.target_bpcer, thresholds })
+    }
+
+    /// The networks that judge single frames, where the configuration names some.
+    ///
+    /// # Errors
+    /// One isn't here, is for something else, or can't run.
+    pub fn antispoof(&self) -> Result<Option<Antispoof>, Failure> {
+        let names = &self.config.liveness.antispoof;
+        let files = names.iter().map(|name| self.network(name, Kind::AntiSpoof)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Antispoof::load(&files)?)
     }
 
     fn network(&self, name_or_file: &str, kind: Kind) -> Result<ModelFile, Failure> {

@@ -3,6 +3,7 @@
 mod door;
 mod eval;
 mod plot;
+mod record;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
@@ -18,6 +19,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Record a session from the camera, or from a video
+    Record(record::Args),
     /// How well the living and attacks are told apart in the sessions of a folder (ISO/IEC 30107-3)
     Eval(eval::Args),
     /// Draw a session: its channels, the windows' scores, and what each channel carries of them
@@ -26,6 +29,7 @@ enum Command {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     match &args.command {
+        Command::Record(args) => record::run(args, ctx),
         Command::Eval(args) => eval::run(args, ctx),
         Command::Plot(args) => plot::run(args, ctx),
     }

@@ -117,7 +117,7 @@ enum Command {
     Unlock(unlock::Args),
     /// Claim a name at the door: the daemon then looks for this person alone (1:1)
     Claim(claim::Args),
-    /// Judge sessions recorded at the door, and draw them
+    /// Record what tells a person from a picture, judge such sessions, and draw them
     Liveness(liveness::Args),
     /// Check what the door needs, and say what to do
     Doctor(doctor::Args),

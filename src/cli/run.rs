@@ -127,7 +127,7 @@ fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
     let sensors = sensors::open(&ctx.config.sensors);
     sensors.iter().for_each(|sensor| log::info!("sensor: {}", sensor.describe()));
     let tell = looks.clone();
-    let eyes = Eyes::new(Box::new(move |look| tell.put(look)));
+    let eyes = Eyes::new(ctx.antispoof()?, Box::new(move |look| tell.put(look)));
     Ok((eyes, Box::new(Watch::new(judge, looks, sensors))))
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::error::Nonsense;
+use crate::liveness::antispoof::MAX_NETWORKS as MAX_ANTISPOOF;
 use crate::liveness::{Source, SourceSet};
 
 /// The key that lets a photograph open the door.
@@ -22,6 +23,8 @@ pub struct Liveness {
     pub required: Option<Vec<Source>>,
     /// The share of living people's windows that may be turned away.
     pub target_bpcer: f64,
+    /// Networks that judge single frames, by names of the manifest or files; their mean is a channel.
+    pub antispoof: Vec<String>,
     /// The network: a name or a file. Unless stated: the one that is built in.
     pub head: Option<String>,
     /// What its scores are worth. Unless stated: the table that is built in, of the network that is built in.
@@ -38,6 +41,7 @@ impl Default for Liveness {
             sensors: None,
             required: None,
             target_bpcer: 0.01,
+            antispoof: Vec::new(),
             head: None,
             table: None,
             camera_view_deg: 60.0,
@@ -80,6 +84,9 @@ impl Liveness {
         }
         if let Some(absent) = self.required(door).iter().find(|source| !sources.contains(*source)) {
             return nonsense("required", format!("{} takes no part: it is not among liveness.sensors", absent.name()));
+        }
+        if self.antispoof.len() > MAX_ANTISPOOF {
+            return nonsense("antispoof", format!("more than {MAX_ANTISPOOF} networks"));
         }
         // Written positively: NaN is in no range.
         if !(0.0..=0.5).contains(&self.target_bpcer) {

@@ -94,8 +94,14 @@ pub enum Decode {
     Scrfd,
     /// One vector, not yet of unit length.
     Embedding { dims: usize },
-    /// Three classes of which the second is live, on a square crop that is so many times the face.
-    AntiSpoof { crop: f32 },
+    /// Three classes of which the second is that of live faces, on a crop that is so many times the face's box; see
+    /// `liveness::antispoof`.
+    AntiSpoof {
+        crop: f32,
+        /// Whether the output isn't yet probabilities.
+        #[serde(default)]
+        logits: bool,
+    },
     /// A flag and so many points (x, y, z).
     Mesh { points: usize },
     /// x and y of a face's five points in pixels of the aligned face, of which the input, a square, shows so many pixels
@@ -202,6 +208,9 @@ impl ModelSpec {
                 Some("an embedder's input must be 112x112")
             }
             Decode::Points { .. } if input.width != input.height => Some("a landmark network's input must be a square"),
+            Decode::AntiSpoof { crop, .. } if !(1.0..=16.0).contains(&crop) => {
+                Some("the crop must be 1 to 16 times the face")
+            }
             Decode::Points { margin } if margin > MAX_MARGIN => Some("the margin must be 0 to 112"),
             Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
             _ => None,

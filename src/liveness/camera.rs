@@ -34,9 +34,8 @@ const MAX_SPEED: f32 = 6.0;
 /// from a metre is within it.
 const MAX_ZOOM: f32 = 0.2;
 const MAX_ZOOM_SPEED: f32 = 1.5;
-/// Two frames of one face are at least so alike by any encoder that comes with facelatch (docs/liveness.md); strangers are at a
-/// false match rate of 1e-3 at .31.
-const MIN_SIMILARITY: f32 = 0.25;
+/// Two frames of one face are more alike than this. Of two strangers one pair in six thousand is (models/calibration/encoder.toml).
+const MIN_SIMILARITY: f32 = 0.4;
 
 /// A frame with a face, and what the recogniser made of it.
 #[derive(Debug, Clone, Copy)]

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod antispoof;
 pub mod camera;
 pub mod channels;
 pub mod fusion;
@@ -19,6 +20,7 @@ pub mod head;
 pub mod health;
 pub mod judge;
 mod pos;
+pub mod pulse;
 pub mod series;
 pub mod session;
 pub mod tamper;

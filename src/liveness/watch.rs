@@ -175,7 +175,7 @@ mod tests {
     use crate::ports::Value;
     use crate::sim::clock::SimClock;
     use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
-    use crate::sim::sensors::{Scene, SceneSensor, ScriptedSensor};
+    use crate::sim::sensors::{Head, Scene, SceneSensor, ScriptedSensor};
 
     const FRAME: Duration = Duration::from_millis(40);
 
@@ -209,13 +209,13 @@ mod tests {
     /// A sensor of each kind as it is while somebody alive stands 60 cm away.
     fn sensor(source: Source) -> Box<dyn Sensor> {
         let period = Duration::from_millis(60);
-        let restless = |low: f32, high: f32| (0..2000).map(|i| (ms(i * 50), if i % 2 == 0 { low } else { high }));
+        let restless = |low: f32, high: f32| (0..2000).map(move |i| (ms(i * 50), if i % 2 == 0 { low } else { high }));
         let scripted = |measures: fn(f32) -> Value<'static>, low, high| -> Box<dyn Sensor> {
             // Other numbers at each reading, and never the same sequence.
             let course = restless(low, high).map(|(at, x)| (at, x + at.as_nanos() as f32 * 1e-15 * (high - low)));
             Box::new(ScriptedSensor::new(measures, period, course.collect()))
         };
-        let alive = vec![(Instant::BOOT, Scene::alive(600.0))];
+        let alive = vec![(Instant::BOOT, Scene { head: Some(Head::alive(600.0)), ..Scene::default() })];
         match source {
             Source::Distance => scripted(Value::Distance, 598.0, 604.0),
             Source::Thermometer => scripted(|object| Value::Thermometer { object, ambient: 21.0 }, 33.5, 33.9),
@@ -270,7 +270,7 @@ mod tests {
                     let [low, high] = channel.spec().limits;
                     Sample { at, channel, value: low.midpoint(high) }
                 });
-                let place = Place { at, x: 0.0, y: -0.03, eye_gap: 0.09 };
+                let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
                 let look = Look::Same(FaceSample { place, samples: samples.collect() });
                 self.looks.put(if somebody { &look } else { &Look::Gone });
                 let judged = self.watch.judge(at, &mut |event| match event {
@@ -359,7 +359,7 @@ mod tests {
         let broken = |_| Value::Thermometer { object: f32::NAN, ambient: 20.0 };
         let mut door = Door::new(Source::Thermometer, Box::new(ScriptedSensor::constant(broken, FRAME, 0.0)));
         door.until(20_000, false);
-        assert!(door.faults[0].0 < ms(7000) && door.faults[0].1.contains("not finite"), "{:?}", door.faults[0]);
+        assert!(door.faults[0].0 < ms(7000) && door.faults[0].1.contains("not_finite"), "{:?}", door.faults[0]);
     }
 
     #[test]

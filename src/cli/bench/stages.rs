@@ -19,12 +19,15 @@ use crate::hw::alloc::allocations_here;
 use crate::hw::store::Store;
 use crate::infer::network::OutputSpec;
 use crate::infer::{Decode, ModelFile, Network};
+use crate::liveness::camera::{FaceWatch, Seen};
 use crate::ports::Ledger as _;
 
 /// Events written to measure one.
 const APPENDS: usize = 50;
 /// Of pictures that stand for a camera's JPEG; webcams lie about there.
 const JPEG_QUALITY: u8 = 85;
+/// From one frame to the next, for what looks at changes.
+const FRAME: Duration = Duration::from_millis(40);
 /// A made-up face's side, as a share of the picture's height.
 const FACE_SHARE: f32 = 0.4;
 
@@ -63,6 +66,9 @@ pub struct Times {
     pub quality: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embed: Option<Time>,
+    /// What liveness takes from the frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Time>,
     /// Among those who are enrolled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<Time>,
@@ -79,6 +85,7 @@ impl Times {
             ("align", self.align),
             ("quality", self.quality),
             ("embed", self.embed),
+            ("watch", self.watch),
             ("search", self.search),
             ("append", Some(self.append)),
         ];
@@ -97,6 +104,9 @@ pub struct Chain {
     faces: Faces,
     index: Index,
     scratch: Scratch,
+    watch: FaceWatch,
+    /// Frames of a benchmark have no time of their own.
+    looked_at: crate::time::Instant,
     made_up: Detection,
     runtime_allocations: u64,
 }
@@ -109,6 +119,7 @@ struct Laps {
     align: Vec<Duration>,
     quality: Vec<Duration>,
     embed: Vec<Duration>,
+    watch: Vec<Duration>,
     search: Vec<Duration>,
 }
 
@@ -125,7 +136,8 @@ impl Chain {
         let index = index.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
-        Ok(Self { faces, index, scratch, made_up, runtime_allocations })
+        let (watch, looked_at) = Default::default();
+        Ok(Self { faces, index, scratch, watch, looked_at, made_up, runtime_allocations })
     }
 
     /// Embedder and detector.
@@ -145,10 +157,21 @@ impl Chain {
         laps.landmarks.push(lap());
         let _aligned = self.faces.align(image, &landmarks);
         laps.align.push(lap());
-        std::hint::black_box(self.faces.quality(face, &landmarks));
+        let quality = std::hint::black_box(self.faces.quality(face, &landmarks));
         laps.quality.push(lap());
         let encoding = self.faces.embed()?;
         laps.embed.push(lap());
+        self.looked_at = self.looked_at + FRAME;
+        std::hint::black_box(self.watch.look(&Seen {
+            at: self.looked_at,
+            image,
+            found: face,
+            landmarks: &landmarks,
+            aligned: self.faces.aligned(),
+            quality: &quality,
+            encoding: Some(&encoding),
+        }));
+        laps.watch.push(lap());
         std::hint::black_box(self.index.search(&encoding, &mut self.scratch));
         laps.search.push(lap());
         Ok(is_face)
@@ -243,6 +266,7 @@ pub fn measure(
         align: networks(laps.align),
         quality: networks(laps.quality),
         embed: networks(laps.embed),
+        watch: networks(laps.watch),
         search: networks(laps.search),
         append: append(ctx)?,
     };
@@ -274,7 +298,15 @@ impl Laps {
     /// Room for all of them, so that the clocks themselves allocate nothing.
     fn with_capacity(rounds: usize) -> Self {
         let list = || Vec::with_capacity(rounds);
-        Self { detect: list(), landmarks: list(), align: list(), quality: list(), embed: list(), search: list() }
+        Self {
+            detect: list(),
+            landmarks: list(),
+            align: list(),
+            quality: list(),
+            embed: list(),
+            watch: list(),
+            search: list(),
+        }
     }
 }
 

@@ -1,21 +1,29 @@
 //! Between the recogniser and whoever keeps the series: what every frame shows is told, whether its face is good enough
 //! to be recognised or not.
 
-use super::{FaceWatch, Look, Seen};
-use crate::time::Instant;
+use super::{FaceSample, FaceWatch, Look, Seen};
+use crate::liveness::antispoof::Antispoof;
+use crate::liveness::{Channel, Sample};
+use crate::time::{Duration, Instant};
 
 /// Told of every frame, on the thread that looks at pictures: it must not wait.
 pub type Tell = Box<dyn FnMut(&Look) + Send>;
 
-/// A watch and who is told.
+/// Single frames are judged so often: their networks cost more than all else, and the channel is held for longer.
+const ANTISPOOF_EVERY: Duration = Duration::from_millis(200);
+
+/// A watch, networks for single frames, and who is told.
 pub struct Eyes {
     watch: FaceWatch,
+    antispoof: Option<Antispoof>,
+    judged_at: Option<Instant>,
+    has_failed: bool,
     tell: Tell,
 }
 
 impl Eyes {
-    pub fn new(tell: Tell) -> Self {
-        Self { watch: FaceWatch::default(), tell }
+    pub fn new(antispoof: Option<Antispoof>, tell: Tell) -> Self {
+        Self { watch: FaceWatch::default(), antispoof, judged_at: None, has_failed: false, tell }
     }
 
     /// A frame without a face that can be aligned.
@@ -26,7 +34,38 @@ impl Eyes {
 
     /// A frame with one.
     pub fn look(&mut self, seen: &Seen) {
-        let look = self.watch.look(seen);
+        let mut look = self.watch.look(seen);
+        match &mut look {
+            Look::Another(face) => {
+                self.judged_at = None;
+                self.judge(seen, face);
+            }
+            Look::Same(face) => self.judge(seen, face),
+            Look::Missing | Look::Gone => {}
+        }
         (self.tell)(&look);
+    }
+
+    /// A network that fails gives no sample, so that its channel becomes invalid; that is told once.
+    fn judge(&mut self, seen: &Seen, face: &mut FaceSample) {
+        let Some(antispoof) = &mut self.antispoof else { return };
+        let is_due = |last| seen.at.checked_since(last).is_none_or(|since| since >= ANTISPOOF_EVERY);
+        if !self.judged_at.is_none_or(is_due) {
+            return;
+        }
+        self.judged_at = Some(seen.at);
+        match antispoof.judge(seen.image, seen.found) {
+            Ok(Some(value)) => {
+                self.has_failed = false;
+                // There is room for it beside the camera's channels.
+                let _fits = face.samples.push(Sample { at: seen.at, channel: Channel::Antispoof, value });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    log::error!("liveness has no antispoof channel: {error}");
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,318 @@
+//! `liveness record`: a session of the camera's channels, measured as the daemon measures them.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Code, Failure, Verdict};
+use crate::cli::{counted, note};
+use crate::daemon::Recogniser;
+use crate::frame::Frame;
+use crate::gallery::Index;
+use crate::hw::clock::BootClock;
+use crate::infer::Decode;
+use crate::liveness::camera::{Eyes, Look};
+use crate::liveness::session::{MAX_SECONDS, WriteError, Writer};
+use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
+use crate::ports::{Camera, CameraError, Perception as _, PerceptionError};
+use crate::sim::replay::{Pace, ReplayCamera};
+use crate::time::{Duration, Instant};
+
+/// How long a camera is recorded unless stated.
+const DEFAULT_SECONDS: f64 = 10.0;
+/// ffmpeg may take a while to start, and a camera to wake.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What liveness judges over.
+const WINDOW: Duration = Duration::from_secs(2);
+/// Frames in a row that can't be judged before the recording is given up.
+const MAX_BAD: u32 = 50;
+
+/// One session is one person, or one attack: what is written of two is told as a warning.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file to write; it must not exist yet
+    out: PathBuf,
+    /// Take the pictures from a folder, a .y4m or a video
+    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
+    video: Option<PathBuf>,
+    /// Take them from the configured camera, as without --video
+    #[arg(long)]
+    camera: bool,
+    /// For how long [default: 10 for a camera, the whole of a video]
+    #[arg(long, value_name = "N")]
+    seconds: Option<f64>,
+    /// Who or what stands there: live, unknown, or the kind of attack, such as print_flat
+    #[arg(long, value_name = "KIND", default_value = "unknown", value_parser = label)]
+    label: Label,
+    /// What else should be known of it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+}
+
+fn label(name: &str) -> Result<Label, String> {
+    let known = || Label::ALL.map(Label::name).join(", ");
+    Label::parse(name).ok_or_else(|| format!("known are {}", known()))
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    file: PathBuf,
+    label: &'static str,
+    frames: u64,
+    /// With a face whose channels were measured.
+    seen: u64,
+    /// How often a face began that continued none.
+    faces: u64,
+    samples: u64,
+    seconds: f64,
+    channels: Vec<Spread>,
+    /// Where networks for single frames looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    antispoof: Option<Windows>,
+}
+
+/// How a channel was spread over the session: the values that 5, 50 and 95 in 100 samples don't exceed (nearest rank).
+#[derive(Debug, PartialEq, Serialize)]
+struct Spread {
+    channel: &'static str,
+    samples: usize,
+    p5: f32,
+    p50: f32,
+    p95: f32,
+}
+
+/// Windows of [`WINDOW`] whose mean antispoof is above one half, one window beginning at each sample, of those that end within
+/// the session.
+#[derive(Debug, PartialEq, Serialize)]
+struct Windows {
+    live: usize,
+    all: usize,
+}
+
+impl Spread {
+    /// `None` without samples.
+    fn of(session: &Session, channel: Channel) -> Option<Self> {
+        let of_it = session.samples.iter().filter(|sample| sample.channel == channel);
+        let mut values: Vec<f32> = of_it.map(|sample| sample.value).collect();
+        values.sort_unstable_by(f32::total_cmp);
+        let at = |share: usize| values.get((values.len() * share).div_ceil(100).saturating_sub(1)).copied();
+        Some(Self { channel: channel.name(), samples: values.len(), p5: at(5)?, p50: at(50)?, p95: at(95)? })
+    }
+}
+
+impl Windows {
+    /// `None` of a session without the channel.
+    fn of(session: &Session) -> Option<Self> {
+        let is_it = |sample: &&Sample| sample.channel == Channel::Antispoof;
+        let samples: Vec<_> = session.samples.iter().filter(is_it).collect();
+        let last = session.samples.last()?.at;
+        let mut windows = Self { live: 0, all: 0 };
+        for (i, first) in samples.iter().enumerate().take_while(|(_, first)| first.at + WINDOW <= last) {
+            let within = samples[i..].iter().take_while(|sample| sample.at.since(first.at) < WINDOW);
+            let (sum, count) = within.fold((0.0, 0.0), |(sum, count), sample| (sum + sample.value, count + 1.0));
+            windows.all += 1;
+            windows.live += usize::from(sum / count > 0.5);
+        }
+        (!samples.is_empty()).then_some(windows)
+    }
+}
+
+pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let limit = args.seconds.or_else(|| args.video.is_none().then_some(DEFAULT_SECONDS)).unwrap_or(MAX_SECONDS);
+    if !(limit > 0.0 && limit <= MAX_SECONDS) {
+        return Err(Failure::Usage(format!("--seconds {limit}: write more than 0 and at most {MAX_SECONDS}")));
+    }
+    let mut pictures = match &args.video {
+        Some(path) => Pictures::Video(open_video(path)?),
+        None => Pictures::Camera(ctx.open_camera()?),
+    };
+    let mut recorder: Option<Recorder> = None;
+    let mut bad = 0;
+    loop {
+        let frame = match pictures.next() {
+            Ok(frame) => frame,
+            Err(CameraError::Ended) => break,
+            Err(CameraError::BadFrame(_)) if bad < MAX_BAD => {
+                bad += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        bad = 0;
+        let recorder = match &mut recorder {
+            Some(recorder) => recorder,
+            none => none.insert(Recorder::new(args, ctx, &frame)?),
+        };
+        if frame.captured_at().since(recorder.start).as_secs_f64() > limit {
+            break;
+        }
+        recorder.take(&frame)?;
+    }
+    let Some(recorder) = recorder else {
+        return Err(Failure::said(Code::Data, "there was no picture to record"));
+    };
+    let mut report = recorder.finish()?;
+    let session = Session::read(&args.out).map_err(|error| Failure::said(Code::Data, error.to_string()))?;
+    report.channels = Channel::all().filter_map(|channel| Spread::of(&session, channel)).collect();
+    report.antispoof = Windows::of(&session);
+    ctx.out.json(&report)?;
+    ctx.out.line(summary(&report))?;
+    Ok(Verdict::from(report.seen > 0))
+}
+
+fn summary(report: &Report) -> String {
+    if report.faces > 1 {
+        note(format_args!(
+            "facelatch: the face changed or was lost {}; a session should be of one face throughout",
+            counted(report.faces as usize - 1, "time", "times")
+        ));
+    }
+    let mut told = format!(
+        "{}: {:.1} s, {} with a face, {}\n\n{:<18} {:>7} {:>10} {:>10} {:>10}",
+        report.file.display(),
+        report.seconds,
+        counted(report.seen as usize, "frame", "frames"),
+        counted(report.samples as usize, "sample", "samples"),
+        "channel",
+        "samples",
+        "5 %",
+        "median",
+        "95 %",
+    );
+    for Spread { channel, samples, p5, p50, p95 } in &report.channels {
+        told.push_str(&format!("\n{channel:<18} {samples:>7} {p5:>10.3} {p50:>10.3} {p95:>10.3}"));
+    }
+    if let Some(Windows { live, all }) = report.antispoof {
+        told.push_str(&format!("\n\nantispoof says live in {live} of {all} windows of {WINDOW:?}"));
+    }
+    told
+}
+
+fn open_video(path: &Path) -> Result<ReplayCamera, Failure> {
+    let opened = ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock));
+    opened.map_err(|error| Failure::said(Code::Data, error.to_string()))
+}
+
+/// A camera whose frames have its own time, or a video whose frames have the recording's.
+enum Pictures {
+    Camera(Box<dyn Camera>),
+    Video(ReplayCamera),
+}
+
+impl Pictures {
+    fn next(&mut self) -> Result<Frame<'_>, CameraError> {
+        match self {
+            Self::Camera(camera) => camera.next_frame(TIMEOUT),
+            Self::Video(video) => {
+                let interval = video.interval();
+                let frame = video.next_frame(TIMEOUT)?;
+                let at = Instant::BOOT + interval * frame.sequence();
+                Frame::new(frame.geometry(), frame.sequence(), at, frame.data())
+                    .map_err(|error| CameraError::BadFrame(error.to_string()))
+            }
+        }
+    }
+}
+
+/// The daemon's eyes, with nobody enrolled, and the file.
+struct Recorder {
+    start: Instant,
+    recogniser: Recogniser,
+    nobody: Index,
+    told: Receiver<Look>,
+    writer: Writer<BufWriter<File>>,
+    report: Report,
+}
+
+impl Recorder {
+    fn new(args: &Args, ctx: &Context, frame: &Frame<'_>) -> Result<Self, Failure> {
+        let faces = ctx.faces_for(frame.width() as u32, frame.height() as u32)?;
+        let model = faces.embedder();
+        let Decode::Embedding { dims } = model.decode else {
+            return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
+        };
+        let nobody = Index::build(&model.sha256.0, dims, &[])?;
+        let antispoof = ctx.antispoof()?;
+        let has_antispoof = antispoof.is_some();
+        let is_measured = |channel: &Channel| match channel.source() {
+            Source::Camera => true,
+            Source::Antispoof => has_antispoof,
+            _ => false,
+        };
+        let channels: Vec<_> = Channel::all().filter(is_measured).collect();
+        // A frame is looked at once, and what it tells is taken before the next.
+        let (tell, told) = sync_channel(1);
+        let eyes = Eyes::new(antispoof, Box::new(move |look| drop(tell.try_send(look.clone()))));
+        let recogniser = Recogniser::new(faces, ctx.config.limits()).watched_by(eyes);
+        let start = frame.captured_at();
+        let file = BufWriter::new(File::create_new(&args.out).map_err(Failure::io(&args.out))?);
+        let writer = Writer::new(file, args.label, Origin::Recorded, &args.note, &channels, start);
+        let writer = writer.map_err(|error| not_written(&args.out, error))?;
+        let report = Report { file: args.out.clone(), label: args.label.name(), ..Report::default() };
+        Ok(Self { start, recogniser, nobody, told, writer, report })
+    }
+
+    fn take(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
+        let report = &mut self.report;
+        report.frames += 1;
+        report.seconds = frame.captured_at().since(self.start).as_secs_f64();
+        match self.recogniser.perceive(frame, &self.nobody, None) {
+            Ok(_) | Err(PerceptionError::Frame(_)) => {}
+            Err(error @ PerceptionError::Network(_)) => return Err(Failure::said(Code::Software, error.to_string())),
+        }
+        for look in self.told.try_iter() {
+            let Some(face) = look.face() else { continue };
+            report.seen += 1;
+            report.faces += u64::from(look.forgets());
+            report.samples += face.samples.len() as u64;
+            self.writer.write(&face.samples).map_err(|error| not_written(&report.file, error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Report, Failure> {
+        let Self { writer, report, .. } = self;
+        writer.finish().map_err(|error| not_written(&report.file, error))?;
+        Ok(report)
+    }
+}
+
+fn not_written(path: &Path, error: WriteError) -> Failure {
+    match error {
+        WriteError::Io(source) => Failure::io(path)(source),
+        error => Failure::said(Code::Data, format!("{}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(antispoof: impl Fn(u64) -> f32) -> Session {
+        let sample =
+            |i: u64| Sample { at: Instant::from_millis(i * 200), channel: Channel::Antispoof, value: antispoof(i) };
+        let samples = (0..=20).map(sample).collect();
+        Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples }
+    }
+
+    #[test]
+    fn windows_are_live_where_their_mean_is_and_only_whole_ones_count() {
+        // From 2 s on it is live: a window that begins at 1 s has five of either.
+        let turning = session(|i| if i < 10 { 0.0 } else { 0.9 });
+        assert_eq!(Windows::of(&turning), Some(Windows { live: 5, all: 11 }));
+        assert_eq!(Windows::of(&Session { samples: Vec::new(), ..turning }), None);
+    }
+
+    #[test]
+    fn a_spread_is_by_nearest_rank() {
+        let rising = session(|i| i as f32);
+        let spread = Spread::of(&rising, Channel::Antispoof).unwrap();
+        assert_eq!((spread.samples, spread.p5, spread.p50, spread.p95), (21, 1.0, 10.0, 19.0));
+        assert_eq!(Spread::of(&rising, Channel::Yaw), None);
+    }
+}
