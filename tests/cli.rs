@@ -291,6 +291,40 @@ fn the_doctor_says_what_to_do_about_each_thing() {
 }
 
 #[test]
+fn the_doctor_shows_what_each_sensor_measures_or_what_is_wrong_with_it() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let home = Home::new();
+    let socket = home.path("thermal.sock");
+    home.configure(&format!(
+        "[[sensor]]\nkind = \"distance\"\ndriver = \"iio\"\ndevice = \"nothing-like-it\"\n\
+         [[sensor]]\nkind = \"thermal\"\ndriver = \"grid\"\ndevice = \"unix:{}\"\nmirror = true\n",
+        socket.display()
+    ));
+    let body = "thermal 3 1 0 20.5 21 34";
+    let line = format!("{body}*{:02x}", body.bytes().fold(0, |sum, byte| sum ^ byte));
+    let is_over = AtomicBool::new(false);
+    let doctor = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+            sender.set_nonblocking(true).unwrap();
+            while !is_over.load(Ordering::Relaxed) {
+                let _not_there_yet_or_full = sender.send_to(line.as_bytes(), &socket);
+                std::thread::yield_now();
+            }
+        });
+        let doctor = home.run(&["doctor"]);
+        is_over.store(true, Ordering::Relaxed);
+        doctor
+    });
+    assert_eq!(doctor.code, 1, "{}", doctor.err);
+    let line_of = |start: &str| doctor.out.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    assert!(line_of("NO  distance").contains("nothing-like-it: the kernel has no such IIO device"), "{}", doctor.out);
+    assert!(line_of("ok  thermal").contains("3x1, 20.5 to 34.0 °C"), "{}", doctor.out);
+    assert_eq!(line_of("      |"), "      |@  |", "as the door sees it");
+    assert!(!socket.exists());
+}
+
+#[test]
 fn a_reader_that_has_gone_ends_it_in_silence_and_a_full_disk_does_not() {
     let home = Home::new();
     for args in [&["completions", "bash"][..], &["models", "list"]] {

@@ -104,6 +104,17 @@ impl Driver {
             _ => 25.0,
         }
     }
+
+    /// Measurements a second that it may be asked for; `None` where the other side decides.
+    const fn rates(self) -> Option<std::ops::RangeInclusive<f32>> {
+        match self {
+            Self::Iio => Some(0.5..=100.0),
+            Self::Mlx90640 => Some(0.5..=64.0),
+            Self::Amg8833 => Some(0.5..=10.0),
+            Self::Vl53l5cx => Some(1.0..=15.0),
+            Self::V4l2Thermal | Self::Grid => None,
+        }
+    }
 }
 
 /// As the configuration names it.
@@ -189,6 +200,7 @@ impl SensorConfig {
         // Each key that only some sensors have: whether it stands there, whether it may.
         let keys = [
             ("address", self.address.is_some(), self.driver.is_on_i2c()),
+            ("rate_hz", self.rate_hz.is_some(), self.driver.rates().is_some()),
             ("view_deg", self.view_deg.is_some(), is_grid),
             ("rotate", self.rotate != 0, is_grid),
             ("mirror", self.mirror, is_grid),
@@ -212,7 +224,7 @@ impl SensorConfig {
         // Written positively: NaN is in no range. The addresses are those that I2C leaves to devices.
         let ranges = [
             ("address", self.address.map(f32::from), 8.0..=119.0),
-            ("rate_hz", self.rate_hz, 0.5..=100.0),
+            ("rate_hz", self.rate_hz, self.driver.rates().unwrap_or(0.0..=0.0)),
             ("view_deg", view(0), 1.0..=160.0),
             ("view_deg", view(1), 1.0..=160.0),
             ("full_scale", self.full_scale, 1.0..=1e9),
@@ -281,5 +293,9 @@ mod tests {
         let touch = "kind = \"touch\"\ndriver = \"iio\"\ndevice = \"max30102\"\nfull_scale = ";
         assert!(parse(&format!("{touch}262143")).is_ok() && parse(&format!("{touch}0")).is_err());
         assert!(parse(&format!("{touch}inf")).is_err());
+        let depth = "kind = \"depth\"\ndriver = \"vl53l5cx\"\ndevice = \"/dev/i2c-1\"\nrate_hz = ";
+        assert!(parse(&format!("{depth}15")).is_ok() && parse(&format!("{depth}16")).is_err());
+        let lines = "kind = \"depth\"\ndriver = \"grid\"\ndevice = \"/dev/ttyACM0\"\nrate_hz = 15";
+        assert!(parse(lines).unwrap_err().contains("rate_hz: means nothing"));
     }
 }

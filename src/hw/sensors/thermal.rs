@@ -143,4 +143,15 @@ mod tests {
         }
         assert_eq!(celsius_of_centikelvin(30_615), 33.0);
     }
+
+    #[test]
+    fn a_device_that_is_missing_or_no_camera_is_a_sentence() {
+        use crate::hw::sensors::config::Driver;
+        let open = |path: &str| {
+            let config = SensorConfig::new(SensorKind::Thermal, Driver::V4l2Thermal, path);
+            V4lThermal::open(&config).err().unwrap().to_string()
+        };
+        assert!(open("/dev/video987").starts_with("/dev/video987: no such device: plug the camera in"));
+        assert!(open("/dev/null").contains("is no video device"), "{}", open("/dev/null"));
+    }
 }
