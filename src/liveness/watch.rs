@@ -102,7 +102,8 @@ impl Watched {
     /// Takes what the sensor has measured, and hands on what of it counts.
     fn listen(&mut self, now: Instant, judge: &mut Judge, tell: &mut dyn FnMut(Event)) {
         let health = self.health.get_or_insert_with(|| Health::new(self.kind, now));
-        let mut invalid = None;
+        // What was said last holds until something else is said: a sensor is polled more often than it measures.
+        let mut invalid = self.invalid.map(|(why, _)| why);
         for _ in 0..MAX_READINGS {
             match self.sensor.poll(now) {
                 Ok(None) => break,
@@ -124,7 +125,7 @@ impl Watched {
                 }
             }
         }
-        let invalid = invalid.or_else(|| health.at(now));
+        let invalid = health.at(now).or(invalid);
         if let (Some(why), Some(source)) = (invalid, Source::of(self.kind)) {
             judge.distrust(source, why.as_str());
         }
