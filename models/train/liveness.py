@@ -29,6 +29,7 @@ from running import Run, asked_to_stop, keep_memory
 HERE = Path(__file__).parent
 SMALL_LIMIT = 300_000  # bytes that the checkpoint in the repository may have
 MAIN = ("camera", "depth", "thermal")  # the set that the bars are for, shown more often than others
+LIES = ("camera frozen", "sensors frozen", "sensors of another visit", "sensors late by .5 to 1.5 s")
 FAULTS = 0.06  # share of a batch's people whose sensors are made to lie
 SENSOR_OF_ROW = np.array([SENSORS.index(CHANNELS[c].sensor) for c in ROW_CHANNEL])
 IS_CENTRED = np.array(
@@ -64,22 +65,22 @@ def shortened(rows: torch.Tensor, ticks: torch.Tensor) -> torch.Tensor:
     return torch.where(centred, made - means, made) * masks
 
 
-def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool) -> torch.Tensor:
-    """People's windows as they are when something lies: all of the camera frozen, all sensors frozen, or (`replays`) sensors that
-    show another window of somebody, or their own of earlier."""
+def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool, which: int | None = None) -> torch.Tensor:
+    """People's windows as they are when something lies as one of LIES (drawn, unless `which` is given): all of the camera or all
+    sensors frozen, or (`replays`) sensors that show another window of somebody, or their own of earlier."""
     made, count = rows.clone(), len(rows)
     camera = torch.from_numpy(np.isin(SENSOR_OF_ROW, [0, 1]))
     other = rows[torch.from_numpy(random.permutation(count))]
     for index in range(count):
-        which = random.integers(4 if replays else 2)
-        chosen = camera if which == 0 else ~camera
+        lie = random.integers(4 if replays else 2) if which is None else which
+        chosen = camera if lie == 0 else ~camera
         part = made[index, chosen]
-        if which < 2:
+        if lie < 2:
             # A value that stands still is its own mean; what isn't about a mean stays what it was at one tick.
             values = part[:, random.integers(TICKS) :][:, :1].expand(-1, TICKS) * (part.any(1, keepdim=True))
             still = torch.from_numpy(IS_CENTRED)[chosen]
             made[index, chosen] = torch.where(still[:, None], 0.0, values)
-        elif which == 2:
+        elif lie == 2:
             made[index, chosen] = other[index, chosen]
         else:
             made[index, chosen] = part.roll(int(random.integers(12, 38)), 1)

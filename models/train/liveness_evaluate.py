@@ -17,7 +17,7 @@ import onnxruntime
 import torch
 
 import liveness_rule
-from liveness import load_small, scores_of, shortened
+from liveness import LIES, faulty, load_small, scores_of, shortened
 from liveness_data import PARTS, simulated
 from liveness_signals import Recordings
 from liveness_table import KINDS, LIVE, SENSORS, of_sensors, subsets
@@ -172,6 +172,7 @@ def kinds(args, held: Held) -> None:
     poorer(args, held, head)
     shorter(held, head)
     harder(args, held, head)
+    lies(held, head)
 
 
 SETS = (
@@ -236,6 +237,17 @@ def harder(args, held: Held, head) -> None:
             f"| {', '.join(sensors)} | {100 * lost:.2f} % | {100 * apcer[worst]:.2f} % {worst} | {100 * mean:.2f} % |",
             flush=True,
         )
+
+
+def lies(held: Held, head) -> None:
+    """People's windows in which something lies (LIES of liveness.py), and how many of them still pass."""
+    print(f"\n| what lies | {', '.join(MAIN)} | all |\n|---|---|---|")
+    live, random = held.rows(LIVE, 4000), np.random.default_rng(0)
+    at = {sensors: threshold(head(held.rows(LIVE), rows_kept(sensors)), 0.01) for sensors in (MAIN, SENSORS)}
+    for which, name in enumerate(LIES):
+        made = faulty(torch.from_numpy(live).float(), random, True, which).numpy()
+        cells = [share(head(made, rows_kept(sensors)), at[sensors]) for sensors in (MAIN, SENSORS)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main(given=None) -> None:
