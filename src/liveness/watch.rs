@@ -87,14 +87,13 @@ impl Watch {
     }
 }
 
-/// Whether a sensor in order may be so while nobody stands there: what measures distance meets nothing, what wants a
-/// finger has none.
+/// Whether a sensor in order may be so while nobody stands there: an empty room stands still, what measures distance meets
+/// nothing, what wants a finger has none.
 const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
-    match kind {
-        SensorKind::Distance | SensorKind::Depth | SensorKind::Touch => {
-            !matches!(why, Invalid::Silent | Invalid::Stuck)
-        }
-        _ => false,
+    match why {
+        Invalid::Stuck => true,
+        Invalid::Silent => false,
+        _ => matches!(kind, SensorKind::Distance | SensorKind::Depth | SensorKind::Touch),
     }
 }
 
@@ -111,11 +110,7 @@ impl Watched {
                     Ok(reading) => {
                         invalid = None;
                         judge.reading(&reading);
-                        match self.tamper.look(reading) {
-                            Some(Alarm::Raised) => tell(Event::Fault(Fault::Tamper)),
-                            Some(Alarm::Cleared) => tell(Event::Cleared(Fault::Tamper)),
-                            None => {}
-                        }
+                        tell_of(self.tamper.look(reading), tell);
                     }
                     Err(why) => invalid = Some(why),
                 },
@@ -126,8 +121,11 @@ impl Watched {
             }
         }
         let invalid = health.at(now).or(invalid);
-        if let (Some(why), Some(source)) = (invalid, Source::of(self.kind)) {
-            judge.distrust(source, why.as_str());
+        match (invalid, Source::of(self.kind)) {
+            (Some(why), Some(source)) => judge.distrust(source, why.as_str()),
+            // Whoever cuts the accelerometer's wire means the housing.
+            (Some(_), None) => tell_of(self.tamper.missing(), tell),
+            (None, _) => {}
         }
         self.remember(invalid, now);
     }
@@ -139,6 +137,14 @@ impl Watched {
             _ => {}
         }
         self.invalid = invalid.map(|why| (why, self.invalid.map_or(now, |(_, since)| since)));
+    }
+}
+
+fn tell_of(alarm: Option<Alarm>, tell: &mut dyn FnMut(Event)) {
+    match alarm {
+        Some(Alarm::Raised) => tell(Event::Fault(Fault::Tamper)),
+        Some(Alarm::Cleared) => tell(Event::Cleared(Fault::Tamper)),
+        None => {}
     }
 }
 
