@@ -13,8 +13,8 @@ libraries=$(readelf --wide --dynamic "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\
 [ -n "$versions" ] || { echo "symbols.sh: $binary names no version of glibc" >&2; exit 1; }
 newest=$(tail -n 1 <<<"$versions")
 foreign=$(grep -vE '^(lib(c|m|dl|rt|pthread|util)\.so\.[0-9]+|libgcc_s\.so\.1|ld-linux-.*\.so\.[0-9]+)$' <<<"$libraries" || true)
-echo "$binary: glibc $newest of at most $most; $(echo $libraries)"
-[ -z "$foreign" ] || { echo "symbols.sh: needs $(echo $foreign)" >&2; exit 1; }
+echo "$binary: glibc $newest of at most $most; $(paste -sd ' ' <<<"$libraries")"
+[ -z "$foreign" ] || { echo "symbols.sh: needs $(paste -sd ' ' <<<"$foreign")" >&2; exit 1; }
 [ "$(printf '%s\n' "$newest" "$most" | sort -V | tail -n 1)" = "$most" ] || {
     echo "symbols.sh: needs glibc $newest, newer than $most" >&2
     exit 1

@@ -39,7 +39,12 @@ rm -rf "$work/raw"
 
 root=$work/root
 # With what the package depends on, so that its own life needs no network.
-if [ -n "${2:-}" ]; then cp -a "$2" "$root"; else mmdebstrap --quiet --mode=root --variant=minbase --include=systemd,init-system-helpers "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root"; fi
+if [ -n "${2:-}" ]; then
+    cp -a "$2" "$root"
+else
+    suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    mmdebstrap --quiet --mode=root --variant=minbase --include=systemd,init-system-helpers "$suite" "$root"
+fi
 cp "$deb" "$root/first.deb"
 cp "$work/upgrade.deb" "$root/upgrade.deb"
 in_root() { chroot "$root" env PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 "$@"; }
