@@ -309,6 +309,27 @@ mod tests {
     }
 
     #[test]
+    fn pictures_without_a_face_make_an_empty_session_and_a_file_that_exists_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.png", "b.png"] {
+            image::GrayImage::from_pixel(64, 48, image::Luma([90])).save(dir.path().join(name)).unwrap();
+        }
+        let out = dir.path().join("session.csv");
+        let record = || {
+            let args = ["facelatch", "liveness", "record", "--label", "phone", "--note", "a \"wall\"", "--video"];
+            let state = dir.path().join("state");
+            let paths = [dir.path(), &out, Path::new("--state"), &state];
+            crate::cli::run(args.into_iter().map(Into::into).chain(paths.map(Into::into)))
+        };
+        assert_eq!(record(), Code::No);
+        let session = Session::read(&out).unwrap();
+        assert_eq!((session.label, session.source, &*session.note), (Label::Phone, Origin::Recorded, "a \"wall\""));
+        assert_eq!(session.samples, []);
+        assert_eq!(record(), Code::CantCreate);
+        assert_eq!(Session::read(&out).unwrap(), session);
+    }
+
+    #[test]
     fn a_spread_is_by_nearest_rank() {
         let rising = session(|i| i as f32);
         let spread = Spread::of(&rising, Channel::Antispoof).unwrap();
