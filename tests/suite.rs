@@ -1,6 +1,7 @@
 //! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than running.
 
 mod cli;
+mod clip;
 mod crash;
 mod daemon;
 mod days;

@@ -1,0 +1,106 @@
+"""Tests of clip.py on clips made here: `python -m unittest test_clip` (seconds)."""
+
+import contextlib
+import io
+import itertools
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnxruntime
+    import torch
+    from torch import nn
+except ModuleNotFoundError as missing:
+    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
+    print(reason, file=sys.stderr, flush=True)
+    raise unittest.SkipTest(reason) from None
+
+sys.path.insert(0, str(Path(__file__).parent))
+import clip
+
+
+def clips(count: int, moving: bool, seed: int) -> np.ndarray:
+    """Spots that go to the right by a pixel a frame, or stay; N x 16 x 32 x 32 x 3 bytes. No frame tells which."""
+    random = np.random.default_rng(seed)
+    made = np.zeros((count, clip.FRAMES, clip.SIDE, clip.SIDE, 3), np.uint8)
+    for one in made:
+        spots = (random.random((clip.SIDE, clip.SIDE, 1)) < 0.1) * random.integers(100, 255, 3)
+        for t in range(clip.FRAMES):
+            one[t] = np.roll(spots, t if moving else 0, 1)
+    return made
+
+
+def stirred() -> clip.ClipNet:
+    """Random weights under statistics of random clips."""
+    torch.manual_seed(3)
+    network = clip.ClipNet()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(torch.rand(4, 3, clip.FRAMES, clip.SIDE, clip.SIDE) * 255)
+    return network.eval()
+
+
+class Clips(unittest.TestCase):
+    def setUp(self):
+        torch.set_num_threads(1)
+
+    def test_one_rule_gives_the_sizes_in_one_two_and_three_dimensions(self):
+        kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        for n, f, s, p in itertools.product((5, 8, 9), (1, 2, 3, 5), (1, 2, 3), (0, 1, 2)):
+            for dimensions, kind in enumerate(kinds, 1):
+                given = kind(1, 1, f, s, p)(torch.zeros(1, 1, *[n] * dimensions))
+                self.assertEqual(given.shape[2:], (clip.length(n, f, s, p),) * dimensions, f"{n} {f} {s} {p}")
+        with self.assertRaisesRegex(ValueError, "a filter of 7 doesn't fit into 4 and twice 1"):
+            clip.length(4, 7, 1, 1)
+
+    def test_each_layer_has_the_size_of_the_rule_and_the_network_that_of_the_board(self):
+        network, x = clip.ClipNet().eval(), torch.zeros(1, 3, clip.FRAMES, clip.SIDE, clip.SIDE)
+        for conv, norm, size in zip(network.layers[::3], network.layers[1::3], clip.sizes()[1:]):
+            x = norm(conv(x))
+            self.assertEqual(x.shape[2:], size)
+        self.assertLessEqual(sum(p.numel() for p in network.parameters()), clip.MOST_PARAMETERS)
+
+    def test_both_forms_of_the_file_give_what_the_network_gives(self):
+        network, shown = stirred(), torch.randint(0, 256, (1, 3, clip.FRAMES, clip.SIDE, clip.SIDE)).float()
+        with torch.no_grad():
+            wanted = float(network(shown))
+        for form in clip.FORMS:
+            session = onnxruntime.InferenceSession(clip.to_onnx(network, form).SerializeToString(), providers=["CPUExecutionProvider"])
+            (said,) = session.run(None, {"clip": shown.reshape(1, 3, -1, clip.SIDE).numpy()})
+            self.assertAlmostEqual(float(said.item()), wanted, delta=1e-3 * max(1, abs(wanted)), msg=form)
+
+    def test_the_doors_runtime_is_tested_with_files_of_the_present_export(self):
+        kept = Path(__file__).parents[2] / "tests/data"
+        with tempfile.TemporaryDirectory() as folder:
+            said = clip.tiny(Path(folder))
+            self.assertAlmostEqual(json.loads((kept / "clip.json").read_text())["live"], said, places=5)
+            for form in clip.FORMS:
+                name = f"clip-{form}.onnx"
+                self.assertEqual((kept / name).read_bytes(), (Path(folder) / name).read_bytes(), "run clip.py tiny")
+
+    def test_movement_is_learnt_and_measured_on_recordings_that_were_left_out(self):
+        made = [clips(8, moving, seed) for seed in range(4) for moving in (True, False)]
+        live, recording = np.tile(np.repeat([1, 0], 8), 4), np.repeat(range(4), 16)
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+            root = Path(folder)
+            np.savez(root / "clips.npz", clips=np.concatenate(made), live=live, recording=recording)
+            clip.main([str(a) for a in ("train", root / "clips.npz", root / "clip.pt", "--epochs", 6)])
+            clip.main([str(a) for a in ("export", root / "clip.pt", root / "clip.onnx")])
+            np.savez(root / "one.npz", clips=clips(2, True, 0), live=np.ones(2, int), recording=np.arange(2))
+            with self.assertRaisesRegex(SystemExit, "all clips are of one kind"):
+                clip.main(["train", str(root / "one.npz"), str(root / "clip.pt")])
+            np.savez(root / "short.npz", clips=clips(2, True, 0)[:, :8], live=np.ones(2, int), recording=np.arange(2))
+            with self.assertRaisesRegex(SystemExit, "N x 16 x 32 x 32 x 3 bytes are needed"):
+                clip.main(["train", str(root / "short.npz"), str(root / "clip.pt")])
+        share = float(said.getvalue().split("left out: ")[1].split()[0])
+        self.assertGreater(share, 0.9, said.getvalue())
+
+
+if __name__ == "__main__":
+    unittest.main()
