@@ -189,7 +189,7 @@ fn a_network_that_is_not_here_is_named_with_how_to_get_it() {
     home.run(&["models", "add", &home.0.path().display().to_string()]).fails(65, &["not a file"]);
     let list = home.run(&["models", "list", "--json"]);
     assert!(list.out.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["sha256"].is_string()));
-    assert_eq!(list.out.matches("\"built_in\":true").count(), 4, "{}", list.out);
+    assert_eq!(list.out.matches("\"built_in\":true").count(), 5, "{}", list.out);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     fs::create_dir(&frames).unwrap();
     fs::copy(&photos[0], frames.join("1.jpg")).unwrap();
     home.configure(&format!(
-        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\nrequired = false\n"
+        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
     ));
     assert_eq!(home.run(&["enroll", "Ana", &photos[1]]).code, 0);
     let mut command = home.command(&["run"]);
