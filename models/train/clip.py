@@ -106,8 +106,8 @@ class _Graph:
         padded, after = self.node("Pad", [x, pads], f"{name}.pad"), length(frames, KERNEL, stride[0], PAD)
         seen = []
         for k in range(KERNEL):
-            ends = [k, k + stride[0] * (after - 1) + 1], 0, stride[0]
-            bounds = [self.constant([value], f"{name}.{what}{k}") for value, what in zip((*ends[0], *ends[1:]), ("from", "to", "axis", "step"))]
+            bounds = {"from": k, "to": k + stride[0] * (after - 1) + 1, "axis": 0, "step": stride[0]}
+            bounds = [self.constant([value], f"{name}.{what}{k}") for what, value in bounds.items()]
             seen.append(self.node("Slice", [padded, *bounds], f"{name}.slice{k}"))
         side_by_side = self.node("Concat", seen, f"{name}.concat", axis=1)
         flat = weight.transpose(1, 2).reshape(weight.shape[0], -1, KERNEL, KERNEL)
@@ -119,11 +119,13 @@ def to_onnx(network: ClipNet, form: str) -> onnx.ModelProto:
     """The file of either form: "clip", 1 x 3 x 512 x 32, to "live", one logit."""
     graph, size = _Graph(), network.sizes
     volume = form == "conv3d"
-    x = graph.node("Reshape", ["clip", graph.constant([1, 3, FRAMES, SIDE, SIDE] if volume else [3, FRAMES, SIDE, SIDE], "sides")], "cut")
+    sides = [1, 3, FRAMES, SIDE, SIDE] if volume else [3, FRAMES, SIDE, SIDE]
+    x = graph.node("Reshape", ["clip", graph.constant(sides, "sides")], "cut")
     x = x if volume else graph.node("Transpose", [x], "frames", perm=[1, 0, 2, 3])
     for index, (weight, bias, stride) in enumerate(network.folded()):
         name = f"layer{index}"
-        x = graph.volume(x, weight, bias, stride, name) if volume else graph.frames(x, weight, bias, stride, size[index][0], name)
+        layer = x, weight, bias, stride
+        x = graph.volume(*layer, name) if volume else graph.frames(*layer, size[index][0], name)
         x = graph.node("Relu", [x], f"{name}.relu")
     x = graph.node("ReduceMean", [x], "mean", axes=[2, 3, 4] if volume else [0, 2, 3], keepdims=1)
     x = graph.node("Flatten", [x], "flat", axis=1)
@@ -199,7 +201,8 @@ def read(path: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
             raise SystemExit(f"{path} has no {', '.join(sorted(missing))}")
         clips, live, recording = (torch.from_numpy(file[name]) for name in ("clips", "live", "recording"))
     if clips.shape[1:] != (FRAMES, SIDE, SIDE, 3) or clips.dtype != torch.uint8:
-        raise SystemExit(f"{path}: clips are {tuple(clips.shape)} {clips.dtype}; N x {FRAMES} x {SIDE} x {SIDE} x 3 bytes are needed")
+        needed = f"N x {FRAMES} x {SIDE} x {SIDE} x 3 bytes are needed"
+        raise SystemExit(f"{path}: clips are {tuple(clips.shape)} {clips.dtype}; {needed}")
     if not len(clips) == len(live) == len(recording):
         raise SystemExit(f"{path}: {len(clips)} clips, {len(live)} of live, {len(recording)} of recording")
     return clips.permute(0, 4, 1, 2, 3).contiguous(), live, recording

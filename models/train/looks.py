@@ -35,6 +35,8 @@ from see import HERE, layers
 MIXED = "block01"  # where the style is put in: 28 x 28 places of 64 channels, of 19 pixels each
 LAYERS = ("stem", "block01", "block05")  # whose means and deviations are the style
 ARMS = ("none", "ordinary", "styled")
+GREY = 127.5
+BEYOND = 10.0  # weight of pixels beyond 0 to 255
 EPSILON = 1e-5  # added to variances, as instance normalisation has it
 LAMPS = 64  # shadings that lamps are drawn from
 
@@ -72,7 +74,8 @@ class Seen:
 
 
 class Painter(nn.Module):
-    """The decoder: 64 x 28 x 28 back to 3 x 112 x 112, 0 to 255. Nearest neighbours and 3x3 filters: no checkerboards."""
+    """The decoder: 64 x 28 x 28 back to 3 x 112 x 112, about 0 to 255; what goes beyond is a cost. Nearest neighbours and 3x3
+    filters make no checkerboards."""
 
     def __init__(self, channels: int = 64):
         super().__init__()
@@ -87,7 +90,8 @@ class Painter(nn.Module):
         )  # fmt: skip
 
     def forward(self, tensor):
-        return self.layers(tensor).sigmoid() * 255
+        # No sigmoid: one that saturates early has no gradient to come back by, and a colour is gone for good.
+        return GREY + 255 * self.layers(tensor)
 
 
 def paint(seen: Seen, painter: Painter, content: torch.Tensor, style: torch.Tensor, share: float = 1.0):
@@ -101,7 +105,7 @@ def paint(seen: Seen, painter: Painter, content: torch.Tensor, style: torch.Tens
 
 
 def costs(seen: Seen, painted, asked, content, style) -> dict[str, torch.Tensor]:
-    """Content, style and identity, each a mean; see the module."""
+    """Content, style and identity, see the module, and how far pixels go beyond 0 to 255; each a mean."""
     with torch.no_grad():
         own, of_style = seen(content)[1], seen(style, LAYERS[-1])[0]
     tensors, encoding = seen(painted)
@@ -113,7 +117,9 @@ def costs(seen: Seen, painted, asked, content, style) -> dict[str, torch.Tensor]
         size = to_deviation.square().mean()
         style_cost = style_cost + (F.mse_loss(mean, to_mean) + F.mse_loss(deviation, to_deviation)) / size
     content_cost = F.mse_loss(tensors[MIXED], asked) / scale
-    return {"content": content_cost, "style": style_cost / len(LAYERS), "identity": 1 - (own * encoding).sum(1).mean()}
+    beyond = ((painted - painted.clamp(0, 255)) / 255).square().mean()
+    identity = 1 - (own * encoding).sum(1).mean()
+    return {"content": content_cost, "style": style_cost / len(LAYERS), "identity": identity, "beyond": beyond}
 
 
 class Faces:
@@ -164,12 +170,13 @@ def train(args: argparse.Namespace) -> None:
         for group in adam.param_groups:
             group["lr"] = args.rate * min(1, 2 * (1 - (step - 1) / args.steps))  # level, then falling to 0
         each = costs(seen, *paint(seen, painter, content, style), content, style)
-        loss = each["content"] + args.style * each["style"] + args.identity * each["identity"]
+        loss = each["content"] + args.style * each["style"] + args.identity * each["identity"] + BEYOND * each["beyond"]
         adam.zero_grad()
         loss.backward()
         adam.step()
         if step % args.log_steps == 0:
-            record(args.work / "looks.log.jsonl", {"step": step} | {name: round(float(cost.detach()), 4) for name, cost in each.items()})
+            measured = {name: round(float(cost.detach()), 4) for name, cost in each.items()}
+            record(args.work / "looks.log.jsonl", {"step": step} | measured)
         if step == args.stop_after:
             stop.append(True)
         if stop or step % args.save_steps == 0 or step == args.steps:
@@ -235,7 +242,8 @@ def tune(args: argparse.Namespace) -> None:
         path = args.work / f"encoder-small-{arm}.pt"
         checkpoints.save_small(student, pictures + args.steps * args.batch, path)
         tenth = max(1, len(lost) // 10)
-        print(f"{path}: cosine to the teacher {1 - np.mean(lost[:tenth]):.3f} at first, {1 - np.mean(lost[-tenth:]):.3f} at last", flush=True)
+        first, last = 1 - np.mean(lost[:tenth]), 1 - np.mean(lost[-tenth:])
+        print(f"{path}: cosine to the teacher {first:.3f} at first, {last:.3f} at last", flush=True)
 
 
 def disguised(arm, crops, plain, seen, painter, faces, random, step) -> torch.Tensor:
@@ -244,7 +252,8 @@ def disguised(arm, crops, plain, seen, painter, faces, random, step) -> torch.Te
         return plain
     if arm == "ordinary":
         return augment(crops, torch.Generator().manual_seed(step), mix=False)
-    return paint(seen, painter, plain, faces.looks(random, len(crops)), share=float(random.uniform(0.3, 1)))[0]
+    share = float(random.uniform(0.3, 1))
+    return paint(seen, painter, plain, faces.looks(random, len(crops)), share)[0].clamp(0, 255)
 
 
 def main(given=None) -> None:

@@ -53,7 +53,8 @@ def layers(network: nn.Module) -> dict[str, nn.Module]:
     parts = getattr(network, "parts", None)
     if isinstance(parts, nn.ModuleList):
         *trunk, head = parts
-        return {"stem": trunk[0]} | {f"block{i:02}": part for i, part in enumerate(trunk[1:])} | {"wide": head[0], "encoding": head[2]}
+        blocks = {f"block{i:02}": part for i, part in enumerate(trunk[1:])}
+        return {"stem": trunk[0]} | blocks | {"wide": head[0], "encoding": head[2]}
     return {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
 
 
@@ -187,7 +188,7 @@ class Climb:
     blur: float = 0.6  # pixels, the Gaussian's deviation
 
 
-def climb(network: nn.Module, layer: nn.Module, units: list[int], reach: torch.Tensor, side: int, how: Climb, seed: int) -> np.ndarray:
+def climb(network, layer, units: list[int], reach: torch.Tensor, side: int, how: Climb, seed: int) -> np.ndarray:
     """For each unit a picture that excites it, units x side x side x 3 bytes.
 
     What is climbed is the unit's mean over its map as a share of `reach`, its highest peak in the data set, so that one set
@@ -313,7 +314,11 @@ def main(given=None) -> None:
         found, field = peaks(network, known[name], shown), receptive_field(network, name, side)
         units = most_telling(found, args.units)
         best = found.value.argsort(dim=0, descending=True, stable=True)[:PATCHES]
-        lines = [[patch(pictures[i], int(found.row[i, u]), int(found.column[i, u]), field) for i in best[:, u].tolist()] for u in units]
+
+        def seen(picture, unit):
+            return patch(pictures[picture], int(found.row[picture, unit]), int(found.column[picture, unit]), field)
+
+        lines = [[seen(picture, unit) for picture in best[:, unit].tolist()] for unit in units]
         climbed = climb(network, known[name], units, found.value.amax(0), side, Climb(steps=args.steps), args.seed)
         path = args.out / f"{args.network}-{name}.jpg"
         drawn = cv2.cvtColor(sheet(climbed, lines), cv2.COLOR_RGB2BGR)

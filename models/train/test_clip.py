@@ -71,7 +71,8 @@ class Clips(unittest.TestCase):
         with torch.no_grad():
             wanted = float(network(shown))
         for form in clip.FORMS:
-            session = onnxruntime.InferenceSession(clip.to_onnx(network, form).SerializeToString(), providers=["CPUExecutionProvider"])
+            made = clip.to_onnx(network, form).SerializeToString()
+            session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
             (said,) = session.run(None, {"clip": shown.reshape(1, 3, -1, clip.SIDE).numpy()})
             self.assertAlmostEqual(float(said.item()), wanted, delta=1e-3 * max(1, abs(wanted)), msg=form)
 

@@ -170,7 +170,8 @@ class Looks(unittest.TestCase):
         painted, asked = looks.paint(seen, painter, content, other, share=0.0)
         torch.testing.assert_close(asked, seen(content, looks.MIXED)[1])
         self.assertEqual(painted.shape, content.shape)
-        self.assertTrue(float(painted.min()) >= 0 and float(painted.max()) <= 255)
+        each = looks.costs(seen, painted + 1000, asked, content, other)
+        self.assertGreater(float(each["beyond"]), looks.costs(seen, painted, asked, content, other)["beyond"])
 
     def test_a_painter_learns_and_one_that_was_stopped_and_resumed_equals_an_undisturbed_one(self):
         self.go("train", "whole", "--steps", 4, "--save-steps", 4)
