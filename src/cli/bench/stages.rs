@@ -20,6 +20,8 @@ use crate::hw::store::Store;
 use crate::infer::network::OutputSpec;
 use crate::infer::{Decode, ModelFile, Network};
 use crate::liveness::camera::{FaceWatch, Seen};
+use crate::liveness::series::{SPAN, Series, TICK, TICKS, Window};
+use crate::liveness::{Channel, Sample};
 use crate::ports::Ledger as _;
 
 /// Events written to measure one.
@@ -72,6 +74,8 @@ pub struct Times {
     /// Among those who are enrolled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<Time>,
+    /// A window of two seconds drawn and scored, on the sensors' thread and not for each frame.
+    pub liveness: Time,
     pub append: Time,
 }
 
@@ -87,6 +91,7 @@ impl Times {
             ("embed", self.embed),
             ("watch", self.watch),
             ("search", self.search),
+            ("liveness", Some(self.liveness)),
             ("append", Some(self.append)),
         ];
         named.into_iter().filter_map(|(name, time)| time.map(|time| (name, time)))
@@ -268,6 +273,7 @@ pub fn measure(
         embed: networks(laps.embed),
         watch: networks(laps.watch),
         search: networks(laps.search),
+        liveness: warm(judge(ctx, rounds)?),
         append: append(ctx)?,
     };
     let outside = |chain: &Chain| allocations as f64 / rounds as f64 - chain.runtime_allocations as f64;
@@ -289,6 +295,26 @@ fn decode(image: &RgbImage, rounds: usize, decoder: &mut MjpegDecoder) -> Result
     for _ in 0..rounds + WARM_UP {
         let begun = Instant::now();
         decoder.decode(&bytes, width, height, &mut out).map_err(|error| unfit(error.to_string()))?;
+        times.push(begun.elapsed());
+    }
+    Ok(times)
+}
+
+/// How long one judgement of every channel there is takes, warming up included.
+fn judge(ctx: &Context, rounds: usize) -> Result<Vec<Duration>, Failure> {
+    let (mut head, mut series, mut window) = (ctx.liveness_head()?, Series::default(), Window::default());
+    let start = crate::time::Instant::BOOT + SPAN;
+    for at in (0..=TICKS as u32).map(|i| start + TICK * i) {
+        for channel in Channel::all() {
+            let [low, high] = channel.spec().limits;
+            series.push(Sample { at, channel, value: low.midpoint(high) });
+        }
+    }
+    let mut times = Vec::with_capacity(rounds + WARM_UP);
+    for _ in 0..rounds + WARM_UP {
+        let begun = Instant::now();
+        series.draw(start + SPAN, &mut window);
+        std::hint::black_box(head.score(&window)?);
         times.push(begun.elapsed());
     }
     Ok(times)
