@@ -108,7 +108,7 @@ fn resample(course: &Course, until: Instant, hold: Duration) -> [Option<f32>; TI
             Some(&(to, b)) => {
                 let gap = to.since(from);
                 let along = tick.since(from).as_secs_f32() / gap.as_secs_f32();
-                (gap <= hold).then(|| a + (b - a) * along)
+                (gap <= hold).then_some(a + (b - a) * along)
             }
             None => (tick.since(from) <= hold / 2).then_some(a),
         }
