@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What is in a facelatch binary: crates, SQLite, Rust's library, networks. For the package's copyright and its bill of materials.
 
-    packaging/components.py TARGET copyright    Debian's machine-readable copyright file (DEP-5)
-    packaging/components.py TARGET licences     the crates' licence files, word for word, each once
-    packaging/components.py TARGET sbom         a software bill of materials, CycloneDX 1.6, JSON
-    packaging/components.py TARGET check        nothing; exits with 1 where deny.toml lets a licence or a source not in
+    cross/packaging/components.py TARGET copyright    Debian's machine-readable copyright file (DEP-5)
+    cross/packaging/components.py TARGET licences     the crates' licence files, word for word, each once
+    cross/packaging/components.py TARGET sbom         a software bill of materials, CycloneDX 1.6, JSON
+    cross/packaging/components.py TARGET check        nothing; exits with 1 where deny.toml lets a licence or a source not in
 
 TARGET is a Rust target, as aarch64-unknown-linux-gnu. Needs the crates' sources, as any build leaves them. The output depends on
 Cargo.lock, the crates and SOURCE_DATE_EPOCH (seconds; 0 without it) alone. Exits with 1 where a crate's licence is unknown.
@@ -21,7 +21,7 @@ import tomllib
 import uuid
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|unlicense|copyright)([-_.].*)?$", re.IGNORECASE)
 # A licence text is a page or ten; a crate has a handful.
 MAX_LICENCE_BYTES = 256 * 1024
@@ -64,7 +64,7 @@ def is_allowed(spdx, allowed):
 
 def check(packages):
     """What `cargo deny check licenses sources` looks at, without having to compile cargo-deny: for CI."""
-    allowed = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
+    allowed = set(tomllib.loads((ROOT / ".cargo" / "deny.toml").read_text())["licenses"]["allow"])
     wrong = []
     for package in packages.values():
         name = f"{package['name']} {package['version']}"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Makes a Debian package of a binary that is there already, and a bill of materials beside it.
 #
-#     packaging/deb.sh [arm64|amd64] [BINARY]
+#     cross/packaging/deb.sh [arm64|amd64] [BINARY]
 #
 # BINARY is what cross/build.sh made for that architecture, unless another is named. Writes target/board/*.deb and
 # target/board/*.cdx.json. Equal binaries and commits give equal packages. Needs Debian's liblzma-dev, and qemu-user-static with
 # libc6-arm64-cross where the binary is not for this machine: it writes its own man pages.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 arch=${1:-arm64} binary=${2:-target/board/${1:-arm64}/facelatch}
 case $arch in
@@ -37,15 +37,15 @@ $emulator "$stage/facelatch" man "$stage/man"
 $emulator "$stage/facelatch" completions bash >"$stage/facelatch.bash"
 $emulator "$stage/facelatch" completions zsh >"$stage/_facelatch"
 $emulator "$stage/facelatch" completions fish >"$stage/facelatch.fish"
-packaging/components.py "$target" copyright >"$stage/copyright"
-packaging/components.py "$target" licences >"$stage/doc/licences.txt"
-packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
+cross/packaging/components.py "$target" copyright >"$stage/copyright"
+cross/packaging/components.py "$target" licences >"$stage/doc/licences.txt"
+cross/packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
 cp docs/*.md docs/*.svg README.md "$stage/doc/"
 cp systemd/*.conf "$stage/examples/"
 gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json"
 
 mkdir -p target/board
-version=$(sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cross/packaging/debian/changelog)
 deb=target/board/facelatch_${version}_$arch.deb
 "$tools/bin/cargo-deb" --no-build --no-strip --quiet --target "$target" --deb-version "$version" --output "$deb"
 zcat "$stage/doc/facelatch.cdx.json.gz" >"${deb%.deb}.cdx.json"
