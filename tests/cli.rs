@@ -3,6 +3,7 @@
 //! The people are the demo's, whom nobody has ever met.
 
 mod deciders;
+mod liveness;
 
 use std::fs;
 use std::io::{BufRead as _, Write as _};

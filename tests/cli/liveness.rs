@@ -1,0 +1,90 @@
+//! `liveness eval` and `plot`, on sessions that are written here.
+
+use facelatch::liveness::{Channel, Label, Origin, Sample, Session, Source};
+
+use super::*;
+
+/// Four seconds in which every channel of camera and thermometer swings a little about a value.
+fn session(label: Label, celsius: f32) -> Session {
+    let of_it = |channel: &Channel| matches!(channel.source(), Source::Camera | Source::Thermometer);
+    let channels: Vec<_> = Channel::all().filter(of_it).collect();
+    let value = |channel: Channel, i: u64| {
+        let [low, high] = channel.spec().limits;
+        match channel {
+            Channel::ObjectC => celsius,
+            Channel::AmbientC => 21.0,
+            Channel::ObjectOverAmbientC => celsius - 21.0,
+            _ => low + (high - low) * (0.3 + 0.001 * (i % 7) as f32),
+        }
+    };
+    let samples = (0..100).flat_map(|i| {
+        let at = facelatch::time::Instant::from_millis(i * 40);
+        channels.iter().map(move |&channel| Sample { at, channel, value: value(channel, i) })
+    });
+    Session { label, source: Origin::Simulated, note: String::new(), samples: samples.collect() }
+}
+
+fn keep(home: &Home, name: &str, session: &Session) -> String {
+    let mut text = Vec::new();
+    session.write(&mut text).unwrap();
+    home.write(name, &text)
+}
+
+#[test]
+fn sessions_are_judged_added_up_and_happen_at_a_door() {
+    let home = Home::new();
+    fs::create_dir(home.path("sessions")).unwrap();
+    keep(&home, "sessions/a.csv", &session(Label::Live, 34.0));
+    keep(&home, "sessions/b.csv", &session(Label::PrintFlat, 21.0));
+    let det = home.path("det.svg").display().to_string();
+    let judged = home.run(&["liveness", "eval", "sessions", "--door", "--det", &det, "--json"]);
+    assert_eq!(judged.code, 0, "{}", judged.err);
+    let answer = judged.json();
+    assert_eq!((answer["recordings"].as_u64(), answer["simulated"].as_u64()), (Some(2), Some(2)));
+    assert!(judged.err.contains("2 of 2 sessions are simulated"), "{}", judged.err);
+    assert_eq!(answer["non_response"].as_f64(), Some(0.0));
+    for key in ["bpcer", "apcer_worst"] {
+        assert!((0.0..=1.0).contains(&answer[key].as_f64().unwrap()), "{key}");
+    }
+    assert_eq!(answer["apcer"].as_object().unwrap().keys().collect::<Vec<_>>(), ["print_flat"]);
+    assert_eq!(answer["rates"]["live"]["sessions"].as_u64(), Some(1));
+    assert!(answer["rates"]["live"]["windows"].as_u64().unwrap() >= 9);
+    let door = &answer["door"]["visits"]["print_flat"];
+    assert_eq!((door["visits"].as_u64(), door["opened"].as_u64()), (Some(1), Some(0)), "a print opens nothing");
+    assert!(fs::read_to_string(det).unwrap().contains("APCER"));
+    let told = home.run(&["liveness", "eval", "sessions"]).out;
+    assert!(told.contains("print_flat") && told.contains("windows of 1 session"), "{told}");
+}
+
+#[test]
+fn a_session_is_drawn_beside_itself() {
+    let home = Home::new();
+    let path = keep(&home, "one.csv", &session(Label::Live, 34.0));
+    let drawn = home.run(&["liveness", "plot", &path, "--json"]).json();
+    assert!(drawn["windows"].as_array().unwrap().len() >= 9);
+    let plot = fs::read_to_string(home.path("one.svg")).unwrap();
+    assert!(plot.contains("object_c") && plot.contains("needed") && plot.ends_with("</svg>\n"));
+}
+
+#[test]
+fn what_can_not_be_judged_is_named() {
+    let home = Home::new();
+    fs::create_dir(home.path("empty")).unwrap();
+    home.run(&["liveness", "eval", "empty"]).fails(66, &["no sessions are here"]);
+    home.run(&["liveness", "eval", "nowhere"]).fails(66, &["nowhere"]);
+    home.run(&["liveness", "eval", "empty", "--sensors", "nose"]).fails(2, &["no such sensor", "thermometer"]);
+    home.write(
+        "empty/x.csv",
+        b"# facelatch liveness session 1\n# label = \"live\"\n# source = \"recorded\"\nt_s,nose\n",
+    );
+    home.run(&["liveness", "eval", "empty"]).fails(65, &["x.csv, line 4", "nose"]);
+    home.configure("[liveness]\nhead = \"other.onnx\"\n");
+    home.run(&["liveness", "plot", "empty/x.csv"]).fails(66, &["other.onnx"]);
+    home.configure("[liveness]\nhead = \"facelatch-liveness\"\n");
+    home.run(&["liveness", "plot", "empty/x.csv"]).fails(78, &["liveness.table"]);
+    home.configure("[liveness]\nhead = \"facelatch-encoder\"\ntable = \"t.toml\"\n");
+    home.run(&["liveness", "plot", "empty/x.csv"]).fails(65, &["liveness"]);
+    home.write("t.toml", b"evaluation = \"mine\"\nwindows = 3\nsubset = 4\n");
+    home.configure(&format!("[liveness]\ntable = {:?}\n", home.path("t.toml")));
+    home.run(&["liveness", "plot", "empty/x.csv"]).fails(65, &["t.toml", "not a table"]);
+}
