@@ -1,6 +1,7 @@
 //! `liveness`: sessions recorded at the door, judged, and drawn.
 
 mod door;
+mod ears;
 mod eval;
 mod plot;
 mod record;

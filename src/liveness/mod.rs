@@ -19,6 +19,7 @@ pub mod fusion;
 pub mod head;
 pub mod health;
 pub mod judge;
+pub mod listen;
 mod pos;
 pub mod pulse;
 pub mod series;

@@ -6,8 +6,9 @@ use heapless::Deque;
 
 use super::Source;
 use super::camera::Look;
-use super::health::{Health, Invalid};
+use super::health::Invalid;
 use super::judge::Judge;
+use super::listen::Listened;
 use super::tamper::{Alarm, Tamper};
 use crate::gate::{Event, Fault};
 use crate::ports::{Liveness, Sensor, SensorKind};
@@ -15,8 +16,6 @@ use crate::time::{Duration, Instant};
 
 /// Frames that wait at most until the sensors' thread takes them: half a second at 30 a second.
 const MAX_LOOKS: usize = 16;
-/// Readings that are taken from one sensor at a time.
-const MAX_READINGS: usize = 64;
 /// A required sensor that has been of no use for so long is a fault of the door, and not of whoever stands there.
 const SICK_AFTER: Duration = Duration::from_secs(5);
 
@@ -54,10 +53,7 @@ pub struct Watch {
 }
 
 struct Watched {
-    sensor: Box<dyn Sensor>,
-    kind: SensorKind,
-    /// `None` until time is told for the first time.
-    health: Option<Health>,
+    sensor: Listened,
     /// Listens to an accelerometer alone.
     tamper: Tamper,
     /// Why its last word could not be taken, and since when.
@@ -67,10 +63,7 @@ struct Watched {
 impl Watch {
     /// A judge with the frames that `looks` brings and the sensors that it is to listen to.
     pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>) -> Self {
-        let watched = |sensor: Box<dyn Sensor>| {
-            let kind = sensor.kind();
-            Watched { sensor, kind, health: None, tamper: Tamper::default(), invalid: None }
-        };
+        let watched = |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None };
         Self { judge, looks, sensors: sensors.into_iter().map(watched).collect() }
     }
 
@@ -78,9 +71,10 @@ impl Watch {
     fn sick(&self, now: Instant) -> Option<String> {
         let required = self.judge.demands().required;
         self.sensors.iter().find_map(|watched| {
-            let is_required = Source::of(watched.kind).is_some_and(|source| required.contains(source));
+            let is_required = Source::of(watched.sensor.kind()).is_some_and(|source| required.contains(source));
             let (why, since) = watched.invalid.filter(|_| is_required)?;
-            let since = if may_see_nothing(watched.kind, why) { self.judge.since()?.max(since) } else { since };
+            let since =
+                if may_see_nothing(watched.sensor.kind(), why) { self.judge.since()?.max(since) } else { since };
             let is_long = now.since(since) >= SICK_AFTER;
             is_long.then(|| format!("{}: {}", watched.sensor.describe(), why.as_str()))
         })
@@ -100,28 +94,12 @@ const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
 impl Watched {
     /// Takes what the sensor has measured, and hands on what of it counts.
     fn listen(&mut self, now: Instant, judge: &mut Judge, tell: &mut dyn FnMut(Event)) {
-        let health = self.health.get_or_insert_with(|| Health::new(self.kind, now));
-        // What was said last holds until something else is said: a sensor is polled more often than it measures.
-        let mut invalid = self.invalid.map(|(why, _)| why);
-        for _ in 0..MAX_READINGS {
-            match self.sensor.poll(now) {
-                Ok(None) => break,
-                Ok(Some(reading)) => match health.take(reading, now) {
-                    Ok(reading) => {
-                        invalid = None;
-                        judge.reading(&reading);
-                        tell_of(self.tamper.look(reading), tell);
-                    }
-                    Err(why) => invalid = Some(why),
-                },
-                Err(error) => {
-                    invalid = Some(health.fail(&error));
-                    break;
-                }
-            }
-        }
-        let invalid = health.at(now).or(invalid);
-        match (invalid, Source::of(self.kind)) {
+        let Self { sensor, tamper, .. } = self;
+        let invalid = sensor.listen(now, &mut |reading| {
+            judge.reading(&reading);
+            tell_of(tamper.look(reading), tell);
+        });
+        match (invalid, Source::of(self.sensor.kind())) {
             (Some(why), Some(source)) => judge.distrust(source, why.as_str()),
             // Whoever cuts the accelerometer's wire means the housing.
             (Some(_), None) => tell_of(self.tamper.missing(), tell),

@@ -1,4 +1,5 @@
-//! `liveness record`: a session of the camera's channels, measured as the daemon measures them.
+//! `liveness record`: a session of the channels of camera and sensors, measured as the daemon measures them. A video has no
+//! sensors beside it.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -8,6 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::Serialize;
 
+use super::ears::Ears;
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
@@ -15,11 +17,12 @@ use crate::daemon::Recogniser;
 use crate::frame::Frame;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
+use crate::hw::sensors;
 use crate::infer::Decode;
 use crate::liveness::camera::{Eyes, Look};
 use crate::liveness::session::{MAX_SECONDS, WriteError, Writer};
 use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
-use crate::ports::{Camera, CameraError, Perception as _, PerceptionError};
+use crate::ports::{Camera, CameraError, Clock as _, Perception as _, PerceptionError};
 use crate::sim::replay::{Pace, ReplayCamera};
 use crate::time::{Duration, Instant};
 
@@ -219,12 +222,13 @@ impl Pictures {
     }
 }
 
-/// The daemon's eyes, with nobody enrolled, and the file.
+/// The daemon's eyes and ears, with nobody enrolled, and the file.
 struct Recorder {
     start: Instant,
     recogniser: Recogniser,
     nobody: Index,
     told: Receiver<Look>,
+    ears: Option<Ears>,
     writer: Writer<BufWriter<File>>,
     report: Report,
 }
@@ -239,10 +243,12 @@ impl Recorder {
         let nobody = Index::build(&model.sha256.0, dims, &[])?;
         let antispoof = ctx.antispoof()?;
         let has_antispoof = antispoof.is_some();
+        let live = args.video.is_none();
+        let ears = live.then(|| Ears::new(sensors::open(&ctx.config.sensors), ctx.config.liveness.camera_view_deg));
         let is_measured = |channel: &Channel| match channel.source() {
             Source::Camera => true,
             Source::Antispoof => has_antispoof,
-            _ => false,
+            _ => ears.as_ref().is_some_and(|ears| ears.measure(*channel)),
         };
         let channels: Vec<_> = Channel::all().filter(is_measured).collect();
         // A frame is looked at once, and what it tells is taken before the next.
@@ -254,7 +260,7 @@ impl Recorder {
         let writer = Writer::new(file, args.label, Origin::Recorded, &args.note, &channels, start);
         let writer = writer.map_err(|error| not_written(&args.out, error))?;
         let report = Report { file: args.out.clone(), label: args.label.name(), ..Report::default() };
-        Ok(Self { start, recogniser, nobody, told, writer, report })
+        Ok(Self { start, recogniser, nobody, told, ears, writer, report })
     }
 
     fn take(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
@@ -266,11 +272,19 @@ impl Recorder {
             Err(error @ PerceptionError::Network(_)) => return Err(Failure::said(Code::Software, error.to_string())),
         }
         for look in self.told.try_iter() {
+            if let Some(ears) = &mut self.ears {
+                ears.look(&look);
+            }
             let Some(face) = look.face() else { continue };
             report.seen += 1;
             report.faces += u64::from(look.forgets());
             report.samples += face.samples.len() as u64;
             self.writer.write(&face.samples).map_err(|error| not_written(&report.file, error))?;
+        }
+        if let Some(ears) = &mut self.ears {
+            let heard = ears.hear(self.start, BootClock.now().mono);
+            report.samples += heard.len() as u64;
+            self.writer.write(&heard).map_err(|error| not_written(&report.file, error))?;
         }
         Ok(())
     }

@@ -1,0 +1,58 @@
+//! Listening to one sensor: what it has measured since last time, as far as it is a measurement.
+
+use super::health::{Health, Invalid};
+use crate::ports::{Reading, Sensor, SensorKind};
+use crate::time::Instant;
+
+/// Readings that are taken from one sensor at a time.
+const MAX_READINGS: usize = 64;
+
+/// A sensor and what is known of its health.
+pub struct Listened {
+    sensor: Box<dyn Sensor>,
+    kind: SensorKind,
+    /// `None` until time is told for the first time.
+    health: Option<Health>,
+    /// Why its last word could not be taken.
+    invalid: Option<Invalid>,
+}
+
+impl Listened {
+    pub fn new(sensor: Box<dyn Sensor>) -> Self {
+        let kind = sensor.kind();
+        Self { sensor, kind, health: None, invalid: None }
+    }
+
+    pub fn kind(&self) -> SensorKind {
+        self.kind
+    }
+
+    /// One line for the journal.
+    pub fn describe(&self) -> String {
+        self.sensor.describe()
+    }
+
+    /// Hands on what the sensor has measured, and tells why its word can't be taken now, if it can't. What was said last
+    /// holds until something else is said: a sensor is asked more often than it measures.
+    pub fn listen(&mut self, now: Instant, hear: &mut dyn FnMut(Reading<'_>)) -> Option<Invalid> {
+        let health = self.health.get_or_insert_with(|| Health::new(self.kind, now));
+        for _ in 0..MAX_READINGS {
+            self.invalid = match self.sensor.poll(now) {
+                Ok(None) => break,
+                Ok(Some(reading)) => match health.take(reading, now) {
+                    Ok(reading) => {
+                        hear(reading);
+                        None
+                    }
+                    Err(why) => Some(why),
+                },
+                Err(error) => {
+                    self.invalid = Some(health.fail(&error));
+                    break;
+                }
+            };
+        }
+        self.invalid = health.at(now).or(self.invalid);
+        self.invalid
+    }
+}
