@@ -28,9 +28,14 @@ if ! cmp -s cross/requirements.txt "$zig/requirements.txt"; then
     cp cross/requirements.txt "$zig/requirements.txt"
 fi
 export PATH=$zig/bin:$PATH
-if [ "$arch" = arm64 ]; then cross/std.sh ${2:+"$2"}; fi
+if [ "$arch" = arm64 ]; then
+    cross/std.sh ${2:+"$2"}
+    # Where bindgen finds V4L2's header: of the target, and not where it would look on this machine.
+    export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="--sysroot=/usr/aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include"
+fi
 
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+# No SOURCE_DATE_EPOCH: no time gets into the binary, and with one that changes, every C part and so tract is built again.
+unset SOURCE_DATE_EPOCH
 export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$root=/facelatch"
 cargo zigbuild --locked --profile board --bin facelatch --target "$target.$glibc"
 
