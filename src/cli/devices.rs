@@ -12,10 +12,13 @@ use serde::Serialize;
 use super::context::Context;
 use super::exit::{Failure, Verdict};
 use crate::config::Config;
+use crate::hw::sensors::Driver;
 use crate::hw::strike::StrikeKind;
 
 /// By class and not by path: a camera that was unplugged may come back under another number.
 const CAMERAS: &str = "char-video4linux";
+/// Sensors behind the kernel's Industrial I/O.
+const IIO: &str = "char-iio";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
 const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
@@ -50,6 +53,13 @@ fn needed(config: &Config) -> BTreeSet<String> {
     let button = inputs.exit_button.as_ref().map(|button| &button.chip);
     let contact = inputs.door_contact.as_ref().map(|contact| &contact.chip);
     needed.extend([button, contact].into_iter().flatten().map(|chip| quoted(chip.as_ref().unwrap_or(&inputs.chip))));
+    needed.extend(config.sensors.iter().filter_map(|sensor| match sensor.driver {
+        // Which number it has is settled at each boot.
+        Driver::Iio => Some(IIO.to_owned()),
+        Driver::V4l2Thermal => Some(CAMERAS.to_owned()),
+        // A socket is no device.
+        _ => sensor.device.starts_with("/dev").then(|| quoted(&sensor.device)),
+    }));
     needed
 }
 
@@ -96,6 +106,17 @@ mod tests {
     fn a_chip_that_only_the_default_names_is_not_needed() {
         let pi = needs("[strike]\nkind = \"raspberry-pi\"\nline = 17\n");
         assert_eq!(pi, ["/dev/gpiomem", "/dev/gpiomem0", "char-video4linux"]);
+    }
+
+    #[test]
+    fn sensors_need_their_bus_their_class_or_nothing() {
+        let sensor = |kind: &str, driver: &str, device: &str| {
+            format!("[[sensor]]\nkind = {kind:?}\ndriver = {driver:?}\ndevice = {device:?}\n")
+        };
+        let depth = sensor("depth", "vl53l5cx", "/dev/i2c-1");
+        let light = sensor("light", "iio", "bh1750");
+        let thermal = sensor("thermal", "grid", "unix:/run/thermal.sock");
+        assert_eq!(needs(&format!("{depth}{light}{thermal}")), ["/dev/i2c-1", "char-iio", "char-video4linux"]);
     }
 
     #[test]
