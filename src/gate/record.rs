@@ -208,10 +208,11 @@ pub enum Reason {
     LivenessSpoof,
     /// Required evidence was missing or too old.
     LivenessMissing,
-    /// What a window of evidence looks like most, and its score: log odds of life, in nats.
+    /// What a window of evidence looks like most, its score, and the one that is asked for: log odds of life, in nats.
     LooksLike {
         what: &'static str,
         score: f32,
+        needed: f32,
     },
     /// So much of the score, in nats, is this channel's: what it falls by without it.
     Channel {
@@ -258,7 +259,9 @@ impl fmt::Display for Reason {
             Self::Poor(measure) => f.write_str(measure.as_str()),
             Self::LivenessSpoof => f.write_str("liveness_spoof"),
             Self::LivenessMissing => f.write_str("liveness_missing"),
-            Self::LooksLike { what, score } => write!(f, "looks_like {what}, log odds {score:.2}"),
+            Self::LooksLike { what, score, needed } => {
+                write!(f, "looks_like {what}, log odds {score:.2}, needed {needed:.2}")
+            }
             Self::Channel { name, weight } => write!(f, "channel {name} {weight:+.2}"),
             Self::SensorMissing { sensor, why } => write!(f, "sensor_missing {sensor}, {why}"),
             Self::LivenessNotRequired => f.write_str("liveness_not_required"),

@@ -178,17 +178,18 @@ impl Judge {
             let is_worth_telling = source != Source::Camera || until.since(since) >= SPAN + PATIENCE;
             return if is_worth_telling { unsure(source.name(), why) } else { None };
         }
-        let Some((score, is_live)) = self.score() else {
+        let Some((score, needed)) = self.score() else {
             self.recent.clear();
             return unsure("head", "no score");
         };
         if self.recent.is_full() {
             let _oldest = self.recent.pop_front();
         }
+        let is_live = score.log_odds >= needed;
         self.scored = Some((score.log_odds, is_live));
         let _there_is_room = self.recent.push_back(Judged { from, is_live });
         let (verdict, began) = self.verdict();
-        let evidence = self.evidence(&score, verdict);
+        let evidence = self.evidence(&score, needed, verdict);
         Some(LivenessReport { from: began.unwrap_or(from), until, verdict, evidence })
     }
 
@@ -244,15 +245,15 @@ impl Judge {
         Some((source, self.silent[source as usize].unwrap_or(little)))
     }
 
-    /// The window's score, and whether it reaches what a door with these sensors asks for.
-    fn score(&mut self) -> Option<(Score, bool)> {
+    /// The window's score, and what a door with these sensors asks for.
+    fn score(&mut self) -> Option<(Score, f32)> {
         let present = self.present();
         for source in Source::ALL.into_iter().filter(|source| !present.contains(*source)) {
             self.window.mask_source(source);
         }
         let needed = self.demands.point(present)?.score;
         match self.scorer.score(&self.window) {
-            Ok(score) => Some((score, score.log_odds >= needed)),
+            Ok(score) => Some((score, needed)),
             Err(error) => {
                 log::error!("liveness: {error}");
                 None
@@ -277,10 +278,10 @@ impl Judge {
     }
 
     /// What the newest window looks like, and, of a verdict, which channels made it.
-    fn evidence(&mut self, score: &Score, verdict: Verdict) -> Evidence {
+    fn evidence(&mut self, score: &Score, needed: f32, verdict: Verdict) -> Evidence {
         let what = if verdict == Verdict::Live { Class::Live } else { score.attack };
         let mut evidence = [None; MAX_EVIDENCE];
-        evidence[0] = Some(Reason::LooksLike { what: what.as_str(), score: score.log_odds });
+        evidence[0] = Some(Reason::LooksLike { what: what.as_str(), score: score.log_odds, needed });
         if verdict != Verdict::Inconclusive
             && let Ok(weights) = self.scorer.weights(&self.window)
         {

@@ -140,11 +140,11 @@ impl Window {
         self.ticks[channel.index()].into()
     }
 
-    /// At how many ticks every channel of a source is there on average, of [`TICKS`].
+    /// At how many of the [`TICKS`] a source is there, by the channel that it gives most often: relief wants a near face and moiré a
+    /// large one, and a sensor works without.
     pub fn coverage(&self, source: Source) -> usize {
         let of_it = Channel::all().filter(|channel| channel.source() == source);
-        let (ticks, n) = of_it.fold((0, 0), |(ticks, n), channel| (ticks + self.ticks(channel), n + 1));
-        ticks / n.max(1)
+        of_it.map(|channel| self.ticks(channel)).max().unwrap_or(0)
     }
 
     /// Takes a channel away, as if it had never been.
