@@ -30,12 +30,9 @@ fi
 export PATH=$zig/bin:$PATH
 if [ "$arch" = arm64 ]; then
     cross/std.sh ${2:+"$2"}
-    # Where bindgen finds V4L2's header: of the target, and not where it would look on this machine. cargo-zigbuild sets
-    # bindgen's own variables; these are the kernel's headers alone, so that the C library's stay zig's.
-    headers=$root/target/kernel-headers
-    mkdir -p "$headers"
-    for part in linux asm asm-generic; do ln -sfn "/usr/aarch64-linux-gnu/include/$part" "$headers/$part"; done
-    export CPATH=$headers
+    # Where bindgen finds V4L2's header: of the target, and not where it would look on this machine. Without the target's name,
+    # since cargo-zigbuild sets the variable that has it.
+    export BINDGEN_EXTRA_CLANG_ARGS="--sysroot=/usr/aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include"
 fi
 
 # No SOURCE_DATE_EPOCH: no time gets into the binary, and with one that changes, every C part and so tract is built again.
