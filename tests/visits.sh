@@ -6,7 +6,9 @@
 # certainty is asserted; the figures of a large one are the card's.
 set -euo pipefail
 facelatch=$1
-python=$2
+# As a whole path, and not past its links: that is how a virtual environment knows itself.
+python=$(command -v "$2")
+python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 each=${3:-12}
 sensors=${4:-camera depth thermal}
 
