@@ -4,7 +4,7 @@
 #
 #     cross/build.sh [arm64|amd64] [LIBRARY]
 #
-# Writes target/board/ARCHITECTURE/facelatch, stripped, and facelatch.debug beside it with what gdb and addr2line want. The
+# Writes target/board/ARCHITECTURE/facelatch, stripped, and facelatch.debug beside it with what `gdb -s` and `addr2line -e` want. The
 # linker is zig's, from PyPI, in an environment of its own; LIBRARY is for cross/std.sh where rustup can't download.
 # Needs Debian's python3-venv, libclang-dev and, for arm64, gcc-aarch64-linux-gnu and libc6-dev-arm64-cross.
 # Equal sources give equal binaries, wherever they lie: paths and times are left out.
@@ -45,7 +45,8 @@ built=target/$target/board/facelatch
 mkdir -p "$out"
 "${tools}objcopy" --only-keep-debug "$built" "$out/facelatch.debug"
 chmod -x "$out/facelatch.debug"
-(cd "$out" && "${tools}objcopy" --strip-all --add-gnu-debuglink=facelatch.debug "$root/$built" facelatch)
+# Without a debug link: its checksum is of facelatch.debug, which knows where the C parts were compiled.
+"${tools}objcopy" --strip-all "$built" "$out/facelatch"
 cross/symbols.sh "$out/facelatch" "$glibc"
 ls -l "$out"
 sha256sum "$out/facelatch"
