@@ -135,7 +135,36 @@ pub struct Grid<'a> {
     pub view: [f32; 2],
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The same, borrowing nothing: a grid's cells go into `cells`, in the place of what was there.
+    pub fn detach(self, cells: &mut Vec<f32>) -> Value<'static> {
+        cells.clear();
+        let mut bare = |grid: Grid<'_>| {
+            cells.extend_from_slice(grid.cells);
+            Grid { columns: grid.columns, rows: grid.rows, cells: &[], view: grid.view }
+        };
+        match self {
+            Self::Distance(x) => Value::Distance(x),
+            Self::Depth(grid) => Value::Depth(bare(grid)),
+            Self::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
+            Self::Thermal(grid) => Value::Thermal(bare(grid)),
+            Self::Proximity { lit, dark } => Value::Proximity { lit, dark },
+            Self::Light(x) => Value::Light(x),
+            Self::Touch(x) => Value::Touch(x),
+            Self::Acceleration(axes) => Value::Acceleration(axes),
+        }
+    }
+
+    /// The same; a grid with these cells.
+    #[must_use]
+    pub fn with_cells(self, cells: &'a [f32]) -> Self {
+        match self {
+            Self::Depth(grid) => Self::Depth(Grid { cells, ..grid }),
+            Self::Thermal(grid) => Self::Thermal(Grid { cells, ..grid }),
+            number => number,
+        }
+    }
+
     pub const fn kind(&self) -> SensorKind {
         match self {
             Self::Distance(_) => SensorKind::Distance,

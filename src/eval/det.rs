@@ -161,7 +161,8 @@ fn deviate(p: f64) -> f64 {
     if p < 0.5 { -tail } else { tail }
 }
 
-fn escape(text: &str) -> String {
+/// Text as it may stand in SVG.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

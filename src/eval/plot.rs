@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use super::det::escape;
 use super::liveness::{Heard, WindowScore};
 use crate::gate::Verdict;
 use crate::liveness::{Channel, Session};
@@ -158,10 +159,6 @@ fn row(out: &mut String, session: &Session, channel: Channel, top: f64, judged: 
 
 fn seconds(at: Instant) -> f64 {
     at.since(Instant::BOOT).as_secs_f64()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

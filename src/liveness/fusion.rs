@@ -6,6 +6,7 @@
 
 use heapless::Vec;
 
+use super::camera::{FaceSample, Look};
 use super::channels::Channel;
 use super::{Place, Sample};
 use crate::ports::{Grid, Reading, Value};
@@ -42,32 +43,43 @@ pub type Samples = Vec<Sample, MAX_SAMPLES>;
 pub struct Fusion {
     /// 2 tan(half the camera's horizontal field of view): the frame's width at distance 1.
     width_at_1: f32,
-    place: Option<Place>,
-    /// Luminance of the face, and when.
-    luminance: Option<(Instant, f32)>,
+    /// The face in sight, and its luminance.
+    face: Option<(Place, f32)>,
 }
 
 impl Fusion {
     /// For a camera that sees so many degrees across, more than 0 and less than 180.
     pub fn new(camera_view_deg: f32) -> Self {
-        Self { width_at_1: 2.0 * (camera_view_deg.to_radians() / 2.0).tan(), place: None, luminance: None }
+        Self { width_at_1: 2.0 * (camera_view_deg.to_radians() / 2.0).tan(), face: None }
+    }
+
+    /// What a frame showed.
+    pub fn look(&mut self, look: &Look) {
+        match look.face() {
+            Some(FaceSample { place, samples }) => {
+                let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
+                self.face(*place, luminance.map_or(f32::NAN, |sample| sample.value));
+            }
+            None if look.forgets() => self.nobody(),
+            None => {}
+        }
     }
 
     /// A face was seen there, so bright.
     pub fn face(&mut self, place: Place, luminance: f32) {
-        self.place = Some(place);
-        self.luminance = Some((place.at, luminance));
+        self.face = Some((place, luminance));
     }
 
     /// No face is there any more.
     pub fn nobody(&mut self) {
-        (self.place, self.luminance) = (None, None);
+        self.face = None;
     }
 
     /// The samples that a reading gives. What needs the face's place is only said while that is known.
     pub fn samples(&self, reading: &Reading<'_>) -> Samples {
         let at = reading.at;
-        let place = self.place.filter(|place| apart(place.at, at) <= PLACE_FOR);
+        let face = self.face.filter(|(place, _)| apart(place.at, at) <= PLACE_FOR);
+        let place = face.map(|(place, _)| place);
         let mut samples = Samples::new();
         let mut say = |channel, value| {
             let _there_is_room = samples.push(Sample { at, channel, value });
@@ -100,7 +112,7 @@ impl Fusion {
             }
             Value::Light(lux) => {
                 say(Channel::AmbientLogLux, lux.log10());
-                if let Some((_, luminance)) = self.luminance.filter(|(seen, _)| apart(*seen, at) <= PLACE_FOR) {
+                if let Some((_, luminance)) = face {
                     say(Channel::LuminanceOverLight, luminance.log10() - lux.log10());
                 }
             }

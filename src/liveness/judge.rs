@@ -127,10 +127,9 @@ impl Judge {
         if look.forgets() {
             self.start_anew();
         }
+        self.fusion.look(look);
         if let Some(FaceSample { place, samples }) = look.face() {
             self.since.get_or_insert(place.at);
-            let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
-            self.fusion.face(*place, luminance.map_or(f32::NAN, |sample| sample.value));
             samples.iter().for_each(|sample| self.push(*sample));
         }
     }
@@ -215,7 +214,6 @@ impl Judge {
     fn start_anew(&mut self) {
         self.series.forget(Source::Camera);
         self.series.forget(Source::Antispoof);
-        self.fusion.nobody();
         self.recent.clear();
         self.since = None;
     }

@@ -28,14 +28,7 @@ impl Ears {
 
     /// What a frame showed.
     pub fn look(&mut self, look: &Look) {
-        match look.face() {
-            Some(face) => {
-                let luminance = face.samples.iter().find(|sample| sample.channel == Channel::Luminance);
-                self.fusion.face(face.place, luminance.map_or(f32::NAN, |sample| sample.value));
-            }
-            None if look.forgets() => self.fusion.nobody(),
-            None => {}
-        }
+        self.fusion.look(look);
     }
 
     /// What was measured since last time and after `start`. What is no measurement is left out.

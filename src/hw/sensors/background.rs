@@ -11,7 +11,7 @@ use super::config::{SensorConfig, kind_name};
 use super::failure;
 use super::iio::period;
 use crate::hw::camera::Backoff;
-use crate::ports::{Clock, Grid, Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Measurements that wait at most; the oldest goes for a new one.
@@ -60,30 +60,11 @@ impl Owned {
 
     fn take(&mut self, reading: &Reading<'_>) {
         self.at = reading.at;
-        self.cells.clear();
-        let mut bare = |grid: Grid<'_>| {
-            self.cells.extend_from_slice(grid.cells);
-            Grid { columns: grid.columns, rows: grid.rows, cells: &[], view: grid.view }
-        };
-        self.value = match reading.value {
-            Value::Depth(grid) => Value::Depth(bare(grid)),
-            Value::Thermal(grid) => Value::Thermal(bare(grid)),
-            Value::Distance(x) => Value::Distance(x),
-            Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
-            Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
-            Value::Light(x) => Value::Light(x),
-            Value::Touch(x) => Value::Touch(x),
-            Value::Acceleration(axes) => Value::Acceleration(axes),
-        };
+        self.value = reading.value.detach(&mut self.cells);
     }
 
     fn reading(&self) -> Reading<'_> {
-        let value = match self.value {
-            Value::Depth(grid) => Value::Depth(Grid { cells: &self.cells, ..grid }),
-            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.cells, ..grid }),
-            number => number,
-        };
-        Reading { at: self.at, value }
+        Reading { at: self.at, value: self.value.with_cells(&self.cells) }
     }
 }
 
@@ -236,6 +217,7 @@ mod tests {
 
     use super::*;
     use crate::hw::sensors::config::Driver;
+    use crate::ports::Grid;
     use crate::sim::clock::SimClock;
 
     /// What it does next is what it is told next.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::{FaultInjector, Trouble};
 use crate::gate::Record;
-use crate::ports::{Grid, Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
+use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
 use crate::time::{Duration, Instant};
 
 /// What can be wrong with a ledger.
@@ -122,29 +122,11 @@ pub struct Measured {
 
 impl Measured {
     fn keep(&mut self, value: Value<'_>) {
-        self.cells.clear();
-        let mut bare = |grid: Grid<'_>| {
-            self.cells.extend_from_slice(grid.cells);
-            Grid { columns: grid.columns, rows: grid.rows, cells: &[], view: grid.view }
-        };
-        self.value = Some(match value {
-            Value::Distance(x) => Value::Distance(x),
-            Value::Depth(grid) => Value::Depth(bare(grid)),
-            Value::Thermometer { object, ambient } => Value::Thermometer { object, ambient },
-            Value::Thermal(grid) => Value::Thermal(bare(grid)),
-            Value::Proximity { lit, dark } => Value::Proximity { lit, dark },
-            Value::Light(x) => Value::Light(x),
-            Value::Touch(x) => Value::Touch(x),
-            Value::Acceleration(axes) => Value::Acceleration(axes),
-        });
+        self.value = Some(value.detach(&mut self.cells));
     }
 
     fn value(&self) -> Option<Value<'_>> {
-        Some(match self.value? {
-            Value::Depth(grid) => Value::Depth(Grid { cells: &self.cells, ..grid }),
-            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.cells, ..grid }),
-            number => number,
-        })
+        self.value.map(|value| value.with_cells(&self.cells))
     }
 
     /// The same kind of value, no number of which is one.
@@ -155,8 +137,7 @@ impl Measured {
             self.nothing.resize(grid.cells.len(), nan);
         }
         match value {
-            Value::Depth(grid) => Value::Depth(Grid { cells: &self.nothing, ..grid }),
-            Value::Thermal(grid) => Value::Thermal(Grid { cells: &self.nothing, ..grid }),
+            Value::Depth(_) | Value::Thermal(_) => value.with_cells(&self.nothing),
             Value::Distance(_) => Value::Distance(nan),
             Value::Thermometer { .. } => Value::Thermometer { object: nan, ambient: nan },
             Value::Proximity { .. } => Value::Proximity { lit: nan, dark: nan },
