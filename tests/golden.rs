@@ -9,8 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use facelatch::infer::network::OutputSpec;
-use facelatch::infer::{Digest, Manifest, Network};
-use facelatch::kernels::tensor;
+use facelatch::infer::{Digest, Manifest, PictureNetwork};
 use serde::Deserialize;
 
 /// The least cosine of an output with the golden one. Measured: .9989 and more for encodings, 1.0000 for landmarks.
@@ -48,11 +47,8 @@ fn each_built_in_network_gives_the_golden_numbers() {
         let picture = facelatch::face::photo::load(&path.with_extension("png")).unwrap();
         let spec = |o: &Output| OutputSpec { name: o.name.clone().leak(), len: o.values.len() };
         let outputs: Vec<_> = golden.unrounded.iter().map(spec).collect();
-        let mut network = Network::load(&file, picture.width(), picture.height(), &outputs).unwrap();
-        let input = &file.spec.input;
-        let swap = input.order == facelatch::infer::manifest::ChannelOrder::Bgr;
-        let got =
-            network.run(|planes| tensor::rgb_to_planar_f32(&picture, input.mean, input.scale, swap, planes)).unwrap();
+        let mut network = PictureNetwork::load(&file, picture.width(), picture.height(), &outputs).unwrap();
+        let got = network.look(&picture).unwrap();
         for golden in [&golden.unrounded, &golden.int8] {
             for (want, got) in golden.iter().zip(got.iter()) {
                 let cosine = cosine(&want.values, got);

@@ -5,10 +5,8 @@
 use super::decode;
 use super::geometry::{Landmarks, Rect, Sampler};
 use crate::frame::RgbImage;
-use crate::infer::manifest::ChannelOrder;
 use crate::infer::network::Layer;
-use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network, Outputs};
-use crate::kernels::tensor;
+use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Outputs, PictureNetwork};
 use crate::kernels::warp::Affine;
 
 /// The most faces that are told of one picture.
@@ -78,7 +76,7 @@ impl Canvas {
 /// A detector, ready for a canvas of one size.
 pub struct Detector {
     spec: ModelSpec,
-    network: Network,
+    network: PictureNetwork,
     shown: RgbImage,
     sampler: Sampler,
     candidates: Vec<Detection>,
@@ -94,8 +92,8 @@ impl Detector {
             false => Canvas { width: spec.input.width, height: spec.input.height },
         };
         let network = match spec.decode {
-            Decode::Yunet => Network::load(file, width, height, &decode::yunet_outputs(width, height)),
-            Decode::Scrfd => Network::load(file, width, height, &decode::scrfd_outputs(width, height)),
+            Decode::Yunet => PictureNetwork::load(file, width, height, &decode::yunet_outputs(width, height)),
+            Decode::Scrfd => PictureNetwork::load(file, width, height, &decode::scrfd_outputs(width, height)),
             _ => {
                 let reason = format!("it is a network for {}, not for finding faces", spec.kind());
                 Err(InferError::Malformed { model: spec.name.clone(), reason })
@@ -176,10 +174,7 @@ impl Detector {
 
     fn show(&mut self, image: &RgbImage, to_source: &Affine) -> Result<Outputs, InferError> {
         self.sampler.sample(image, to_source, &mut self.shown);
-        let (input, shown) = (&self.spec.input, &self.shown);
-        self.network.run(|planes| {
-            tensor::rgb_to_planar_f32(shown, input.mean, input.scale, input.order == ChannelOrder::Bgr, planes);
-        })
+        self.network.look(&self.shown)
     }
 
     /// The whole picture in the canvas, its shape kept, at the top left.

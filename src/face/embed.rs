@@ -4,15 +4,13 @@
 
 use super::align::{AlignedFace, SIDE};
 use super::encoding::{Encoding, MAX_DIMS};
-use crate::infer::manifest::ChannelOrder;
 use crate::infer::network::{Layer, OutputSpec};
-use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
-use crate::kernels::tensor;
+use crate::infer::{Decode, InferError, ModelFile, ModelSpec, PictureNetwork};
 
 /// An embedder, ready.
 pub struct Embedder {
     spec: ModelSpec,
-    network: Network,
+    network: PictureNetwork,
 }
 
 impl Embedder {
@@ -24,7 +22,7 @@ impl Embedder {
             let reason = format!("it is a network for {}, not for encodings", spec.kind());
             return Err(InferError::Malformed { model: spec.name, reason });
         };
-        let network = Network::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?;
+        let network = PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?;
         Ok(Self { spec, network })
     }
 
@@ -40,11 +38,7 @@ impl Embedder {
     /// # Errors
     /// The network failed, or gave numbers without direction.
     pub fn embed(&mut self, face: &AlignedFace) -> Result<Encoding, InferError> {
-        let input = &self.spec.input;
-        let output = self.network.run(|planes| {
-            let swap = input.order == ChannelOrder::Bgr;
-            tensor::rgb_to_planar_f32(face.image(), input.mean, input.scale, swap, planes);
-        })?;
+        let output = self.network.look(face.image())?;
         Encoding::from_raw(output.get(0)).ok_or_else(|| InferError::Failed {
             model: self.spec.name.clone(),
             reason: "its encoding is all but zero and has no direction".into(),

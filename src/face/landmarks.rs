@@ -10,10 +10,8 @@ use super::align::{self, to_source};
 use super::detect::{Canvas, Detection, Detector};
 use super::geometry::{Landmarks, Sampler, square};
 use crate::frame::RgbImage;
-use crate::infer::manifest::ChannelOrder;
 use crate::infer::network::{Layer, OutputSpec};
-use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
-use crate::kernels::tensor;
+use crate::infer::{Decode, InferError, ModelFile, PictureNetwork};
 use crate::kernels::warp::Affine;
 
 /// Something that places a face's points better than the detector did.
@@ -82,8 +80,7 @@ const BEYOND: f32 = 0.25;
 
 /// A network that sees the face as the coarse points align it, and says where the points are.
 pub struct LandmarkNetwork {
-    spec: ModelSpec,
-    network: Network,
+    network: PictureNetwork,
     /// Pixels of an aligned face that are shown on each side of it.
     margin: f32,
     view: RgbImage,
@@ -94,25 +91,21 @@ impl LandmarkNetwork {
     /// # Errors
     /// The file is no landmark network of five points, is malformed, or has another output than its entry promises.
     pub fn load(file: &ModelFile) -> Result<Self, InferError> {
-        let spec = file.spec.clone();
+        let spec = &file.spec;
         let Decode::Points { margin } = spec.decode else {
             let reason = format!("it is a network for {}, not for the five points of a face", spec.kind());
-            return Err(InferError::Malformed { model: spec.name, reason });
+            return Err(InferError::Malformed { model: spec.name.clone(), reason });
         };
         let side = spec.input.width;
-        let network = Network::load(file, side, side, &[OutputSpec { name: "", len: OUTPUTS }])?;
-        Ok(Self { spec, network, margin: margin as f32, view: RgbImage::new(side, side), sampler: Sampler::default() })
+        let network = PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: OUTPUTS }])?;
+        Ok(Self { network, margin: margin as f32, view: RgbImage::new(side, side), sampler: Sampler::default() })
     }
 
     /// The points, in pixels of the aligned face that `to_picture` leads from; `None` where the network sees no face.
     fn look(&mut self, image: &RgbImage, to_picture: &Affine) -> Result<Option<Landmarks>, InferError> {
         let Some(shown) = self.shown(to_picture) else { return Ok(None) };
         self.sampler.sample(image, &shown, &mut self.view);
-        let input = &self.spec.input;
-        let output = self.network.run(|planes| {
-            let swap = input.order == ChannelOrder::Bgr;
-            tensor::rgb_to_planar_f32(&self.view, input.mean, input.scale, swap, planes);
-        })?;
+        let output = self.network.look(&self.view)?;
         let mut points = Landmarks::default();
         points.0.iter_mut().flatten().zip(output.get(0)).for_each(|(to, from)| *to = *from);
         let near = -BEYOND * align::SIDE as f32..(1.0 + BEYOND) * align::SIDE as f32;

@@ -9,6 +9,7 @@ mod admit;
 pub mod builtin;
 pub mod manifest;
 pub mod network;
+pub mod picture;
 mod q8;
 mod spec;
 #[cfg(test)]
@@ -17,3 +18,4 @@ mod unround;
 
 pub use manifest::{Decode, Digest, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 pub use network::{InferError, Network, Outputs};
+pub use picture::PictureNetwork;

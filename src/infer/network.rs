@@ -97,9 +97,19 @@ impl Network {
     /// # Errors
     /// Anything that is wrong with its bytes, and outputs of other names or sizes than `outputs`.
     pub fn load_shaped(file: &ModelFile, input: [usize; 4], outputs: &[OutputSpec]) -> Result<Self, InferError> {
+        Self::load_form(file, input, false, outputs)
+    }
+
+    /// With `may_take_pixels` its input is a picture's bytes where it can be: see [`Network::takes_pixels`].
+    pub(super) fn load_form(
+        file: &ModelFile,
+        input: [usize; 4],
+        may_take_pixels: bool,
+        outputs: &[OutputSpec],
+    ) -> Result<Self, InferError> {
         let model = file.spec.name.as_str();
         let malformed = |reason: String| InferError::Malformed { model: model.into(), reason };
-        let compiled = guarded(|| compile(&file.bytes, input, outputs)).map_err(malformed)?;
+        let compiled = guarded(|| compile(&file.bytes, input, may_take_pixels, outputs)).map_err(malformed)?;
         if compiled.outputs.len() != outputs.len() {
             let (expected, got) = (outputs.len(), compiled.outputs.len());
             return Err(InferError::OutputCount { model: model.into(), expected, got });
@@ -111,7 +121,7 @@ impl Network {
             }
         }
         let names = compiled.outputs.into_iter().zip(outputs).map(|((name, _), spec)| (name, spec.len)).collect();
-        let input = Tensor::zero::<f32>(&input).map_err(|e| malformed(chain(&e)))?;
+        let input = compiled.input.zero().map_err(|e| malformed(chain(&e)))?;
         Ok(Self { model: model.into(), plan: compiled.plan, input: Arc::new(input), outputs: names })
     }
 
@@ -120,6 +130,16 @@ impl Network {
     /// # Errors
     /// An output that isn't finite or of the promised size, with its name; whatever fails inside.
     pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> Result<Outputs, InferError> {
+        self.run_filled(fill)
+    }
+
+    /// Whether it was loaded to take a picture's bytes, rows of pixels of three, and no numbers in planes.
+    pub(super) fn takes_pixels(&self) -> bool {
+        self.input.datum_type() == u8::datum_type()
+    }
+
+    /// As [`Network::run`], with the numbers that its input has.
+    pub(super) fn run_filled<T: Datum>(&mut self, fill: impl FnOnce(&mut [T])) -> Result<Outputs, InferError> {
         let failed = |reason| InferError::Failed { model: self.model.to_string(), reason };
         // Unshared unless a run failed half way; then this copies.
         let input = Arc::make_mut(&mut self.input);
@@ -166,36 +186,61 @@ impl Network {
     }
 }
 
+/// What a network takes.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Numbers: batch, channels, rows, columns.
+    Planes([usize; 4]),
+    /// Bytes: rows and columns of pixels of three.
+    Pixels([usize; 2]),
+}
+
+impl Form {
+    fn zero(self) -> TractResult<Tensor> {
+        match self {
+            Self::Planes(sides) => Tensor::zero::<f32>(&sides),
+            Self::Pixels([rows, columns]) => Tensor::zero::<u8>(&[1, rows, columns, 3]),
+        }
+    }
+
+    fn fact(self) -> InferenceFact {
+        match self {
+            Self::Planes(sides) => f32::fact(sides).into(),
+            Self::Pixels([rows, columns]) => u8::fact([1, rows, columns, 3]).into(),
+        }
+    }
+}
+
 struct Compiled {
     plan: Arc<TypedRunnableModel>,
+    input: Form,
     /// Name and shape of each output.
     outputs: Vec<(String, Vec<usize>)>,
 }
 
-fn compile(bytes: &[u8], input: [usize; 4], outputs: &[OutputSpec]) -> TractResult<Compiled> {
+fn compile(bytes: &[u8], input: [usize; 4], may_take_pixels: bool, outputs: &[OutputSpec]) -> TractResult<Compiled> {
     let read = || tract_onnx::onnx().proto_model_for_read(&mut &*bytes);
     let mut proto = read()?;
     admit(&proto)?;
-    let recipes = q8::rewrite(&mut proto);
+    let mut recipes = q8::rewrite(&mut proto);
     let is_rewritten = !recipes.is_empty();
+    let form = match may_take_pixels && q8::take_pixels(&proto, &mut recipes) {
+        true => Form::Pixels([input[2], input[3]]),
+        false => Form::Planes(input),
+    };
     pass_over_rounding(&mut proto);
-    match build(&proto, recipes, input, outputs) {
+    match build(&proto, recipes, form, outputs) {
         // A part that can't be computed at eight bits is computed as the file has it, by tract.
         Err(_) if is_rewritten => {
             let mut proto = read()?;
             pass_over_rounding(&mut proto);
-            build(&proto, Vec::new(), input, outputs)
+            build(&proto, Vec::new(), Form::Planes(input), outputs)
         }
         built => built,
     }
 }
 
-fn build(
-    proto: &ModelProto,
-    recipes: Vec<q8::Recipe>,
-    input: [usize; 4],
-    outputs: &[OutputSpec],
-) -> TractResult<Compiled> {
+fn build(proto: &ModelProto, recipes: Vec<q8::Recipe>, input: Form, outputs: &[OutputSpec]) -> TractResult<Compiled> {
     // Sizes that an exporter wrote between layers hold only for the input size of the export.
     let onnx = tract_onnx::onnx().with_ignore_value_info(true);
     let mut model = onnx.model_for_proto_model(proto)?;
@@ -205,7 +250,7 @@ fn build(
     if outputs.iter().all(|o| !o.name.is_empty()) {
         model.select_outputs_by_name(outputs.iter().map(|o| o.name))?;
     }
-    let model = model.with_input_fact(0, f32::fact(input).into())?.into_typed()?;
+    let model = model.with_input_fact(0, input.fact())?.into_typed()?;
     for node in model.nodes() {
         for output in &node.outputs {
             let elements =
@@ -224,7 +269,7 @@ fn build(
         let Some(shape) = shape else { return Err(TractError::msg(format!("output {label} has no fixed shape"))) };
         described.push((label.to_string(), shape));
     }
-    Ok(Compiled { plan: model.into_runnable()?, outputs: described })
+    Ok(Compiled { plan: model.into_runnable()?, input, outputs: described })
 }
 
 /// An error with its causes on one line.

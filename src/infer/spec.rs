@@ -70,7 +70,7 @@ pub enum ChannelOrder {
 }
 
 /// How pixels become a network's input: planes of (x − mean) · scale, x from 0 to 255.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
     pub width: usize,

@@ -6,10 +6,8 @@
 use crate::face::geometry::Sampler;
 use crate::face::{Detection, Rect};
 use crate::frame::RgbImage;
-use crate::infer::manifest::ChannelOrder;
 use crate::infer::network::OutputSpec;
-use crate::infer::{Decode, InferError, ModelFile, ModelSpec, Network};
-use crate::kernels::tensor;
+use crate::infer::{Decode, InferError, ModelFile, PictureNetwork};
 use crate::kernels::warp::Affine;
 
 /// Networks that are averaged at most.
@@ -20,8 +18,7 @@ const LIVE: usize = 1;
 
 /// One network with what it is shown.
 struct Single {
-    spec: ModelSpec,
-    network: Network,
+    network: PictureNetwork,
     crop: f32,
     logits: bool,
     shown: RgbImage,
@@ -61,22 +58,18 @@ impl Antispoof {
 
 impl Single {
     fn load(file: &ModelFile) -> Result<Self, InferError> {
-        let spec = file.spec.clone();
+        let spec = &file.spec;
         let Decode::AntiSpoof { crop, logits } = spec.decode else {
             let reason = format!("it is a network for {}, not for telling a face from a picture", spec.kind());
-            return Err(InferError::Malformed { model: spec.name, reason });
+            return Err(InferError::Malformed { model: spec.name.clone(), reason });
         };
         let (width, height) = (spec.input.width, spec.input.height);
-        let network = Network::load(file, width, height, &[OutputSpec { name: "", len: CLASSES }])?;
-        Ok(Self { spec, network, crop, logits, shown: RgbImage::new(width, height) })
+        let network = PictureNetwork::load(file, width, height, &[OutputSpec { name: "", len: CLASSES }])?;
+        Ok(Self { network, crop, logits, shown: RgbImage::new(width, height) })
     }
 
     fn judge(&mut self) -> Result<f32, InferError> {
-        let (input, shown) = (&self.spec.input, &self.shown);
-        let output = self.network.run(|planes| {
-            let swap = input.order == ChannelOrder::Bgr;
-            tensor::rgb_to_planar_f32(shown, input.mean, input.scale, swap, planes);
-        })?;
+        let output = self.network.look(&self.shown)?;
         let classes = output.get(0);
         Ok(if self.logits { softmax(classes) } else { classes[LIVE] })
     }
@@ -114,6 +107,7 @@ fn view(face: &Rect, crop: f32, image: &RgbImage, shown: &RgbImage) -> Option<Af
 mod tests {
     use super::*;
     use crate::face::Landmarks;
+    use crate::infer::manifest::ChannelOrder;
     use crate::infer::tiny;
 
     /// A network whose three classes are so many times the means of blue, green and red.

@@ -9,7 +9,7 @@ use super::WARM_UP;
 use super::frames::Frames;
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure};
-use crate::face::align::TEMPLATE_112;
+use crate::face::align::{SIDE, TEMPLATE_112};
 use crate::face::pipeline::Placing;
 use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect, landmarks};
 use crate::frame::RgbImage;
@@ -18,7 +18,7 @@ use crate::gate::{Outcome, Record};
 use crate::hw::alloc::allocations_here;
 use crate::hw::store::Store;
 use crate::infer::network::OutputSpec;
-use crate::infer::{Decode, ModelFile, Network};
+use crate::infer::{Decode, ModelFile, PictureNetwork};
 use crate::liveness::camera::{FaceWatch, Seen};
 use crate::liveness::series::{SPAN, Series, TICK, TICKS, Window};
 use crate::liveness::{Channel, Sample};
@@ -197,20 +197,22 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
         }
         Placing::Network(file) => {
             let side = file.spec.input.width;
-            let mut network = Network::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS }])?;
-            landmarks::PASSES as u64 * allocations_of(|| Ok(network.run(|_| ())?))?
+            let mut network =
+                PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS }])?;
+            let view = RgbImage::new(side, side);
+            landmarks::PASSES as u64 * allocations_of(|| Ok(network.look(&view)?))?
         }
     };
     let mut embedder = bare_embedder(&choice.embedder)?;
-    Ok(count + allocations_of(|| Ok(embedder.run(|_| ())?))?)
+    let face = RgbImage::new(SIDE, SIDE);
+    Ok(count + allocations_of(|| Ok(embedder.look(&face)?))?)
 }
 
-fn bare_embedder(file: &ModelFile) -> Result<Network, Failure> {
-    let side = crate::face::align::SIDE;
+fn bare_embedder(file: &ModelFile) -> Result<PictureNetwork, Failure> {
     let Decode::Embedding { dims: len } = file.spec.decode else {
         return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", file.spec.name)));
     };
-    Ok(Network::load(file, side, side, &[OutputSpec { name: "", len }])?)
+    Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?)
 }
 
 /// Allocations of one run, once warm.

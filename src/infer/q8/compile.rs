@@ -4,17 +4,15 @@
 
 use std::sync::Mutex;
 
-use super::graph::{Grid, Weights};
-use super::program::{ALIGNMENT, End, Layout, Program, Step};
+use super::graph::Grid;
+use super::program::{ALIGNMENT, End, Layout, Program, Step, Whole};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
 use super::unroll::Unroll;
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, MAX_DEPTH, Residual, SLACK, Window};
+use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Window};
 
 /// Bytes of unrolled windows at a time: they stay in the second cache.
 const UNROLLED: usize = 64 << 10;
-/// Depthwise layers that end in floats or add something are widened up to so many channels; no network needs that at more.
-const WIDENED: usize = 64;
 /// The largest room, in bytes.
 const MAX_ROOM: usize = 256 << 20;
 
@@ -103,8 +101,11 @@ pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa) -> Result<Pro
         draft.layouts.push(Layout { sides: *sides, border, zero: recipe.grids[value].zero, offset: 0 });
     }
     for (input, (_, value)) in recipe.inputs.iter().enumerate() {
-        let (grid, places) = (recipe.grids[*value], draft.layouts[*value].places(0));
-        draft.steps.push(Step::Quantise { input, grid, out: *value, places });
+        let (grid, out) = (recipe.grids[*value], *value);
+        draft.steps.push(match recipe.pixels == Some(input) {
+            true => Step::Pixels { input, out },
+            false => Step::Quantise { input, grid, out, places: draft.layouts[out].places(0) },
+        });
     }
     for (index, layer) in recipe.steps.iter().enumerate() {
         draft.layer(index, layer, results[index]).map_err(|reason| Unfit { layer: layer.name.clone(), reason })?;
@@ -220,25 +221,22 @@ impl Draft<'_> {
         let window = Window { kernel, stride: ones, dilation: ones, width: columns, out: ones };
         let x = self.bordered(x, [0; 4]);
         let layer = Depthwise::new(self.isa, &weights, window, finish);
-        Ok(Step::Depthwise { layer, x, out, places: self.layouts[out].places(0) })
+        let end = End::Bytes { out, places: self.layouts[out].places(0) };
+        Ok(Step::Whole { layer: Whole::Depthwise(layer), x, addend: None, end })
     }
 
     fn convolution(&mut self, index: usize, c: &Convolution, layer: &Layer, sides: Sides) -> Result<(), &'static str> {
         let x = layer.inputs[0];
         let taps = c.kernel[0] * c.kernel[1];
-        let is_pointwise = is_pointwise(c);
-        if let (true, Some(out)) = (is_depthwise(c) && layer.inputs.len() == 1, layer.out) {
+        let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
+        if is_depthwise(c) {
             let finish = self.finish(c, layer, &c.weights.numbers, 0..c.groups)?;
             let x = self.bordered(x, c.pads);
-            let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
-            let out_sides = [sides[0], sides[1]];
-            let window = Window { kernel, stride, dilation, width: self.layouts[x].width(), out: out_sides };
-            let layer = Depthwise::new(self.isa, &c.weights.numbers, window, finish);
-            self.steps.push(Step::Depthwise { layer, x, out, places: self.layouts[out].places(0) });
+            let window = Window { kernel, stride, dilation, width: self.layouts[x].width(), out: [sides[0], sides[1]] };
+            let kernel = Depthwise::new(self.isa, &c.weights.numbers, window, finish);
+            let end = self.end(index, layer, 0)?;
+            self.whole(Whole::Depthwise(kernel), x, layer, end);
             return Ok(());
-        }
-        if is_depthwise(c) && c.groups <= WIDENED && c.groups * taps <= MAX_DEPTH {
-            return self.convolution(index, &widened(c), layer, sides);
         }
         let (inner, outputs) = (c.weights.dims[1], sides[2] / c.groups);
         let depth = taps * inner;
@@ -249,35 +247,43 @@ impl Draft<'_> {
             let weights = pixel_by_pixel(&c.weights.numbers[channels.start * depth..channels.end * depth], taps, inner);
             let finish = self.finish(c, layer, &weights, channels.clone())?;
             layers.push(Dense::new(self.isa, &weights, depth, finish));
-            ends.push(match layer.out {
-                Some(out) => End::Bytes { out, places: self.layouts[out].places(channels.start) },
-                None => {
-                    let output = self.recipe.outputs.iter().position(|(_, of)| *of == Output::From(index));
-                    End::Real { output: output.ok_or("floats that nobody reads")?, plane: channels.start }
-                }
-            });
+            ends.push(self.end(index, layer, channels.start)?);
         }
-        let addend = layer.inputs.get(1).copied();
-        if is_pointwise {
-            let (Some(layer), Some(end)) = (layers.pop(), ends.pop()) else { return Err("no outputs") };
-            if matches!(end, End::Real { .. }) {
-                self.sums = self.sums.max(self.layouts[x].pixels() * layer.outputs());
-            }
-            let addend =
-                addend.map(|value| self.other_than(x, value)).map(|value| (value, self.layouts[value].places(0)));
-            self.steps.push(Step::Dense { layer, x, addend, end });
+        if is_pointwise(c) {
+            let (Some(dense), Some(end)) = (layers.pop(), ends.pop()) else { return Err("no outputs") };
+            self.whole(Whole::Dense(dense), x, layer, end);
             return Ok(());
         }
-        let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
         let out = [sides[0], sides[1]];
         let chunk = (UNROLLED / depth).next_multiple_of(12).min(sides[0] * sides[1]);
         let unroll = Unroll { kernel, stride, dilation, out, channels: inner, chunk };
         self.rows = self.rows.max(chunk * depth + SLACK);
         self.sums = self.sums.max(chunk * outputs);
         let places = |value: Value| (0..c.groups).map(|group| self.layouts[value].places(group * outputs)).collect();
-        let addend = addend.map(|value| (value, places(value)));
+        let addend = layer.inputs.get(1).map(|&value| (value, places(value)));
         self.steps.push(Step::Unrolled { layers, x, unroll, addend, ends });
         Ok(())
+    }
+
+    /// A layer that reads `x` as it lies.
+    fn whole(&mut self, kernel: Whole, x: Value, layer: &Layer, end: End) {
+        if matches!(end, End::Real { .. }) {
+            self.sums = self.sums.max(kernel.sides(&self.layouts[x]).iter().product());
+        }
+        let addend = layer.inputs.get(1).map(|&value| self.other_than(x, value));
+        let addend = addend.map(|value| (value, self.layouts[value].places(0)));
+        self.steps.push(Step::Whole { layer: kernel, x, addend, end });
+    }
+
+    /// Where the channels of the layer `index` from `channel` on go.
+    fn end(&self, index: usize, layer: &Layer, channel: usize) -> Result<End, &'static str> {
+        Ok(match layer.out {
+            Some(out) => End::Bytes { out, places: self.layouts[out].places(channel) },
+            None => {
+                let output = self.recipe.outputs.iter().position(|(_, of)| *of == Output::From(index));
+                End::Real { output: output.ok_or("floats that nobody reads")?, plane: channel }
+            }
+        })
     }
 
     /// From sums of these channels, whose weights are given, to what the layer gives.
@@ -326,21 +332,6 @@ impl Draft<'_> {
         self.steps.push(Step::Copy { x: value, out });
         out
     }
-}
-
-/// A depthwise convolution as one in which every output reads every channel, on weights of zero but its own: more products, and
-/// far fewer steps than a layer for each channel.
-fn widened(c: &Convolution) -> Convolution {
-    let (channels, taps) = (c.groups, c.kernel[0] * c.kernel[1]);
-    let mut numbers = vec![0; channels * channels * taps];
-    for (channel, filter) in c.weights.numbers.chunks_exact(taps).enumerate() {
-        numbers[(channel * channels + channel) * taps..][..taps].copy_from_slice(filter);
-    }
-    let mut dims = c.weights.dims.clone();
-    dims[1] = channels;
-    let weights = Weights { numbers, dims, scales: c.weights.scales.clone() };
-    let (bias, slopes) = (c.bias.clone(), c.slopes.clone());
-    Convolution { weights, groups: 1, bias, slopes, ..*c }
 }
 
 /// Weights of outputs x channels x taps as outputs x taps x channels.
@@ -404,8 +395,8 @@ impl Step {
             End::Real { .. } => None,
         };
         match self {
-            Self::Quantise { out, .. } => vec![*out],
-            Self::Dense { x, addend, end, .. } => {
+            Self::Quantise { out, .. } | Self::Pixels { out, .. } => vec![*out],
+            Self::Whole { x, addend, end, .. } => {
                 [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(of_end(end)).collect()
             }
             Self::Unrolled { x, addend, ends, .. } => {
@@ -413,10 +404,7 @@ impl Step {
                 [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(out).collect()
             }
             Self::Sum { parts, out, .. } => vec![parts[0].0, parts[1].0, *out],
-            Self::Depthwise { x, out, .. }
-            | Self::MaxPool { x, out, .. }
-            | Self::Repeat { x, out, .. }
-            | Self::Copy { x, out } => vec![*x, *out],
+            Self::MaxPool { x, out, .. } | Self::Repeat { x, out, .. } | Self::Copy { x, out } => vec![*x, *out],
             Self::Concat { parts, out } => parts.iter().map(|(value, _)| *value).chain([*out]).collect(),
             Self::Dequantise { x, .. } => vec![*x],
         }

@@ -25,4 +25,4 @@ mod unroll;
 
 pub(super) use operator::{Operator, place};
 pub(super) use recipe::Recipe;
-pub(super) use search::rewrite;
+pub(super) use search::{rewrite, take_pixels};

@@ -10,7 +10,7 @@ use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 
 use super::compile::{Sides, compile, sides};
-use super::program::Program;
+use super::program::{Given, Program};
 use super::recipe::{OPERATOR, Output, Recipe, WHICH};
 use crate::kernels;
 
@@ -40,8 +40,8 @@ impl std::fmt::Debug for Part {
     }
 }
 
-/// Rows, columns and channels of a batch of one picture, series or vector.
-fn picture(shape: &[usize]) -> Option<Sides> {
+/// Rows, columns and channels of a batch of one picture, series or vector, plane by plane.
+fn planes(shape: &[usize]) -> Option<Sides> {
     match *shape {
         [1, channels, rows, columns] => Some([rows, columns, channels]),
         [1, channels, columns] => Some([1, columns, channels]),
@@ -60,12 +60,28 @@ fn shape(sides: Sides, rank: usize) -> TVec<usize> {
     }
 }
 
+/// The same of a batch of one picture whose pixels have their three bytes side by side.
+fn pixels(shape: &[usize]) -> Option<Sides> {
+    match *shape {
+        [1, rows, columns, 3] => Some([rows, columns, 3]),
+        _ => None,
+    }
+}
+
 impl Part {
     fn inputs(&self, shapes: &[TVec<usize>]) -> TractResult<(Vec<Sides>, usize)> {
         let rank = shapes.first().map_or(0, |shape| shape.len());
         ensure!(shapes.iter().all(|shape| shape.len() == rank), "inputs of different ranks");
-        let sides = shapes.iter().map(|shape| picture(shape)).collect::<Option<_>>();
+        let of = |(input, shape): (usize, &TVec<usize>)| match self.0.pixels {
+            Some(which) if which == input => pixels(shape),
+            _ => planes(shape),
+        };
+        let sides = shapes.iter().enumerate().map(of).collect::<Option<_>>();
         Ok((sides.context("an input that is no batch of one picture")?, rank))
+    }
+
+    fn datum_type(&self, input: usize) -> DatumType {
+        if self.0.pixels == Some(input) { u8::datum_type() } else { f32::datum_type() }
     }
 
     fn outputs(&self, shapes: &[TVec<usize>]) -> TractResult<Vec<TVec<usize>>> {
@@ -100,8 +116,11 @@ impl Expansion for Part {
     ) -> InferenceResult {
         check_input_arity(inputs, self.0.inputs.len())?;
         check_output_arity(outputs, self.0.outputs.len())?;
-        for tensor in inputs.iter().chain(outputs) {
-            solver.equals(&tensor.datum_type, f32::datum_type())?;
+        for (index, input) in inputs.iter().enumerate() {
+            solver.equals(&input.datum_type, self.datum_type(index))?;
+        }
+        for output in outputs {
+            solver.equals(&output.datum_type, f32::datum_type())?;
         }
         let shapes = inputs.iter().map(|input| (&input.shape).bex());
         solver.given_all(shapes, move |solver, shapes: Vec<TVec<TDim>>| {
@@ -166,9 +185,13 @@ impl EvalOp for Operator {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let mut views: TVec<&[f32]> = tvec![];
+        let mut views: TVec<Given<'_>> = tvec![];
         for input in &inputs {
-            views.push(input.try_as_plain_ram()?.as_slice::<f32>()?);
+            let view = input.try_as_plain_ram()?;
+            views.push(match input.datum_type() == u8::datum_type() {
+                true => Given::Pixels(view.as_slice::<u8>()?),
+                false => Given::Reals(view.as_slice::<f32>()?),
+            });
         }
         let mut outputs: TVec<Tensor> = tvec![];
         for shape in self.outputs.iter() {

@@ -4,7 +4,7 @@
 
 use super::graph::Grid;
 use super::program::Layout;
-use crate::kernels::q8::{Act, Dense};
+use crate::kernels::q8::Act;
 
 /// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
 /// compiler makes vectors of it; rounding and conversion would be a call for each number.
@@ -55,11 +55,18 @@ pub(super) fn dequantise(bytes: &[u8], layout: &Layout, grid: Grid, planes: &mut
     }
 }
 
-/// Sums of windows from `first` on, each of `count` in its channel's plane.
-pub(super) fn spread(layer: &Dense, sums: &[i32], first: usize, count: usize, planes: &mut [f32]) {
-    for (window, sums) in sums.chunks_exact(layer.outputs()).enumerate() {
-        for (channel, &sum) in sums.iter().enumerate() {
-            planes[channel * count + first + window] = layer.real(channel, sum);
+/// Sums of windows from `first` on, each of `count` in its channel's plane; `real` says what a channel's sum stands for.
+pub(super) fn spread(
+    real: impl Fn(usize, i32) -> f32,
+    channels: usize,
+    sums: &[i32],
+    [first, count]: [usize; 2],
+    planes: &mut [f32],
+) {
+    for channel in 0..channels {
+        let plane = &mut planes[channel * count + first..][..sums.len() / channels];
+        for (out, sums) in plane.iter_mut().zip(sums.chunks_exact(channels)) {
+            *out = real(channel, sums[channel]);
         }
     }
 }
@@ -83,6 +90,19 @@ pub(super) fn max_pool(
     to: &Layout,
 ) {
     let channels = from.sides[2];
+    if (kernel, stride, pads) == ([2, 2], [2, 2], [0; 4]) {
+        for row in 0..to.sides[0] {
+            let line = |down: usize| &image[from.place(2 * row + down, 0)..][..2 * to.sides[1] * channels];
+            let out = &mut bytes[to.place(row, 0)..][..to.sides[1] * channels];
+            match channels {
+                16 => halve::<16>(line(0), line(1), out),
+                32 => halve::<32>(line(0), line(1), out),
+                64 => halve::<64>(line(0), line(1), out),
+                _ => halve_any(channels, line(0), line(1), out),
+            }
+        }
+        return;
+    }
     // What the border holds is left out, as it is less than any number.
     let inside = |at: usize, k: usize| {
         let end = (at * stride[k] + kernel[k]).saturating_sub(pads[k]).min(from.sides[k]);
@@ -97,6 +117,22 @@ pub(super) fn max_pool(
                     greatest(out, &image[from.place(y, x)..][..channels]);
                 }
             }
+        }
+    }
+}
+
+/// The greatest of two by two pixels, of two rows: with so many channels, which lets the compiler make vectors of it.
+fn halve<const CHANNELS: usize>(above: &[u8], below: &[u8], out: &mut [u8]) {
+    halve_any(CHANNELS, above, below, out);
+}
+
+#[inline(always)]
+fn halve_any(channels: usize, above: &[u8], below: &[u8], out: &mut [u8]) {
+    let pairs = above.chunks_exact(2 * channels).zip(below.chunks_exact(2 * channels));
+    for (out, (above, below)) in out.chunks_exact_mut(channels).zip(pairs) {
+        let ((a, b), (c, d)) = (above.split_at(channels), below.split_at(channels));
+        for ((((out, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *out = (*a).max(*b).max((*c).max(*d));
         }
     }
 }

@@ -82,9 +82,14 @@ pub(super) enum Step {
         out: usize,
         places: Vec<u32>,
     },
-    /// Rows that lie side by side already.
-    Dense {
-        layer: Dense,
+    /// An input's pixels, which are bytes already.
+    Pixels {
+        input: usize,
+        out: usize,
+    },
+    /// A layer that reads a value as it lies.
+    Whole {
+        layer: Whole,
         x: usize,
         addend: Option<(usize, Vec<u32>)>,
         end: End,
@@ -96,12 +101,6 @@ pub(super) enum Step {
         unroll: Unroll,
         addend: Option<(usize, Vec<Vec<u32>>)>,
         ends: Vec<End>,
-    },
-    Depthwise {
-        layer: Depthwise,
-        x: usize,
-        out: usize,
-        places: Vec<u32>,
     },
     Sum {
         parts: [(usize, f32, Vec<u32>); 2],
@@ -139,6 +138,48 @@ pub(super) enum Step {
     },
 }
 
+pub(super) enum Whole {
+    /// Of pixels, which are its rows.
+    Dense(Dense),
+    Depthwise(Depthwise),
+}
+
+impl Whole {
+    /// Pixels of the result, and channels.
+    pub fn sides(&self, x: &Layout) -> [usize; 2] {
+        match self {
+            Self::Dense(layer) => [x.pixels(), layer.outputs()],
+            Self::Depthwise(layer) => [layer.outputs(), layer.channels()],
+        }
+    }
+
+    fn run(&self, x: &Layout, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>, scratch: &mut Scratch) {
+        match self {
+            Self::Dense(layer) => layer.run(rows(x, image), addend, target, scratch),
+            Self::Depthwise(layer) => layer.run(image, addend, target),
+        }
+    }
+
+    fn sums(&self, x: &Layout, image: &[u8], out: &mut [i32], scratch: &mut Scratch) {
+        match self {
+            Self::Dense(layer) => layer.sums(rows(x, image), out, scratch),
+            Self::Depthwise(layer) => layer.sums(image, out),
+        }
+    }
+
+    fn real(&self, channel: usize, sum: i32) -> f32 {
+        match self {
+            Self::Dense(layer) => layer.real(channel, sum),
+            Self::Depthwise(layer) => layer.real(channel, sum),
+        }
+    }
+}
+
+/// An image without a border, each pixel a row.
+fn rows<'a>(layout: &Layout, bytes: &'a [u8]) -> Rows<'a> {
+    Rows { bytes, stride: layout.sides[2], count: layout.pixels() }
+}
+
 /// Where a layer's results go.
 pub(super) enum End {
     Bytes {
@@ -150,6 +191,15 @@ pub(super) enum End {
         output: usize,
         plane: usize,
     },
+}
+
+/// An input of a run.
+#[derive(Clone, Copy)]
+pub(super) enum Given<'a> {
+    /// Planes of rows and columns.
+    Reals(&'a [f32]),
+    /// Rows of pixels, their channels side by side.
+    Pixels(&'a [u8]),
 }
 
 /// Bytes from a cache line's start on: kernels load whole lines.
@@ -194,7 +244,7 @@ impl Program {
         let mut scratch = Scratch::default();
         for step in &self.steps {
             match step {
-                Step::Dense { layer, .. } => scratch.reserve_for(layer),
+                Step::Whole { layer: Whole::Dense(layer), .. } => scratch.reserve_for(layer),
                 Step::Unrolled { layers, .. } => layers.iter().for_each(|layer| scratch.reserve_for(layer)),
                 _ => {}
             }
@@ -202,8 +252,9 @@ impl Program {
         Room { bytes: Aligned::new(self.bytes), rows: vec![0; self.rows], sums: vec![0; self.sums], scratch }
     }
 
-    /// `inputs` as planes, `outputs` too; `Err` names an input that holds what isn't a finite number.
-    pub fn run(&self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), usize> {
+    /// `outputs` as planes. `Err` names an input that holds what isn't a finite number, or comes in another form than it was
+    /// compiled for.
+    pub fn run(&self, inputs: &[Given<'_>], outputs: &mut [&mut [f32]]) -> Result<(), usize> {
         let kept = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut room = kept.unwrap_or_else(|| self.room());
         let result = self.steps.iter().try_for_each(|step| self.step(step, &mut room, inputs, outputs));
@@ -214,25 +265,37 @@ impl Program {
         result
     }
 
-    fn step(&self, step: &Step, room: &mut Room, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), usize> {
+    fn step(
+        &self,
+        step: &Step,
+        room: &mut Room,
+        inputs: &[Given<'_>],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), usize> {
         match step {
             Step::Quantise { input, grid, out, places } => {
                 let [bytes] = self.views(&mut room.bytes, [*out]);
                 self.layouts[*out].fill_border(bytes);
                 let channels = self.layouts[*out].sides[2];
-                return quantise(inputs[*input], *grid, channels, places, bytes).map_err(|NotFinite| *input);
+                let Given::Reals(planes) = inputs[*input] else { return Err(*input) };
+                return quantise(planes, *grid, channels, places, bytes).map_err(|NotFinite| *input);
             }
-            Step::Dense { layer, x, addend, end } => self.dense(layer, *x, addend.as_ref(), end, room, outputs),
+            Step::Pixels { input, out } => {
+                let Given::Pixels(pixels) = inputs[*input] else { return Err(*input) };
+                let [bytes] = self.views(&mut room.bytes, [*out]);
+                let layout = &self.layouts[*out];
+                layout.fill_border(bytes);
+                let line = layout.sides[1] * layout.sides[2];
+                for (row, pixels) in pixels.chunks_exact(line).enumerate().take(layout.sides[0]) {
+                    bytes[layout.place(row, 0)..][..line].copy_from_slice(pixels);
+                }
+            }
+            Step::Whole { layer, x, addend, end } => self.whole(layer, *x, addend.as_ref(), end, room, outputs),
             Step::Unrolled { layers, x, unroll, addend, ends } => {
                 for (group, (layer, end)) in layers.iter().zip(ends).enumerate() {
                     let addend = addend.as_ref().map(|(addend, places)| (*addend, places[group].as_slice()));
                     self.unrolled(layer, *x, unroll, group, addend, end, room, outputs);
                 }
-            }
-            Step::Depthwise { layer, x, out, places } => {
-                let [image, bytes] = self.views(&mut room.bytes, [*x, *out]);
-                self.layouts[*out].fill_border(bytes);
-                layer.run(image, Target { bytes, places });
             }
             Step::Sum { parts: [a, b], act, out, places } => {
                 let [first, second, bytes] = self.views(&mut room.bytes, [a.0, b.0, *out]);
@@ -272,34 +335,35 @@ impl Program {
             .expect("values of one step lie apart: the plan was checked when it was made")
     }
 
-    fn dense(
+    fn whole(
         &self,
-        layer: &Dense,
+        layer: &Whole,
         x: usize,
         addend: Option<&(usize, Vec<u32>)>,
         end: &End,
         room: &mut Room,
         outputs: &mut [&mut [f32]],
     ) {
-        let count = self.layouts[x].pixels();
-        let rows = |bytes| Rows { bytes, stride: self.layouts[x].sides[2], count };
+        let layout = &self.layouts[x];
         match (end, addend) {
             (End::Bytes { out, places }, None) => {
                 let [image, bytes] = self.views(&mut room.bytes, [x, *out]);
                 self.layouts[*out].fill_border(bytes);
-                layer.run(rows(image), None, Target { bytes, places }, &mut room.scratch);
+                layer.run(layout, image, None, Target { bytes, places }, &mut room.scratch);
             }
             (End::Bytes { out, places }, Some((addend, addend_places))) => {
                 let [image, added, bytes] = self.views(&mut room.bytes, [x, *addend, *out]);
                 self.layouts[*out].fill_border(bytes);
                 let addend = Addend { bytes: added, places: addend_places };
-                layer.run(rows(image), Some(addend), Target { bytes, places }, &mut room.scratch);
+                layer.run(layout, image, Some(addend), Target { bytes, places }, &mut room.scratch);
             }
             (End::Real { output, plane }, _) => {
                 let [image] = self.views(&mut room.bytes, [x]);
-                let sums = &mut room.sums[..count * layer.outputs()];
-                layer.sums(rows(image), sums, &mut room.scratch);
-                spread(layer, sums, 0, count, &mut outputs[*output][plane * count..]);
+                let [count, channels] = layer.sides(layout);
+                let sums = &mut room.sums[..count * channels];
+                layer.sums(layout, image, sums, &mut room.scratch);
+                let planes = &mut outputs[*output][plane * count..];
+                spread(|channel, sum| layer.real(channel, sum), channels, sums, [0, count], planes);
             }
         }
     }
@@ -342,7 +406,9 @@ impl Program {
                 (End::Real { output, plane }, _) => {
                     let sums = &mut room.sums[..windows.len() * layer.outputs()];
                     layer.sums(rows, sums, &mut room.scratch);
-                    spread(layer, sums, windows.start, count, &mut outputs[*output][plane * count..]);
+                    let planes = &mut outputs[*output][plane * count..];
+                    let real = |channel, sum| layer.real(channel, sum);
+                    spread(real, layer.outputs(), sums, [windows.start, count], planes);
                 }
             }
         }

@@ -21,6 +21,8 @@ pub(crate) struct Recipe {
     pub(super) steps: Vec<Step>,
     /// Float tensors that are read and made bytes first.
     pub(super) inputs: Vec<(String, Value)>,
+    /// The input that comes as a picture's bytes, which are its own already.
+    pub(super) pixels: Option<usize>,
     pub(super) outputs: Vec<(String, Output)>,
 }
 
@@ -76,6 +78,13 @@ pub(super) struct Convolution {
 }
 
 impl Recipe {
+    /// Takes the tensor `name` as the bytes of a picture, if it's an input whose bytes are those of the numbers 0 to 255.
+    pub(super) fn takes_pixels(&mut self, name: &str) -> bool {
+        let is_plain = |value: Value| self.grids[value] == Grid { scale: 1.0, zero: 0 };
+        self.pixels = self.inputs.iter().position(|(input, value)| input == name && is_plain(*value));
+        self.pixels.is_some()
+    }
+
     /// A line for each layer, whose result has these rows, columns and channels.
     pub(super) fn describe(&self, results: &[[usize; 3]]) -> Vec<String> {
         let of = |(step, [rows, columns, channels]): (&Step, &[usize; 3])| {

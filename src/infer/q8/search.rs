@@ -29,6 +29,19 @@ pub(crate) fn rewrite(proto: &mut ModelProto) -> Vec<Recipe> {
     recipes
 }
 
+/// Has the one part that reads the graph's input take it as a picture's bytes, where that can be.
+pub(crate) fn take_pixels(proto: &ModelProto, recipes: &mut [Recipe]) -> bool {
+    let Some(graph) = &proto.graph else { return false };
+    let constants: HashSet<&String> = graph.initializer.iter().map(|tensor| &tensor.name).collect();
+    let inputs: Vec<_> = graph.input.iter().map(|input| &input.name).filter(|name| !constants.contains(name)).collect();
+    let [input] = inputs[..] else { return false };
+    let mut readers = graph.node.iter().filter(|node| node.input.contains(input));
+    let (Some(reader), None) = (readers.next(), readers.next()) else { return false };
+    let recipe = (reader.op_type == OPERATOR).then(|| reader.attribute.iter().find(|a| a.name == WHICH)).flatten();
+    let recipe = recipe.and_then(|which| recipes.get_mut(usize::try_from(which.i).ok()?));
+    recipe.is_some_and(|recipe| recipe.takes_pixels(input))
+}
+
 fn operator(which: usize, recipe: &Recipe) -> NodeProto {
     let attribute = AttributeProto { name: WHICH.into(), i: which as i64, ..AttributeProto::default() };
     NodeProto {

@@ -33,6 +33,14 @@ impl Unroll {
         // Taps that lie side by side are copied together; nine bytes are those of a first layer, three pixels of three colours.
         let is_whole = self.channels == channels && self.dilation[1] == 1;
         match (is_whole, self.kernel[1] * channels) {
+            // Sixteen bytes at a time, which are one instruction; the next line's overwrite what is beyond.
+            (true, 9) if self.kernel[0] == 3 => self.copy(image, layout, windows, rows, |mut top, column, row| {
+                let mut line = || top.next().map_or(&[][..], |top| &image[top + column..]);
+                let (first, second, third) = (line(), line(), line());
+                row[..16].copy_from_slice(&first[..16]);
+                row[9..25].copy_from_slice(&second[..16]);
+                row[18..27].copy_from_slice(&third[..9]);
+            }),
             (true, 9) => self.copy(image, layout, windows, rows, |top, column, row| {
                 for (top, to) in top.zip(row.as_chunks_mut::<9>().0) {
                     *to = *image[top + column..].first_chunk().expect("a window lies in its image");

@@ -20,7 +20,7 @@ pub(super) unsafe fn dense(
     wide: &mut [i16],
 ) {
     // SAFETY: the caller's promise; every place has room for the outputs.
-    unsafe { bands(layer, rows, &ymm::Bytes::new(layer, addend, target), wide) }
+    unsafe { bands(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target), wide) }
 }
 
 /// # Safety
@@ -34,12 +34,27 @@ pub(super) unsafe fn sums(layer: &Dense, rows: Rows<'_>, out: &mut [i32], wide: 
 /// # Safety
 /// The CPU has AVX2; what [`Depthwise::run`] checks holds.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
+pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let out = ymm::Bytes::new(layer.ordered(), addend, target);
+        ymm::depthwise::<Pairs>(layer, weights_of(layer), image, &out);
+    }
+}
+
+/// # Safety
+/// As [`depthwise`], and `out` has room for all sums.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn depthwise_sums(layer: &Depthwise, image: &[u8], out: &mut [i32]) {
+    let out = ymm::Sums { target: out.as_mut_ptr(), outputs: layer.channels };
+    // SAFETY: the caller's promise.
+    unsafe { ymm::depthwise::<Pairs>(layer, weights_of(layer), image, &out) }
+}
+
+fn weights_of(layer: &Depthwise) -> &[u8] {
     let Packed::Pairs { blocks, .. } = &layer.packed else { unreachable!("packed by the same instruction set") };
     // SAFETY: numbers are bytes.
-    let weights = unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast::<u8>(), size_of_val(&blocks[..])) };
-    // SAFETY: the caller's promise.
-    unsafe { ymm::depthwise::<Pairs>(layer, weights, image, target) }
+    unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast::<u8>(), size_of_val(&blocks[..])) }
 }
 
 /// Numbers from widened row to widened row: whole registers, and a cache line more, as rows that are a power of two apart

@@ -11,7 +11,7 @@ use super::{Addend, Dense, Depthwise, Rows, Target};
 #[target_feature(enable = "avx2,avxvnni")]
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     // SAFETY: the caller's promise; every place has room for the outputs.
-    unsafe { bands::<Vex>(layer, rows, &ymm::Bytes::new(layer, addend, target)) }
+    unsafe { bands::<Vex>(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target)) }
 }
 
 /// # Safety
@@ -25,9 +25,21 @@ pub(super) unsafe fn sums(layer: &Dense, rows: Rows<'_>, out: &mut [i32]) {
 /// # Safety
 /// The CPU has AVX2 and AVX-VNNI; what [`Depthwise::run`] checks holds.
 #[target_feature(enable = "avx2,avxvnni")]
-pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
+pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { ymm::depthwise::<Vex>(layer, weights_of(&layer.packed).0, image, target) }
+    unsafe {
+        let out = ymm::Bytes::new(layer.ordered(), addend, target);
+        ymm::depthwise::<Vex>(layer, weights_of(&layer.packed).0, image, &out);
+    }
+}
+
+/// # Safety
+/// As [`depthwise`], and `out` has room for all sums.
+#[target_feature(enable = "avx2,avxvnni")]
+pub(super) unsafe fn depthwise_sums(layer: &Depthwise, image: &[u8], out: &mut [i32]) {
+    let out = ymm::Sums { target: out.as_mut_ptr(), outputs: layer.channels };
+    // SAFETY: the caller's promise.
+    unsafe { ymm::depthwise::<Vex>(layer, weights_of(&layer.packed).0, image, &out) }
 }
 
 /// And how many steps there are.
@@ -116,7 +128,7 @@ pub(super) mod evex {
     #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
     pub unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { bands::<Evex>(layer, rows, &ymm::Bytes::new(layer, addend, target)) }
+        unsafe { bands::<Evex>(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target)) }
     }
 
     /// # Safety
@@ -130,8 +142,20 @@ pub(super) mod evex {
     /// # Safety
     /// The CPU has AVX2, AVX-512 VL and VNNI; what [`Depthwise::run`] checks holds.
     #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
-    pub unsafe fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
+    pub unsafe fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::depthwise::<Evex>(layer, weights_of(&layer.packed).0, image, target) }
+        unsafe {
+            let out = ymm::Bytes::new(layer.ordered(), addend, target);
+            ymm::depthwise::<Evex>(layer, weights_of(&layer.packed).0, image, &out);
+        }
+    }
+
+    /// # Safety
+    /// As [`depthwise`], and `out` has room for all sums.
+    #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
+    pub unsafe fn depthwise_sums(layer: &Depthwise, image: &[u8], out: &mut [i32]) {
+        let out = ymm::Sums { target: out.as_mut_ptr(), outputs: layer.channels };
+        // SAFETY: the caller's promise.
+        unsafe { ymm::depthwise::<Evex>(layer, weights_of(&layer.packed).0, image, &out) }
     }
 }

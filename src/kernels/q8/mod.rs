@@ -37,6 +37,26 @@ use pack::Packed;
 
 use super::Isa;
 
+/// Calls a layer's kernel; what follows the semicolon is for AVX2 alone.
+macro_rules! by_isa {
+    ($layer:expr, $kernel:ident($($argument:expr),*); $($room:expr)?) => {
+        // SAFETY, of all calls: the CPU has the instructions, and the caller has checked what the kernel asks for.
+        match $layer.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if $layer.isa.is_available() => unsafe { avx2::$kernel($layer, $($argument,)* $($room)?) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni if $layer.isa.is_available() => unsafe { avxvnni::$kernel($layer, $($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni if $layer.isa.is_available() => unsafe { avx512::$kernel($layer, $($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if $layer.isa.is_available() => unsafe {
+                neon::$kernel($layer, $($argument),*)
+            },
+            _ => scalar::$kernel($layer, $($argument),*),
+        }
+    };
+}
+
 /// So many bytes may be read beyond the last row or pixel that a layer is given. They meet weights of zero.
 pub const SLACK: usize = 64;
 /// The deepest sum: 3 x 3 x 1024 channels, or a fully connected layer of 96 x 96.
@@ -122,29 +142,7 @@ impl Dense {
             check_places(addend.bytes.len(), addend.places, rows.count, self.outputs);
         }
         let _ = &scratch;
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx2::dense(self, rows, addend, target, &mut scratch.wide) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avxvnni::dense(self, rows, addend, target) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx512::dense(self, rows, addend, target) }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { neon::dense(self, rows, addend, target) }
-            }
-            _ => scalar::dense(self, rows, addend, target),
-        }
+        by_isa!(self, dense(rows, addend, target); &mut scratch.wide);
     }
 
     /// The sums themselves, bias included: `rows.count` x `outputs` of them.
@@ -155,29 +153,7 @@ impl Dense {
         self.check(rows);
         assert_eq!(out.len(), rows.count * self.outputs, "sums");
         let _ = &scratch;
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx2::sums(self, rows, out, &mut scratch.wide) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avxvnni::sums(self, rows, out) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx512::sums(self, rows, out) }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { neon::sums(self, rows, out) }
-            }
-            _ => scalar::sums(self, rows, out),
-        }
+        by_isa!(self, sums(rows, out); &mut scratch.wide);
     }
 
     /// The number that a sum of this channel stands for: times `positive`, or `negative` below zero.
@@ -223,6 +199,8 @@ pub struct Depthwise {
     window: Window,
     packed: Packed,
     finish: Finish,
+    /// In the order in which the kernel has its channels, if that is another.
+    interleaved: Option<Finish>,
 }
 
 impl Depthwise {
@@ -236,46 +214,59 @@ impl Depthwise {
         assert!(window.taps() <= MAX_DEPTH && weights.len() == channels * window.taps(), "{window:?}");
         assert!(window.reach()[1] <= window.width, "{window:?}");
         let packed = Packed::depthwise(isa, weights, window, &finish.bias);
-        let finish = match pack::lanes(isa) {
-            Some(lanes) => finish.interleaved(lanes, walk::Walk::new(window, channels, 16 * lanes).pixels),
-            None => finish,
-        };
-        Self { isa, channels, window, packed, finish }
+        let pixels = |lanes: usize| walk::Walk::new(window, channels, 16 * lanes).pixels;
+        let interleaved = pack::lanes(isa).map(|lanes| finish.interleaved(lanes, pixels(lanes)));
+        Self { isa, channels, window, packed, finish, interleaved }
+    }
+
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// How many pixels come out.
+    pub fn outputs(&self) -> usize {
+        self.window.out.iter().product()
     }
 
     /// `image`: `width` pixels a row of `channels` bytes each, border included.
     ///
     /// # Panics
-    /// If `image` lacks its [`SLACK`], or a place lies outside of its buffer.
-    pub fn run(&self, image: &[u8], target: Target<'_>) {
-        let ([rows, columns], channels) = (self.window.reach(), self.channels);
-        let end = ((rows - 1) * self.window.width + columns) * channels + SLACK;
-        assert!(image.len() >= end, "{} bytes, and {end} are needed", image.len());
-        check_places(target.bytes.len(), target.places, self.window.out.iter().product(), channels);
-        assert!(self.finish.residual.is_none(), "depthwise layers add nothing");
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx2::depthwise(self, image, target) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avxvnni::depthwise(self, image, target) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { avx512::depthwise(self, image, target) }
-            }
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if self.isa.is_available() => {
-                // SAFETY: the CPU has the instructions, and the checks above are what the kernel asks for.
-                unsafe { neon::depthwise(self, image, target) }
-            }
-            _ => scalar::depthwise(self, image, target),
+    /// If `image` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected or
+    /// the other way round.
+    pub fn run(&self, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
+        self.check(image);
+        check_places(target.bytes.len(), target.places, self.outputs(), self.channels);
+        assert_eq!(addend.is_some(), self.finish.residual.is_some(), "an addend");
+        if let Some(addend) = addend {
+            check_places(addend.bytes.len(), addend.places, self.outputs(), self.channels);
         }
+        by_isa!(self, depthwise(image, addend, target););
+    }
+
+    /// The sums themselves, bias included: pixel by pixel, `channels` of each.
+    ///
+    /// # Panics
+    /// If `image` lacks its [`SLACK`], or `out` has another size.
+    pub fn sums(&self, image: &[u8], out: &mut [i32]) {
+        self.check(image);
+        assert_eq!(out.len(), self.outputs() * self.channels, "sums");
+        by_isa!(self, depthwise_sums(image, out););
+    }
+
+    /// The number that a sum of this channel stands for: times `positive`, or `negative` below zero.
+    pub fn real(&self, channel: usize, sum: i32) -> f32 {
+        self.finish.real(channel, sum)
+    }
+
+    /// With its channels in the kernel's order.
+    fn ordered(&self) -> &Finish {
+        self.interleaved.as_ref().unwrap_or(&self.finish)
+    }
+
+    fn check(&self, image: &[u8]) {
+        let [rows, columns] = self.window.reach();
+        let end = ((rows - 1) * self.window.width + columns) * self.channels + SLACK;
+        assert!(image.len() >= end, "{} bytes, and {end} are needed", image.len());
     }
 }
 

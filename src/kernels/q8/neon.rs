@@ -20,7 +20,7 @@ mod i8mm;
 #[cfg(test)]
 mod tests;
 
-pub(super) use depthwise::depthwise;
+pub(super) use depthwise::{depthwise, depthwise_sums};
 
 /// # Safety
 /// The CPU has the layer's instruction set; what [`Dense::run`] checks holds.

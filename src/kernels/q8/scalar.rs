@@ -24,20 +24,34 @@ pub(super) fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, t
     }
 }
 
-pub(super) fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
-    let (window, channels) = (layer.window, layer.channels);
+pub(super) fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
     for (at, &place) in target.places.iter().enumerate() {
-        let [top, left] = [at / window.out[1] * window.stride[0], at % window.out[1] * window.stride[1]];
-        for channel in 0..channels {
-            let mut sum = layer.finish.bias[channel];
-            for (tap, &weight) in layer.packed.row(channel).iter().enumerate() {
-                let row = top + tap / window.kernel[1] * window.dilation[0];
-                let column = left + tap % window.kernel[1] * window.dilation[1];
-                sum += i32::from(image[(row * window.width + column) * channels + channel]) * i32::from(weight);
-            }
-            target.bytes[place as usize + channel] = layer.finish.byte(channel, sum, None);
+        for channel in 0..layer.channels {
+            let addend = addend.map(|addend| addend.bytes[addend.places[at] as usize + channel]);
+            let byte = layer.finish.byte(channel, filtered(layer, image, at, channel), addend);
+            target.bytes[place as usize + channel] = byte;
         }
     }
+}
+
+pub(super) fn depthwise_sums(layer: &Depthwise, image: &[u8], out: &mut [i32]) {
+    for (at, out) in out.chunks_exact_mut(layer.channels).enumerate() {
+        for (channel, out) in out.iter_mut().enumerate() {
+            *out = filtered(layer, image, at, channel);
+        }
+    }
+}
+
+/// The sum of a channel's window at the output `at`.
+fn filtered(layer: &Depthwise, image: &[u8], at: usize, channel: usize) -> i32 {
+    let window = layer.window;
+    let [top, left] = [at / window.out[1] * window.stride[0], at % window.out[1] * window.stride[1]];
+    let product = |(tap, &weight): (usize, &i8)| {
+        let row = top + tap / window.kernel[1] * window.dilation[0];
+        let column = left + tap % window.kernel[1] * window.dilation[1];
+        i32::from(image[(row * window.width + column) * layer.channels + channel]) * i32::from(weight)
+    };
+    layer.finish.bias[channel] + layer.packed.row(channel).iter().enumerate().map(product).sum::<i32>()
 }
 
 fn dot(bytes: &[u8], weights: &[i8]) -> i32 {

@@ -95,34 +95,42 @@ proptest! {
         channels in prop_oneof![3 => 1usize..150, 1 => prop::sample::select(vec![16usize, 32, 48, 64])],
         kernel in prop::sample::select(vec![[3, 3], [3, 3], [5, 5], [7, 7], [3, 1], [1, 3], [1, 9], [2, 4]]),
         out in [1usize..6, 1usize..8], stride in [1usize..3, 1usize..3], dilation in prop::sample::select(vec![[1, 1], [1, 1], [2, 3]]),
-        more in 0usize..3, gap in 0usize..70, shift in 0usize..9, seed: u64,
+        more in 0usize..3, gap in 0usize..70, shift in 0usize..9, has_addend: bool, seed: u64,
     ) {
         let mut window = Window { kernel, stride, dilation, width: usize::MAX, out };
         let [rows, columns] = window.reach();
         window.width = columns + more;
         let weights = weights(seed, channels * window.taps());
-        let finish = finish(seed, &weights, window.taps(), false);
+        let finish = finish(seed, &weights, window.taps(), has_addend);
         let needed = ((rows - 1) * window.width + columns) * channels + SLACK;
         let image = guarded(&bytes(seed ^ 2, shift + needed));
+        let image = &image[shift..];
         let (places, size) = places(out[0] * out[1], channels, gap, seed);
+        let addend = guarded(&bytes(seed ^ 3, size));
+        let addend = has_addend.then_some(Addend { bytes: &addend, places: &places });
         let run = |isa| {
-            let mut out = guarded(&vec![CANARY; size]);
-            let target = Target { bytes: &mut out, places: &places };
-            Depthwise::new(isa, &weights, window, finish.clone()).run(&image[shift..], target);
-            out.to_vec()
+            let layer = Depthwise::new(isa, &weights, window, finish.clone());
+            let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
+            layer.run(image, addend, Target { bytes: &mut out, places: &places });
+            layer.sums(image, &mut sums);
+            (out.to_vec(), sums)
         };
         let expected = run(Isa::Scalar);
         for isa in simd() {
-            prop_assert_eq!(&run(isa), &expected, "by {:?}", isa);
+            let got = run(isa);
+            prop_assert_eq!(&got.1, &expected.1, "sums by {:?}", isa);
+            prop_assert_eq!(&got.0, &expected.0, "bytes by {:?}", isa);
         }
         #[cfg(target_arch = "x86_64")]
         if avxvnni::evex::is_available() {
-            let mut out = guarded(&vec![CANARY; size]);
-            let target = Target { bytes: &mut out, places: &places };
-            let layer = Depthwise::new(Isa::AvxVnni, &weights, window, finish);
-            // SAFETY: the CPU has the instructions; image and places are what the other kernels were given.
-            unsafe { avxvnni::evex::depthwise(&layer, &image[shift..], target) }
-            prop_assert_eq!(&out.to_vec(), &expected, "256 bits of VNNI");
+            let layer = Depthwise::new(Isa::AvxVnni, &weights, window, finish.clone());
+            let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
+            // SAFETY: the CPU has the instructions; image, addend, places and sums are what the other kernels were given.
+            unsafe {
+                avxvnni::evex::depthwise(&layer, image, addend, Target { bytes: &mut out, places: &places });
+                avxvnni::evex::depthwise_sums(&layer, image, &mut sums);
+            }
+            prop_assert_eq!((out.to_vec(), sums), expected, "256 bits of VNNI");
         }
     }
 }

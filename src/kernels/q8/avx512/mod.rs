@@ -12,21 +12,23 @@ mod ends;
 use std::arch::x86_64::*;
 
 use super::pack::{Block, Packed, WIDE};
-use super::{Addend, Dense, Residual, Rows, Target};
-pub(super) use depthwise::depthwise;
+use super::{Addend, Dense, Finish, Residual, Rows, Target};
+pub(super) use depthwise::{depthwise, depthwise_sums};
 use ends::{Ends, load_some, mask64, store, store_half, store_some};
 
 type Quad = Block<i8, 64>;
 
 /// What becomes of sums, four registers at a time.
 const REGISTERS: usize = 4;
+/// The order that makes the first quarters of four lanes of 128 bits the first lane, and so on.
+const TRANSPOSED: [i32; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
 
 /// # Safety
 /// The CPU has AVX-512 F, BW and VNNI; what [`Dense::run`] checks holds.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     let (blocks, quads) = quads_of(&layer.packed);
-    let out = Bytes::new(layer, addend, target);
+    let out = Bytes::new(&layer.finish, addend, target);
     // SAFETY: the caller's promise; every row has `quads` quads within its slack, every place room for the outputs.
     unsafe { panels(layer, rows, blocks, quads, &out) }
 }
@@ -185,11 +187,11 @@ struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(layer: &Dense, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
+    fn new(finish: &Finish, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
         let addend = addend
-            .zip(layer.finish.residual)
+            .zip(finish.residual)
             .map(|(addend, Residual { zero, scale })| (addend, _mm512_set1_epi32(zero.into()), _mm512_set1_ps(scale)));
-        Self { ends: Ends::new(&layer.finish), addend, target: target.bytes.as_mut_ptr(), places: target.places }
+        Self { ends: Ends::new(finish), addend, target: target.bytes.as_mut_ptr(), places: target.places }
     }
 
     /// Four registers' sums from `m` on, if there are such: of so many rows that it takes.
@@ -225,7 +227,7 @@ impl<'a> Bytes<'a> {
                 }
             }
             // Packing works in lanes of 128 bits: each has four outputs of each register.
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let order = _mm512_loadu_si512(TRANSPOSED.as_ptr().cast());
             let bytes = _mm512_permutexvar_epi32(order, self.ends.bytes(reals));
             let to = |k: usize| self.target.add(*self.places.get_unchecked(row + m + k) as usize).add(first);
             if N == 1 {

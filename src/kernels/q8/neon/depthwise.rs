@@ -8,29 +8,47 @@ use std::arch::asm;
 
 use super::{Out, fours, signed, tiles_of};
 use crate::kernels::q8::tiles::{Shape, Tiles};
-use crate::kernels::q8::{Depthwise, Target};
+use crate::kernels::q8::{Addend, Depthwise, Target};
 
 /// The sums of sixteen channels.
 type Sixteen = [int32x4_t; 4];
 
 /// # Safety
 /// The CPU has the layer's instruction set; what [`Depthwise::run`] checks holds.
-pub(in crate::kernels::q8) unsafe fn depthwise(layer: &Depthwise, image: &[u8], target: Target<'_>) {
-    let tiles = tiles_of(&layer.packed);
+pub(in crate::kernels::q8) unsafe fn depthwise(
+    layer: &Depthwise,
+    image: &[u8],
+    addend: Option<Addend<'_>>,
+    target: Target<'_>,
+) {
     let (target, places) = (target.bytes.as_mut_ptr(), target.places);
-    let out = Out::Bytes { finish: &layer.finish, addend: None, target, places };
+    // SAFETY: the caller's promise.
+    unsafe { filters(layer, image, &Out::Bytes { finish: &layer.finish, addend, target, places }) }
+}
+
+/// # Safety
+/// As [`depthwise`], and `out` has room for all sums.
+pub(in crate::kernels::q8) unsafe fn depthwise_sums(layer: &Depthwise, image: &[u8], out: &mut [i32]) {
+    // SAFETY: the caller's promise.
+    unsafe { filters(layer, image, &Out::Sums { target: out.as_mut_ptr(), outputs: layer.channels }) }
+}
+
+/// # Safety
+/// As [`depthwise`].
+unsafe fn filters(layer: &Depthwise, image: &[u8], out: &Out<'_>) {
+    let tiles = tiles_of(&layer.packed);
     if tiles.shape == Shape::FOURS {
         // SAFETY: the caller's promise; they are packed so where the CPU has `sdot`.
-        return unsafe { fours::depthwise(layer, image, &out) };
+        return unsafe { fours::depthwise(layer, image, out) };
     }
     for first in (0..layer.channels).step_by(16) {
         let filter = Filter { layer, image, tiles, first };
         // SAFETY: the caller's promise.
         unsafe {
             match (tiles.steps, tiles.has_least) {
-                (9, false) => filter.run::<9, false>(&out),
-                (_, false) => filter.run::<0, false>(&out),
-                (_, true) => filter.run::<0, true>(&out),
+                (9, false) => filter.run::<9, false>(out),
+                (_, false) => filter.run::<0, false>(out),
+                (_, true) => filter.run::<0, true>(out),
             }
         }
     }

@@ -46,7 +46,7 @@ fn a_depthwise_layer_takes_the_least_weight() {
             let run = |isa| {
                 let mut out = vec![0; 10 * channels];
                 let layer = Depthwise::new(isa, &weights, window, finish(&weights, window.taps()));
-                layer.run(&image, Target { bytes: &mut out, places: &places });
+                layer.run(&image, None, Target { bytes: &mut out, places: &places });
                 out
             };
             for isa in simd() {

@@ -18,7 +18,7 @@ pub(super) use depthwise::depthwise;
 use ends::{Ends, load_some, store_some};
 
 use super::pack::WIDE;
-use super::{Addend, Dense, Residual, Target};
+use super::{Addend, Dense, Finish, Residual, Target};
 
 /// Sums in a register.
 const LANES: usize = 8;
@@ -220,13 +220,13 @@ impl<'a> Bytes<'a> {
     /// # Safety
     /// The CPU has AVX2.
     #[inline(always)]
-    pub unsafe fn new(layer: &Dense, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
-        let addend = addend.zip(layer.finish.residual);
+    pub unsafe fn new(finish: &Finish, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
+        let addend = addend.zip(finish.residual);
         // SAFETY: the caller's promise.
         unsafe {
             let with = |residual: Residual| (_mm256_set1_epi32(residual.zero.into()), _mm256_set1_ps(residual.scale));
             let addend = addend.map(|(addend, residual)| (addend, with(residual).0, with(residual).1));
-            let ends = Ends::new(&layer.finish);
+            let ends = Ends::new(finish);
             Self { ends, addend, target: target.bytes.as_mut_ptr(), places: target.places }
         }
     }
