@@ -1,7 +1,7 @@
 //! One network, run as often as asked on standard input, for `peers.py` to compare with others.
 //!
-//! `networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract`: FILE has one input of 1 x 3 x HEIGHT x WIDTH and one output of OUTPUTS
-//! numbers. Each line of the input is a number of runs; each line of the output has the nanoseconds of each of them.
+//! `networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract`: FILE has one input of 1 x 3 x HEIGHT x WIDTH and outputs of so many numbers,
+//! OUTPUTS, with commas between them. Each line of the input is a number of runs; each line of the output has the nanoseconds of each of them.
 //! `facelatch` is what the daemon does, `tract` the same file by tract alone. `networks peak` measures what the machine could do: the products of bytes
 //! a nanosecond with everything in registers.
 
@@ -10,9 +10,10 @@ use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use facelatch::frame::RgbImage;
 use facelatch::infer::manifest::{ChannelOrder, Decode, InputSpec};
 use facelatch::infer::network::OutputSpec;
-use facelatch::infer::{Digest, ModelFile, ModelSpec, Network};
+use facelatch::infer::{Digest, ModelFile, ModelSpec, PictureNetwork};
 use facelatch::kernels;
 use tract_onnx::prelude::*;
 
@@ -32,22 +33,24 @@ fn main() {
 type Failure = Box<dyn std::error::Error>;
 
 fn network(file: &str, numbers: [&str; 3], runtime: &str) -> Result<(), Failure> {
-    let mut numbers = numbers.into_iter().map(str::parse::<usize>);
-    let mut next = || numbers.next().expect("three of them");
-    let (width, height, outputs) = (next()?, next()?, next()?);
+    let [width, height, outputs] = numbers;
+    let (width, height) = (width.parse::<usize>()?, height.parse::<usize>()?);
+    let outputs = outputs.split(',').map(|len| Ok(OutputSpec { name: "", len: len.parse()? }));
+    let outputs = outputs.collect::<Result<Vec<_>, std::num::ParseIntError>>()?;
     let bytes = std::fs::read(file)?;
     // Pixels as a camera gives them, of every brightness.
-    let pixels: Vec<f32> = (0..3 * width * height).map(|k| ((k * 2_654_435_761) >> 7 & 255) as f32).collect();
+    let pixels: Vec<u8> = (0..3 * width * height).map(|k| ((k * 2_654_435_761) >> 7 & 255) as u8).collect();
     match runtime {
         "facelatch" => {
-            let spec = described(file, &bytes, width, height, outputs);
+            let spec = described(file, &bytes, width, height, outputs[0].len);
             let file = ModelFile { spec, path: PathBuf::from(file), bytes: bytes.into() };
-            let mut network = Network::load(&file, width, height, &[OutputSpec { name: "", len: outputs }])?;
+            let mut network = PictureNetwork::load(&file, width, height, &outputs)?;
             let layers = network.layers();
             let ours = layers.iter().filter(|layer| layer.is_int8).count();
             eprintln!("{}: {ours} of {} layers at eight bits", kernels::active().name(), layers.len());
+            let picture = RgbImage::from_rgb8(width, height, pixels).ok_or("an impossible size")?;
             answer(|| {
-                black_box(network.run(|planes| planes.copy_from_slice(&pixels))?);
+                black_box(network.look(&picture)?);
                 Ok(())
             })
         }
@@ -55,6 +58,7 @@ fn network(file: &str, numbers: [&str; 3], runtime: &str) -> Result<(), Failure>
             let model = tract_onnx::onnx().with_ignore_value_info(true).model_for_read(&mut bytes.as_slice())?;
             let model = model.with_input_fact(0, f32::fact([1, 3, height, width]).into())?;
             let plan = model.into_optimized()?.into_runnable()?;
+            let pixels: Vec<f32> = pixels.into_iter().map(f32::from).collect();
             let image: TValue = Tensor::from_shape(&[1, 3, height, width], &pixels)?.into();
             answer(|| {
                 black_box(plan.run(tvec!(image.clone()))?);

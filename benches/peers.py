@@ -25,7 +25,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 HOME = Path(__file__).resolve().parent.parent
-NETWORKS = [("encoder", 112, 112), ("encoder-small", 112, 112)]
+# Name, width, height, and whether it is measured with a PReLU for each ReLU, too.
+NETWORKS = [("encoder", 112, 112, True), ("encoder-small", 112, 112, True), ("detector", 320, 256, False)]
 
 
 def arguments() -> argparse.Namespace:
@@ -146,15 +147,16 @@ def by_opencv(path: Path, pixels: np.ndarray) -> Call | None:
         return None
     cv2.setNumThreads(1)
     network = cv2.dnn.readNetFromONNX(str(path))
+    names = network.getUnconnectedOutLayersNames()
 
     def call():
         network.setInput(pixels)
-        network.forward()
+        network.forward(names)
 
     return Call(call)
 
 
-def by_ncnn(path: Path, pixels: np.ndarray) -> Call | None:
+def by_ncnn(path: Path, pixels: np.ndarray, outputs: int) -> Call | None:
     """Converted by pnnx, its own converter, with half precision where the CPU has it."""
     converter = shutil.which("pnnx") or shutil.which("pnnx", path=str(Path(sys.executable).parent))
     try:
@@ -177,7 +179,8 @@ def by_ncnn(path: Path, pixels: np.ndarray) -> Call | None:
     def call():
         with network.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat(pixels[0]))
-            extractor.extract("out0")
+            for index in range(outputs):
+                extractor.extract(f"out{index}")
 
     return Call(call)
 
@@ -191,15 +194,16 @@ def compare(path: Path, width: int, height: int, prelu: bool, program: Path, arg
         for name, model in (("signed", original), ("unsigned", unsigned(original)), ("floats", in_floats(original))):
             files[name] = Path(folder) / f"{name}.onnx"
             onnx.save(model, files[name])
-        outputs = by_onnxruntime(files["signed"], pixels).call()[0].size
-        ours = lambda file, runtime: Child([str(program), str(file), str(width), str(height), str(outputs), runtime])  # noqa: E731
+        outputs = [str(output.size) for output in by_onnxruntime(files["signed"], pixels).call()]
+        sizes = [str(width), str(height), ",".join(outputs)]
+        ours = lambda file, runtime: Child([str(program), str(file), *sizes, runtime])  # noqa: E731
         runtimes = {
             "facelatch": ours(files["signed"], "facelatch"),
             "onnxruntime int8": by_onnxruntime(files["signed"], pixels),
             "onnxruntime uint8": by_onnxruntime(files["unsigned"], pixels),
             "onnxruntime float": by_onnxruntime(files["floats"], pixels),
             "opencv float": by_opencv(files["floats"], pixels),
-            "ncnn": by_ncnn(files["floats"], pixels),
+            "ncnn": by_ncnn(files["floats"], pixels, len(outputs)),
             "tract float": ours(files["floats"], "tract"),
         }
         times = {name: [] for name, runtime in runtimes.items() if runtime}
@@ -220,8 +224,8 @@ def main() -> None:
     program = Path(next(f["executable"] for f in reversed(found) if f.get("target", {}).get("name") == "networks"))
     peaks = subprocess.run([program, "peak"], stdout=subprocess.PIPE, text=True).stdout.splitlines()
     results = {"peak_products_per_ns": {name: float(peak) for name, peak in map(str.split, peaks)}, "ms": {}}
-    for name, width, height in NETWORKS:
-        for prelu in (False, True):
+    for name, width, height, has_both in NETWORKS:
+        for prelu in (False, True) if has_both else (False,):
             row = f"{name} with {'PReLU' if prelu else 'ReLU'}"
             results["ms"][row] = compare(HOME / "models" / f"{name}.onnx", width, height, prelu, program, args)
     if args.json:

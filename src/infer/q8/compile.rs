@@ -9,7 +9,7 @@ use super::program::{ALIGNMENT, End, Layout, Program, Step, Whole};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
 use super::unroll::Unroll;
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Window};
+use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Sum, Window};
 
 /// Bytes of unrolled windows at a time: they stay in the second cache.
 const UNROLLED: usize = 64 << 10;
@@ -172,16 +172,13 @@ impl Draft<'_> {
             Work::Convolution(convolution) => return self.convolution(index, convolution, layer, sides),
             Work::Sum(act) => {
                 let second = self.other_than(x, layer.inputs[1]);
-                let part = |value: Value| {
-                    let scale = f64::from(grid(value).scale) / f64::from(grid(out).scale);
-                    (scale as f32, self.layouts[value].places(0))
-                };
-                let [(scale_a, places_a), (scale_b, places_b)] = [part(x), part(layer.inputs[1])];
-                let [a, b] = [(x, scale_a, places_a), (second, scale_b, places_b)];
-                if [a.1, b.1].iter().any(|scale| *scale > (1 << 12) as f32) {
-                    return Err("a sum on a grid that is far too fine");
-                }
-                Step::Sum { parts: [a, b], act: *act, out, places: self.layouts[out].places(0) }
+                let scale = |value: Value| (f64::from(grid(value).scale) / f64::from(grid(out).scale)) as f32;
+                let zeros = [x, layer.inputs[1]].map(|value| grid(value).zero);
+                let scales = [x, layer.inputs[1]].map(scale);
+                let sum = Sum::new(self.isa, sides[2], zeros, scales, *act);
+                let sum = sum.ok_or("a sum on a grid that is far too fine")?;
+                let places = |value: Value| self.layouts[value].places(0);
+                Step::Sum { sum, parts: [(x, places(x)), (second, places(second))], out, places: places(out) }
             }
             Work::MaxPool { kernel, stride, pads } => {
                 Step::MaxPool { x, kernel: *kernel, stride: *stride, pads: *pads, out }

@@ -4,7 +4,6 @@
 
 use super::graph::Grid;
 use super::program::Layout;
-use crate::kernels::q8::Act;
 
 /// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
 /// compiler makes vectors of it; rounding and conversion would be a call for each number.
@@ -68,15 +67,6 @@ pub(super) fn spread(
         for (out, sums) in plane.iter_mut().zip(sums.chunks_exact(channels)) {
             *out = real(channel, sums[channel]);
         }
-    }
-}
-
-pub(super) fn sum(parts: [&[u8]; 2], zeros: [u8; 2], scales: [f32; 2], act: Act, out: &mut [u8]) {
-    let zeros = zeros.map(f32::from);
-    let [low, high] = [act.low, act.high].map(|bound| f32::from(bound) - f32::from(act.zero));
-    for ((&a, &b), out) in parts[0].iter().zip(parts[1]).zip(out) {
-        let real = (f32::from(a) - zeros[0]) * scales[0] + (f32::from(b) - zeros[1]) * scales[1];
-        *out = (real.clamp(low, high) + ROUNDS).to_bits().wrapping_add(u32::from(act.zero)) as u8;
     }
 }
 

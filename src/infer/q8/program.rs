@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::graph::Grid;
-use super::pixels::{NotFinite, dequantise, max_pool, quantise, spread, sum};
+use super::pixels::{NotFinite, dequantise, max_pool, quantise, spread};
 use super::unroll::Unroll;
-use crate::kernels::q8::{Act, Addend, Dense, Depthwise, Rows, SLACK, Scratch, Target};
+use crate::kernels::q8::{Addend, Dense, Depthwise, Places, Rows, SLACK, Scratch, Sum, Target};
 
 /// Where tensors begin: on a cache line.
 pub(super) const ALIGNMENT: usize = 64;
@@ -52,10 +52,10 @@ impl Layout {
     }
 
     /// Of every pixel in order, `channel` bytes into it.
-    pub fn places(&self, channel: usize) -> Vec<u32> {
+    pub fn places(&self, channel: usize) -> Places {
         let rows = 0..self.sides[0];
         let places = rows.flat_map(|row| (0..self.sides[1]).map(move |column| self.place(row, column) + channel));
-        places.map(|place| place as u32).collect()
+        places.map(|place| place as u32).collect::<Vec<_>>().into()
     }
 
     fn fill_border(&self, bytes: &mut [u8]) {
@@ -80,7 +80,7 @@ pub(super) enum Step {
         input: usize,
         grid: Grid,
         out: usize,
-        places: Vec<u32>,
+        places: Places,
     },
     /// An input's pixels, which are bytes already.
     Pixels {
@@ -91,7 +91,7 @@ pub(super) enum Step {
     Whole {
         layer: Whole,
         x: usize,
-        addend: Option<(usize, Vec<u32>)>,
+        addend: Option<(usize, Places)>,
         end: End,
     },
     /// Windows that are made rows, some at a time; a layer for each group of channels.
@@ -99,14 +99,14 @@ pub(super) enum Step {
         layers: Vec<Dense>,
         x: usize,
         unroll: Unroll,
-        addend: Option<(usize, Vec<Vec<u32>>)>,
+        addend: Option<(usize, Vec<Places>)>,
         ends: Vec<End>,
     },
     Sum {
-        parts: [(usize, f32, Vec<u32>); 2],
-        act: Act,
+        sum: Sum,
+        parts: [(usize, Places); 2],
         out: usize,
-        places: Vec<u32>,
+        places: Places,
     },
     MaxPool {
         x: usize,
@@ -184,7 +184,7 @@ fn rows<'a>(layout: &Layout, bytes: &'a [u8]) -> Rows<'a> {
 pub(super) enum End {
     Bytes {
         out: usize,
-        places: Vec<u32>,
+        places: Places,
     },
     /// Floats, from this plane of the output on.
     Real {
@@ -293,19 +293,15 @@ impl Program {
             Step::Whole { layer, x, addend, end } => self.whole(layer, *x, addend.as_ref(), end, room, outputs),
             Step::Unrolled { layers, x, unroll, addend, ends } => {
                 for (group, (layer, end)) in layers.iter().zip(ends).enumerate() {
-                    let addend = addend.as_ref().map(|(addend, places)| (*addend, places[group].as_slice()));
+                    let addend = addend.as_ref().map(|(addend, places)| (*addend, &places[group]));
                     self.unrolled(layer, *x, unroll, group, addend, end, room, outputs);
                 }
             }
-            Step::Sum { parts: [a, b], act, out, places } => {
-                let [first, second, bytes] = self.views(&mut room.bytes, [a.0, b.0, *out]);
+            Step::Sum { sum, parts: [(a, of_a), (b, of_b)], out, places } => {
+                let [a, b, bytes] = self.views(&mut room.bytes, [*a, *b, *out]);
                 self.layouts[*out].fill_border(bytes);
-                let zeros = [self.layouts[a.0].zero, self.layouts[b.0].zero];
-                let channels = self.layouts[*out].sides[2];
-                let pixel = |place: u32| place as usize..place as usize + channels;
-                for ((&to, &from), &other) in places.iter().zip(&a.2).zip(&b.2) {
-                    sum([&first[pixel(from)], &second[pixel(other)]], zeros, [a.1, b.1], *act, &mut bytes[pixel(to)]);
-                }
+                let [a, b] = [(a, of_a), (b, of_b)].map(|(bytes, places)| Addend { bytes, places: places.all() });
+                sum.run([a, b], Target { bytes, places: places.all() });
             }
             Step::MaxPool { x, kernel, stride, pads, out } => {
                 let [image, bytes] = self.views(&mut room.bytes, [*x, *out]);
@@ -339,7 +335,7 @@ impl Program {
         &self,
         layer: &Whole,
         x: usize,
-        addend: Option<&(usize, Vec<u32>)>,
+        addend: Option<&(usize, Places)>,
         end: &End,
         room: &mut Room,
         outputs: &mut [&mut [f32]],
@@ -349,13 +345,13 @@ impl Program {
             (End::Bytes { out, places }, None) => {
                 let [image, bytes] = self.views(&mut room.bytes, [x, *out]);
                 self.layouts[*out].fill_border(bytes);
-                layer.run(layout, image, None, Target { bytes, places }, &mut room.scratch);
+                layer.run(layout, image, None, Target { bytes, places: places.all() }, &mut room.scratch);
             }
             (End::Bytes { out, places }, Some((addend, addend_places))) => {
                 let [image, added, bytes] = self.views(&mut room.bytes, [x, *addend, *out]);
                 self.layouts[*out].fill_border(bytes);
-                let addend = Addend { bytes: added, places: addend_places };
-                layer.run(layout, image, Some(addend), Target { bytes, places }, &mut room.scratch);
+                let addend = Addend { bytes: added, places: addend_places.all() };
+                layer.run(layout, image, Some(addend), Target { bytes, places: places.all() }, &mut room.scratch);
             }
             (End::Real { output, plane }, _) => {
                 let [image] = self.views(&mut room.bytes, [x]);
@@ -375,7 +371,7 @@ impl Program {
         x: usize,
         unroll: &Unroll,
         group: usize,
-        addend: Option<(usize, &[u32])>,
+        addend: Option<(usize, &Places)>,
         end: &End,
         room: &mut Room,
         outputs: &mut [&mut [f32]],
@@ -394,13 +390,13 @@ impl Program {
             match (end, addend) {
                 (End::Bytes { out, places }, None) => {
                     let [bytes] = self.views(&mut room.bytes, [*out]);
-                    let target = Target { bytes, places: &places[windows] };
+                    let target = Target { bytes, places: places.some(windows) };
                     layer.run(rows, None, target, &mut room.scratch);
                 }
                 (End::Bytes { out, places }, Some((addend, addend_places))) => {
                     let [added, bytes] = self.views(&mut room.bytes, [addend, *out]);
-                    let addend = Addend { bytes: added, places: &addend_places[windows.clone()] };
-                    let target = Target { bytes, places: &places[windows] };
+                    let addend = Addend { bytes: added, places: addend_places.some(windows.clone()) };
+                    let target = Target { bytes, places: places.some(windows) };
                     layer.run(rows, Some(addend), target, &mut room.scratch);
                 }
                 (End::Real { output, plane }, _) => {

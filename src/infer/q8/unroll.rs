@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::iter::StepBy;
 use std::ops::Range;
 
 use super::program::Layout;
@@ -34,27 +33,22 @@ impl Unroll {
         let is_whole = self.channels == channels && self.dilation[1] == 1;
         match (is_whole, self.kernel[1] * channels) {
             // Sixteen bytes at a time, which are one instruction; the next line's overwrite what is beyond.
-            (true, 9) if self.kernel[0] == 3 => self.copy(image, layout, windows, rows, |mut top, column, row| {
-                let mut line = || top.next().map_or(&[][..], |top| &image[top + column..]);
-                let (first, second, third) = (line(), line(), line());
-                row[..16].copy_from_slice(&first[..16]);
-                row[9..25].copy_from_slice(&second[..16]);
-                row[18..27].copy_from_slice(&third[..9]);
-            }),
-            (true, 9) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, to) in top.zip(row.as_chunks_mut::<9>().0) {
-                    *to = *image[top + column..].first_chunk().expect("a window lies in its image");
+            (true, 9) if self.kernel[0] == 3 => {
+                self.copy(image, layout, windows, rows, |[first, second, third], row| {
+                    row[..16].copy_from_slice(&image[first..][..16]);
+                    row[9..25].copy_from_slice(&image[second..][..16]);
+                    row[18..27].copy_from_slice(&image[third..][..9]);
+                })
+            }
+            (true, span) => self.copy(image, layout, windows, rows, |[first, second, _], row| {
+                for (line, to) in row.chunks_exact_mut(span).enumerate() {
+                    to.copy_from_slice(&image[first + line * (second - first)..][..span]);
                 }
             }),
-            (true, span) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, to) in top.zip(row.chunks_exact_mut(span)) {
-                    to.copy_from_slice(&image[top + column..][..span]);
-                }
-            }),
-            (false, _) => self.copy(image, layout, windows, rows, |top, column, row| {
-                for (top, row) in top.zip(row.chunks_exact_mut(self.kernel[1] * self.channels)) {
+            (false, _) => self.copy(image, layout, windows, rows, |[top, second, _], row| {
+                for (line, row) in row.chunks_exact_mut(self.kernel[1] * self.channels).enumerate() {
                     for (tap, to) in row.chunks_exact_mut(self.channels).enumerate() {
-                        let from = top + column + tap * self.dilation[1] * channels + first;
+                        let from = top + line * (second - top) + tap * self.dilation[1] * channels + first;
                         to.copy_from_slice(&image[from..][..self.channels]);
                     }
                 }
@@ -62,14 +56,14 @@ impl Unroll {
         }
     }
 
-    /// Calls `fill` with where the kernel's rows begin, where the window's column begins in them, and the bytes to fill.
+    /// Calls `fill` with where the kernel's first three lines begin in the image, if it has so many, and the bytes to fill.
     fn copy(
         &self,
         image: &[u8],
         layout: &Layout,
         windows: Range<usize>,
         rows: &mut [u8],
-        fill: impl Fn(StepBy<Range<usize>>, usize, &mut [u8]),
+        fill: impl Fn([usize; 3], &mut [u8]),
     ) {
         let (pixel, line) = (layout.sides[2], layout.width() * layout.sides[2]);
         let mut rows = rows.chunks_exact_mut(self.depth());
@@ -79,10 +73,10 @@ impl Unroll {
             let columns = if row == first { column..self.out[1] } else { 0..self.out[1] };
             let top = row * self.stride[0] * line;
             let apart = self.dilation[0] * line;
-            let tops = (top..top + (self.kernel[0] - 1) * apart + 1).step_by(apart);
-            debug_assert!(tops.clone().all(|top| top < image.len()));
+            debug_assert!(top + (self.kernel[0] - 1) * apart < image.len());
             for (column, row) in columns.take(left).zip(&mut rows) {
-                fill(tops.clone(), column * self.stride[1] * pixel, row);
+                let at = top + column * self.stride[1] * pixel;
+                fill([at, at + apart, at + 2 * apart], row);
                 left -= 1;
             }
             if left == 0 {

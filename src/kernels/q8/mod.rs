@@ -17,6 +17,7 @@ mod pack;
 pub mod scalar;
 #[cfg(test)]
 mod suite;
+mod sum;
 #[cfg(any(target_arch = "aarch64", test))]
 mod tiles;
 mod walk;
@@ -34,6 +35,7 @@ mod neon;
 
 pub use finish::{Act, Finish, Residual};
 use pack::Packed;
+pub use sum::Sum;
 
 use super::Isa;
 
@@ -70,17 +72,60 @@ pub struct Rows<'a> {
     pub count: usize,
 }
 
-/// Where a layer writes: the first byte of row or pixel k is `bytes[places[k]]`.
+/// Where rows or pixels lie in a buffer: the first byte of each. The greatest place is known, so that no run has to look for it.
+#[derive(Debug, Clone)]
+pub struct Places {
+    at: Vec<u32>,
+    greatest: u32,
+}
+
+impl From<Vec<u32>> for Places {
+    fn from(at: Vec<u32>) -> Self {
+        let greatest = at.iter().max().copied().unwrap_or(0);
+        Self { at, greatest }
+    }
+}
+
+impl std::ops::Deref for Places {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.at
+    }
+}
+
+impl Places {
+    pub fn all(&self) -> Placed<'_> {
+        Placed { at: &self.at, greatest: self.greatest }
+    }
+
+    /// Some that follow one another.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn some(&self, range: std::ops::Range<usize>) -> Placed<'_> {
+        Placed { at: &self.at[range], ..self.all() }
+    }
+}
+
+/// [`Places`], or some of them.
+#[derive(Clone, Copy)]
+pub struct Placed<'a> {
+    at: &'a [u32],
+    greatest: u32,
+}
+
+/// Where a layer writes.
 pub struct Target<'a> {
     pub bytes: &'a mut [u8],
-    pub places: &'a [u32],
+    pub places: Placed<'a>,
 }
 
 /// What a layer adds before it rounds, with places of its own.
 #[derive(Clone, Copy)]
 pub struct Addend<'a> {
     pub bytes: &'a [u8],
-    pub places: &'a [u32],
+    pub places: Placed<'a>,
 }
 
 /// Room that a layer needs while it runs, made once for the largest.
@@ -271,45 +316,8 @@ impl Depthwise {
 }
 
 /// Kernels write `channels` bytes at each place.
-fn check_places(bytes: usize, places: &[u32], count: usize, channels: usize) {
-    assert_eq!(places.len(), count, "places");
-    let last = greatest(places).map_or(0, |last| last as usize + channels);
-    assert!(last <= bytes, "{bytes} bytes, and {last} are needed");
-}
-
-/// Sixteen at a time, by the top bit and then as signed numbers: without SSE 4.1 there is no other maximum in a vector, and every
-/// layer asks for it.
-fn greatest(places: &[u32]) -> Option<u32> {
-    let (chunks, rest) = places.as_chunks::<16>();
-    let (mut bits, mut signed) = (0, [0i32; 16]);
-    for chunk in chunks {
-        for (k, &place) in chunk.iter().enumerate() {
-            bits |= place;
-            signed[k] = signed[k].max(place.cast_signed());
-        }
-    }
-    if bits > i32::MAX.cast_unsigned() {
-        return places.iter().max().copied();
-    }
-    let of_chunks = signed.iter().max().map(|place| place.cast_unsigned()).filter(|_| !chunks.is_empty());
-    of_chunks.max(rest.iter().max().copied())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::greatest;
-
-    #[test]
-    fn the_greatest_place_is_found_wherever_it_is() {
-        assert_eq!(greatest(&[]), None);
-        for length in [1, 15, 16, 17, 40] {
-            for at in 0..length {
-                for place in [0, 1, 7, i32::MAX as u32, i32::MAX as u32 + 1, u32::MAX] {
-                    let mut places = vec![5; length];
-                    places[at] = place;
-                    assert_eq!(greatest(&places), places.iter().max().copied(), "{place} at {at} of {length}");
-                }
-            }
-        }
-    }
+fn check_places(bytes: usize, places: Placed<'_>, count: usize, channels: usize) {
+    assert_eq!(places.at.len(), count, "places");
+    let end = if count == 0 { 0 } else { places.greatest as usize + channels };
+    assert!(end <= bytes, "{bytes} bytes, and {end} are needed");
 }

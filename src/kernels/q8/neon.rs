@@ -25,7 +25,7 @@ pub(super) use depthwise::{depthwise, depthwise_sums};
 /// # Safety
 /// The CPU has the layer's instruction set; what [`Dense::run`] checks holds.
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
-    let (target, places) = (target.bytes.as_mut_ptr(), target.places);
+    let (target, places) = (target.bytes.as_mut_ptr(), target.places.at);
     let out = Out::Bytes { finish: &layer.finish, addend, target, places };
     // SAFETY: the caller's promise; every place has room for the outputs.
     unsafe { panels(layer, rows, &out) }
@@ -281,7 +281,7 @@ impl Out<'_> {
                     for (row, sums) in (row..).zip(sums) {
                         let mut reals = scales.reals(sums);
                         if let (Some(addend), Some(residual)) = (addend, finish.residual) {
-                            let from = addend.bytes.as_ptr().add(*addend.places.get_unchecked(row) as usize + first);
+                            let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row) as usize + first);
                             add::<N>(&mut reals, residual, load::<N>(from, outputs));
                         }
                         let to = target.add(*places.get_unchecked(row) as usize + first);

@@ -14,20 +14,20 @@ pub(super) fn sums(layer: &Dense, rows: Rows<'_>, out: &mut [i32]) {
 }
 
 pub(super) fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
-    for (row, &place) in target.places.iter().enumerate() {
+    for (row, &place) in target.places.at.iter().enumerate() {
         let bytes = &rows.bytes[row * rows.stride..][..layer.depth];
         for channel in 0..layer.outputs {
             let sum = layer.finish.bias[channel] + dot(bytes, layer.packed.row(channel));
-            let addend = addend.map(|addend| addend.bytes[addend.places[row] as usize + channel]);
+            let addend = addend.map(|addend| addend.bytes[addend.places.at[row] as usize + channel]);
             target.bytes[place as usize + channel] = layer.finish.byte(channel, sum, addend);
         }
     }
 }
 
 pub(super) fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
-    for (at, &place) in target.places.iter().enumerate() {
+    for (at, &place) in target.places.at.iter().enumerate() {
         for channel in 0..layer.channels {
-            let addend = addend.map(|addend| addend.bytes[addend.places[at] as usize + channel]);
+            let addend = addend.map(|addend| addend.bytes[addend.places.at[at] as usize + channel]);
             let byte = layer.finish.byte(channel, filtered(layer, image, at, channel), addend);
             target.bytes[place as usize + channel] = byte;
         }

@@ -35,13 +35,13 @@ fn finish(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Finish {
 }
 
 /// Places in a buffer that is `gap` bytes wider than needed at each, in no order that a kernel could rely on.
-fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Vec<u32>, usize) {
+fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Places, usize) {
     let mut places: Vec<_> = (0..count).map(|k| (3 + k * (channels + gap)) as u32).collect();
     if seed.is_multiple_of(5) {
         places.reverse();
     }
     // The last of them ends with the buffer.
-    (places, 3 + (count * (channels + gap)).saturating_sub(gap))
+    (places.into(), 3 + (count * (channels + gap)).saturating_sub(gap))
 }
 
 proptest! {
@@ -61,13 +61,13 @@ proptest! {
         let rows = Rows { bytes: &buffer[shift..], stride, count };
         let (places, size) = places(count, outputs, gap, seed);
         let addend = guarded(&bytes(seed ^ 3, size));
-        let addend = has_addend.then_some(Addend { bytes: &addend, places: &places });
+        let addend = has_addend.then_some(Addend { bytes: &addend, places: places.all() });
         let run = |isa| {
             let layer = Dense::new(isa, &weights, depth, finish.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
             let mut scratch = Scratch::default();
             scratch.reserve_for(&layer);
-            layer.run(rows, addend, Target { bytes: &mut out, places: &places }, &mut scratch);
+            layer.run(rows, addend, Target { bytes: &mut out, places: places.all() }, &mut scratch);
             layer.sums(rows, &mut sums, &mut scratch);
             (out.to_vec(), sums)
         };
@@ -83,7 +83,7 @@ proptest! {
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
             // SAFETY: the CPU has the instructions; rows, addend, places and sums are what the other kernels were given.
             unsafe {
-                avxvnni::evex::dense(&layer, rows, addend, Target { bytes: &mut out, places: &places });
+                avxvnni::evex::dense(&layer, rows, addend, Target { bytes: &mut out, places: places.all() });
                 avxvnni::evex::sums(&layer, rows, &mut sums);
             }
             prop_assert_eq!((out.to_vec(), sums), expected, "256 bits of VNNI");
@@ -107,11 +107,11 @@ proptest! {
         let image = &image[shift..];
         let (places, size) = places(out[0] * out[1], channels, gap, seed);
         let addend = guarded(&bytes(seed ^ 3, size));
-        let addend = has_addend.then_some(Addend { bytes: &addend, places: &places });
+        let addend = has_addend.then_some(Addend { bytes: &addend, places: places.all() });
         let run = |isa| {
             let layer = Depthwise::new(isa, &weights, window, finish.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
-            layer.run(image, addend, Target { bytes: &mut out, places: &places });
+            layer.run(image, addend, Target { bytes: &mut out, places: places.all() });
             layer.sums(image, &mut sums);
             (out.to_vec(), sums)
         };
@@ -127,7 +127,7 @@ proptest! {
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
             // SAFETY: the CPU has the instructions; image, addend, places and sums are what the other kernels were given.
             unsafe {
-                avxvnni::evex::depthwise(&layer, image, addend, Target { bytes: &mut out, places: &places });
+                avxvnni::evex::depthwise(&layer, image, addend, Target { bytes: &mut out, places: places.all() });
                 avxvnni::evex::depthwise_sums(&layer, image, &mut sums);
             }
             prop_assert_eq!((out.to_vec(), sums), expected, "256 bits of VNNI");

@@ -183,7 +183,7 @@ impl Sink for Bytes<'_> {
             let pixels = if MANY { filter.walk.pixels } else { 1 };
             if let Some((addend, zero, scale)) = self.addend {
                 let from = |k: usize| {
-                    let place = *addend.places.get_unchecked(at + k.min(count - 1)) as usize;
+                    let place = *addend.places.at.get_unchecked(at + k.min(count - 1)) as usize;
                     addend.bytes.as_ptr().add(place + filter.first)
                 };
                 let bytes = match pixels {

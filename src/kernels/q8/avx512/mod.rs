@@ -191,7 +191,7 @@ impl<'a> Bytes<'a> {
         let addend = addend
             .zip(finish.residual)
             .map(|(addend, Residual { zero, scale })| (addend, _mm512_set1_epi32(zero.into()), _mm512_set1_ps(scale)));
-        Self { ends: Ends::new(finish), addend, target: target.bytes.as_mut_ptr(), places: target.places }
+        Self { ends: Ends::new(finish), addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
     }
 
     /// Four registers' sums from `m` on, if there are such: of so many rows that it takes.
@@ -220,7 +220,7 @@ impl<'a> Bytes<'a> {
             let mut reals = self.ends.reals(channels, four);
             if let Some((addend, zero, scale)) = self.addend {
                 for k in 0..rows * N {
-                    let from = addend.bytes.as_ptr().add(*addend.places.get_unchecked(row + m + k / N) as usize);
+                    let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row + m + k / N) as usize);
                     let bytes = load_some(from.add(channels[k]), (mask >> (k % N * WIDE)) as u16);
                     let steps = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), zero));
                     reals[k] = _mm512_add_ps(reals[k], _mm512_mul_ps(steps, scale));

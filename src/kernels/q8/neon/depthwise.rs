@@ -21,7 +21,7 @@ pub(in crate::kernels::q8) unsafe fn depthwise(
     addend: Option<Addend<'_>>,
     target: Target<'_>,
 ) {
-    let (target, places) = (target.bytes.as_mut_ptr(), target.places);
+    let (target, places) = (target.bytes.as_mut_ptr(), target.places.at);
     // SAFETY: the caller's promise.
     unsafe { filters(layer, image, &Out::Bytes { finish: &layer.finish, addend, target, places }) }
 }

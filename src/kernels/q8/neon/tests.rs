@@ -1,7 +1,7 @@
 //! What the suite of all instruction sets leaves out: weights of -128, of which two products don't fit 16 bits.
 
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Rows, SLACK, Scratch, Target, Window};
+use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Places, Rows, SLACK, Scratch, Target, Window};
 use crate::kernels::suite::{bytes, simd};
 
 /// Some of them -128, and all of an even seed.
@@ -42,11 +42,11 @@ fn a_depthwise_layer_takes_the_least_weight() {
         let weights = weights(seed, channels * window.taps());
         for fill in [0, 127, 255] {
             let image = vec![fill; 4 * 7 * channels + SLACK];
-            let places: Vec<_> = (0..10).map(|at| (at * channels) as u32).collect();
+            let places = Places::from((0..10).map(|at| (at * channels) as u32).collect::<Vec<_>>());
             let run = |isa| {
                 let mut out = vec![0; 10 * channels];
                 let layer = Depthwise::new(isa, &weights, window, finish(&weights, window.taps()));
-                layer.run(&image, None, Target { bytes: &mut out, places: &places });
+                layer.run(&image, None, Target { bytes: &mut out, places: places.all() });
                 out
             };
             for isa in simd() {

@@ -164,7 +164,7 @@ impl BlockSink for Bytes<'_> {
             let mut reals = self.ends.reals([0, 1, 2, 3].map(|n| first + n * LANES), sums);
             if let Some((addend, zero, scale)) = self.addend {
                 let from = |k: usize| {
-                    let place = *addend.places.get_unchecked(at + k.min(count - 1)) as usize;
+                    let place = *addend.places.at.get_unchecked(at + k.min(count - 1)) as usize;
                     addend.bytes.as_ptr().add(place + first)
                 };
                 let some = |from: *const u8, channels: usize| match channels {

@@ -227,7 +227,7 @@ impl<'a> Bytes<'a> {
             let with = |residual: Residual| (_mm256_set1_epi32(residual.zero.into()), _mm256_set1_ps(residual.scale));
             let addend = addend.map(|(addend, residual)| (addend, with(residual).0, with(residual).1));
             let ends = Ends::new(finish);
-            Self { ends, addend, target: target.bytes.as_mut_ptr(), places: target.places }
+            Self { ends, addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
         }
     }
 
@@ -238,7 +238,7 @@ impl<'a> Bytes<'a> {
         let Some((addend, zero, scale)) = self.addend else { return };
         // SAFETY: the caller's promise.
         unsafe {
-            let from = addend.bytes.as_ptr().add(*addend.places.get_unchecked(row) as usize).add(first);
+            let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row) as usize).add(first);
             let bytes = if outputs == WIDE { _mm_loadu_si128(from.cast()) } else { load_some(from, outputs) };
             for (real, bytes) in reals.iter_mut().zip([bytes, _mm_unpackhi_epi64(bytes, bytes)]) {
                 let steps = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zero));
