@@ -110,9 +110,11 @@ impl Sampler {
         let shift = (1.0 - n) / (2.0 * n);
         let finer = Affine::new([a / n, b / n, c + (a + b) * shift, d / n, e / n, f + (d + e) * shift]);
         let Some(finer) = finer.filter(|_| halvings > 0) else { return warp::warp(source, to_source, out) };
-        let (width, height) = (out.width() << halvings, out.height() << halvings);
-        let is_source = finer == Affine::IDENTITY && (source.width(), source.height()) == (width, height);
-        if is_source {
+        let (columns, rows) = (out.width(), out.height());
+        let (width, height) = (columns << halvings, rows << halvings);
+        // As a camera's picture is shown to the detector: at the top of the canvas, and black below.
+        let is_source = finer == Affine::IDENTITY && source.width() == width && source.height() <= height;
+        if is_source && source.height().is_multiple_of(1 << halvings) {
             scale::halve(source, if halvings == 1 { &mut *out } else { &mut self.half });
         } else {
             self.fine.resize(width, height);
@@ -123,6 +125,9 @@ impl Sampler {
             std::mem::swap(&mut self.fine, &mut self.half);
             scale::halve(&self.fine, if left == 0 { &mut *out } else { &mut self.half });
         }
+        let shown = out.data().len();
+        out.resize(columns, rows);
+        out.data_mut()[shown..].fill(0);
     }
 }
 
@@ -170,6 +175,24 @@ mod tests {
                 let expected = [x as f32 * n as f32 + middle, y as f32 * n as f32 + middle];
                 assert!((f32::from(r) - expected[0]).abs() <= 1.0 && (f32::from(g) - expected[1]).abs() <= 1.0, "{n}");
             }
+        }
+    }
+
+    #[test]
+    fn below_a_picture_that_is_halved_as_it_is_lies_black() {
+        for n in [2, 4] {
+            let (source, mut black_below) = (ramp(64, 48), RgbImage::new(64, 64));
+            black_below.data_mut().fill(0);
+            black_below.data_mut()[..64 * 48 * 3].copy_from_slice(source.data());
+            let middle = (n as f32 - 1.0) / 2.0;
+            let map = Affine::new([n as f32, 0.0, middle, 0.0, n as f32, middle]).unwrap();
+            let sampled = |source: &RgbImage| {
+                let mut out = RgbImage::new(64 / n, 64 / n);
+                out.data_mut().fill(99);
+                Sampler::default().sample(source, &map, &mut out);
+                out
+            };
+            assert_eq!(sampled(&source), sampled(&black_below), "{n}");
         }
     }
 
