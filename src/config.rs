@@ -22,6 +22,7 @@ use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{StrikeConfig, StrikeKind};
+use crate::infer::MAX_CORES;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
 use crate::units::Fmr;
@@ -84,6 +85,8 @@ pub struct Faces {
     pub pair_head: Option<PathBuf>,
     /// The longer side of what the detector is shown, in pixels.
     pub detect_px: u32,
+    /// Cores that the layers of a network share.
+    pub threads: u32,
     /// What places the points to align by: a network's name or file, or [`Faces::SECOND_LOOK`], or [`Faces::NO_LANDMARKS`].
     pub landmarks: Option<String>,
     /// Templates that a person keeps at most.
@@ -185,6 +188,7 @@ impl Default for Faces {
             decider: DeciderKind::Threshold,
             pair_head: None,
             detect_px: 320,
+            threads: 1,
             landmarks: None,
             templates_a_person: keep::DEFAULT_CAP,
             min_size_px: l.min_size_px,
@@ -381,6 +385,7 @@ impl Config {
         // Written positively: NaN is in no range.
         let ranges = [
             ("detect_px", f.detect_px as f32, 96.0..=2048.0),
+            ("threads", f.threads as f32, 1.0..=MAX_CORES as f32),
             ("templates_a_person", f.templates_a_person as f32, 1.0..=keep::MAX_CAP as f32),
             ("min_size_px", f.min_size_px, 1.0..=1000.0),
             ("min_sharpness", f.min_sharpness, 0.0..=10.0),

@@ -16,7 +16,7 @@ use crate::gallery::{Decider, DeciderKind, KeyPlaces, PairHead};
 use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
-use crate::infer::{Decode, builtin};
+use crate::infer::{Decode, builtin, use_cores};
 use crate::liveness::antispoof::Antispoof;
 use crate::liveness::judge::Demands;
 use crate::liveness::{Head, Thresholds, head};
@@ -50,6 +50,9 @@ impl Context {
         let usual = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
         let config_path = globals.config.clone().or_else(usual);
         let config = config_path.as_deref().map(Config::load).transpose()?.unwrap_or_default();
+        use_cores(config.faces.threads as usize).map_err(|error| {
+            Failure::said(Code::Os, format!("no threads for the networks ({error}): set faces.threads = 1"))
+        })?;
         Ok(Self { out: Output { json: globals.json }, globals, config, config_path })
     }
 

@@ -7,6 +7,7 @@
 
 mod admit;
 pub mod builtin;
+mod cores;
 pub mod manifest;
 pub mod network;
 pub mod picture;
@@ -16,6 +17,7 @@ mod spec;
 pub(crate) mod tiny;
 mod unround;
 
+pub use cores::{MAX_CORES, use_cores};
 pub use manifest::{Decode, Digest, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 pub use network::{InferError, Network, Outputs};
 pub use picture::PictureNetwork;

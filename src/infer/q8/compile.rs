@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Mutex;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use super::graph::Grid;
-use super::program::{ALIGNMENT, End, Layout, Program, Step, Whole};
+use super::program::{ALIGNMENT, End, Layout, Program, Share, Step, Whole};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
 use super::unroll::Unroll;
 use crate::kernels::Isa;
@@ -13,6 +14,8 @@ use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Sum, Wi
 
 /// Bytes of unrolled windows at a time: they stay in the second cache.
 const UNROLLED: usize = 64 << 10;
+/// From so many products on two cores share a layer: some 50 µs on the slowest board's core, far more than handing over takes.
+const SHARED: usize = 1 << 18;
 /// The largest room, in bytes.
 const MAX_ROOM: usize = 256 << 20;
 
@@ -92,10 +95,10 @@ fn shape(work: &Work, inputs: &[Sides]) -> Result<Sides, &'static str> {
     if is_sane { Ok(sides) } else { Err("an empty or enormous result") }
 }
 
-/// Packs the weights for `isa` and plans the memory.
-pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa) -> Result<Program, Unfit> {
+/// Packs the weights for `isa`, shares large layers among the cores (one or two), and plans the memory.
+pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa, cores: usize) -> Result<Program, Unfit> {
     let (values, results) = sides(recipe, inputs)?;
-    let mut draft = Draft { recipe, isa, layouts: Vec::new(), steps: Vec::new(), rows: 0, sums: 0 };
+    let mut draft = Draft { recipe, isa, cores, layouts: Vec::new(), steps: Vec::new(), rows: 0, sums: 0 };
     for (value, sides) in values.iter().enumerate() {
         let border = border(recipe, value);
         draft.layouts.push(Layout { sides: *sides, border, zero: recipe.grids[value].zero, offset: 0 });
@@ -125,7 +128,8 @@ pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa) -> Result<Pro
     if !steps.iter().all(|step| are_apart(step, &layouts)) {
         return Err(Unfit { layer: "all".into(), reason: "two values of one step share memory" });
     }
-    let program = Program { layouts, steps, bytes, rows, sums, rooms: Mutex::new(Vec::new()) };
+    let is_shared = steps.iter().any(|step| matches!(step, Step::Whole { shares, .. } if shares.len() > 1));
+    let program = Program { layouts, steps, bytes, rows, sums, is_shared, rooms: Mutex::new(Vec::new()) };
     // One room is made ahead, so that no run has to.
     let room = program.room();
     program.rooms.lock().expect("nobody else knows it").push(room);
@@ -154,6 +158,7 @@ fn is_depthwise(c: &Convolution) -> bool {
 struct Draft<'a> {
     recipe: &'a Recipe,
     isa: Isa,
+    cores: usize,
     layouts: Vec<Layout>,
     steps: Vec<Step>,
     rows: usize,
@@ -218,8 +223,9 @@ impl Draft<'_> {
         let window = Window { kernel, stride: ones, dilation: ones, width: columns, out: ones };
         let x = self.bordered(x, [0; 4]);
         let layer = Depthwise::new(self.isa, &weights, window, finish);
-        let end = End::Bytes { out, places: self.layouts[out].places(0) };
-        Ok(Step::Whole { layer: Whole::Depthwise(layer), x, addend: None, end })
+        let places = self.layouts[out].places(0);
+        let share = Share { layer: Whole::Depthwise(layer), from: 0, to: 0, places, added: None };
+        Ok(Step::Whole { shares: vec![share], x, addend: None, out })
     }
 
     fn convolution(&mut self, index: usize, c: &Convolution, layer: &Layer, sides: Sides) -> Result<(), &'static str> {
@@ -229,11 +235,14 @@ impl Draft<'_> {
         if is_depthwise(c) {
             let finish = self.finish(c, layer, &c.weights.numbers, 0..c.groups)?;
             let x = self.bordered(x, c.pads);
-            let window = Window { kernel, stride, dilation, width: self.layouts[x].width(), out: [sides[0], sides[1]] };
-            let kernel = Depthwise::new(self.isa, &c.weights.numbers, window, finish);
-            let end = self.end(index, layer, 0)?;
-            self.whole(Whole::Depthwise(kernel), x, layer, end);
-            return Ok(());
+            let width = self.layouts[x].width();
+            let isa = self.isa;
+            let filter = |rows: usize| {
+                let window = Window { kernel, stride, dilation, width, out: [rows, sides[1]] };
+                Whole::Depthwise(Depthwise::new(isa, &c.weights.numbers, window, finish.clone()))
+            };
+            let a_row = stride[0] * width * c.groups;
+            return self.whole(index, layer, x, sides, taps, a_row, filter);
         }
         let (inner, outputs) = (c.weights.dims[1], sides[2] / c.groups);
         let depth = taps * inner;
@@ -247,9 +256,9 @@ impl Draft<'_> {
             ends.push(self.end(index, layer, channels.start)?);
         }
         if is_pointwise(c) {
-            let (Some(dense), Some(end)) = (layers.pop(), ends.pop()) else { return Err("no outputs") };
-            self.whole(Whole::Dense(dense), x, layer, end);
-            return Ok(());
+            let dense = Arc::new(layers.pop().ok_or("no outputs")?);
+            let a_row = sides[1] * inner;
+            return self.whole(index, layer, x, sides, depth, a_row, |_| Whole::Dense(Arc::clone(&dense)));
         }
         let out = [sides[0], sides[1]];
         let chunk = (UNROLLED / depth).next_multiple_of(12).min(sides[0] * sides[1]);
@@ -262,14 +271,43 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// A layer that reads `x` as it lies.
-    fn whole(&mut self, kernel: Whole, x: Value, layer: &Layer, end: End) {
-        if matches!(end, End::Real { .. }) {
-            self.sums = self.sums.max(kernel.sides(&self.layouts[x]).iter().product());
-        }
+    /// A layer that reads `x` as it lies, of `depth` products a result: `of` makes it for so many rows of its result, each of
+    /// which begins `a_row` bytes later in `x`.
+    #[expect(clippy::too_many_arguments, reason = "a layer, what it reads, and what its shares differ in")]
+    fn whole(
+        &mut self,
+        index: usize,
+        layer: &Layer,
+        x: Value,
+        sides: Sides,
+        depth: usize,
+        a_row: usize,
+        of: impl Fn(usize) -> Whole,
+    ) -> Result<(), &'static str> {
+        let [rows, columns, channels] = sides;
+        let (out, places) = match self.end(index, layer, 0)? {
+            End::Bytes { out, places } => (out, places),
+            End::Real { output, plane } => {
+                let layer = of(rows);
+                self.sums = self.sums.max(layer.sides(&self.layouts[x]).iter().product());
+                self.steps.push(Step::Real { layer, x, output, plane });
+                return Ok(());
+            }
+        };
         let addend = layer.inputs.get(1).map(|&value| self.other_than(x, value));
-        let addend = addend.map(|value| (value, self.layouts[value].places(0)));
-        self.steps.push(Step::Whole { layer: kernel, x, addend, end });
+        let added = addend.map(|value| self.layouts[value].places(0));
+        let is_worth_it = self.cores > 1 && rows > 1 && rows * columns * channels * depth >= SHARED;
+        // Depthwise kernels take rows by twos.
+        let middle = if is_worth_it { (rows / 2).next_multiple_of(2).min(rows - 1) } else { rows };
+        let share = |rows: Range<usize>| {
+            let outputs = rows.start * columns..rows.end * columns;
+            let to = if rows.start == 0 { 0 } else { places[outputs.start] as usize };
+            let added = added.as_ref().map(|places| places.rebased(outputs.clone(), 0));
+            Share { layer: of(rows.len()), from: rows.start * a_row, to, places: places.rebased(outputs, to), added }
+        };
+        let shares = [0..middle, middle..rows].into_iter().filter(|rows| !rows.is_empty()).map(share).collect();
+        self.steps.push(Step::Whole { shares, x, addend, out });
+        Ok(())
     }
 
     /// Where the channels of the layer `index` from `channel` on go.
@@ -393,9 +431,8 @@ impl Step {
         };
         match self {
             Self::Quantise { out, .. } | Self::Pixels { out, .. } => vec![*out],
-            Self::Whole { x, addend, end, .. } => {
-                [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(of_end(end)).collect()
-            }
+            Self::Whole { x, addend, out, .. } => [*x].into_iter().chain(*addend).chain([*out]).collect(),
+            Self::Real { x, .. } => vec![*x],
             Self::Unrolled { x, addend, ends, .. } => {
                 let out = ends.first().and_then(of_end);
                 [*x].into_iter().chain(addend.iter().map(|(value, _)| *value)).chain(out).collect()

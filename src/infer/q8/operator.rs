@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 use super::compile::{Sides, compile, sides};
 use super::program::{Given, Program};
 use super::recipe::{OPERATOR, Output, Recipe, WHICH};
+use crate::infer::cores::{self, MAX_CORES};
 use crate::kernels;
 
 /// Puts the recipes in the place of the nodes that [`super::rewrite`] left for them.
@@ -137,7 +138,8 @@ impl Expansion for Part {
         let shapes: Vec<_> =
             inputs.iter().map(|input| concrete(&model.outlet_fact(*input)?.shape)).collect::<TractResult<_>>()?;
         let outputs = self.outputs(&shapes)?;
-        let program = compile(&self.0, &self.inputs(&shapes)?.0, kernels::active())?;
+        let cores = if cores::pool().is_some() { MAX_CORES } else { 1 };
+        let program = compile(&self.0, &self.inputs(&shapes)?.0, kernels::active(), cores)?;
         let layers = self.0.describe(&sides(&self.0, &self.inputs(&shapes)?.0)?.1);
         let operator = Operator { program: Arc::new(program), outputs: outputs.into(), layers: layers.into() };
         model.wire_node(prefix, operator, inputs)

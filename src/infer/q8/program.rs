@@ -3,11 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::graph::Grid;
 use super::pixels::{NotFinite, dequantise, max_pool, quantise, spread};
 use super::unroll::Unroll;
+use crate::infer::cores::{self, MAX_CORES};
 use crate::kernels::q8::{Addend, Dense, Depthwise, Places, Rows, SLACK, Scratch, Sum, Target};
 
 /// Where tensors begin: on a cache line.
@@ -87,12 +88,19 @@ pub(super) enum Step {
         input: usize,
         out: usize,
     },
-    /// A layer that reads a value as it lies.
+    /// A layer that reads a value as it lies: one share of it for each core that is used.
     Whole {
+        shares: Vec<Share>,
+        x: usize,
+        addend: Option<usize>,
+        out: usize,
+    },
+    /// One that ends in floats, from this plane of the output on.
+    Real {
         layer: Whole,
         x: usize,
-        addend: Option<(usize, Places)>,
-        end: End,
+        output: usize,
+        plane: usize,
     },
     /// Windows that are made rows, some at a time; a layer for each group of channels.
     Unrolled {
@@ -139,8 +147,8 @@ pub(super) enum Step {
 }
 
 pub(super) enum Whole {
-    /// Of pixels, which are its rows.
-    Dense(Dense),
+    /// Of pixels, which are its rows. Shares have the same weights.
+    Dense(Arc<Dense>),
     Depthwise(Depthwise),
 }
 
@@ -153,16 +161,11 @@ impl Whole {
         }
     }
 
-    fn run(&self, x: &Layout, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>, scratch: &mut Scratch) {
-        match self {
-            Self::Dense(layer) => layer.run(rows(x, image), addend, target, scratch),
-            Self::Depthwise(layer) => layer.run(image, addend, target),
-        }
-    }
-
     fn sums(&self, x: &Layout, image: &[u8], out: &mut [i32], scratch: &mut Scratch) {
         match self {
-            Self::Dense(layer) => layer.sums(rows(x, image), out, scratch),
+            Self::Dense(layer) => {
+                layer.sums(Rows { bytes: image, stride: x.sides[2], count: x.pixels() }, out, scratch);
+            }
             Self::Depthwise(layer) => layer.sums(image, out),
         }
     }
@@ -175,9 +178,32 @@ impl Whole {
     }
 }
 
-/// An image without a border, each pixel a row.
-fn rows<'a>(layout: &Layout, bytes: &'a [u8]) -> Rows<'a> {
-    Rows { bytes, stride: layout.sides[2], count: layout.pixels() }
+/// Some rows of a layer's result. Shares of a layer write to different bytes, one behind the other.
+pub(super) struct Share {
+    pub layer: Whole,
+    /// Where what it reads begins in the image.
+    pub from: usize,
+    /// Where what it writes begins in the result.
+    pub to: usize,
+    /// Counted from there.
+    pub places: Places,
+    /// Counted from the addend's first byte.
+    pub added: Option<Places>,
+}
+
+impl Share {
+    /// `stride`: bytes of a pixel of the image; `bytes`: those from `to` on.
+    fn run(&self, image: &[u8], stride: usize, added: Option<&[u8]>, bytes: &mut [u8], scratch: &mut Scratch) {
+        let image = &image[self.from..];
+        let addend = added.zip(self.added.as_ref()).map(|(bytes, places)| Addend { bytes, places: places.all() });
+        let target = Target { bytes, places: self.places.all() };
+        match &self.layer {
+            Whole::Dense(layer) => {
+                layer.run(Rows { bytes: image, stride, count: self.places.len() }, addend, target, scratch);
+            }
+            Whole::Depthwise(layer) => layer.run(image, addend, target),
+        }
+    }
 }
 
 /// Where a layer's results go.
@@ -226,7 +252,8 @@ pub(super) struct Room {
     bytes: Aligned,
     rows: Vec<u8>,
     sums: Vec<i32>,
-    scratch: Scratch,
+    /// One for each core that is used.
+    scratch: [Scratch; MAX_CORES],
 }
 
 pub(super) struct Program {
@@ -235,17 +262,25 @@ pub(super) struct Program {
     pub bytes: usize,
     pub rows: usize,
     pub sums: usize,
+    /// Whether some layers have a share for a second core.
+    pub is_shared: bool,
     pub rooms: Mutex<Vec<Room>>,
 }
 
 impl Program {
     /// A room of the size that this program needs.
     pub fn room(&self) -> Room {
-        let mut scratch = Scratch::default();
+        let mut scratch = <[Scratch; MAX_CORES]>::default();
+        let reserve = |scratch: &mut [Scratch; MAX_CORES], layer: &Whole| {
+            if let Whole::Dense(layer) = layer {
+                scratch.iter_mut().for_each(|scratch| scratch.reserve_for(layer));
+            }
+        };
         for step in &self.steps {
             match step {
-                Step::Whole { layer: Whole::Dense(layer), .. } => scratch.reserve_for(layer),
-                Step::Unrolled { layers, .. } => layers.iter().for_each(|layer| scratch.reserve_for(layer)),
+                Step::Whole { shares, .. } => shares.iter().for_each(|share| reserve(&mut scratch, &share.layer)),
+                Step::Real { layer, .. } => reserve(&mut scratch, layer),
+                Step::Unrolled { layers, .. } => layers.iter().for_each(|layer| scratch[0].reserve_for(layer)),
                 _ => {}
             }
         }
@@ -257,7 +292,12 @@ impl Program {
     pub fn run(&self, inputs: &[Given<'_>], outputs: &mut [&mut [f32]]) -> Result<(), usize> {
         let kept = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut room = kept.unwrap_or_else(|| self.room());
-        let result = self.steps.iter().try_for_each(|step| self.step(step, &mut room, inputs, outputs));
+        let pool = self.is_shared.then(cores::pool).flatten();
+        let mut run = || self.steps.iter().try_for_each(|step| self.step(step, &mut room, inputs, outputs));
+        let result = match pool {
+            Some(pool) => pool.install(run),
+            None => run(),
+        };
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         if rooms.len() < MOST_ROOMS {
             rooms.push(room);
@@ -290,7 +330,15 @@ impl Program {
                     bytes[layout.place(row, 0)..][..line].copy_from_slice(pixels);
                 }
             }
-            Step::Whole { layer, x, addend, end } => self.whole(layer, *x, addend.as_ref(), end, room, outputs),
+            Step::Whole { shares, x, addend, out } => self.whole(shares, *x, *addend, *out, room),
+            Step::Real { layer, x, output, plane } => {
+                let [image] = self.views(&mut room.bytes, [*x]);
+                let [count, channels] = layer.sides(&self.layouts[*x]);
+                let sums = &mut room.sums[..count * channels];
+                layer.sums(&self.layouts[*x], image, sums, &mut room.scratch[0]);
+                let planes = &mut outputs[*output][plane * count..];
+                spread(|channel, sum| layer.real(channel, sum), channels, sums, [0, count], planes);
+            }
             Step::Unrolled { layers, x, unroll, addend, ends } => {
                 for (group, (layer, end)) in layers.iter().zip(ends).enumerate() {
                     let addend = addend.as_ref().map(|(addend, places)| (*addend, &places[group]));
@@ -331,36 +379,29 @@ impl Program {
             .expect("values of one step lie apart: the plan was checked when it was made")
     }
 
-    fn whole(
-        &self,
-        layer: &Whole,
-        x: usize,
-        addend: Option<&(usize, Places)>,
-        end: &End,
-        room: &mut Room,
-        outputs: &mut [&mut [f32]],
-    ) {
-        let layout = &self.layouts[x];
-        match (end, addend) {
-            (End::Bytes { out, places }, None) => {
-                let [image, bytes] = self.views(&mut room.bytes, [x, *out]);
-                self.layouts[*out].fill_border(bytes);
-                layer.run(layout, image, None, Target { bytes, places: places.all() }, &mut room.scratch);
+    fn whole(&self, shares: &[Share], x: usize, addend: Option<usize>, out: usize, room: &mut Room) {
+        let (image, added, bytes) = match addend {
+            None => {
+                let [image, bytes] = self.views(&mut room.bytes, [x, out]);
+                (&*image, None, bytes)
             }
-            (End::Bytes { out, places }, Some((addend, addend_places))) => {
-                let [image, added, bytes] = self.views(&mut room.bytes, [x, *addend, *out]);
-                self.layouts[*out].fill_border(bytes);
-                let addend = Addend { bytes: added, places: addend_places.all() };
-                layer.run(layout, image, Some(addend), Target { bytes, places: places.all() }, &mut room.scratch);
+            Some(addend) => {
+                let [image, added, bytes] = self.views(&mut room.bytes, [x, addend, out]);
+                (&*image, Some(&*added), bytes)
             }
-            (End::Real { output, plane }, _) => {
-                let [image] = self.views(&mut room.bytes, [x]);
-                let [count, channels] = layer.sides(layout);
-                let sums = &mut room.sums[..count * channels];
-                layer.sums(layout, image, sums, &mut room.scratch);
-                let planes = &mut outputs[*output][plane * count..];
-                spread(|channel, sum| layer.real(channel, sum), channels, sums, [0, count], planes);
+        };
+        self.layouts[out].fill_border(bytes);
+        let stride = self.layouts[x].sides[2];
+        let [one, other] = &mut room.scratch;
+        match shares {
+            [first, second] => {
+                let (low, high) = bytes.split_at_mut(second.to);
+                rayon::join(
+                    || first.run(image, stride, added, low, one),
+                    || second.run(image, stride, added, high, other),
+                );
             }
+            _ => shares.iter().for_each(|share| share.run(image, stride, added, bytes, one)),
         }
     }
 
@@ -391,17 +432,17 @@ impl Program {
                 (End::Bytes { out, places }, None) => {
                     let [bytes] = self.views(&mut room.bytes, [*out]);
                     let target = Target { bytes, places: places.some(windows) };
-                    layer.run(rows, None, target, &mut room.scratch);
+                    layer.run(rows, None, target, &mut room.scratch[0]);
                 }
                 (End::Bytes { out, places }, Some((addend, addend_places))) => {
                     let [added, bytes] = self.views(&mut room.bytes, [addend, *out]);
                     let addend = Addend { bytes: added, places: addend_places.some(windows.clone()) };
                     let target = Target { bytes, places: places.some(windows) };
-                    layer.run(rows, Some(addend), target, &mut room.scratch);
+                    layer.run(rows, Some(addend), target, &mut room.scratch[0]);
                 }
                 (End::Real { output, plane }, _) => {
                     let sums = &mut room.sums[..windows.len() * layer.outputs()];
-                    layer.sums(rows, sums, &mut room.scratch);
+                    layer.sums(rows, sums, &mut room.scratch[0]);
                     let planes = &mut outputs[*output][plane * count..];
                     let real = |channel, sum| layer.real(channel, sum);
                     spread(real, layer.outputs(), sums, [windows.start, count], planes);

@@ -8,7 +8,11 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, Operator
 use tract_onnx::pb::{TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::*;
 
+use super::compile::{compile, sides};
+use super::program::Given;
+use super::recipe::Output;
 use super::{Operator, place, rewrite};
+use crate::infer::Manifest;
 use crate::sim::rng::SplitMix64 as Rng;
 
 /// A graph in the making, whose integers are random.
@@ -335,5 +339,34 @@ fn an_input_that_is_no_number_is_an_error() {
         let image = Tensor::from_shape(&[1, 3, 4, 4], &pixels).unwrap();
         let error = plan.run(tvec!(image.into())).unwrap_err();
         assert!(format!("{error:#}").contains("finite"), "{error:#}");
+    }
+}
+
+#[test]
+fn two_cores_give_what_one_gives() {
+    for (name, rows, columns) in [("detector", 256, 320), ("landmarks", 112, 112), ("encoder-small", 112, 112)] {
+        let file = Manifest::builtin().built_in(&format!("facelatch-{name}")).unwrap();
+        let mut proto = tract_onnx::onnx().proto_model_for_read(&mut &*file.bytes).unwrap();
+        let recipes = rewrite(&mut proto);
+        let [recipe] = recipes.as_slice() else { panic!("{name} has {} parts", recipes.len()) };
+        let input = [rows, columns, 3];
+        let (values, steps) = sides(recipe, &[input]).unwrap();
+        let of = |output: Output| match output {
+            Output::Of(value) => values[value],
+            Output::From(step) => steps[step],
+        };
+        let mut random = Rng::new(rows as u64);
+        let planes: Vec<f32> = (0..rows * columns * 3).map(|_| (random.next_u64() % 256) as f32).collect();
+        let run = |cores| {
+            let program = compile(recipe, &[input], crate::kernels::active(), cores).unwrap();
+            let mut outputs: Vec<_> =
+                recipe.outputs.iter().map(|(_, output)| vec![0.0; of(*output).iter().product()]).collect();
+            let mut views: Vec<_> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            program.run(&[Given::Reals(&planes)], &mut views).unwrap();
+            (program.is_shared, outputs)
+        };
+        let ((alone, of_one), (shared, of_two)) = (run(1), run(2));
+        assert!(!alone && shared, "{name}");
+        assert!(of_one == of_two, "{name}");
     }
 }

@@ -99,6 +99,15 @@ impl Places {
         Placed { at: &self.at, greatest: self.greatest }
     }
 
+    /// Some that follow one another, in the part of the buffer that begins at `start`.
+    ///
+    /// # Panics
+    /// If there are not so many, or one lies before `start`.
+    pub fn rebased(&self, range: std::ops::Range<usize>, start: usize) -> Self {
+        let at = self.at[range].iter().map(|&place| (place as usize - start) as u32);
+        at.collect::<Vec<_>>().into()
+    }
+
     /// Some that follow one another.
     ///
     /// # Panics
