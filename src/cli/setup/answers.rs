@@ -243,6 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn answers_cut_at_any_byte_are_read_or_refused() {
+        let text = template(&board());
+        for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+            let _read_or_refused = answered(&board(), &text[..cut]);
+        }
+    }
+
+    #[test]
+    fn the_pages_explain_every_question() {
+        let page = include_str!("../../../docs/install.md");
+        for question in &QUESTIONS {
+            assert!(page.contains(&format!("| `{}` |", question.key)), "docs/install.md lacks {}", question.key);
+        }
+    }
+
+    #[test]
     fn the_template_is_a_file_of_the_defaults_and_names_every_question() {
         let text = template(&board());
         assert_eq!(answered(&board(), &text), answered(&board(), ""), "{text}");

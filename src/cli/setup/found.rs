@@ -86,6 +86,9 @@ impl Found {
             let looked = camera::look(&node);
             found.take_video(&dev, node, looked);
         }
+        if found.cameras.is_empty() {
+            found.remarks.push("no camera was found: plug one in and begin again".into());
+        }
         for chip in gpio::chips(&dev) {
             match chip {
                 Ok(chip) => found.chips.push(chip),
@@ -385,8 +388,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_board_has_nothing_and_says_nothing() {
+    fn an_empty_board_has_nothing_and_says_what_is_to_be_plugged_in() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Found::look(root.path()), Found::default());
+        let found = Found::look(root.path());
+        assert_eq!(found.remarks, ["no camera was found: plug one in and begin again"]);
+        assert_eq!(Found { remarks: vec![], ..found }, Found::default());
     }
 }

@@ -168,7 +168,7 @@ fn carry_out(plan: &Plan, text: Option<&str>, globals: Globals) -> Result<Verdic
     let enrolled = plan.person.as_ref().is_none_or(|person| enrol(person, &ctx));
     out.line("")?;
     let well = doctor::run(&doctor::Args { layers: false }, globals)? == Verdict::Yes;
-    for line in last::words(&ctx, well, enrolled) {
+    for line in last::words(&ctx, well, enrolled, last::is_narrowed()) {
         out.line(line)?;
     }
     Ok((well && enrolled).into())
