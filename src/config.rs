@@ -26,8 +26,8 @@ use crate::infer::MAX_CORES;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
 use crate::units::Fmr;
-pub use error::ConfigError;
 use error::Nonsense;
+pub use error::{ConfigError, line_at};
 pub use liveness::{ACCEPT_KEY, CAMERA_ONLY_KEY, Liveness};
 
 /// Where the configuration is looked for when no other is named.
@@ -266,7 +266,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the file, the line, the key and what to do.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let read = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
+            _ => ConfigError::Read { path: path.to_owned(), source },
+        };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(read)?;
         file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(read)?;

@@ -4,6 +4,8 @@
 
 mod deciders;
 mod liveness;
+mod setup;
+mod upkeep;
 
 use std::fs;
 use std::io::{BufRead as _, Write as _};
@@ -152,7 +154,7 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line() {
     home.configure("[strike]\nkind = \"gpiochip\"\nline = 17\n");
     home.run(&["run"]).fails(78, &["camera_only_opens_the_door = true"]);
     fs::remove_file(home.path("door.toml")).unwrap();
-    home.run(&["status"]).fails(78, &["door.toml", "can't be read"]);
+    home.run(&["status"]).fails(78, &["door.toml: there is no configuration; sudo facelatch setup writes one"]);
     fs::create_dir(home.path("door.toml")).unwrap();
     home.run(&["status"]).fails(78, &["check that it is a file"]);
 }
@@ -454,6 +456,7 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     let status = home.run(&["status", "--json"]).json();
     assert!(status["state"].is_string() && status["people"] == 1, "{status}");
     home.run(&["claim", "Nobody"]).fails(1, &[]);
+    home.run(&["setup"]).fails(69, &["systemctl stop facelatch"]);
     let unlocked = home.run(&["unlock", "--json"]);
     assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
     let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();

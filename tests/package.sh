@@ -24,7 +24,8 @@ lintian --fail-on error --tag-display-limit 0 "$deb"
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
 dpkg-deb --raw-extract "$deb" "$work/raw"
-grep -q '^/etc/facelatch/facelatch.toml$' "$work/raw/DEBIAN/conffiles" || fail "the configuration is no conffile"
+# A conffile that setup has written would hold up every upgrade that brings another sample.
+! grep -qs facelatch.toml "$work/raw/DEBIAN/conffiles" || fail "the configuration is setup's and must be no conffile"
 sh -n "$work/raw/DEBIAN/postinst"
 sh -n "$work/raw/DEBIAN/postrm"
 grep -q "^Files: crates/" "$work/raw/usr/share/doc/facelatch/copyright" || fail "the crates' copyright is missing"
@@ -54,19 +55,20 @@ apt /first.deb
 in_root facelatch --version
 in_root id facelatch
 [ "$(stat -c %a "$root/etc/facelatch")" = 755 ] || fail "/etc/facelatch has a wrong mode"
-for file in lib/systemd/system/facelatch.service usr/lib/sysusers.d/facelatch.conf usr/share/man/man1/facelatch-enroll.1.gz \
+for file in usr/share/doc/facelatch/examples/facelatch.toml lib/systemd/system/facelatch.service usr/lib/sysusers.d/facelatch.conf usr/share/man/man1/facelatch-enroll.1.gz \
     usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright; do
     [ -s "$root/$file" ] || [ -s "$root/usr/$file" ] || fail "$file is missing"
 done
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/facelatch.service" ] || fail "the service is enabled, and nobody said so"
 
-# Somebody lives here: a key, a person, an event, a changed configuration.
-in_root sh -c 'umask 077; od -An -vtx1 -N32 /dev/urandom | tr -d " \n" >/etc/facelatch/facelatch.key'
+# Somebody lives here: a configuration, a key, a person, an event, all by the one command after the installation.
+mkdir "$root/frames"
+cp "$(dirname "$0")"/../models/demo/ada-*.jpg "$root/frames/"
+printf 'camera.device = "/frames"\nperson.name = "Ada"\nperson.consent = "a test"\n' >"$root/answers.toml"
+in_root facelatch setup --answers /answers.toml || fail "setup ends with something wrong"
+[ "$(stat -c '%a %U' "$root/etc/facelatch/facelatch.key")" = "600 root" ] || fail "the key has a wrong mode or owner"
 echo '# changed by hand' >>"$root/etc/facelatch/facelatch.toml"
-printf '[store]\nstate_dir = "/var/lib/facelatch"\nkey_file = "/etc/facelatch/facelatch.key"\n' >"$root/door.toml"
-door() { in_root facelatch --config /door.toml "$@"; }
-cp "$(dirname "$0")/../models/demo/ada-1.jpg" "$root/ada.jpg"
-door enroll "Ada" /ada.jpg --consent "a test"
+door() { in_root facelatch "$@"; }
 events=$(door events --json | wc -l)
 [ "$events" -gt 0 ] || fail "the enrolment left no event"
 is_as_it_was() {
@@ -75,7 +77,7 @@ is_as_it_was() {
     grep -q 'changed by hand' "$root/etc/facelatch/facelatch.toml" || fail "$1 overwrote the configuration"
 }
 
-apt -o Dpkg::Options::=--force-confdef /upgrade.deb
+apt /upgrade.deb
 [ "$(in_root dpkg-query -W -f '${Version}' facelatch)" = "$(dpkg-deb --field "$deb" Version)+upgrade" ] || fail "no upgrade"
 is_as_it_was "the upgrade"
 

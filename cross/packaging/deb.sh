@@ -41,7 +41,7 @@ cross/packaging/components.py "$target" copyright >"$stage/copyright"
 cross/packaging/components.py "$target" licences >"$stage/doc/licences.txt"
 cross/packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
 cp docs/*.md docs/*.svg README.md "$stage/doc/"
-cp systemd/*.conf "$stage/examples/"
+cp systemd/*.conf systemd/facelatch.toml "$stage/examples/"
 gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json"
 
 mkdir -p target/board

@@ -23,7 +23,7 @@ use crate::liveness::{Head, Thresholds, head};
 use crate::ports::{Camera, Clock};
 
 /// Where the service keeps its state.
-const SERVICE_STATE: &str = "/var/lib/facelatch";
+pub const SERVICE_STATE: &str = "/var/lib/facelatch";
 /// The gallery and ledger, in the state directory.
 const STORE_FILE: &str = "facelatch.db";
 /// Where a package puts networks.
@@ -353,7 +353,7 @@ impl Context {
 }
 
 /// A text of at most `max` bytes; of a longer one the first `max + 1`, which whoever parses it refuses.
-fn read_text(path: &Path, max: usize) -> std::io::Result<String> {
+pub fn read_text(path: &Path, max: usize) -> std::io::Result<String> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(max as u64 + 1).read_to_string(&mut text)?;
     Ok(text)

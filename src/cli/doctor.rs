@@ -38,7 +38,7 @@ const PI_REGISTERS: &str = "/dev/gpiomem";
 pub struct Args {
     /// List the networks' layers as well, and what computes each
     #[arg(long = "models", id = "layers")]
-    layers: bool,
+    pub layers: bool,
 }
 
 /// How one thing is.

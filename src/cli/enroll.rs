@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::context::Context;
@@ -35,32 +36,37 @@ const MAX_CAMERA_PHOTOS: u8 = 32;
 const CAMERA_PATIENCE: Duration = Duration::from_secs(60);
 /// Pictures of one moment tell nothing new.
 const CAMERA_PAUSE: Duration = Duration::from_millis(700);
+/// What a photograph of the door's camera is called.
+const CAMERA: &str = "camera";
 /// How long to wait for one frame.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Photographs from the camera where nobody says how many.
+pub const DEFAULT_SHOTS: u8 = 5;
 
 /// Exits with 1 where no photograph will do.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to call them; photographs of somebody who is enrolled already are added to theirs
-    name: String,
+    pub name: String,
     /// Photographs with one face each
     #[arg(required_unless_present = "camera", conflicts_with = "camera")]
-    photos: Vec<PathBuf>,
+    pub photos: Vec<PathBuf>,
     /// Take the photographs with the door's camera
     #[arg(long)]
-    camera: bool,
+    pub camera: bool,
     /// How many photographs the camera takes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
-    shots: u8,
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SHOTS, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
+    pub shots: u8,
     /// The last day that counts, an instant, or never
     #[arg(long, value_name = "WHEN")]
-    expires: Option<String>,
+    pub expires: Option<String>,
     /// When they may come in [default: always]
     #[arg(long, value_name = "SCHEDULE")]
-    schedule: Option<String>,
+    pub schedule: Option<String>,
     /// How and when they agreed to be recognised
     #[arg(long, value_name = "NOTE")]
-    consent: Option<String>,
+    pub consent: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -96,7 +102,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     } else {
         let bar = ctx.out.progress(photos.len(), "looking");
         for (path, image) in args.photos.iter().zip(&photos) {
-            sitting.look(image, &path.display().to_string())?;
+            let photo = path.display().to_string();
+            if let Some(refusal) = sitting.look(image, &photo)? {
+                sitting.refused.push(Refused { photo, reason: refusal.to_string() });
+            }
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -151,7 +160,7 @@ impl<'a> Sitting<'a> {
     }
 
     /// Takes one photograph, or says why not.
-    fn look(&mut self, image: &RgbImage, photo: &str) -> Result<(), Failure> {
+    fn look(&mut self, image: &RgbImage, photo: &str) -> Result<Option<Refusal>, Failure> {
         let faces = self.faces.detect(image)?;
         let clear = self.known.limits.min_detector;
         let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
@@ -160,18 +169,20 @@ impl<'a> Sitting<'a> {
             Err(refusal) => Err(refusal),
         };
         match portrait.and_then(|portrait| self.admit(&portrait).map(|()| portrait)) {
-            Ok(portrait) => self.taken.push(NewTemplate {
-                quality: portrait.quality.score(),
-                encoding: portrait.encoding,
-                model_sha256: self.faces.embedder().sha256.0,
-                created: self.ctx.act().at,
-            }),
-            Err(Refusal::BelongsToSomebodyElse { person, similarity, limit }) => {
-                return Err(self.mixed_up(photo, person, similarity, limit));
+            Ok(portrait) => {
+                self.taken.push(NewTemplate {
+                    quality: portrait.quality.score(),
+                    encoding: portrait.encoding,
+                    model_sha256: self.faces.embedder().sha256.0,
+                    created: self.ctx.act().at,
+                });
+                Ok(None)
             }
-            Err(refusal) => self.refused.push(Refused { photo: photo.to_owned(), reason: refusal.to_string() }),
+            Err(Refusal::BelongsToSomebodyElse { person, similarity, limit }) => {
+                Err(self.mixed_up(photo, person, similarity, limit))
+            }
+            Err(refusal) => Ok(Some(refusal)),
         }
-        Ok(())
     }
 
     fn admit(&mut self, portrait: &Portrait) -> Result<(), Refusal> {
@@ -198,8 +209,8 @@ impl<'a> Sitting<'a> {
     fn before_camera(&mut self, shots: u8) -> Result<(), Failure> {
         let mut camera = self.ctx.open_camera()?;
         let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
-        let (begun, mut next_at) = (Instant::now(), Instant::now());
-        let bar = self.ctx.out.progress(shots.into(), "look at the camera, and turn a little between");
+        let (begun, mut next_at, mut last) = (Instant::now(), Instant::now(), None);
+        let mut guide = Guide::new(self.ctx, shots);
         while self.taken.len() < shots.into() && begun.elapsed() < CAMERA_PATIENCE {
             match camera.next_frame(FRAME_TIMEOUT) {
                 Ok(_) if Instant::now() < next_at => {}
@@ -207,21 +218,21 @@ impl<'a> Sitting<'a> {
                     if convert::to_rgb(&frame, &mut image, &mut decoder).is_err() {
                         continue;
                     }
-                    self.refused.clear();
-                    self.look(&image, "camera")?;
-                    if let Some(refused) = self.refused.first() {
-                        bar.set_message(refused.reason.clone());
-                    } else {
+                    let refusal = self.look(&image, CAMERA)?;
+                    if refusal.is_none() {
                         next_at = Instant::now() + CAMERA_PAUSE;
                     }
-                    bar.set_position(self.taken.len() as u64);
+                    guide.tell(self.taken.len(), refusal.as_ref());
+                    last = refusal;
                 }
                 Err(CameraError::Timeout(_) | CameraError::BadFrame(_)) => {}
                 Err(CameraError::Ended) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        bar.finish_and_clear();
+        guide.bar.finish_and_clear();
+        let reason = last.map(|refusal| refusal.to_string());
+        self.refused.extend(reason.map(|reason| Refused { photo: CAMERA.to_owned(), reason }));
         Ok(())
     }
 
@@ -270,6 +281,38 @@ impl<'a> Sitting<'a> {
         let what = if self.person.is_some() { "has more photographs now" } else { "is enrolled" };
         self.ctx.out.line(format_args!("{name} {what}: {templates} kept, the best of quality {best:.2}."))?;
         Ok(Verdict::Yes)
+    }
+}
+
+/// Tells whoever stands before the camera what to do: in the bar at a terminal, else a line each time that it changes.
+struct Guide {
+    bar: ProgressBar,
+    shots: u8,
+    told: String,
+    not_before: Instant,
+}
+
+impl Guide {
+    fn new(ctx: &Context, shots: u8) -> Self {
+        let bar = ctx.out.progress(shots.into(), "look at the camera, and turn a little between");
+        Self { bar, shots, told: String::new(), not_before: Instant::now() }
+    }
+
+    fn tell(&mut self, taken: usize, refusal: Option<&Refusal>) {
+        self.bar.set_position(taken as u64);
+        let says = match refusal {
+            Some(refusal) => refusal.guidance(),
+            None => format!("{taken} of {} taken; turn a little", self.shots),
+        };
+        // A face at the edge of what will do changes with every frame.
+        if self.told == says || (refusal.is_some() && Instant::now() < self.not_before) {
+            return;
+        }
+        self.bar.set_message(says.clone());
+        if self.bar.is_hidden() {
+            note(&says);
+        }
+        (self.told, self.not_before) = (says, Instant::now() + CAMERA_PAUSE);
     }
 }
 

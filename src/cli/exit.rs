@@ -54,7 +54,7 @@ impl Code {
         (Self::Yes, "yes, or done"),
         (Self::No, "no: not this person, not recognised, not well"),
         (Self::Usage, "the command line is wrong"),
-        (Self::Data, "what was given can't be used: a photograph, a network, a list"),
+        (Self::Data, "what was given can't be used: a photograph, a network, a list, an answer"),
         (Self::NoInput, "a file, a person or a network isn't there"),
         (Self::Unavailable, "the daemon, the camera or the store doesn't answer, or is busy"),
         (Self::Software, "a fault of facelatch itself, or a network that computes nonsense"),

@@ -28,6 +28,7 @@ mod output;
 mod people;
 mod run;
 mod scratch;
+mod setup;
 mod status;
 mod unlock;
 mod verify;
@@ -85,6 +86,8 @@ pub struct Globals {
 enum Command {
     /// Run the whole daemon with no hardware: a replayed camera, scripted sensors, a recording strike
     Demo(demo::Args),
+    /// Set up a door: look, ask, write the configuration and the key, enrol somebody, check
+    Setup(setup::Args),
     /// Run the daemon
     Run(run::Args),
     /// Enrol somebody by photographs, or by the camera
@@ -163,10 +166,11 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Completions(args) => return man::completions(args),
         // What is wrong with the configuration is among what the doctor tells.
         Command::Doctor(args) => return doctor::run(args, globals),
+        Command::Setup(args) => return setup::run(args, globals),
         _ => Context::new(globals)?,
     };
     match &command {
-        Command::Man(_) | Command::Completions(_) | Command::Doctor(_) => Ok(Verdict::Yes),
+        Command::Man(_) | Command::Completions(_) | Command::Doctor(_) | Command::Setup(_) => Ok(Verdict::Yes),
         Command::Demo(args) => demo::run(args, &ctx),
         Command::Run(args) => run::run(args, &ctx),
         Command::Enroll(args) => enroll::run(args, &ctx),

@@ -8,6 +8,8 @@ use toml::de::{DeTable, DeValue};
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    #[error("{}: there is no configuration; sudo facelatch setup writes one", path.display())]
+    Missing { path: PathBuf },
     #[error("{}: the configuration can't be read ({source}); check that it is a file and who may read it", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}: a configuration has at most {max} bytes; is this the right file?", path.display())]
@@ -106,6 +108,7 @@ fn span_of(table: &DeTable<'_>, dotted: &str) -> Option<Range<usize>> {
     }
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
+/// The line, counted from 1, in which the byte at `offset` stands.
+pub fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }

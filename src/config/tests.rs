@@ -99,6 +99,7 @@ fn a_file_that_is_none_or_too_long_is_refused() {
     let said = Config::load(dir.path()).unwrap_err().to_string();
     assert!(said.contains("can't be read") && said.contains("check that it is a file"), "{said}");
     let long = dir.path().join("long.toml");
+    assert!(matches!(Config::load(&long), Err(ConfigError::Missing { .. })));
     std::fs::write(&long, "#".repeat(70_000)).unwrap();
     assert!(matches!(Config::load(&long), Err(ConfigError::Long { .. })));
     std::fs::write(&long, [0xff, 0xfe]).unwrap();

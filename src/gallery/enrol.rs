@@ -34,6 +34,24 @@ pub enum Refusal {
     Dims { expected: usize, got: usize },
 }
 
+impl Refusal {
+    /// The same for somebody who stands before the camera and moves until it will do.
+    pub fn guidance(&self) -> String {
+        match self {
+            Self::NoFace => "nobody is in sight: step before the camera and look at it".into(),
+            Self::SeveralFaces(faces) => format!("{faces} faces are in sight: one person alone"),
+            Self::Poor(PoorMeasure::Size) => "come closer".into(),
+            Self::Poor(PoorMeasure::TooDark) => "more light: turn on a lamp in front of the face".into(),
+            Self::Poor(PoorMeasure::TooBright) => "too much light: no sun on the face or into the lens".into(),
+            Self::Poor(measure) => advice(*measure).into(),
+            Self::NotTheSamePerson { .. } => {
+                "this looks like somebody else than before: the same person, please".into()
+            }
+            Self::BelongsToSomebodyElse { .. } | Self::Dims { .. } => self.to_string(),
+        }
+    }
+}
+
 /// What counts as the same person at enrolment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
@@ -160,6 +178,19 @@ mod tests {
         let refusal = admit(poor, &encoding(0.0), None, &[], &index(), &mut Scratch::default(), &rules).unwrap_err();
         assert_eq!(refusal, Refusal::Poor(PoorMeasure::TooDark));
         assert_eq!(refusal.to_string(), "the face is too_dark: turn on a light in front of the face");
+    }
+
+    #[test]
+    fn before_the_camera_each_refusal_is_a_word_of_what_to_do() {
+        let said = |refusal: Refusal| refusal.guidance();
+        assert_eq!(said(Refusal::Poor(PoorMeasure::Size)), "come closer");
+        assert_eq!(said(Refusal::Poor(PoorMeasure::Pose)), "look straight at the camera");
+        assert!(said(Refusal::Poor(PoorMeasure::TooDark)).starts_with("more light"));
+        assert!(said(Refusal::NoFace).contains("step before the camera"));
+        for measure in [PoorMeasure::Sharpness, PoorMeasure::TooBright, PoorMeasure::DetectorScore] {
+            let said = said(Refusal::Poor(measure));
+            assert!(!said.contains('_') && !said.contains("photo"), "{said}");
+        }
     }
 
     #[test]

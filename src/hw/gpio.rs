@@ -98,6 +98,56 @@ pub enum GpioError {
     Other { chip: PathBuf, line: LineId, reason: String },
 }
 
+/// Most chips of a board that are looked at, and most lines of one.
+const MAX_CHIPS: usize = 64;
+const MAX_LINES: u32 = 1024;
+
+/// A chip and its lines, in the order of their offsets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChipLines {
+    pub chip: PathBuf,
+    /// What the kernel's driver calls it.
+    pub label: String,
+    pub lines: Vec<LineState>,
+}
+
+/// One line as it is now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineState {
+    /// The board's name for it; empty where it has none.
+    pub name: String,
+    /// Who has it, where somebody has; empty where the kernel knows no name.
+    pub held_by: Option<String>,
+}
+
+/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none.
+pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
+    let is_chip = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.strip_prefix("gpiochip").is_some_and(|n| n.parse::<u32>().is_ok()))
+    };
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dev).into_iter().flatten().flatten().map(|e| e.path()).filter(is_chip).collect();
+    // gpiochip10 comes after gpiochip9.
+    paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+    paths.truncate(MAX_CHIPS);
+    paths.iter().map(|path| lines_of(path)).collect()
+}
+
+fn lines_of(chip: &Path) -> Result<ChipLines, GpioError> {
+    let wrong = |e: gpiocdev::Error| explain(chip, &LineId::Offset(0), &e, None);
+    let open = gpiocdev::Chip::from_path(chip).map_err(wrong)?;
+    let info = open.info().map_err(wrong)?;
+    let state = |offset| {
+        // A line that can't be asked about is nobody's to use.
+        open.line_info(offset).map_or(LineState { name: String::new(), held_by: Some(String::new()) }, |info| {
+            LineState { held_by: info.used.then_some(info.consumer), name: info.name }
+        })
+    };
+    let lines = (0..info.num_lines.min(MAX_LINES)).map(state).collect();
+    Ok(ChipLines { chip: chip.to_owned(), label: info.label, lines })
+}
+
 /// The offset of a line and an open chip to ask about it.
 pub(crate) fn find(chip: &Path, line: &LineId) -> Result<(gpiocdev::Chip, u32), GpioError> {
     let open = gpiocdev::Chip::from_path(chip).map_err(|e| explain(chip, line, &e, None))?;
@@ -199,6 +249,18 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let no_chip = find(file.path(), &LineId::Offset(0)).err().unwrap();
         assert!(no_chip.to_string().contains("is no GPIO chip"), "{no_chip}");
+    }
+
+    #[test]
+    fn chips_are_found_by_their_names_and_one_that_is_none_says_so() {
+        let dev = tempfile::tempdir().unwrap();
+        for name in ["gpiochip10", "gpiochip2", "gpiochip", "gpiochips", "video0"] {
+            std::fs::write(dev.path().join(name), "").unwrap();
+        }
+        let found: Vec<_> = chips(dev.path()).into_iter().map(Result::unwrap_err).collect();
+        let none = |name| GpioError::NotAChip { chip: dev.path().join(name) };
+        assert_eq!(found, [none("gpiochip2"), none("gpiochip10")]);
+        assert!(chips(Path::new("/nowhere")).is_empty());
     }
 
     #[test]

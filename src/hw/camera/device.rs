@@ -111,7 +111,7 @@ impl Device {
         Stream::start(self.device.handle()).map_err(|e| explain("starting the stream", &e))
     }
 
-    fn offers(&self, wanted: &CameraConfig) -> Result<Offers, Refusal> {
+    pub(super) fn offers(&self, wanted: &CameraConfig) -> Result<Offers, Refusal> {
         let mut offers = Offers::default();
         for description in self.call("asking for its formats", || self.device.enum_formats())? {
             let fourcc = description.fourcc;

@@ -13,7 +13,7 @@ mod stamp;
 mod stream;
 mod y16;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ use crate::ports::{Camera, CameraError};
 use crate::time::{Duration, Instant};
 
 pub use backoff::Backoff;
-pub use negotiate::{Choice, Offer, Offers, Rates, Sizes, choose};
+pub use negotiate::{Choice, Offer, Offers, Rates, Sizes, choose, nearest};
 use stream::{Buffer, Stream, Take};
 pub use y16::{Y16Camera, Y16Frame};
 
@@ -128,6 +128,23 @@ impl From<OpenError> for CameraError {
     fn from(error: OpenError) -> Self {
         Self::Lost { device: error.device.display().to_string(), reason: error.refusal.to_string() }
     }
+}
+
+/// What a device says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sight {
+    /// Its name.
+    pub card: String,
+    pub offers: Offers,
+}
+
+/// Asks a device what it is and offers, without starting it.
+///
+/// # Errors
+/// [`Refusal`]: it is no camera, or can't be asked.
+pub fn look(path: &Path) -> Result<Sight, Refusal> {
+    let device = device::Device::open(path)?;
+    Ok(Sight { offers: device.offers(&CameraConfig::default())?, card: device.card().to_owned() })
 }
 
 /// A streaming camera.

@@ -73,7 +73,51 @@ pub fn choose(offers: &Offers, wanted: &CameraConfig) -> Option<Choice> {
     Some(Choice { format: offer.format, width: wanted.width, height: wanted.height, fps: wanted.fps })
 }
 
+/// A rate below this makes a door slow: three frames that agree take the longer.
+const SLOW: f32 = 15.0;
+
+/// What to ask a device for that doesn't offer the usual size and rate: the size nearest to it in pixels of those that are
+/// quick enough, then the rate nearest to the usual. `None` where it offers nothing that can be read.
+pub fn nearest(offers: &Offers) -> Option<Choice> {
+    let usual = CameraConfig::default();
+    if let Some(choice) = choose(offers, &usual) {
+        return Some(choice);
+    }
+    let candidates = offers.known.iter().flat_map(|offer| {
+        let (width, height) = offer.sizes.nearest(usual.width, usual.height);
+        let rates = match &offer.rates {
+            Rates::These(rates) => rates.clone(),
+            Rates::Between(min, max) => vec![usual.fps.clamp(*min, max.max(*min))],
+            Rates::Unknown => vec![usual.fps],
+        };
+        let choice = move |fps| Choice { format: offer.format, width, height, fps };
+        rates.into_iter().filter(|fps| *fps > 0.0).map(choice)
+    });
+    let area = |c: &Choice| (f64::from(c.width) * f64::from(c.height)).ln();
+    let off = |c: &Choice| (area(c) - f64::from(usual.width * usual.height).ln()).abs();
+    let rank = |c: &Choice| WantedFormat::ALL.iter().position(|f| *f == c.format);
+    candidates.min_by(|a, b| {
+        let slow = |c: &Choice| c.fps < SLOW;
+        let rate = |c: &Choice| (c.fps - usual.fps).abs();
+        let by_size = slow(a).cmp(&slow(b)).then(off(a).total_cmp(&off(b)));
+        by_size.then(rate(a).total_cmp(&rate(b))).then(rank(a).cmp(&rank(b)))
+    })
+}
+
 impl Sizes {
+    /// The size of these that is nearest to the wanted one.
+    fn nearest(&self, width: u32, height: u32) -> (u32, u32) {
+        let side = |v: u32, min: u32, max: u32, step: u32| {
+            let v = v.clamp(min, max.max(min));
+            v - (v - min) % step.max(1)
+        };
+        match *self {
+            Self::Exactly(w, h) => (w, h),
+            Self::Steps { min, max, step } => (side(width, min.0, max.0, step.0), side(height, min.1, max.1, step.1)),
+            Self::Unknown => (width, height),
+        }
+    }
+
     pub(super) fn has(&self, width: u32, height: u32) -> bool {
         let side =
             |v: u32, min: u32, max: u32, step: u32| (min..=max).contains(&v) && (v - min).is_multiple_of(step.max(1));
@@ -216,6 +260,26 @@ mod tests {
         assert!(!sizes.has(650, 480) && !sizes.has(640, 1088) && !sizes.has(0, 16));
         let no_step = Sizes::Steps { min: (2, 2), max: (64, 64), step: (0, 0) };
         assert!(no_step.has(33, 17));
+    }
+
+    #[test]
+    fn a_device_without_the_usual_size_is_asked_for_the_nearest_that_is_quick() {
+        let pick = |known: Vec<Offer>| {
+            nearest(&Offers { known, unknown: vec![] }).map(|c| (c.format, c.width, c.height, c.fps))
+        };
+        assert_eq!(nearest(&webcam()).map(|c| (c.format, c.width, c.fps)), Some((Yuyv, 640, 30.0)));
+        let wide = vec![
+            offer(Mjpeg, 1920, 1080, &[30.0]),
+            offer(Mjpeg, 800, 600, &[60.0, 25.0]),
+            offer(Yuyv, 800, 600, &[10.0]),
+            offer(Grey, 160, 120, &[30.0]),
+        ];
+        assert_eq!(pick(wide), Some((Mjpeg, 800, 600, 25.0)), "raw is too slow there");
+        assert_eq!(pick(vec![offer(Grey, 320, 240, &[9.0])]), Some((Grey, 320, 240, 9.0)), "the only one");
+        let steps = Sizes::Steps { min: (16, 16), max: (600, 400), step: (16, 16) };
+        let steps = vec![Offer { format: Nv12, sizes: steps, rates: Rates::Between(5.0, 20.0) }];
+        assert_eq!(pick(steps), Some((Nv12, 592, 400, 20.0)));
+        assert_eq!(pick(vec![]), None);
     }
 
     #[test]

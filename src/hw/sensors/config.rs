@@ -62,6 +62,14 @@ pub enum Driver {
 }
 
 impl Driver {
+    pub const ALL: [Self; 6] =
+        [Self::Iio, Self::Mlx90640, Self::Amg8833, Self::Vl53l5cx, Self::V4l2Thermal, Self::Grid];
+
+    /// The one that the configuration calls so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|driver| driver.as_str() == name)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Iio => "iio",
@@ -142,9 +150,14 @@ const KINDS: [SensorKind; 8] = [
     SensorKind::Acceleration,
 ];
 
+/// The kind that the configuration calls so.
+pub fn kind_named(name: &str) -> Option<SensorKind> {
+    KINDS.into_iter().find(|kind| kind_name(*kind) == name)
+}
+
 fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<SensorKind, D::Error> {
     let name = String::deserialize(from)?;
-    KINDS.into_iter().find(|kind| kind_name(*kind) == name).ok_or_else(|| {
+    kind_named(&name).ok_or_else(|| {
         let known: Vec<_> = KINDS.into_iter().map(|kind| format!("`{}`", kind_name(kind))).collect();
         serde::de::Error::custom(format!("a sensor's kind is one of {}", known.join(", ")))
     })
@@ -258,6 +271,18 @@ mod tests {
         assert!(parse("kind = \"distance\"\ndriver = \"iio\"").unwrap_err().contains("device"));
         let said = parse("kind = \"smell\"\ndriver = \"iio\"\ndevice = \"x\"").unwrap_err();
         assert!(said.contains("one of `distance`, `depth`"), "{said}");
+    }
+
+    #[test]
+    fn drivers_and_kinds_are_known_by_what_they_are_called() {
+        for driver in Driver::ALL {
+            assert_eq!(Driver::named(driver.as_str()), Some(driver));
+            let text =
+                format!("kind = \"{}\"\ndriver = {:?}\ndevice = \"x\"", kind_name(driver.kinds()[0]), driver.as_str());
+            assert_eq!(parse(&text).map(|config| config.driver), Ok(driver));
+        }
+        assert!(KINDS.into_iter().all(|kind| kind_named(kind_name(kind)) == Some(kind)));
+        assert_eq!((Driver::named("i2c"), kind_named("smell")), (None, None));
     }
 
     #[test]

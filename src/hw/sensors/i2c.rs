@@ -7,9 +7,10 @@ use std::path::Path;
 
 use embedded_hal::delay::DelayNs;
 use embedded_hal::i2c::{self, I2c, NoAcknowledgeSource, Operation};
-use i2cdev::core::{I2CMessage as _, I2CTransfer as _};
-use i2cdev::linux::{LinuxI2CBus, LinuxI2CMessage};
+use i2cdev::core::{I2CDevice as _, I2CMessage as _, I2CTransfer as _};
+use i2cdev::linux::{LinuxI2CBus, LinuxI2CDevice, LinuxI2CMessage};
 
+use super::buses::Call;
 use super::failure;
 use crate::ports::SensorError;
 
@@ -38,6 +39,15 @@ impl LinuxBus {
             failure(path, reason)
         })
     }
+}
+
+/// Whether something answers when its address is called; `false` as well where the bus can't be opened, a driver of the
+/// kernel has the address, or the bus can't call in that way.
+pub fn answers(bus: &Path, address: u8, call: Call) -> bool {
+    LinuxI2CDevice::new(bus, address.into()).is_ok_and(|mut device| match call {
+        Call::Quick => device.smbus_write_quick(false).is_ok(),
+        Call::ReadByte => device.smbus_read_byte().is_ok(),
+    })
 }
 
 /// Why the bus did not do it: what the kernel says.
@@ -169,6 +179,7 @@ mod tests {
     fn a_bus_that_is_missing_or_silent_says_what_to_do() {
         let error = LinuxBus::open(Path::new("/dev/i2c-987")).err().unwrap();
         assert!(error.to_string().starts_with("/dev/i2c-987: no such bus"), "{error}");
+        assert!(!answers(Path::new("/dev/i2c-987"), 0x33, Call::Quick));
         let silent = BusError(io::Error::from_raw_os_error(libc::EREMOTEIO));
         assert!(silent.to_string().contains("i2cdetect"));
     }

@@ -7,6 +7,7 @@
 
 mod amg8833;
 mod background;
+pub mod buses;
 pub mod config;
 mod grid;
 mod i2c;
@@ -26,6 +27,7 @@ pub use amg8833::Amg8833;
 pub use background::Background;
 pub use config::{Driver, MAX_SENSORS, SensorConfig, Wrong, kind_name};
 pub use grid::{GridLine, LineError, MAX_LINE_BYTES, parse_line};
+pub use i2c::answers;
 pub use mlx90640::Mlx90640;
 pub use mounting::{MAX_CELLS, Mounting};
 pub use thermal::celsius_of_centikelvin;

@@ -28,7 +28,7 @@ impl Attribute {
 }
 
 /// The text of an attribute, without its newline.
-pub(super) fn read_text(path: &Path) -> io::Result<String> {
+pub(in crate::hw::sensors) fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = [0; MAX_BYTES];
     let length = File::open(path)?.read_at(&mut bytes, 0)?;
     text(&bytes[..length]).map(str::to_owned)

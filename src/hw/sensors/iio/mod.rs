@@ -13,11 +13,11 @@ mod scan;
 
 use std::path::{Path, PathBuf};
 
-use super::config::{SensorConfig, kind_name};
+use super::config::{Driver, SensorConfig, kind_name};
 use super::failure;
 use crate::ports::{Sensor, SensorError, SensorKind, Value};
 use crate::time::Duration;
-use attribute::read_text;
+pub(super) use attribute::read_text;
 
 pub use scan::{Element, Scan};
 
@@ -63,10 +63,7 @@ fn find(wanted: &Path, places: &Places) -> Result<PathBuf, SensorError> {
         return Ok(direct);
     }
     let mut seen = Vec::new();
-    let listed = std::fs::read_dir(&places.sys).map(|dir| dir.flatten().take(MAX_DEVICES).collect::<Vec<_>>());
-    let mut dirs: Vec<_> = listed.unwrap_or_default().into_iter().map(|entry| entry.path()).collect();
-    dirs.sort();
-    for dir in dirs {
+    for dir in dirs(places) {
         let named = ["name", "label"].map(|attribute| read_text(&dir.join(attribute)).unwrap_or_default());
         if named.contains(&device) {
             return Ok(dir);
@@ -79,6 +76,45 @@ fn find(wanted: &Path, places: &Places) -> Result<PathBuf, SensorError> {
          docs/sensors.md has the lines"
     );
     Err(SensorError { device, reason })
+}
+
+/// The directories of all devices, in the order of their names.
+fn dirs(places: &Places) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(&places.sys).into_iter().flatten().flatten().take(MAX_DEVICES);
+    let mut dirs: Vec<_> = listed.map(|entry| entry.path()).collect();
+    dirs.sort();
+    dirs
+}
+
+/// A device that the kernel has, and what it measures of what a door can use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// How a section names it: the device's name, or `iio:deviceN` where it has none or shares it.
+    pub device: String,
+    pub kinds: Vec<SensorKind>,
+}
+
+/// All devices that measure something a door can use. Reads their names and no measurement.
+pub fn list(places: &Places) -> Vec<Listed> {
+    let dirs = dirs(places);
+    let name = |dir: &Path| read_text(&dir.join("name")).ok().filter(|name| !name.is_empty());
+    let names: Vec<_> = dirs.iter().map(|dir| name(dir)).collect();
+    let listed = dirs.iter().zip(&names).filter_map(|(dir, name)| {
+        let own = name.clone().filter(|_| names.iter().filter(|other| *other == name).count() == 1);
+        let device = own.or_else(|| Some(dir.file_name()?.to_str()?.to_owned()))?;
+        let kinds: Vec<_> =
+            Driver::Iio.kinds().iter().copied().filter(|kind| channels(*kind).iter().all(|c| has(dir, c))).collect();
+        (!kinds.is_empty()).then_some(Listed { device, kinds })
+    });
+    listed.collect()
+}
+
+/// Whether a device has a channel under any of its names, as an attribute or in its buffer.
+fn has(dir: &Path, names: &[&str]) -> bool {
+    let there = |file: String| dir.join(file).is_file();
+    names.iter().any(|name| {
+        there(format!("{name}_raw")) || there(format!("{name}_input")) || there(format!("scan_elements/{name}_en"))
+    })
 }
 
 fn missing(config: &SensorConfig, places: &Places) -> SensorError {

@@ -244,3 +244,26 @@ fn stamps_of_boottime_are_the_readings_times() {
     let off = now.since(reading.at).as_secs_f64() - 7.0;
     assert!((0.0..1.0).contains(&off), "{off} s");
 }
+
+#[test]
+fn devices_are_listed_with_what_a_door_can_use_of_them() {
+    let board = Board::new();
+    board.add(0, &[("name", "bh1750"), ("in_illuminance_raw", "120")]);
+    board.add(
+        1,
+        &[("name", "ltr501"), ("in_proximity_raw", "9"), ("in_intensity0_raw", "4"), ("in_illuminance_input", "4")],
+    );
+    board.add(2, &[("name", "rpi-adc"), ("in_voltage0_raw", "1")]);
+    board.add(3, &[("name", "max30102"), ("scan_elements/in_intensity_ir_en", "0"), ("buffer/enable", "0")]);
+    board.add(4, &[("name", "twin"), ("in_distance_raw", "1")]);
+    board.add(5, &[("name", "twin"), ("in_distance_raw", "1")]);
+    let listed: Vec<_> = list(&board.places()).into_iter().map(|found| (found.device, found.kinds)).collect();
+    let expected = [
+        ("bh1750", vec![SensorKind::Light]),
+        ("ltr501", vec![SensorKind::Proximity, SensorKind::Light]),
+        ("max30102", vec![SensorKind::Touch]),
+        ("iio:device4", vec![SensorKind::Distance]),
+        ("iio:device5", vec![SensorKind::Distance]),
+    ];
+    assert_eq!(listed, expected.map(|(name, kinds)| (name.to_owned(), kinds)));
+}

@@ -1,0 +1,57 @@
+//! What docs/upkeep.md promises: a door on another board, and a door with another network.
+
+use super::*;
+
+/// A door with Ada, her consent, and configuration and key where setup puts them.
+fn with_ada() -> Home {
+    let home = Home::new();
+    configure_at_home(&home, "");
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg"), &picture("ada-2.jpg"), "--consent", "paper 7"]).fails(0, &[]);
+    home
+}
+
+fn configure_at_home(home: &Home, more: &str) {
+    let (key, socket) = (home.path("etc.key"), home.path("control.sock"));
+    home.configure(&format!("[store]\nkey_file = {key:?}\n[control]\nsocket = {socket:?}\n{more}"));
+}
+
+fn scores(home: &Home) -> Value {
+    let doctor = home.run(&["doctor", "--json"]);
+    let mut findings = doctor.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    findings.find(|finding| finding["check"] == "scores").unwrap()
+}
+
+#[test]
+fn state_and_key_on_another_board_are_the_same_door() {
+    let (old, new) = (with_ada(), Home::new());
+    let head = old.run(&["events", "--verify", "--json"]).json();
+    fs::create_dir(new.path("state")).unwrap();
+    for entry in fs::read_dir(old.path("state")).unwrap() {
+        let from = entry.unwrap().path();
+        fs::copy(&from, new.path("state").join(from.file_name().unwrap())).unwrap();
+    }
+    configure_at_home(&new, "");
+    new.run(&["identify", &picture("ada-3.jpg")]).fails(66, &["restore the key from its copy"]);
+    fs::copy(old.path("etc.key"), new.path("etc.key")).unwrap();
+    drop(old);
+    let answer = new.run(&["identify", &picture("ada-3.jpg"), "--json"]).json();
+    assert_eq!(answer["name"], "Ada", "{answer}");
+    assert_eq!(new.run(&["events", "--verify", "--json"]).json(), head);
+    let kept = new.run(&["setup", "--answers", &new.write("answers.toml", b"")]);
+    assert!(kept.out.contains("1 person, 2 templates") && kept.out.contains("as before"), "{}{}", kept.out, kept.err);
+}
+
+#[test]
+fn another_encoder_recognises_nobody_until_they_are_enrolled_again_and_keeps_what_was_said_of_them() {
+    let home = with_ada();
+    configure_at_home(&home, "[faces]\nmodel = \"facelatch-encoder-small\"\n");
+    let found = scores(&home);
+    assert_eq!(found["level"], "wrong", "{found}");
+    assert!(found["says"].as_str().unwrap().contains("2 templates of 1 people were made by another model"), "{found}");
+    assert_eq!(home.run(&["identify", &picture("ada-3.jpg")]).code, 1);
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    assert_eq!(scores(&home)["level"], "ok");
+    assert_eq!(home.run(&["identify", &picture("ada-3.jpg"), "--json"]).json()["name"], "Ada");
+    let ada = home.run(&["people", "show", "Ada", "--json"]).json();
+    assert_eq!((&ada["consent"], &ada["templates"]), (&"paper 7".into(), &1.into()), "{ada}");
+}
