@@ -138,7 +138,7 @@ camera_wire() {
 # Who stands before the camera: ada, stranger or nobody.
 show() {
     systemctl stop board-picture.service 2>/dev/null || true
-    systemd-run --quiet --collect --unit=board-picture.service \
+    systemd-run --quiet --collect --unit=board-picture.service --property=StandardOutput=null --property=StandardError=null \
         v4l2-ctl -d "$(node out)" --stream-out-mmap --stream-loop "--stream-from=$hardware/$1.yuyv"
     echo "$1" >$hardware/shown
 }

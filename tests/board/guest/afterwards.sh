@@ -1,0 +1,18 @@
+# The boot after a kernel panic or a power cut: the line rests, what was acknowledged is there, the chain is whole. Sourced by
+# stage.sh.
+# shellcheck shell=bash
+
+safe_and_whole() {
+    local seq
+    strike_is 0
+    within 240 status_has '"camera":"ok"'
+    strike_is 0
+    seq=$(sed -n '$s/.*"seq": *\([0-9]*\).*/\1/p' "$host/acknowledged")
+    echo "acknowledged last: event $seq"
+    facelatch events --json --limit 100000 | grep "\"seq\": *$seq," | grep manual_release
+    ledger_is_whole
+    [ "$(facelatch events --json --limit 100000 | tail -1 | sed 's/.*"outcome":"\([a-z_]*\)".*/\1/')" = started ]
+    facelatch doctor
+}
+
+run_case "the line rests, and nothing is lost that was acknowledged" safe_and_whole
