@@ -94,35 +94,86 @@ power_on() {
     pid=$!
 }
 
-# Waits until the machine is off, and demands that it came to the end of its stage.
-power_off() {
-    local stage=$1 seconds=$2 until
-    until=$(($(date +%s) + seconds))
-    while kill -0 "$pid" 2>/dev/null && [ "$(date +%s)" -lt "$until" ]; do
+# Shows results until the machine is off, so many seconds at most; `pid` is empty then.
+wait_off() {
+    local until
+    until=$(($(date +%s) + $1))
+    while [ "$(date +%s)" -lt "$until" ]; do
         sleep 1
         show
+        if ! kill -0 "$pid" 2>/dev/null; then
+            wait "$pid" || true
+            pid=
+            show
+            return
+        fi
     done
-    kill -9 "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
-    pid=
-    show
-    if ! grep -q "^# end of $stage$" "$share/results"; then
-        echo "not ok the machine comes to the end of $stage"
-        tail -n 40 "$run/console-$stage" "$run/qemu-$stage"
-        failed=$((failed + 1))
-    fi
 }
+kill_machine() {
+    if [ -n "$pid" ]; then
+        kill -9 "$pid"
+        wait "$pid" 2>/dev/null || true
+        pid=
+    fi
+    show
+}
+# A machine that didn't come to its end.
+lost() {
+    echo "not ok the machine comes to the end of $1"
+    tail -n 40 "$run/console-$1" "$run/qemu-$1" | sed 's/^/#   /'
+    failed=$((failed + 1))
+}
+
 stage() {
+    local ends
+    ends=$(grep -c "^# end of $1$" "$share/results" || true)
     power_on "$@"
-    power_off "$1" 1800
+    wait_off 1800
+    kill_machine
+    if [ "$(grep -c "^# end of $1$" "$share/results")" -eq "$ends" ]; then lost "$1"; fi
+}
+
+
+# Until the kernel has panicked, which ends QEMU because of -no-reboot.
+panicked() {
+    power_on "$1"
+    wait_off 3600
+    if [ -n "$pid" ] || ! grep -q '^# the kernel panics' "$share/results"; then lost "$1"; fi
+    kill_machine
+}
+
+# Takes the power away at some moment after a few acknowledged events.
+power_cut() {
+    local acknowledged until
+    power_on writing
+    until=$(($(date +%s) + 1800))
+    acknowledged=$(<"$share/acknowledged")
+    for _ in 1 2 3; do
+        while [ "$(cat "$share/acknowledged" 2>/dev/null)" = "$acknowledged" ] && [ "$(date +%s)" -lt "$until" ]; do sleep 0.2; done
+        acknowledged=$(cat "$share/acknowledged")
+    done
+    sleep "$((RANDOM % 4)).$((RANDOM % 10))"
+    kill_machine
+    if [ "$(date +%s)" -ge "$until" ]; then lost writing; fi
+    echo "# power cut at some moment after $acknowledged" >>"$share/results"
 }
 
 failed=0
 stage short
+if [ "$form" = long ]; then
+    panicked troubles
+    stage afterwards
+    for _ in $(seq "${BOARD_POWER_CUTS:-2}"); do
+        power_cut
+        stage afterwards
+    done
+    if [ "$arch" = arm64 ]; then "$here/pi.sh" "$machine" "$deb" 2>&1 | tee -a "$share/results" || true; fi
+fi
 
 failed=$((failed + $(grep -c '^not ok ' "$share/results" || true)))
 passed=$(grep -c '^ok ' "$share/results" || true)
-times > "$run/times"
-echo "# $(($(date +%s) - begun)) s, of which the machines computed $(sed -n '2s/ .*//p' "$run/times")"
+# Of the machines alone, in seconds: the children that have ended.
+times >"$run/times"
+echo "# $(($(date +%s) - begun)) s; processes computed $(tail -n 1 "$run/times")"
 echo "board: $passed passed, $failed failed"
 [ "$failed" = 0 ]

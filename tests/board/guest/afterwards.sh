@@ -1,6 +1,8 @@
 # The boot after a kernel panic or a power cut: the line rests, what was acknowledged is there, the chain is whole. Sourced by
 # stage.sh.
 # shellcheck shell=bash
+# shellcheck source=tests/board/guest/lib.sh
+source /mnt/host/guest/lib.sh
 
 safe_and_whole() {
     local seq

@@ -17,14 +17,14 @@ for at in "${!wire_names[@]}"; do
     echo "${wire_names[$at]}" >"$chip/wires/line$at/name"
 done
 echo 1 >"$chip/live"
-echo "/sys/devices/platform/$(<"$chip/dev_name")/$(<"$chip/wires/chip_name")" >$hardware/gpio
-echo "/dev/$(<"$chip/wires/chip_name")" >$hardware/chip
-wire strike >$hardware/strike
+echo "/sys/devices/platform/$(<"$chip/dev_name")/$(<"$chip/wires/chip_name")" >"$hardware/gpio"
+echo "/dev/$(<"$chip/wires/chip_name")" >"$hardware/chip"
+wire strike >"$hardware/strike"
 # The button and the contact hang between their line and ground; one is open, the other closed.
 pull button pull-up
 pull contact pull-down
 
-cp /mnt/host/frames/*.yuyv $hardware/
+cp /mnt/host/frames/*.yuyv "$hardware/"
 modprobe vivid n_devs=1 node_types=0x101 no_error_inj=1
 camera_wire
 show nobody

@@ -1,19 +1,21 @@
 # The first boot: the package, installed by apt; the first configuration and person; doctor. Sourced by stage.sh.
 # shellcheck shell=bash
+# shellcheck source=tests/board/guest/lib.sh
+source /mnt/host/guest/lib.sh
 
 # What a person does from the package to a green doctor, as docs/install.md says it: each step is counted and timed.
 step() {
     local begun
     begun=$(uptime_cs)
-    "$@"
-    echo "$* ($((($(uptime_cs) - begun) / 100)) s)" >>$hardware/steps
-    echo "step $(wc -l <$hardware/steps): $(tail -n 1 $hardware/steps)"
+    "$@" || return
+    echo "$* ($((($(uptime_cs) - begun) / 100)) s)" >>"$hardware/steps"
+    echo "step $(wc -l <"$hardware/steps"): $(tail -n 1 "$hardware/steps")"
 }
 
 package() {
     export DEBIAN_FRONTEND=noninteractive
-    step apt-get install -y -qq --no-install-recommends "$host/facelatch.deb" >$hardware/apt.log || { cat $hardware/apt.log; false; }
-    tail -1 $hardware/apt.log
+    step apt-get install -y -qq --no-install-recommends "$host/facelatch.deb" >"$hardware/apt.log" || { cat "$hardware/apt.log"; false; }
+    tail -n 1 "$hardware/apt.log"
     facelatch --version
 }
 
@@ -23,14 +25,14 @@ put_in_place() {
     id -nG facelatch | grep -qw gpio
     [ "$(stat -c '%a %U' /etc/facelatch)" = "755 root" ]
     # The rules, in force without a restart of the machine.
-    [ "$(stat -c '%a %G' "$(<$hardware/chip)")" = "660 gpio" ] || fail "$(ls -l "$(<$hardware/chip)")"
+    [ "$(stat -c '%a %G' "$(<"$hardware/chip")")" = "660 gpio" ] || fail "$(ls -l "$(<"$hardware/chip")")"
     [ "$(systemctl is-enabled facelatch.service || true)" = disabled ] || fail "enabled, and nobody said so"
     [ "$(systemctl is-active facelatch.service || true)" = inactive ] || fail "started, and nobody said so"
 }
 
 make_key() { (umask 077 && od -An -vtx1 -N32 /dev/urandom | tr -d ' \n' >/etc/facelatch/facelatch.key); }
 edit_configuration() {
-    sed "s#@CHIP@#$(<$hardware/chip)#" "$host/guest/door.toml" >/etc/facelatch/facelatch.toml
+    sed "s#@CHIP@#$(<"$hardware/chip")#" "$host/guest/door.toml" >/etc/facelatch/facelatch.toml
 }
 # The way of docs/install.md. Where `facelatch setup` exists it takes its place.
 first_boot() {
@@ -38,7 +40,7 @@ first_boot() {
     step edit_configuration
     step facelatch enroll Ada "$host/people/ada-1.jpg" --consent "a test"
     step facelatch doctor
-    figure "steps from the package to a green doctor: $(wc -l <$hardware/steps)"
+    figure "steps from the package to a green doctor: $(wc -l <"$hardware/steps")"
 }
 
 start() {

@@ -15,7 +15,7 @@ uptime_cs() {
 }
 
 # Sleeps for a fraction of a second, by nothing that must be started: starting is slow here.
-nap() { read -r -t "$1" <>$hardware/never || true; }
+nap() { read -r -t "$1" <>"$hardware/never" || true; }
 
 # Waits until a command succeeds; at most so many seconds of an emulated machine on a busy host.
 within() {
@@ -75,14 +75,14 @@ wire_names=(strike button contact)
 wire() {
     local at
     for at in "${!wire_names[@]}"; do
-        if [ "${wire_names[$at]}" = "$1" ]; then echo "$(<$hardware/gpio)/sim_gpio$at"; fi
+        if [ "${wire_names[$at]}" = "$1" ]; then echo "$(<"$hardware/gpio")/sim_gpio$at"; fi
     done
 }
 
 # The level on the strike's line, 0 or 1, as an instrument on the wire would see it.
 strike_level() {
     local level
-    read -r level <"$(<$hardware/strike)/value"
+    read -r level <"$(<"$hardware/strike")/value"
     echo "$level"
 }
 strike_is() { [ "$(strike_level)" = "$1" ]; }
@@ -100,12 +100,13 @@ rests_for() {
 }
 
 # Waits for the line to go active and to fall again; sets how long it was active, in hundredths of a second.
-pulse_cs=
+pulse_cs=0
 see_pulse() {
     local rise
     within "$1" strike_is 1
     rise=$(uptime_cs)
     within 60 strike_is 0
+    # shellcheck disable=SC2034
     pulse_cs=$(($(uptime_cs) - rise))
 }
 
@@ -140,7 +141,6 @@ show() {
     systemctl stop board-picture.service 2>/dev/null || true
     systemd-run --quiet --collect --unit=board-picture.service --property=StandardOutput=null --property=StandardError=null \
         v4l2-ctl -d "$(node out)" --stream-out-mmap --stream-loop "--stream-from=$hardware/$1.yuyv"
-    echo "$1" >$hardware/shown
 }
 
 # ---- the door

@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=tests/board/guest/lib.sh
 source /mnt/host/guest/lib.sh
 within 120 systemctl is-active --quiet board-hardware.service
-stage=$(<$host/stage)
+stage=$(<"$host/stage")
 # Also where a stage breaks off.
 trap 'sync; systemctl poweroff --force' EXIT
 # shellcheck source=/dev/null

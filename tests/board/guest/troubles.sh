@@ -1,5 +1,7 @@
 # A second boot, and what goes wrong at doors: cameras, hangs, journals, clocks, disks; a kernel panic ends it. Sourced by stage.sh.
 # shellcheck shell=bash
+# shellcheck source=tests/board/guest/lib.sh
+source /mnt/host/guest/lib.sh
 # shellcheck source=tests/board/guest/visits.sh
 source "$host/guest/visits.sh"
 
@@ -84,8 +86,8 @@ no_journal() {
 }
 
 clock_of_1970() {
-    local then before
-    then=$(date +%s)
+    local was before
+    was=$(date +%s)
     before=$(events expired)
     facelatch enroll Bela "$host/people/bela-1.jpg" --consent "a test" --expires 2090-01-01
     date --set 1970-01-02
@@ -97,7 +99,7 @@ clock_of_1970() {
     journalctl --unit facelatch.service --no-pager --lines 200 --output cat | grep -m1 'clock_not_set'
     rests_for 3
     face
-    date --set "@$((then + 60))"
+    date --set "@$((was + 60))"
     ledger_is_whole
 }
 

@@ -1,6 +1,8 @@
 # Somebody comes to the door: nobody, a stranger, Ada; the daemon is killed while the door is open; the exit button. Sourced by
 # stage.sh after install.sh.
 # shellcheck shell=bash
+# shellcheck source=tests/board/guest/lib.sh
+source /mnt/host/guest/lib.sh
 
 # The strike is released for gate.pulse_ms. The daemon must let go in time even here; what stands above it is what an instrument
 # that is itself emulated adds.
