@@ -4,7 +4,7 @@
 #
 #     tests/board/machine.sh arm64|amd64 FOLDER
 #
-# Leaves vmlinuz, initrd and disk.img in FOLDER (and pi3.dtb with arm64), and makes them again only where this file or what it
+# Leaves vmlinuz, initrd and disk.img in FOLDER (and with arm64 what pi.sh needs), and makes them again only where this file or what it
 # puts on the disk has changed. The kernel comes from Debian's backports: it has both of the drivers that stand for hardware, vivid
 # for the camera and gpio-sim for the wires, so that nothing has to be compiled. Nothing of facelatch is on the disk.
 # Needs root, mmdebstrap, kmod, cpio, xz and mke2fs; for another architecture arch-test and qemu-user-static as well, whose handler of
@@ -63,7 +63,10 @@ for deb in "$work"/linux-*.deb; do dpkg-deb --extract "$deb" "$work/kernel"; don
 ln -s usr/lib "$work/kernel/lib"
 depmod -b "$work/kernel" "$kernel"
 cp "$work/kernel/usr/lib/modules/$kernel/vmlinuz" "$out/vmlinuz"
-if [ "$arch" = arm64 ]; then cp "$work/kernel/usr/lib/modules/$kernel/dtb/broadcom/bcm2837-rpi-3-b.dtb" "$out/pi3.dtb"; fi
+if [ "$arch" = arm64 ]; then
+    cp "$work/kernel/usr/lib/modules/$kernel/dtb/broadcom/bcm2837-rpi-3-b.dtb" "$out/pi3.dtb"
+    xz -dc "$work/kernel/usr/lib/modules/$kernel/kernel/drivers/watchdog/bcm2835_wdt.ko.xz" >"$out/bcm2835_wdt.ko"
+fi
 
 # Files of modules and of what they depend on, in the order of loading.
 files_of() {

@@ -49,9 +49,10 @@ start() {
     facelatch status
 }
 
+# Without the man page, as this machine has no man.
 verified() {
     local said
-    said=$(systemd-analyze verify facelatch.service 2>&1) || said="$said (exit status $?)"
+    said=$(systemd-analyze verify --man=no facelatch.service 2>&1) || said="$said (exit status $?)"
     [ -z "$said" ] || fail "systemd-analyze verify says: $said"
 }
 
