@@ -2,8 +2,6 @@
 # shellcheck shell=bash
 # shellcheck source=tests/board/guest/lib.sh
 source /mnt/host/guest/lib.sh
-# shellcheck source=tests/board/guest/afterwards.sh
-source "$host/guest/afterwards.sh"
 (while true; do facelatch people expire Ada "20$((RANDOM % 60 + 30))-01-01"; done) >/dev/null 2>&1 &
 while true; do
     facelatch unlock --json >"$host/asked" 2>&1 && cat "$host/asked" >"$host/acknowledged.new" && mv "$host/acknowledged.new" "$host/acknowledged"
