@@ -46,7 +46,7 @@ impl Home {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_facelatch"));
+        let mut command = crate::program::command(env!("CARGO_BIN_EXE_facelatch"));
         command.args(args).arg("--config").arg(self.path("door.toml")).arg("--state").arg(self.path("state"));
         for name in ["FACELATCH_MODELS", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "XDG_STATE_HOME"] {
             command.env_remove(name);

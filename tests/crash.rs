@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use facelatch::face::encoding::Encoding;
@@ -17,6 +17,8 @@ use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
 use facelatch::time::Wall;
+
+use crate::cases::cases;
 
 /// Tells the test that it is the child, and where the store lies.
 const CHILD: &str = "FACELATCH_CRASH_STORE";
@@ -114,7 +116,8 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
     let mut random = Random(seed);
     let key = MasterKey::from_bytes(KEY);
     let (mut lines, mut events) = (0, 0);
-    for _ in 0..KILLS / KILLS_A_STORE {
+    let stores = cases(KILLS / KILLS_A_STORE);
+    for _ in 0..stores {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gallery.db");
         let mut acknowledged = Acknowledged::default();
@@ -126,13 +129,14 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
         }
         (lines, events) = (lines + acknowledged.lines, events + acknowledged.events.len());
     }
-    println!("{KILLS} kills, {lines} changes acknowledged, {events} events in whole chains");
-    assert!(lines > KILLS, "the children were killed before they did anything");
+    let kills = stores * KILLS_A_STORE;
+    println!("{kills} kills, {lines} changes acknowledged, {events} events in whole chains");
+    assert!(lines > kills, "the children were killed before they did anything");
 }
 
 /// Runs a child for a random while and kills it; returns the whole lines it wrote.
 fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = crate::program::command(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)
         .env(SEED, random.below(u64::MAX).to_string())

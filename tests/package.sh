@@ -76,6 +76,8 @@ is_as_it_was() {
 }
 
 apt -o Dpkg::Options::=--force-confdef /upgrade.deb
+# dpkg fills this in, not the shell.
+# shellcheck disable=SC2016
 [ "$(in_root dpkg-query -W -f '${Version}' facelatch)" = "$(dpkg-deb --field "$deb" Version)+upgrade" ] || fail "no upgrade"
 is_as_it_was "the upgrade"
 
