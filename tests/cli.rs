@@ -4,6 +4,7 @@
 
 mod deciders;
 mod liveness;
+mod release;
 
 use std::fs;
 use std::io::{BufRead as _, Write as _};
@@ -453,6 +454,10 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     }
     let status = home.run(&["status", "--json"]).json();
     assert!(status["state"].is_string() && status["people"] == 1, "{status}");
+    let doctor = home.run(&["doctor"]);
+    // An emulator is the program that the kernel sees.
+    let runs = if crate::program::is_emulated() { "runs another program" } else { "this very program" };
+    assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
     home.run(&["claim", "Nobody"]).fails(1, &[]);
     let unlocked = home.run(&["unlock", "--json"]);
     assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));

@@ -58,6 +58,7 @@ for file in lib/systemd/system/facelatch.service usr/lib/sysusers.d/facelatch.co
     usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright; do
     [ -s "$root/$file" ] || [ -s "$root/usr/$file" ] || fail "$file is missing"
 done
+in_root sha256sum --check --quiet /usr/share/facelatch/SHA256SUMS || fail "the program isn't what its package says"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/facelatch.service" ] || fail "the service is enabled, and nobody said so"
 
 # Somebody lives here: a key, a person, an event, a changed configuration.
