@@ -23,7 +23,6 @@
 //! * Every queue, loop, file and retry has a named maximum.
 //! * `unsafe` lives in [`kernels`] and, where it can't be avoided, in [`hw`]; every other module forbids it.
 
-mod cases;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -40,5 +39,6 @@ pub mod liveness;
 pub mod person;
 pub mod ports;
 pub mod sim;
+mod testing;
 pub mod time;
 pub mod units;

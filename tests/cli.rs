@@ -47,7 +47,7 @@ impl Home {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = crate::program::command(env!("CARGO_BIN_EXE_facelatch"));
+        let mut command = crate::testing::command(env!("CARGO_BIN_EXE_facelatch"));
         command.args(args).arg("--config").arg(self.path("door.toml")).arg("--state").arg(self.path("state"));
         for name in ["FACELATCH_MODELS", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "XDG_STATE_HOME"] {
             command.env_remove(name);
@@ -456,7 +456,7 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     assert!(status["state"].is_string() && status["people"] == 1, "{status}");
     let doctor = home.run(&["doctor"]);
     // An emulator is the program that the kernel sees.
-    let runs = if crate::program::is_emulated() { "runs another program" } else { "this very program" };
+    let runs = if crate::testing::is_emulated() { "runs another program" } else { "this very program" };
     assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
     home.run(&["claim", "Nobody"]).fails(1, &[]);
     let unlocked = home.run(&["unlock", "--json"]);

@@ -18,7 +18,7 @@ use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
 use facelatch::time::Wall;
 
-use crate::cases::cases;
+use crate::testing::cases;
 
 /// Tells the test that it is the child, and where the store lies.
 const CHILD: &str = "FACELATCH_CRASH_STORE";
@@ -136,7 +136,7 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
 
 /// Runs a child for a random while and kills it; returns the whole lines it wrote.
 fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
-    let mut child = crate::program::command(std::env::current_exe().unwrap())
+    let mut child = crate::testing::command(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)
         .env(SEED, random.below(u64::MAX).to_string())

@@ -9,7 +9,7 @@ mod town;
 
 use std::path::Path;
 
-use crate::cases::cases;
+use crate::testing::cases;
 use house::{House, Tally};
 
 const DAYS: u64 = 100;

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use facelatch::sim::rng::Rng;
 
-use crate::cases::cases;
+use crate::testing::cases;
 use seeds::Seeds;
 
 /// Chooses the damage.

@@ -25,7 +25,7 @@ use facelatch::gate::{Action, Event, Gate, LivenessReport, Outcome, Sighting, Ti
 use facelatch::sim::rng::Rng;
 use facelatch::time::{Instant, Now, Wall};
 
-use crate::cases::cases;
+use crate::testing::cases;
 use judge::{Judge, Tally};
 use story::{Beat, Number, Story, What, Which};
 use world::People;

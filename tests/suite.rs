@@ -1,8 +1,5 @@
 //! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than running.
 
-#[path = "../src/cases.rs"]
-#[allow(dead_code, reason = "properties are tested beside the code")]
-mod cases;
 mod cli;
 mod clip;
 mod crash;
@@ -12,6 +9,7 @@ mod fuzz;
 mod gate;
 mod golden;
 mod looks;
-mod program;
 mod service;
+#[path = "../src/testing.rs"]
+mod testing;
 mod tidy;

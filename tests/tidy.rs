@@ -29,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("main", &["*"]),
     ("lib", &["*"]),
     ("alloc", &[]),
-    ("cases", &[]),
+    ("testing", &[]),
 ];
 
 /// Files that are longer than 500 lines, each with its reason.

@@ -170,7 +170,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(crate::cases::properties(256))]
+        #![proptest_config(crate::testing::properties(256))]
 
         #[test]
         fn two_entries_have_the_same_bytes_only_if_they_are_the_same(a in entries(), b in entries()) {

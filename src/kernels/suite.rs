@@ -78,7 +78,7 @@ fn with_frame(geometry: Geometry, seed: u64, shift: usize, run: impl FnOnce(&Fra
 }
 
 proptest! {
-    #![proptest_config(crate::cases::properties(256))]
+    #![proptest_config(crate::testing::properties(256))]
 
     #[test]
     fn colour_is_the_same_on_every_instruction_set(

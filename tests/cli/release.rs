@@ -125,9 +125,9 @@ fn a_release_is_made_of_what_was_committed_and_signed_as_its_list_says() {
     home.write("a.pub", format!("untrusted comment: a\n{OTHER_KEY}\n").as_bytes());
     home.run(&sign).fails(65, &["facelatch_1.2-3_arm64.deb is not what", "nothing was signed"]);
     fs::write(home.path("release/facelatch_1.2-3_arm64.deb"), "deb\n").unwrap();
-    let key = Command::new("minisign").args(["-GWf", "-p", "a.pub", "-s", "a.key"]).current_dir(home.0.path()).output();
-    if key.is_err() {
-        home.run(&sign).fails(66, &["minisign isn't here"]);
+    let mut generate = Command::new("minisign");
+    generate.args(["-GWf", "-p", "a.pub", "-s", "a.key"]).current_dir(home.0.path());
+    if crate::testing::answer(&mut generate).is_none() {
         eprintln!("SKIPPED: minisign is missing, so nothing was signed");
         return;
     }

@@ -45,7 +45,7 @@ fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Vec<u32>, us
 }
 
 proptest! {
-    #![proptest_config(crate::cases::properties(300))]
+    #![proptest_config(crate::testing::properties(300))]
 
     #[test]
     fn a_dense_layer_is_the_same_on_every_instruction_set(

@@ -42,7 +42,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(crate::cases::properties(256))]
+        #![proptest_config(crate::testing::properties(256))]
 
         #[test]
         fn a_flat_face_has_no_parallax_however_it_is_turned(

@@ -105,7 +105,7 @@ fn a_face_that_encodes_as_somebody_else_is_another_though_poor_frames_lie_betwee
 }
 
 proptest! {
-    #![proptest_config(crate::cases::properties(256))]
+    #![proptest_config(crate::testing::properties(256))]
 
     #[test]
     fn points_of_any_kind_are_looked_at_without_a_panic(points in prop::array::uniform10(prop::num::f32::ANY)) {

@@ -116,7 +116,7 @@ fn sessions() -> impl Strategy<Value = Session> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases::properties(256))]
+    #![proptest_config(crate::testing::properties(256))]
 
     #[test]
     fn a_session_reads_back_as_it_was_written(session in sessions()) {
