@@ -18,7 +18,7 @@ use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
 use facelatch::time::Wall;
 
-use crate::testing::cases;
+use crate::testing::{cases, is_emulated};
 
 /// Tells the test that it is the child, and where the store lies.
 const CHILD: &str = "FACELATCH_CRASH_STORE";
@@ -30,6 +30,8 @@ const KILLS: u64 = 220;
 const KILLS_A_STORE: u64 = 22;
 /// The longest that a child lives once it has begun.
 const LONGEST: Duration = Duration::from_millis(120);
+/// So much slower is an emulator, with a machine that does other things besides.
+const EMULATED: u32 = 20;
 
 const KEY: [u8; 32] = [0x5a; 32];
 const NOW: Wall = Wall::from_unix_millis(1_790_000_000_000);
@@ -150,7 +152,8 @@ fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
         line.clear();
         assert!(out.read_line(&mut line).unwrap() > 0, "the child never began: {}", complaint(&mut child));
     }
-    std::thread::sleep(Duration::from_micros(random.below(LONGEST.as_micros() as u64)));
+    let longest = if is_emulated() { LONGEST * EMULATED } else { LONGEST };
+    std::thread::sleep(Duration::from_micros(random.below(longest.as_micros() as u64)));
     // Anything else than a running child means that it failed by itself.
     assert!(child.try_wait().unwrap().is_none(), "the child ended by itself: {}", complaint(&mut child));
     child.kill().unwrap();
