@@ -45,7 +45,7 @@ END
 cp "$root/Cargo.lock" "$crate/Cargo.lock"
 {
     echo '#![allow(dead_code)]'
-    for module in frame:frame.rs kernels:kernels/mod.rs time:time.rs; do
+    for module in frame:frame.rs kernels:kernels/mod.rs testing:testing.rs time:time.rs; do
         printf '#[path = "%s/src/%s"]\npub mod %s;\n' "$root" "${module#*:}" "${module%%:*}"
     done
 } >"$crate/src/lib.rs"

@@ -39,5 +39,6 @@ pub mod liveness;
 pub mod person;
 pub mod ports;
 pub mod sim;
+mod testing;
 pub mod time;
 pub mod units;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use facelatch::face::encoding::Encoding;
@@ -17,6 +17,8 @@ use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
 use facelatch::time::Wall;
+
+use crate::testing::{cases, is_emulated};
 
 /// Tells the test that it is the child, and where the store lies.
 const CHILD: &str = "FACELATCH_CRASH_STORE";
@@ -28,6 +30,8 @@ const KILLS: u64 = 220;
 const KILLS_A_STORE: u64 = 22;
 /// The longest that a child lives once it has begun.
 const LONGEST: Duration = Duration::from_millis(120);
+/// So much slower is an emulator, with a machine that does other things besides.
+const EMULATED: u32 = 20;
 
 const KEY: [u8; 32] = [0x5a; 32];
 const NOW: Wall = Wall::from_unix_millis(1_790_000_000_000);
@@ -114,7 +118,8 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
     let mut random = Random(seed);
     let key = MasterKey::from_bytes(KEY);
     let (mut lines, mut events) = (0, 0);
-    for _ in 0..KILLS / KILLS_A_STORE {
+    let stores = cases(KILLS / KILLS_A_STORE);
+    for _ in 0..stores {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("gallery.db");
         let mut acknowledged = Acknowledged::default();
@@ -126,13 +131,14 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
         }
         (lines, events) = (lines + acknowledged.lines, events + acknowledged.events.len());
     }
-    println!("{KILLS} kills, {lines} changes acknowledged, {events} events in whole chains");
-    assert!(lines > KILLS, "the children were killed before they did anything");
+    let kills = stores * KILLS_A_STORE;
+    println!("{kills} kills, {lines} changes acknowledged, {events} events in whole chains");
+    assert!(lines > kills, "the children were killed before they did anything");
 }
 
 /// Runs a child for a random while and kills it; returns the whole lines it wrote.
 fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = crate::testing::command(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)
         .env(SEED, random.below(u64::MAX).to_string())
@@ -146,7 +152,8 @@ fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
         line.clear();
         assert!(out.read_line(&mut line).unwrap() > 0, "the child never began: {}", complaint(&mut child));
     }
-    std::thread::sleep(Duration::from_micros(random.below(LONGEST.as_micros() as u64)));
+    let longest = if is_emulated() { LONGEST * EMULATED } else { LONGEST };
+    std::thread::sleep(Duration::from_micros(random.below(longest.as_micros() as u64)));
     // Anything else than a running child means that it failed by itself.
     assert!(child.try_wait().unwrap().is_none(), "the child ended by itself: {}", complaint(&mut child));
     child.kill().unwrap();

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use facelatch::sim::rng::Rng;
 
+use crate::testing::cases;
 use seeds::Seeds;
 
 /// Chooses the damage.
@@ -30,7 +31,7 @@ fn fuzz(feed: fn(&[u8]) -> bool, Seeds { sound, tempting }: &Seeds, iterations: 
     for (i, bytes) in tempting.iter().enumerate() {
         try_feed(feed, bytes, || format!("tempting seed {i}"));
     }
-    let mut taken = 0;
+    let (iterations, mut taken) = (cases(iterations), 0);
     for i in 0..iterations {
         let seed = seed.wrapping_add(i);
         let bytes = mutate::mutate(&mut Rng::new(seed), sound);

@@ -11,6 +11,8 @@ use facelatch::face::pipeline::{Faces, ModelChoice, Placing};
 use facelatch::face::{Canvas, photo};
 use facelatch::infer::Manifest;
 
+use crate::testing::cases;
+
 const PEOPLE: [&str; 8] = ["ada", "bela", "chidi", "dora", "emil", "emma", "look-alike", "stranger"];
 /// Of all pairs' mean.
 const MEAN_AT_LEAST: f32 = 0.87;
@@ -31,7 +33,8 @@ fn the_shipped_encoders_look_at_the_face_and_not_around_it() {
     for encoder in ["facelatch-encoder", "facelatch-encoder-small"] {
         let mut faces = faces(encoder);
         let mut all = Vec::new();
-        for person in PEOPLE {
+        let people = PEOPLE.len().min(cases(PEOPLE.len() as u64) as usize);
+        for person in &PEOPLE[..people] {
             let [a, b] = [1, 2].map(|n| photo::load(&demo.join(format!("{person}-{n}.jpg"))).unwrap());
             for (covered, other) in [(&a, &b), (&b, &a)] {
                 let other = faces.portray_principal(other).unwrap().unwrap().encoding;
@@ -47,6 +50,6 @@ fn the_shipped_encoders_look_at_the_face_and_not_around_it() {
         let mean = all.iter().sum::<f32>() / all.len() as f32;
         let [least, most] = [f32::min, f32::max].map(|of| all.iter().copied().reduce(of).unwrap());
         println!("{encoder}: {mean:.3} of the similarity inside the face, {least:.3} to {most:.3}");
-        assert!(mean >= MEAN_AT_LEAST, "{encoder}: {mean}");
+        assert!(people < PEOPLE.len() || mean >= MEAN_AT_LEAST, "{encoder}: {mean}");
     }
 }

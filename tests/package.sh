@@ -59,6 +59,7 @@ for file in usr/share/doc/facelatch/examples/facelatch.toml lib/systemd/system/f
     usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright; do
     [ -s "$root/$file" ] || [ -s "$root/usr/$file" ] || fail "$file is missing"
 done
+in_root sha256sum --check --quiet /usr/share/facelatch/SHA256SUMS || fail "the program isn't what its package says"
 [ ! -e "$root/etc/systemd/system/multi-user.target.wants/facelatch.service" ] || fail "the service is enabled, and nobody said so"
 
 # Somebody lives here: a configuration, a key, a person, an event, all by the one command after the installation.
@@ -78,6 +79,8 @@ is_as_it_was() {
 }
 
 apt /upgrade.deb
+# dpkg fills this in, not the shell.
+# shellcheck disable=SC2016
 [ "$(in_root dpkg-query -W -f '${Version}' facelatch)" = "$(dpkg-deb --field "$deb" Version)+upgrade" ] || fail "no upgrade"
 is_as_it_was "the upgrade"
 

@@ -10,4 +10,6 @@ mod gate;
 mod golden;
 mod looks;
 mod service;
+#[path = "../src/testing.rs"]
+mod testing;
 mod tidy;

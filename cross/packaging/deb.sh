@@ -42,10 +42,13 @@ cross/packaging/components.py "$target" licences >"$stage/doc/licences.txt"
 cross/packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
 cp docs/*.md docs/*.svg README.md "$stage/doc/"
 cp systemd/*.conf systemd/facelatch.toml "$stage/examples/"
+# For `facelatch doctor`, and for `sha256sum -c`: which program this is, and of which sources.
+version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cross/packaging/debian/changelog)
+printf '# facelatch %s, commit %s\n%s  /usr/bin/facelatch\n' "$version" "$(git describe --always --abbrev=40 --dirty --exclude="*")" \
+    "$(sha256sum "$stage/facelatch" | cut -d ' ' -f 1)" >"$stage/SHA256SUMS"
 gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json"
 
 mkdir -p target/board
-version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cross/packaging/debian/changelog)
 deb=target/board/facelatch_${version}_$arch.deb
 "$tools/bin/cargo-deb" --no-build --no-strip --quiet --target "$target" --deb-version "$version" --output "$deb"
 zcat "$stage/doc/facelatch.cdx.json.gz" >"${deb%.deb}.cdx.json"

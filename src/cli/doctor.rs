@@ -1,5 +1,6 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
+mod program;
 mod sensors;
 
 use std::io::IsTerminal as _;
@@ -76,6 +77,8 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         Err(failure) => (Context::without_config(globals), Err(failure.to_string())),
     };
     let mut visit = Visit { ctx: &ctx, is_well: true };
+    let (level, says) = program::this();
+    visit.show(Finding { check: "program", level, says })?;
     visit.tell("configuration", config)?;
     visit.tell("clock", clock())?;
     visit.tell("state", state(&ctx))?;
@@ -88,13 +91,13 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.layers()?;
     }
     visit.tell("scores", scores(&ctx, store.as_ref().ok().and_then(Option::as_ref)))?;
-    let daemon = daemon(&ctx);
+    let (daemon, process) = daemon(&ctx).unzip();
     visit.tell("camera", camera(&ctx, daemon.as_ref()))?;
     visit.tell("strike", strike(&ctx))?;
     visit.tell("inputs", inputs(&ctx))?;
     visit.sensors(daemon.as_ref())?;
     visit.liveness()?;
-    visit.daemon(daemon.as_ref())?;
+    visit.daemon(daemon.as_ref(), process.flatten())?;
     Ok(visit.is_well.into())
 }
 
@@ -156,17 +159,11 @@ impl Visit<'_> {
         self.show(Finding { check: "liveness", level, says })
     }
 
-    fn daemon(&mut self, status: Option<&StatusLine>) -> Result<(), Failure> {
-        let finding = match status {
-            None => {
-                (Level::Complaint, "not running, or not to be asked by this user: systemctl start facelatch".into())
-            }
-            Some(status) if status.faults.is_empty() => {
-                (Level::Ok, format!("{}, version {}", status.state, status.version))
-            }
-            Some(status) => (Level::Wrong, format!("{}: {}", status.state, status.faults.join(", "))),
-        };
-        self.show(Finding { check: "daemon", level: finding.0, says: finding.1 })
+    fn daemon(&mut self, status: Option<&StatusLine>, process: Option<i32>) -> Result<(), Failure> {
+        let none = || "not running, or not to be asked by this user: systemctl start facelatch".to_owned();
+        let (level, says) =
+            status.map_or_else(|| (Level::Complaint, none()), |status| program::daemons(status, process));
+        self.show(Finding { check: "daemon", level, says })
     }
 }
 
@@ -321,9 +318,10 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     }
 }
 
-fn daemon(ctx: &Context) -> Option<StatusLine> {
-    match client::request(&ctx.config.control.socket, &Request::Status) {
-        Ok(Response::Status(status)) => Some(status),
+/// What the daemon says of itself, and its process where the kernel tells.
+fn daemon(ctx: &Context) -> Option<(StatusLine, Option<i32>)> {
+    match client::request_and_process(&ctx.config.control.socket, &Request::Status) {
+        Ok((Response::Status(status), process)) => Some((status, process)),
         _ => None,
     }
 }

@@ -26,6 +26,7 @@ mod man;
 mod models;
 mod output;
 mod people;
+mod release;
 mod run;
 mod scratch;
 mod setup;
@@ -128,6 +129,8 @@ enum Command {
     Devices(devices::Args),
     /// Measure how long each stage takes
     Bench(bench::Args),
+    /// Build, sign and check packages for others
+    Release(release::Args),
     /// Write the man pages into a directory
     Man(man::ManArgs),
     /// Print completions for a shell
@@ -191,6 +194,7 @@ fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
         Command::Liveness(args) => liveness::run(args, &ctx),
         Command::Devices(args) => devices::run(args, &ctx),
         Command::Bench(args) => bench::run(args, &ctx),
+        Command::Release(args) => release::run(args, &ctx),
     }
 }
 

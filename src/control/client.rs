@@ -26,10 +26,19 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`]; a refusal is an answer.
 pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    request_and_process(path, request).map(|(response, _)| response)
+}
+
+/// The same, and the number of the process that bound the socket, as the kernel knows it (SO_PEERCRED).
+///
+/// # Errors
+/// As [`request`].
+pub fn request_and_process(path: &Path, request: &Request) -> Result<(Response, Option<i32>), ClientError> {
     let mut line = String::new();
     let mut answers = open(path, request, Some(ANSWER_MAX))?;
+    let peer = rustix::net::sockopt::socket_peercred(answers.get_ref());
     read_line(path, &mut answers, &mut line)?;
-    parse(path, &line)
+    Ok((parse(path, &line)?, peer.ok().map(|peer| peer.pid.as_raw_nonzero().get())))
 }
 
 /// Follows the events until `each` says `false` or the daemon ends.

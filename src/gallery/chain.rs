@@ -170,6 +170,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::properties(256))]
+
         #[test]
         fn two_entries_have_the_same_bytes_only_if_they_are_the_same(a in entries(), b in entries()) {
             prop_assert_eq!(a.canonical() == b.canonical(), a == b);

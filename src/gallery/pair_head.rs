@@ -279,7 +279,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(crate::testing::properties(2000))]
 
         #[test]
         fn a_score_lies_in_its_range_and_never_falls_where_the_log_odds_rise(

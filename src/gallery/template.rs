@@ -186,6 +186,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::properties(256))]
+
         #[test]
         fn what_was_written_reads_back_bit_for_bit(raw in prop::collection::vec(-1f32..1.0, 1..=MAX_DIMS)) {
             prop_assume!(Encoding::from_raw(&raw).is_some());

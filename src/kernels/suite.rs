@@ -78,6 +78,8 @@ fn with_frame(geometry: Geometry, seed: u64, shift: usize, run: impl FnOnce(&Fra
 }
 
 proptest! {
+    #![proptest_config(crate::testing::properties(256))]
+
     #[test]
     fn colour_is_the_same_on_every_instruction_set(
         pairs in 1..=WIDEST / 2, half_height in 1u32..=3, padding in 0u32..40, seed: u64, shift in 0usize..32,

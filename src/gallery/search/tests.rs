@@ -131,7 +131,7 @@ fn rows(dims: usize) -> impl Strategy<Value = Vec<(u32, Vec<f32>)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(crate::testing::properties(2000))]
 
     #[test]
     fn a_search_finds_what_comparing_everything_in_full_finds(

@@ -236,7 +236,11 @@ mod tests {
             V4lCamera::open(&config).err().unwrap().to_string()
         };
         assert!(open("/dev/video987").starts_with("/dev/video987: no such device: plug the camera in"));
-        assert!(open("/dev/null").contains("is no video device"), "{}", open("/dev/null"));
+        if crate::testing::is_emulated() {
+            eprintln!("SKIPPED: an emulator knows no ioctl of V4L2's, so no device was asked what it is");
+        } else {
+            assert!(open("/dev/null").contains("is no video device"), "{}", open("/dev/null"));
+        }
         assert!(open("/dev/vi\0deo").contains("zero byte"), "{}", open("/dev/vi\0deo"));
         assert!(open("/").contains("/: opening it: "), "{}", open("/"));
     }

@@ -45,7 +45,7 @@ fn places(count: usize, channels: usize, gap: usize, seed: u64) -> (Places, usiz
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::properties(300))]
 
     #[test]
     fn a_dense_layer_is_the_same_on_every_instruction_set(

@@ -42,6 +42,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(crate::testing::properties(256))]
+
         #[test]
         fn a_flat_face_has_no_parallax_however_it_is_turned(
             turn in -1.0..1.0_f32, nod in -1.0..1.0_f32, roll in -0.7..0.7_f32, scale in 0.3..5.0_f32,

@@ -105,6 +105,8 @@ fn a_face_that_encodes_as_somebody_else_is_another_though_poor_frames_lie_betwee
 }
 
 proptest! {
+    #![proptest_config(crate::testing::properties(256))]
+
     #[test]
     fn points_of_any_kind_are_looked_at_without_a_panic(points in prop::array::uniform10(prop::num::f32::ANY)) {
         let mut strange = scene([80.0, 50.0], 1.0, 1);

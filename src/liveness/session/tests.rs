@@ -116,6 +116,8 @@ fn sessions() -> impl Strategy<Value = Session> {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::properties(256))]
+
     #[test]
     fn a_session_reads_back_as_it_was_written(session in sessions()) {
         let mut bytes = Vec::new();

@@ -1,0 +1,63 @@
+//! What tests know of where they run: how much to try, and whether an emulator runs them.
+//!
+//! A part of the library's own tests, and by its path of those in tests/.
+
+#![cfg(test)]
+#![forbid(unsafe_code)]
+#![allow(dead_code, reason = "each of the two uses a part")]
+
+use std::ffi::OsStr;
+use std::process::{Command, Output};
+
+use proptest::test_runner::Config;
+
+/// The share of the usual random cases, `0.1` or `20`; without it, all of them once.
+const SHARE: &str = "FACELATCH_CASES";
+/// What runs programs that this machine can't run itself, with its arguments: an emulator. cross/suite.sh sets it.
+const RUNNER: &str = "FACELATCH_RUNNER";
+
+/// So many of the usual `full` cases as this run tries: one at least.
+///
+/// # Panics
+/// `FACELATCH_CASES` is no positive number.
+pub fn cases(full: u64) -> u64 {
+    let Ok(text) = std::env::var(SHARE) else { return full };
+    let share = text.parse().ok().filter(|share: &f64| *share > 0.0 && share.is_finite());
+    let share = share.unwrap_or_else(|| panic!("{SHARE}={text} is no positive number"));
+    (full as f64 * share).ceil().max(1.0) as u64
+}
+
+/// The same for properties.
+pub fn properties(full: u32) -> Config {
+    Config::with_cases(u32::try_from(cases(full.into())).unwrap_or(u32::MAX))
+}
+
+/// Whether an emulator runs this, whom the kernel takes for the program, and which passes on only the ioctls that it knows.
+pub fn is_emulated() -> bool {
+    std::env::var_os(RUNNER).is_some()
+}
+
+/// A command that starts a program of this build.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(program);
+    command
+}
+
+/// What a program of this machine answers; `None` where it isn't there.
+///
+/// # Panics
+/// It can't be started for another reason.
+pub fn answer(command: &mut Command) -> Option<Output> {
+    /// By which an emulator tells what it could not start: its fork leaves no other way.
+    const NOT_FOUND: i32 = 127;
+    match command.output() {
+        Ok(output) if is_emulated() && output.status.code() == Some(NOT_FOUND) => None,
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{command:?}: {error}"),
+    }
+}
