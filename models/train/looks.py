@@ -266,7 +266,8 @@ def tune_arm(args, arm: str, faces: Faces, wanted: torch.Tensor, seen: Seen, pai
         student.load_state_dict(state["student"])
         adam.load_state_dict(state["adam"])
         done, lost = state["step"], state["lost"]
-    for step in tqdm(range(done + 1, args.steps + 1), desc=arm, initial=done, total=args.steps, unit="step", disable=None):
+    last = min(args.steps, args.stop_after or args.steps)
+    for step in tqdm(range(done + 1, last + 1), desc=arm, initial=done, total=last, unit="step", disable=None):
         chosen, random = faces.chosen(step, args.batch)
         crops = torch.from_numpy(faces.crops[chosen])
         with torch.no_grad():
@@ -280,14 +281,12 @@ def tune_arm(args, arm: str, faces: Faces, wanted: torch.Tensor, seen: Seen, pai
         loss.backward()
         adam.step()
         lost.append(float(loss.detach()))
-        if step == args.stop_after:
-            stop.append(True)
-        if stop or step % args.save_steps == 0 or step == args.steps:
+        if stop or step % args.save_steps == 0 or step == last:
             state = {"student": student.state_dict(), "adam": adam.state_dict(), "step": step, "lost": lost}
             checkpoints.save_atomically(state, state_path)
-        if stop and step < args.steps:
+        if stop and step < last:
             return
-    checkpoints.save_small(student, pictures + args.steps * args.batch, path)
+    checkpoints.save_small(student, pictures + last * args.batch, path)
     tenth = max(1, len(lost) // 10)
     first, last = 1 - np.mean(lost[:tenth]), 1 - np.mean(lost[-tenth:])
     print(f"{path}: cosine to the teacher {first:.3f} at first, {last:.3f} at last", flush=True)

@@ -32,6 +32,7 @@ from evaluate import accuracy, encode, read_pairs
 from evaluate_landmarks import Refiner, prominent
 from nets import FACE
 from relight import MARGIN, heights, shading
+from running import autocast
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from variants import changed  # noqa: E402
@@ -190,7 +191,8 @@ def encodings(name: Path, crops: np.ndarray, args: argparse.Namespace) -> np.nda
             made = np.concatenate([session.run(None, {session.get_inputs()[0].name: one[None]})[0] for one in tqdm(pixels, disable=None)])
             made /= np.linalg.norm(made, axis=1, keepdims=True)
         else:
-            made = encode(load_small(name)[0].to(memory_format=torch.channels_last), crops)
+            with autocast(args.precision, torch.device("cpu"))():
+                made = encode(load_small(name)[0].to(memory_format=torch.channels_last), crops)
         np.save(cache, made)
     return np.load(cache)
 
@@ -320,6 +322,7 @@ def main(given=None) -> None:
     add("--table", type=Path, default=HERE.parent / "calibration/encoder.toml", help="enrol: similarity to false match rate")
     add("--target", type=float, default=1e-4, help="enrol: gate.target_fmr")
     add("--gallery", type=int, default=20, help="enrol: people enrolled at the door")
+    add("--precision", choices=["auto", "bf16", "float"], default="auto", help="of checkpoints")
     add("--threads", type=int, default=1)
     args = parser.parse_args(given)
     torch.set_num_threads(args.threads)
