@@ -1,8 +1,6 @@
 //! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face.
 //!
-//! The face is the ellipse of `occlusion::FACE`, 44 % of all places; that is what an encoder that looks anywhere would score.
-//! .9 was aimed at and is missed by a little: the means are .886 (encoder) and .881 (encoder-small), of single pairs .83 to .95.
-//! A patch reaches 8 pixels beyond its middle, so one whose middle lies outside still covers the cheeks' edge.
+//! The face is the outline of `occlusion::FACE`, half of all places; that is what an encoder that looks anywhere would score.
 
 use std::path::Path;
 
@@ -15,9 +13,9 @@ use crate::testing::cases;
 
 const PEOPLE: [&str; 8] = ["ada", "bela", "chidi", "dora", "emil", "emma", "look-alike", "stranger"];
 /// Of all pairs' mean.
-const MEAN_AT_LEAST: f32 = 0.87;
+const MEAN_AT_LEAST: f32 = 0.9;
 /// Of each pair.
-const EACH_AT_LEAST: f32 = 0.8;
+const EACH_AT_LEAST: f32 = 0.85;
 
 fn faces(encoder: &str) -> Faces {
     let manifest = Manifest::builtin();

@@ -16,6 +16,7 @@ their channels one behind the other.
 """
 
 import argparse
+import copy
 import json
 from pathlib import Path
 
@@ -158,10 +159,11 @@ def tiny(folder: Path) -> float:
     return said
 
 
-def fit(clips: torch.Tensor, live: torch.Tensor, epochs: int, seed: int, rate: float = 2e-3, batch: int = 16) -> ClipNet:
-    """`clips`: N x 3 x 16 x 32 x 32 bytes; `live`: N, 0 or 1. Mirrored and relit at random, both classes equally heavy."""
+def fit(clips, live, epochs: int, seed: int, rate: float = 2e-3, batch: int = 16, start: ClipNet | None = None) -> ClipNet:
+    """`clips`: N x 3 x 16 x 32 x 32 bytes; `live`: N, 0 or 1. Mirrored and relit at random, both classes equally heavy. `start` is
+    learnt on from, and left as it is."""
     torch.manual_seed(seed)
-    network, generator = ClipNet(), torch.Generator().manual_seed(seed)
+    network, generator = ClipNet() if start is None else copy.deepcopy(start).train(), torch.Generator().manual_seed(seed)
     adam = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
     heavier = (len(live) - live.sum()) / live.sum().clamp(min=1)
     for _ in tqdm(range(epochs), unit="epoch", disable=None):

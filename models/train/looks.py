@@ -9,11 +9,12 @@ that learns, turns that back into a picture. The encoder is the project's own. W
     identity   its encoding is the plain face's: 1 − cos. A face that is somebody else's is no use, however it looks
 
 The style is a folder of the camera's own pictures, or without one what `exposure.py` makes of other faces: grey infrared, low
-light, a lamp from the side, cheap optics. `tune` measures whether it helps: the small encoder learns, at equal budgets, to say of
-styled, ordinarily augmented and plain faces what the large one says of the plain.
+light, a lamp from the side, cheap optics. `tune` is for measuring whether it helps: an encoder learns, at equal budgets, to say of
+styled, ordinarily augmented, exposed and plain faces what its teacher says of the plain; `looks_evaluate.py` compares them.
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -29,12 +30,13 @@ from align import TEMPLATE, similarity
 from data import augment, middle, pictures_under, read_crops
 from exposure import expose
 from nets import FACE, Encoder
-from running import asked_to_stop, keep_memory, record
+from running import asked_to_stop, autocast, keep_memory, record
 from see import HERE, layers
+from teacher import OnnxTeacher
 
 MIXED = "block01"  # where the style is put in: 28 x 28 places of 64 channels, of 19 pixels each
 LAYERS = ("stem", "block01", "block05")  # whose means and deviations are the style
-ARMS = ("none", "ordinary", "styled")
+ARMS = ("none", "ordinary", "exposed", "styled", "both")  # what the student is shown, see `disguised`
 GREY = 127.5
 BEYOND = 10.0  # weight of pixels beyond 0 to 255
 EPSILON = 1e-5  # added to variances, as instance normalisation has it
@@ -127,21 +129,30 @@ class Faces:
 
     def __init__(self, crops: np.ndarray, styles: np.ndarray | None, seed: int):
         self.crops, self.styles, self.seed = crops, styles, seed
-        self.lamps = None if styles is not None else relight.library(LAMPS, seed)
+        self.lamps = relight.library(LAMPS, seed)
         margin = (crops.shape[1] - FACE) // 2
         self.frame = similarity(TEMPLATE, TEMPLATE + margin)
 
+    def chosen(self, step: int, count: int) -> tuple[np.ndarray, np.random.Generator]:
+        """The indices of `count` crops, and the step's generator."""
+        random = np.random.default_rng((self.seed, step))
+        return random.integers(len(self.crops), size=count), random
+
     def plain(self, step: int, count: int) -> tuple[torch.Tensor, np.random.Generator]:
         """`count` crops, N x 128 x 128 x 3 bytes, and the step's generator."""
-        random = np.random.default_rng((self.seed, step))
-        return torch.from_numpy(self.crops[random.integers(len(self.crops), size=count)]), random
+        chosen, random = self.chosen(step, count)
+        return torch.from_numpy(self.crops[chosen]), random
+
+    def exposed(self, crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """What a door's camera makes of a crop in another light, 128 x 128 x 3 bytes."""
+        return expose(crop, [self.frame], random, self.lamps)
 
     def looks(self, random: np.random.Generator, count: int) -> torch.Tensor:
         """Pictures whose look is to be had, N x 3 x 112 x 112."""
         if self.styles is not None:
             return middle(torch.from_numpy(self.styles[random.integers(len(self.styles), size=count)]))
         chosen = self.crops[random.integers(len(self.crops), size=count)]
-        return middle(torch.from_numpy(np.stack([expose(crop, [self.frame], random, self.lamps) for crop in chosen])))
+        return middle(torch.from_numpy(np.stack([self.exposed(crop, random) for crop in chosen])))
 
 
 def load_faces(args: argparse.Namespace) -> Faces:
@@ -214,46 +225,86 @@ def paint_all(args: argparse.Namespace) -> None:
     print(f"{path}: similarity of a painted face to its plain one {float(torch.cat(kept).mean()):.3f}")
 
 
+def wanted_of(args: argparse.Namespace, faces: Faces) -> torch.Tensor:
+    """What is to be said of each crop, whatever it is disguised as: the teacher's encoding of it, of unit length. Made once and kept."""
+    source = (args.teacher or args.encoder).read_bytes() + args.normalise.encode() + faces.crops.tobytes()
+    path = args.work / f"wanted-{hashlib.sha256(source).hexdigest()[:12]}.npy"
+    if not path.exists():
+        teacher = OnnxTeacher(args.teacher, args.normalise) if args.teacher else Seen(checkpoints.load_small(args.encoder)[0])
+        made, precise = [], autocast(args.precision, torch.device("cpu"))
+        with torch.no_grad(), precise():
+            for some in tqdm(torch.from_numpy(faces.crops).split(32), desc="teacher", disable=None):
+                made.append(F.normalize(teacher(middle(some))[1].float()))
+        args.work.mkdir(parents=True, exist_ok=True)
+        np.save(path, torch.cat(made).numpy())
+    return torch.from_numpy(np.load(path))
+
+
 def tune(args: argparse.Namespace) -> None:
-    """The small encoder after the same number of pictures of each kind: `encoder-small-ARM.pt`, for export.py.
+    """The student after the same number of pictures of each kind: `STUDENT-ARM.pt`, for export.py and looks_evaluate.py.
 
-    BatchNorms keep their statistics, as small budgets would only blur them. Every arm has the same crops in the same order.
+    Every arm has the same crops in the same order, and what it shall say of them is what the teacher says of them plain.
+    BatchNorms keep their statistics, as small budgets would only blur them. Goes on where it was stopped.
     """
-    faces = load_faces(args)
-    teacher = Seen(checkpoints.load_small(args.encoder)[0])
-    painter = load_painter(args.work / "looks.pt") if "styled" in args.arms else None
+    faces, stop = load_faces(args), asked_to_stop()
+    wanted = wanted_of(args, faces)
+    seen = Seen(checkpoints.load_small(args.encoder)[0])
+    painter = load_painter(args.work / "looks.pt") if {"styled", "both"} & set(args.arms) else None
     for arm in args.arms:
-        student, pictures = checkpoints.load_small(args.student)
-        adam = torch.optim.Adam(student.parameters(), args.tune_rate)
-        lost = []
-        for step in tqdm(range(1, args.steps + 1), desc=arm, unit="step", disable=None):
-            crops, random = faces.plain(step, args.batch)
-            plain = middle(crops)
-            with torch.no_grad():
-                wanted = teacher(plain)[1]
-                shown = disguised(arm, crops, plain, teacher, painter, faces, random, step)
-            for group in adam.param_groups:
-                group["lr"] = args.tune_rate * (1 - (step - 1) / args.steps)
-            loss = 1 - (wanted * F.normalize(student(shown))).sum(1).mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            lost.append(float(loss.detach()))
-        path = args.work / f"encoder-small-{arm}.pt"
-        checkpoints.save_small(student, pictures + args.steps * args.batch, path)
-        tenth = max(1, len(lost) // 10)
-        first, last = 1 - np.mean(lost[:tenth]), 1 - np.mean(lost[-tenth:])
-        print(f"{path}: cosine to the teacher {first:.3f} at first, {last:.3f} at last", flush=True)
+        tune_arm(args, arm, faces, wanted, seen, painter, stop)
+        if stop:
+            return
 
 
-def disguised(arm, crops, plain, seen, painter, faces, random, step) -> torch.Tensor:
-    """What the student is shown of these crops, N x 3 x 112 x 112."""
+def tune_arm(args, arm: str, faces: Faces, wanted: torch.Tensor, seen: Seen, painter: Painter | None, stop: list) -> None:
+    student, pictures = checkpoints.load_small(args.student)
+    adam, done, lost = torch.optim.Adam(student.parameters(), args.tune_rate), 0, []
+    path = args.work / f"{args.student.stem}-{arm}.pt"
+    state_path, precise = path.with_suffix(".state.pt"), autocast(args.precision, torch.device("cpu"))
+    if state_path.exists():
+        state = checkpoints.load(state_path)
+        student.load_state_dict(state["student"])
+        adam.load_state_dict(state["adam"])
+        done, lost = state["step"], state["lost"]
+    last = min(args.steps, args.stop_after or args.steps)
+    for step in tqdm(range(done + 1, last + 1), desc=arm, initial=done, total=last, unit="step", disable=None):
+        chosen, random = faces.chosen(step, args.batch)
+        crops = torch.from_numpy(faces.crops[chosen])
+        with torch.no_grad():
+            shown = disguised(arm, crops, seen, painter, faces, random, step)
+        for group in adam.param_groups:
+            group["lr"] = args.tune_rate * (1 - (step - 1) / args.steps)
+        with precise():
+            said = student(shown)
+        loss = 1 - (wanted[chosen] * F.normalize(said.float())).sum(1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        lost.append(float(loss.detach()))
+        if stop or step % args.save_steps == 0 or step == last:
+            state = {"student": student.state_dict(), "adam": adam.state_dict(), "step": step, "lost": lost}
+            checkpoints.save_atomically(state, state_path)
+        if stop and step < last:
+            return
+    checkpoints.save_small(student, pictures + last * args.batch, path)
+    tenth = max(1, len(lost) // 10)
+    first, last = 1 - np.mean(lost[:tenth]), 1 - np.mean(lost[-tenth:])
+    print(f"{path}: cosine to the teacher {first:.3f} at first, {last:.3f} at last", flush=True)
+
+
+def disguised(arm, crops, seen, painter, faces, random, step) -> torch.Tensor:
+    """What the student is shown of these crops, N x 3 x 112 x 112; of "both", the first half ordinary and the second styled."""
     if arm == "none":
-        return plain
+        return middle(crops)
     if arm == "ordinary":
         return augment(crops, torch.Generator().manual_seed(step), mix=False)
+    if arm == "exposed":
+        return middle(torch.from_numpy(np.stack([faces.exposed(crop, random) for crop in crops.numpy()])))
+    if arm == "both":
+        halves = zip(("ordinary", "styled"), crops.tensor_split(2))
+        return torch.cat([disguised(kind, half, seen, painter, faces, random, step) for kind, half in halves])
     share = float(random.uniform(0.3, 1))
-    return paint(seen, painter, plain, faces.looks(random, len(crops)), share)[0].clamp(0, 255)
+    return paint(seen, painter, middle(crops), faces.looks(random, len(crops)), share)[0].clamp(0, 255)
 
 
 def main(given=None) -> None:
@@ -265,6 +316,9 @@ def main(given=None) -> None:
     add("--work", type=Path, required=True)
     add("--encoder", type=Path, default=HERE / "checkpoints/encoder.pt")
     add("--student", type=Path, default=HERE / "checkpoints/encoder-small.pt", help="tune: where each arm begins")
+    add("--teacher", type=Path, help="tune: ONNX of the teacher [default: --encoder]")
+    add("--normalise", choices=["imagenet", "raw"], default="imagenet", help="what the teacher's input is")
+    add("--precision", choices=["auto", "bf16", "float"], default="auto", help="tune: of student and teacher")
     add("--arms", nargs="+", choices=ARMS, default=ARMS)
     add("--most", type=int, default=20_000, help="crops that are kept in memory, 49 kB each; 0: all")
     add("--steps", type=int, default=4000)
@@ -275,7 +329,7 @@ def main(given=None) -> None:
     add("--identity", type=float, default=3.0, help="weight of the identity")
     add("--log-steps", type=int, default=25)
     add("--save-steps", type=int, default=200)
-    add("--stop-after", type=int, help="train: this step; the same command goes on")
+    add("--stop-after", type=int, help="this step; the same command goes on")
     add("--seed", type=int, default=1)
     add("--threads", type=int, default=1)
     args = parser.parse_args(given)

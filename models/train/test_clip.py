@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 try:
+    import cv2
     import numpy as np
     import onnxruntime
     import torch
@@ -21,6 +22,8 @@ except ModuleNotFoundError as missing:
 
 sys.path.insert(0, str(Path(__file__).parent))
 import clip
+import clip_evaluate
+import clip_sim
 
 
 def clips(count: int, moving: bool, seed: int) -> np.ndarray:
@@ -101,6 +104,57 @@ class Clips(unittest.TestCase):
                 clip.main(["train", str(root / "short.npz"), str(root / "clip.pt")])
         share = float(said.getvalue().split("left out: ")[1].split()[0])
         self.assertGreater(share, 0.9, said.getvalue())
+
+
+class Simulated(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        coarse = np.random.default_rng(1).integers(0, 256, (12, 12, 3), np.uint8)
+        pixels = cv2.resize(coarse, (300, 300), interpolation=cv2.INTER_CUBIC)
+        cls.photo = clip_sim.Photo(pixels, (clip_sim.TEMPLATE * 1.2 + 80).astype(np.float64))
+
+    def parallax(self, kind: str, seed: int) -> float:
+        """How far the nose strays from its place in the affine frame of the other four, in distances between the eyes."""
+        there = clip_sim.scene(kind, self.photo, self.photo, (128, 128), np.random.default_rng(seed))
+        off = []
+        for t in np.arange(0, 3, 0.1):
+            eye, other, nose, left, right = there.points(float(t))
+            frame = np.stack([other - eye, (left + right - eye - other) / 2], 1)
+            off.append(np.linalg.solve(frame, nose - (eye + other) / 2))
+        return float(np.std(off, 0).max())
+
+    def test_a_living_faces_nose_has_parallax_and_that_of_a_plane_has_none(self):
+        living, flat = ([self.parallax(kind, seed) for seed in range(4)] for kind in ("live", "print"))
+        self.assertGreater(min(living), 3 * max(flat), f"{living} {flat}")
+
+    def test_clips_of_every_kind_have_the_networks_size_and_follow_from_their_seed(self):
+        for kind in clip_sim.KINDS:
+            one, again, other = (clip_sim.clip(kind, self.photo, self.photo, np.random.default_rng(seed)) for seed in (1, 1, 2))
+            self.assertEqual((one.shape, one.dtype), ((clip.FRAMES, clip.SIDE, clip.SIDE, 3), np.uint8))
+            self.assertTrue((one == again).all() and (one != other).any(), kind)
+
+    def test_all_frames_of_a_clip_are_cut_by_one_set_of_points(self):
+        frames = [self.photo.pixels, np.roll(self.photo.pixels, 12, 1)]
+        plain, moved = clip_sim.aligned(frames, self.photo.points)
+        scale = clip.SIDE / 112 / 1.2  # of a pixel of the photo
+        shift = round(12 * scale)
+        off = np.abs(plain[:, :-shift].astype(int) - moved[:, shift:]).mean()
+        self.assertLess(off, 0.4 * np.abs(plain.astype(int) - moved).mean())
+
+    def test_a_blink_closes_and_opens_again(self):
+        living = clip_sim.Living(self.photo, np.eye(2, 3), (300, 300), np.random.default_rng(3))
+        at = living.blinks[living.blinks > 0.3][0]
+        self.assertEqual([living.closed(float(at + d)) for d in (-0.3, 0, 0.3)][1], 1.0)
+        self.assertLess(living.closed(float(at - 0.14)), 0.01)
+
+
+class Evaluated(unittest.TestCase):
+    def test_the_area_is_the_share_of_pairs_in_which_the_living_score_higher(self):
+        self.assertEqual(clip_evaluate.area(np.array([1.0, 3.0]), np.array([0.0, 1.0])), (2 + 1 + 0.5) / 4)
+
+    def test_a_still_says_the_same_at_every_moment(self):
+        shown = torch.arange(clip.FRAMES).view(1, 1, -1, 1, 1).expand(1, 3, -1, 2, 2)
+        self.assertTrue((clip_evaluate.stills(shown) == clip.FRAMES // 2).all())
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ except ModuleNotFoundError as missing:
 sys.path.insert(0, str(Path(__file__).parent))
 import checkpoints
 import looks
+import looks_evaluate
 import style
 from nets import Encoder, EncoderConfig
 
@@ -190,17 +191,78 @@ class Looks(unittest.TestCase):
         said = self.go("tune", "ordinary", "--steps", 2, "--arms", "none", "ordinary")
         self.assertEqual(said.count("cosine to the teacher"), 2)
         self.assertIn("cosine to the teacher 1.000 at first", said, "student and teacher are one, and see the same")
-        tuned = [checkpoints.load_small(self.root / "ordinary" / f"encoder-small-{arm}.pt")[1] for arm in ("none", "ordinary")]
+        tuned = [checkpoints.load_small(self.root / "ordinary" / f"encoder-{arm}.pt")[1] for arm in ("none", "ordinary")]
         self.assertEqual(tuned, [4, 4])
         with self.assertRaisesRegex(SystemExit, "looks.py train"):
             self.go("tune", "ordinary", "--steps", 1, "--arms", "styled")
+
+    def test_an_arm_that_was_stopped_and_resumed_equals_an_undisturbed_one(self):
+        arm = ("--arms", "exposed", "--precision", "float")
+        self.go("tune", "undisturbed", "--steps", 3, *arm)
+        self.go("tune", "stopped", "--steps", 3, "--stop-after", 2, *arm)
+        self.assertEqual(checkpoints.load_small(self.root / "stopped" / "encoder-exposed.pt")[1], 4)
+        self.go("tune", "stopped", "--steps", 3, *arm)
+        one, other = (checkpoints.load(self.root / name / "encoder-exposed.pt") for name in ("undisturbed", "stopped"))
+        self.assertEqual(one["pictures"], other["pictures"])
+        for name, value in one["weights"].items():
+            self.assertTrue(torch.equal(value, other["weights"][name]), name)
 
     def test_painted_faces_are_drawn_and_styled_ones_are_learnt_from(self):
         self.go("train", "painted", "--steps", 1)
         self.assertIn("similarity of a painted face", self.go("paint", "painted"))
         self.assertTrue((self.root / "painted" / "looks.jpg").exists())
-        self.go("tune", "painted", "--steps", 1, "--arms", "styled")
-        self.assertTrue((self.root / "painted" / "encoder-small-styled.pt").exists())
+        self.go("tune", "painted", "--steps", 1, "--arms", "styled", "both")
+        self.assertTrue((self.root / "painted" / "encoder-both.pt").exists())
+
+
+class Compared(unittest.TestCase):
+    """Three people, two pictures each; what is enrolled comes, too."""
+
+    def setUp(self):
+        random = np.random.default_rng(4)
+        self.person = np.repeat([0, 1, 2], 2)
+        vectors = random.normal(0, 1, (6, 8)) + 1.5 * random.normal(0, 1, (3, 8))[self.person]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.scores = vectors @ vectors.T
+
+    def comparisons(self, chosen, rate: float):
+        same_picture = chosen[:, None] == chosen[None]
+        person, scores = self.person[chosen], self.scores[np.ix_(chosen, chosen)]
+        return looks_evaluate.Comparisons(scores, person, person, rate, same_picture)
+
+    def test_a_rate_is_at_the_score_that_lets_in_so_many_strangers(self):
+        made = self.comparisons(np.arange(6), 0.25)
+        self.assertEqual(made.strangers, 24)
+        strangers = np.sort(self.scores[self.person[:, None] != self.person])[::-1]
+        genuine = self.scores[(self.person[:, None] == self.person) & ~np.eye(6, dtype=bool)]
+        self.assertAlmostEqual(made.rate_of_accepts(np.ones(3)), float((genuine > strangers[6]).mean()))
+
+    def test_somebody_who_is_drawn_twice_counts_as_two_people_who_are_never_strangers_to_each_other(self):
+        drawn, without = np.array([2, 1, 0]), np.arange(4)
+        made = self.comparisons(np.arange(6), 0.5)
+        strangers = np.sort(np.repeat(self.scores[:2, 2:4].ravel(), 4))[::-1]  # both ways, and each twice
+        genuine = self.scores[[0, 1, 0, 1, 2, 3], [1, 0, 1, 0, 3, 2]]
+        self.assertAlmostEqual(made.rate_of_accepts(drawn), float((genuine > strangers[8]).mean()))
+        self.assertEqual(self.comparisons(without, 0.5).strangers, 8)
+
+    def test_the_doors_threshold_is_the_tables_first_that_is_strict_enough(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "table.toml"
+            path.write_text("rows = [\n  [0.3, 1e-2, 1.5e-2, 0.1, 0.2],\n  [0.4, 1e-3, 2.0e-3, 0.1, 0.2],\n]\n")
+            self.assertEqual([looks_evaluate.threshold_of(path, rate) for rate in (1.5e-2, 1e-2)], [0.3, 0.4])
+            self.assertTrue(np.isnan(looks_evaluate.threshold_of(path, 1e-3)), "nothing is extrapolated")
+
+    def test_a_lamps_angle_is_that_of_its_azimuth_and_elevation(self):
+        lamps = [looks_evaluate.lamp_of(f"yaleB05_P00A{of}.jpg") for of in ("+000E+00", "-110E+00", "+035E-20", "_Ambient")]
+        np.testing.assert_allclose(lamps[:3], [0, 110, 39.67], atol=0.01)
+        self.assertTrue(np.isnan(lamps[3]))
+
+    def test_looks_of_a_photograph_are_what_they_are_called(self):
+        made = looks_evaluate.looks_of(np.full((112, 112, 3), (200, 100, 50), np.uint8))
+        self.assertTrue((made["grey"] == 124).all() and (made["dark"][0, 0] == (25, 13, 6)).all())
+        for left, right in (("left", "right"), ("lamp-left", "lamp-right")):
+            halves = [made[name][56, :56].mean() / made[name][56, 56:].mean() for name in (left, right)]
+            self.assertTrue(halves[0] > 1.5 and halves[1] < 1 / 1.5, f"{left} {halves}")
 
 
 if __name__ == "__main__":

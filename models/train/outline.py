@@ -1,0 +1,62 @@
+"""Where the face lies in an aligned picture: `python outline.py CROPS … --mesh MESH.onnx`.
+
+The mean outline of the mesh (MediaPipe's face oval, 36 vertices from the top of the forehead over temples and jaw to the chin) over
+crops as align.py makes them, in pixels of the 112x112 template and with its mirror image averaged, as `occlusion::FACE` has it. Crops
+of faces that are turned by more than 12 degrees are left out.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from align import TEMPLATE
+from data import CROP, pictures_under
+from facemodel import Mesh
+from nets import FACE
+
+OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
+OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
+MOST_TURNED = 12.0  # degrees
+MARGIN = (CROP - FACE) // 2
+
+
+def turned(vertices: np.ndarray) -> float:
+    """Degrees by which a face of V x 3 vertices is turned to a side: one that looks ahead is as deep on its right as on its left."""
+    right, left = vertices[[33, 61, 127]].mean(0), vertices[[263, 291, 356]].mean(0)
+    return float(np.degrees(np.arctan2(left[2] - right[2], left[0] - right[0])))
+
+
+def even(outline: np.ndarray) -> np.ndarray:
+    """The mean of an outline, 36 x 2, and its mirror image about the line between the template's eyes."""
+    middle = TEMPLATE[:2, 0].mean()
+    mirrored = outline[-np.arange(len(outline))] * (-1, 1) + (2 * middle, 0)
+    return (outline + mirrored) / 2
+
+
+def main(given=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add = parser.add_argument
+    add("crops", type=Path, nargs="+", help="folders of align.py's crops")
+    add("--mesh", type=Path, required=True)
+    add("--most", type=int, default=200, help="crops of each folder, drawn at random")
+    add("--seed", type=int, default=1)
+    args = parser.parse_args(given)
+    cv2.setNumThreads(1)
+    mesh, every = Mesh(args.mesh), []
+    for folder in args.crops:
+        paths = pictures_under(folder)
+        chosen = np.random.default_rng(args.seed).permutation(len(paths))[: args.most]
+        seen = [mesh.vertices(cv2.imread(str(paths[i]))) for i in tqdm(chosen, desc=folder.name, disable=None)]
+        ahead = np.array([one[OVAL, :2] - MARGIN for one in seen if abs(turned(one)) <= MOST_TURNED])
+        every.append(ahead)
+        wide, high = np.ptp(ahead.mean(0), axis=0)
+        print(f"{folder.name}: {len(ahead)} faces, {wide:.1f} pixels wide and {high:.1f} high", flush=True)
+    mean = even(np.concatenate(every).mean(0))
+    print(f"all {sum(map(len, every))}:", ", ".join(f"[{x:.1f}, {y:.1f}]" for x, y in mean))
+
+
+if __name__ == "__main__":
+    main()
