@@ -224,7 +224,7 @@ impl Draft<'_> {
         let x = self.bordered(x, [0; 4]);
         let layer = Depthwise::new(self.isa, &weights, window, finish);
         let places = self.layouts[out].places(0);
-        let share = Share { layer: Whole::Depthwise(layer), from: 0, to: 0, places, added: None };
+        let share = Share { layer: Whole::Depthwise(Box::new(layer)), from: 0, to: 0, places, added: None };
         Ok(Step::Whole { shares: vec![share], x, addend: None, out })
     }
 
@@ -239,7 +239,7 @@ impl Draft<'_> {
             let isa = self.isa;
             let filter = |rows: usize| {
                 let window = Window { kernel, stride, dilation, width, out: [rows, sides[1]] };
-                Whole::Depthwise(Depthwise::new(isa, &c.weights.numbers, window, finish.clone()))
+                Whole::Depthwise(Box::new(Depthwise::new(isa, &c.weights.numbers, window, finish.clone())))
             };
             let a_row = stride[0] * width * c.groups;
             return self.whole(index, layer, x, sides, taps, a_row, filter);

@@ -149,7 +149,7 @@ pub(super) enum Step {
 pub(super) enum Whole {
     /// Of pixels, which are its rows. Shares have the same weights.
     Dense(Arc<Dense>),
-    Depthwise(Depthwise),
+    Depthwise(Box<Depthwise>),
 }
 
 impl Whole {

@@ -202,7 +202,7 @@ impl BlockSink for Bytes<'_> {
                         _mm_storeu_si128(to(1).cast(), high);
                     }
                 }
-                16.. => {
+                17.. => {
                     _mm_storeu_si128(to(0).cast(), low);
                     store_some(to(0).add(16), channels - 16, high);
                 }
