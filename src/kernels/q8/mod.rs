@@ -42,18 +42,27 @@ use super::Isa;
 /// Calls a layer's kernel; what follows the semicolon is for AVX2 alone.
 macro_rules! by_isa {
     ($layer:expr, $kernel:ident($($argument:expr),*); $($room:expr)?) => {
-        // SAFETY, of all calls: the CPU has the instructions, and the caller has checked what the kernel asks for.
         match $layer.isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if $layer.isa.is_available() => unsafe { avx2::$kernel($layer, $($argument,)* $($room)?) },
+            Isa::Avx2 if $layer.isa.is_available() => {
+                // SAFETY: the CPU has the instructions, and the caller has checked what the kernel asks for.
+                unsafe { avx2::$kernel($layer, $($argument,)* $($room)?) }
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::AvxVnni if $layer.isa.is_available() => unsafe { avxvnni::$kernel($layer, $($argument),*) },
+            Isa::AvxVnni if $layer.isa.is_available() => {
+                // SAFETY: as above.
+                unsafe { avxvnni::$kernel($layer, $($argument),*) }
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni if $layer.isa.is_available() => unsafe { avx512::$kernel($layer, $($argument),*) },
+            Isa::Avx512Vnni if $layer.isa.is_available() => {
+                // SAFETY: as above.
+                unsafe { avx512::$kernel($layer, $($argument),*) }
+            }
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if $layer.isa.is_available() => unsafe {
-                neon::$kernel($layer, $($argument),*)
-            },
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm if $layer.isa.is_available() => {
+                // SAFETY: as above.
+                unsafe { neon::$kernel($layer, $($argument),*) }
+            }
             _ => scalar::$kernel($layer, $($argument),*),
         }
     };
