@@ -31,7 +31,7 @@ use std::thread::{self, JoinHandle};
 pub use capture::OpenCamera;
 pub use inputs::OpenInputs;
 use interpreter::{Effects, Interpreter};
-pub use keeper::{Gallery, Keeper, KeeperError, Thresholds};
+pub use keeper::{Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
 pub use recogniser::Recogniser;
 pub use shared::{Message, Shared};
 use watchdog::Watchdog;

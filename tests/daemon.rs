@@ -3,16 +3,17 @@
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
-use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Thresholds};
+use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
-use facelatch::hw::store::{Act, EventQuery, Store};
+use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
 use facelatch::person::{Name, PersonId};
 use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs};
 use facelatch::sim::fault::{CameraFault, Episode, FaultInjector, Schedule};
@@ -73,6 +74,11 @@ impl House {
     }
 
     fn with(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera) -> Self {
+        Self::whose(open_camera, Shelf::Open)
+    }
+
+    /// With a shelf for the store, which has Ana in it.
+    fn whose(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera, shelf: impl FnOnce(Store) -> Shelf) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
@@ -96,7 +102,7 @@ impl House {
             })),
             strike: Box::new(strike),
             keeper: Keeper::new(
-                keeper_store,
+                shelf(keeper_store),
                 MODEL,
                 DIMS,
                 Thresholds { identify: Box::new(move |_| half), verify: half },
@@ -151,6 +157,35 @@ fn a_known_face_opens_and_the_door_locks_again_by_itself() {
     house.doorstep.put(Doorstep::Nobody);
     wait_for("locked", || !house.strike.is_released());
     assert!(house.strike.longest_release(BootClock.now().mono) <= MAX_PULSE);
+}
+
+#[test]
+fn a_door_whose_disk_is_full_from_the_start_lets_people_out_and_knows_everybody_once_there_is_room() {
+    let room = Arc::new(AtomicBool::new(false));
+    let has_room = Arc::clone(&room);
+    let house = House::whose(
+        |clock| {
+            let clock = Arc::clone(clock);
+            Box::new(move || Ok(Box::new(camera(&clock)) as Box<dyn Camera>))
+        },
+        |store| {
+            let mut store = Some(store);
+            Shelf::Awaited(Box::new(move || match has_room.load(Ordering::Relaxed) {
+                true => Ok(store.take().unwrap()),
+                false => Err(StoreError { path: "full.db".into(), what: Trouble::Full }),
+            }))
+        },
+    );
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released", || house.strike.releases() == 1);
+    house.hand.set(Input::ExitButton(false));
+    assert_eq!(house.outcomes(), [Outcome::Enrolled], "nothing can be written");
+    room.store(true, Ordering::Relaxed);
+    house.await_outcome(Outcome::Granted);
+    let outcomes = house.outcomes();
+    assert_eq!(outcomes.get(1), Some(&Outcome::Started), "what waited is written first: {outcomes:?}");
+    assert!(outcomes.contains(&Outcome::Exit), "{outcomes:?}");
 }
 
 #[test]

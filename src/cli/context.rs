@@ -12,7 +12,7 @@ use crate::face::detect::Canvas;
 use crate::face::pipeline::{Faces, ModelChoice, Placing};
 use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
 use crate::gallery::pair_head::MAX_HEAD_BYTES;
-use crate::gallery::{Decider, DeciderKind, KeyPlaces, PairHead};
+use crate::gallery::{Decider, DeciderKind, KeyPlaces, MasterKey, PairHead};
 use crate::hw::clock::BootClock;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
@@ -119,13 +119,22 @@ impl Context {
     /// # Errors
     /// Either can't be had.
     pub fn store(&self) -> Result<Store, Failure> {
+        let (path, key) = self.store_and_key()?;
+        Ok(Store::open(&path, &key)?)
+    }
+
+    /// Where the store is or will be, and its key, which is made where there is neither.
+    ///
+    /// # Errors
+    /// There is no directory for it, or the key can't be had.
+    pub fn store_and_key(&self) -> Result<(PathBuf, MasterKey), Failure> {
         self.made_state_dir()?;
         let path = self.store_path()?;
         let found = self.key_places()?.find(&path)?;
         if let Some(notice) = &found.notice {
             note(format_args!("facelatch: {notice}"));
         }
-        Ok(Store::open(&path, &found.key)?)
+        Ok((path, found.key))
     }
 
     /// The store for what needs no key: people and events.

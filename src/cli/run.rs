@@ -12,11 +12,14 @@ use super::exit::{Code, Failure, Verdict};
 use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, Server, event_line, gid_of};
-use crate::daemon::{Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Thresholds};
+use crate::daemon::{
+    Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Shelf, Thresholds,
+};
 use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInputs;
+use crate::hw::store::Store;
 use crate::hw::{journal, notify, sensors, strike};
 use crate::infer::Decode;
 use crate::liveness::camera::Eyes;
@@ -85,7 +88,7 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         log::error!("{}", known::no_table(&model.name, &decider));
     }
     log::info!("encoder: {}, decider: {}", model.name, decider.kind());
-    let keeper = Keeper::new(ctx.store()?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention)
+    let keeper = Keeper::new(shelf(ctx)?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention)
         .decided_by(decider);
     let reload_from = ctx.config_path.clone();
     let reload = move || match &reload_from {
@@ -113,6 +116,19 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         control: Some(control(config)?),
         reload: Box::new(reload),
     })
+}
+
+/// The store, or, where it can't be opened for a reason that may pass, what tries again: people must get out meanwhile.
+fn shelf(ctx: &Context) -> Result<Shelf, Failure> {
+    let (path, key) = ctx.store_and_key()?;
+    match Store::open(&path, &key) {
+        Ok(store) => Ok(Shelf::Open(store)),
+        Err(error) if error.what.may_pass() => {
+            log::error!("{error}; nobody is admitted by face until it opens");
+            Ok(Shelf::Awaited(Box::new(move || Store::open(&path, &key))))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What takes liveness' channels from each frame, and what judges by them and the sensors.

@@ -100,9 +100,25 @@ pub enum KeeperError {
     Index(#[from] IndexError),
 }
 
+/// Opens the store, as often as needed.
+pub type OpenStore = Box<dyn FnMut() -> Result<Store, StoreError> + Send>;
+
+/// The store, or the hope of one. A door starts without: a disk that is full or failing must not keep people in.
+pub enum Shelf {
+    Open(Store),
+    /// Nobody is known until it opens; what happens meanwhile is kept as when a store fails.
+    Awaited(OpenStore),
+}
+
+impl From<Store> for Shelf {
+    fn from(store: Store) -> Self {
+        Self::Open(store)
+    }
+}
+
 /// See the module.
 pub struct Keeper {
-    store: Store,
+    shelf: Shelf,
     model: ModelSha256,
     dims: usize,
     decider: Decider,
@@ -126,14 +142,14 @@ enum Part {
 
 impl Keeper {
     pub fn new(
-        store: Store,
+        shelf: impl Into<Shelf>,
         model: ModelSha256,
         dims: usize,
         thresholds: Thresholds,
         retention: Option<Duration>,
     ) -> Self {
         Self {
-            store,
+            shelf: shelf.into(),
             model,
             dims,
             decider: Decider::Threshold,
@@ -152,13 +168,16 @@ impl Keeper {
         Self { decider, ..self }
     }
 
-    /// Reads the people and their templates as they are now.
+    /// Reads the people and their templates as they are now; nobody while the store is awaited.
     ///
     /// # Errors
     /// [`KeeperError`].
     pub fn load(&self) -> Result<(Gallery, Roster), KeeperError> {
-        let people = self.store.people()?;
-        let index = Index::build(&self.model, self.dims, &self.store.templates()?)?.decided_by(self.decider.clone())?;
+        let (people, templates) = match &self.shelf {
+            Shelf::Open(store) => (store.people()?, store.templates()?),
+            Shelf::Awaited(_) => Default::default(),
+        };
+        let index = Index::build(&self.model, self.dims, &templates)?.decided_by(self.decider.clone())?;
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }
@@ -222,8 +241,20 @@ impl Keeper {
         true
     }
 
+    /// The store, opened now where it was awaited.
+    fn store(&mut self) -> Result<&mut Store, String> {
+        if let Shelf::Awaited(open) = &mut self.shelf {
+            self.shelf = Shelf::Open(open().map_err(|error| error.to_string())?);
+            self.is_outdated = true;
+        }
+        match &mut self.shelf {
+            Shelf::Open(store) => Ok(store),
+            Shelf::Awaited(_) => Err("it is not open".into()),
+        }
+    }
+
     fn append(&mut self, shared: &Shared, record: &Record) -> Option<u64> {
-        let appended = self.store.append(record);
+        let appended = self.store().and_then(|store| store.append(record));
         self.report(shared, Part::Ledger, appended)
     }
 
@@ -232,7 +263,7 @@ impl Keeper {
         if !self.catch_up(shared) {
             return;
         }
-        let changed = self.store.changed().map_err(|error| error.to_string());
+        let changed = self.store().and_then(|store| store.changed().map_err(|error| error.to_string()));
         self.is_outdated |= self.report(shared, Part::Ledger, changed) == Some(true);
         if self.is_outdated {
             let loaded = self.load().map_err(|error| error.to_string());
@@ -248,14 +279,14 @@ impl Keeper {
 
     fn retain(&mut self, shared: &Shared) {
         let now = shared.now();
-        let Some(retention) = self.retention else { return };
+        let (Some(retention), Shelf::Open(store)) = (self.retention, &mut self.shelf) else { return };
         let is_due = self.retained_at.is_none_or(|at| now.mono.since(at) >= RETENTION_PERIOD);
         // By a clock that was never set everything or nothing is old.
         if !(is_due && now.wall.is_plausible()) {
             return;
         }
         self.retained_at = Some(now.mono);
-        let retained = self.store.retain_events(retention, now.wall).map_err(|error| error.to_string());
+        let retained = store.retain_events(retention, now.wall).map_err(|error| error.to_string());
         if let Some(cut) = self.report(shared, Part::Ledger, retained)
             && cut > 0
         {

@@ -56,9 +56,10 @@ cp "$deb" "$share/facelatch.deb"
 cp models/demo/*.jpg "$share/people/"
 : >"$share/results"
 
-# Seven frames of whoever stands there, each with its own noise, as a camera's are: equal frames are a frozen camera.
+# Frames of whoever stands there, each with its own noise, as a camera's are: equal frames are a frozen camera. So many that a
+# machine that takes seconds for a frame doesn't see the same one again.
 frames() {
-    ffmpeg -v error "${@:2}" -vf "$filter" -frames:v 7 -pix_fmt yuyv422 -f rawvideo "$share/frames/$1.yuyv"
+    ffmpeg -v error "${@:2}" -vf "$filter" -frames:v 23 -pix_fmt yuyv422 -f rawvideo "$share/frames/$1.yuyv"
 }
 filter="scale=-2:400,pad=640:480:(ow-iw)/2:(oh-ih)/2:gray,noise=alls=6:allf=t"
 frames ada -loop 1 -i models/demo/ada-2.jpg

@@ -101,6 +101,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether it may be over without anybody touching the database: a disk that is full, fails, or came up read-only.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Full | Self::Device(_) | Self::ReadOnly | Self::Busy | Self::Io(_))
+    }
+
     pub(super) fn at(self, path: &Path) -> StoreError {
         StoreError { path: path.to_owned(), what: self }
     }

@@ -13,7 +13,7 @@ safe_and_whole() {
     echo "acknowledged last: event $seq"
     facelatch events --json --limit 100000 | grep "\"seq\": *$seq," | grep manual_release
     ledger_is_whole
-    [ "$(facelatch events --json --limit 100000 | tail -1 | sed 's/.*"outcome":"\([a-z_]*\)".*/\1/')" = started ]
+    facelatch events --json --limit 100000 | sed "1,/\"seq\": *$seq,/d" | grep -m 1 '"started"'
     facelatch doctor
 }
 

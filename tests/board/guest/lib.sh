@@ -103,9 +103,9 @@ rests_for() {
 pulse_cs=0
 see_pulse() {
     local rise
-    within "$1" strike_is 1
+    within "$1" strike_is 1 || return
     rise=$(uptime_cs)
-    within 60 strike_is 0
+    within 60 strike_is 0 || return
     # shellcheck disable=SC2034
     pulse_cs=$(($(uptime_cs) - rise))
 }
