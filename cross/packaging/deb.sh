@@ -18,12 +18,7 @@ esac
 [ "$(uname -m)" = "${target%%-*}" ] && emulator=
 [ -f "$binary" ] || { echo "deb.sh: $binary is missing; cross/build.sh $arch makes it" >&2; exit 1; }
 
-tools=target/cargo-deb wanted=3.8.0
-if [ "$("$tools/bin/cargo-deb" --version 2>/dev/null)" != "$wanted" ]; then
-    # Not optimised: it runs for a second, and optimising it takes minutes.
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
-        cargo install --quiet --locked --root "$tools" --target-dir "$tools/target" --force "cargo-deb@$wanted"
-fi
+cargo_deb=$(CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cross/packaging/tool.sh cargo-deb 3.8.0)
 
 # What the package says of the C library must be true. GLIBC=2.36, say, is for trying a binary that wasn't made for boards.
 cross/symbols.sh "$binary" "${GLIBC:-2.31}"
@@ -50,7 +45,7 @@ gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json
 
 mkdir -p target/board
 deb=target/board/facelatch_${version}_$arch.deb
-"$tools/bin/cargo-deb" --no-build --no-strip --quiet --target "$target" --deb-version "$version" --output "$deb"
+"$cargo_deb" --no-build --no-strip --quiet --target "$target" --deb-version "$version" --output "$deb"
 zcat "$stage/doc/facelatch.cdx.json.gz" >"${deb%.deb}.cdx.json"
 ls -l "$deb"
 sha256sum "$deb" "${deb%.deb}.cdx.json"

@@ -59,20 +59,22 @@ pub fn daemons(status: &StatusLine, process: Option<i32>) -> (Level, String) {
 }
 
 fn compare(status: &StatusLine, own: Option<&Program>, theirs: Option<&Program>) -> (Level, String) {
-    let says = format!("{}, version {}", status.state, status.version);
-    if !status.faults.is_empty() {
-        return (Level::Wrong, format!("{says}: {}", status.faults.join(", ")));
-    }
     let remedy = "systemctl restart facelatch, if it should run this one";
-    match (own, theirs) {
-        (Some(own), Some(theirs)) if own.digest == theirs.digest => (Level::Ok, format!("{says}, this very program")),
+    let (level, which) = match (own, theirs) {
+        (Some(own), Some(theirs)) if own.digest == theirs.digest => (Level::Ok, "this very program".to_owned()),
         (_, Some(Program { path, digest })) => {
-            (Level::Complaint, format!("{says}, runs another program, {}, SHA-256 {digest}: {remedy}", path.display()))
+            (Level::Complaint, format!("another program, {}, SHA-256 {digest}: {remedy}", path.display()))
         }
         (_, None) if status.version == VERSION => {
-            (Level::Ok, format!("{says}; whether it runs this very program is for root to see"))
+            (Level::Ok, "and whether it is this very program is for root to see".to_owned())
         }
-        (_, None) => (Level::Complaint, format!("{says}, and this is {VERSION}: {remedy}")),
+        (_, None) => (Level::Complaint, format!("and this is {VERSION}: {remedy}")),
+    };
+    let (state, version, faults) = (&status.state, &status.version, status.faults.join(", "));
+    if faults.is_empty() {
+        (level, format!("{state}, version {version}, {which}"))
+    } else {
+        (Level::Wrong, format!("{state}: {faults}; version {version}, {which}"))
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
         says(&of(&well, Some(&before)), Level::Complaint, "(deleted), SHA-256");
         says(&of(&well, None), Level::Ok, "for root to see");
         says(&of(&status("0.0.1", &[]), None), Level::Complaint, "version 0.0.1, and this is");
-        says(&of(&status(VERSION, &["camera_lost"]), Some(&own)), Level::Wrong, "camera_lost");
+        says(&of(&status(VERSION, &["camera_lost"]), Some(&own)), Level::Wrong, "idle: camera_lost; version");
     }
 
     #[test]
