@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from align import TEMPLATE, similarity
-from consensus import MIRRORED, Face, YuNet, _session, back, through, warp, window
+from consensus import MIRRORED, Face, YuNet, _session, back, warp, window
 from data import pictures_under
 from nets import FACE
 

@@ -124,6 +124,13 @@ def sharpness(crop: np.ndarray) -> float:
     return float(cv2.Laplacian(grey, cv2.CV_32F).std() / max(grey.std(), 1))
 
 
+def turned(shape: np.ndarray) -> float:
+    """Degrees by which a face of V x 3 vertices is turned to a side: one that looks ahead is as deep on its right as on its left; a
+    tilted one is no matter."""
+    right, left = shape[[33, 61, 127]].mean(0), shape[[263, 291, 356]].mean(0)
+    return float(np.degrees(np.arctan2(left[2] - right[2], left[0] - right[0])))
+
+
 def collect(paths: list[Path], mesh: Mesh, least_sharp: float):
     """Crops that are sharp, coloured and not turned far, their vertices, and their paths."""
     crops, shapes, kept, reference = [], [], [], None
@@ -133,9 +140,7 @@ def collect(paths: list[Path], mesh: Mesh, least_sharp: float):
             continue
         shape = mesh.vertices(crop)
         reference = shape if reference is None else reference
-        # A face that looks ahead is as deep on its right as on its left; a tilted one is no matter.
-        right, left = shape[[33, 61, 127]].mean(0), shape[[263, 291, 356]].mean(0)
-        if abs(np.degrees(np.arctan2(left[2] - right[2], left[0] - right[0]))) > MAX_TURN:
+        if abs(turned(shape)) > MAX_TURN:
             continue
         crops.append(crop[..., ::-1])
         shapes.append(shape)

@@ -14,19 +14,12 @@ from tqdm import tqdm
 
 from align import TEMPLATE
 from data import CROP, pictures_under
-from facemodel import Mesh
+from facemodel import Mesh, turned
 from nets import FACE
+from portrait import OUTLINE
 
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
-OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
 MOST_TURNED = 12.0  # degrees
 MARGIN = (CROP - FACE) // 2
-
-
-def turned(vertices: np.ndarray) -> float:
-    """Degrees by which a face of V x 3 vertices is turned to a side: one that looks ahead is as deep on its right as on its left."""
-    right, left = vertices[[33, 61, 127]].mean(0), vertices[[263, 291, 356]].mean(0)
-    return float(np.degrees(np.arctan2(left[2] - right[2], left[0] - right[0])))
 
 
 def even(outline: np.ndarray) -> np.ndarray:
@@ -50,7 +43,7 @@ def main(given=None) -> None:
         paths = pictures_under(folder)
         chosen = np.random.default_rng(args.seed).permutation(len(paths))[: args.most]
         seen = [mesh.vertices(cv2.imread(str(paths[i]))) for i in tqdm(chosen, desc=folder.name, disable=None)]
-        ahead = np.array([one[OVAL, :2] - MARGIN for one in seen if abs(turned(one)) <= MOST_TURNED])
+        ahead = np.array([one[list(OUTLINE), :2] - MARGIN for one in seen if abs(turned(one)) <= MOST_TURNED])
         every.append(ahead)
         wide, high = np.ptp(ahead.mean(0), axis=0)
         print(f"{folder.name}: {len(ahead)} faces, {wide:.1f} pixels wide and {high:.1f} high", flush=True)

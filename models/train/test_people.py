@@ -10,7 +10,7 @@ from pathlib import Path
 try:
     import cv2
     import numpy as np
-    import scipy  # noqa: F401
+    __import__("scipy")
 except ModuleNotFoundError as missing:
     reason = f"SKIPPED, NOT TESTED: the demo people's recipe needs {missing.name}; pip install -r models/train/requirements.txt"
     print(reason, file=sys.stderr, flush=True)
@@ -18,6 +18,7 @@ except ModuleNotFoundError as missing:
 
 sys.path.insert(0, str(Path(__file__).parent))
 import facemodel
+import outline
 import people
 import portrait
 from data import CROP
@@ -129,6 +130,16 @@ class Cast(unittest.TestCase):
         self.assertTrue(holds("look-alike-1", 0.2, 0.7, 0.68))
         self.assertFalse(holds("look-alike-1", 0.2, 0.7, 0.6), "the look-alike is told apart")
         self.assertFalse(holds("look-alike-1", 0.7, 0.69, 0.3), "of others than the story says")
+
+
+class Outline(unittest.TestCase):
+    def test_an_outline_of_a_face_that_looks_to_a_side_is_even_once_its_mirror_image_is_added(self):
+        around = 2 * np.pi * np.arange(len(portrait.OUTLINE)) / len(portrait.OUTLINE)
+        leaning = np.stack([58 + 40 * np.sin(around), 68 - 46 * np.cos(around)], 1)
+        made, middle = outline.even(leaning), outline.TEMPLATE[:2, 0].mean()
+        np.testing.assert_allclose(made[1:18, 0] - middle, middle - made[:18:-1, 0], atol=1e-3)
+        np.testing.assert_allclose(made[1:18, 1], made[:18:-1, 1], atol=1e-3)
+        self.assertAlmostEqual(float(np.ptp(made[:, 0])), 80, places=3)
 
 
 if __name__ == "__main__":

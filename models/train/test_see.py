@@ -19,7 +19,6 @@ except ModuleNotFoundError as missing:
 
 sys.path.insert(0, str(Path(__file__).parent))
 import checkpoints
-import outline
 import see
 from detector_nets import Detector
 from nets import Encoder, EncoderConfig
@@ -95,16 +94,6 @@ class Seeing(unittest.TestCase):
             with self.assertRaisesRegex(SystemExit, "no layer nose; there are stem, block00"):
                 see.main(["encoder", str(root / "out"), "--checkpoint", str(root / "encoder.pt"), "--layers", "nose"])
         self.assertIn("each sees 11 pixels", said.getvalue())
-
-
-class Outline(unittest.TestCase):
-    def test_an_outline_of_a_face_that_looks_to_a_side_is_even_once_its_mirror_image_is_added(self):
-        around = 2 * np.pi * np.arange(len(outline.OVAL)) / len(outline.OVAL)
-        leaning = np.stack([58 + 40 * np.sin(around), 68 - 46 * np.cos(around)], 1)
-        made, middle = outline.even(leaning), outline.TEMPLATE[:2, 0].mean()
-        np.testing.assert_allclose(made[1:18, 0] - middle, middle - made[:18:-1, 0], atol=1e-3)
-        np.testing.assert_allclose(made[1:18, 1], made[:18:-1, 1], atol=1e-3)
-        self.assertAlmostEqual(float(np.ptp(made[:, 0])), 80, places=3)
 
 
 if __name__ == "__main__":
