@@ -6,7 +6,7 @@ use super::question::Choice;
 use crate::config::Config;
 use crate::hw::camera::{self, Choice as Picture, Sight};
 use crate::hw::gpio::{self, CONSUMER, ChipLines, LineId};
-use crate::hw::sensors::buses::{self, Bus};
+use crate::hw::sensors::buses::{self, Bus, LeftAlone};
 use crate::hw::sensors::{Driver, answers, iio, kind_name};
 use crate::ports::SensorKind;
 
@@ -141,8 +141,10 @@ impl Found {
 
     fn take_buses(&mut self, buses: Vec<Bus>) {
         for bus in buses {
-            if let Some(why) = bus.left_alone {
-                self.remarks.push(format!("{}: not looked at: {why}", bus.device.display()));
+            // That the others are left alone is nothing that somebody could do about.
+            if bus.left_alone == Some(LeftAlone::NoNode) {
+                self.remarks
+                    .push(format!("{}: not looked at, as it has no node: modprobe i2c-dev", bus.device.display()));
             }
             self.sensors.extend(bus.candidates.into_iter().flat_map(|candidate| {
                 let (driver, device, address) = (candidate.driver, candidate.bus, candidate.address);
@@ -379,12 +381,13 @@ mod tests {
         let candidates = vec![candidate(Driver::Mlx90640, 0x33), candidate(Driver::Amg8833, 0x68)];
         found.take_buses(vec![
             Bus { device: "/dev/i2c-1".into(), left_alone: None, candidates },
-            Bus { device: "/dev/i2c-20".into(), left_alone: Some("it is a display's"), candidates: vec![] },
+            Bus { device: "/dev/i2c-3".into(), left_alone: Some(LeftAlone::NoNode), candidates: vec![] },
+            Bus { device: "/dev/i2c-20".into(), left_alone: Some(LeftAlone::Display), candidates: vec![] },
         ]);
         found.take_iio(vec![iio::Listed { device: "ltr501".into(), kinds: vec![SensorKind::Light] }]);
         let answers: Vec<_> = found.sensor_choices().into_iter().map(|choice| choice.answer).collect();
         assert_eq!(answers, ["thermal:mlx90640:/dev/i2c-1", "thermal:amg8833:/dev/i2c-1@0x68", "light:iio:ltr501"]);
-        assert_eq!(found.remarks, ["/dev/i2c-20: not looked at: it is a display's"]);
+        assert_eq!(found.remarks, ["/dev/i2c-3: not looked at, as it has no node: modprobe i2c-dev"]);
     }
 
     #[test]
