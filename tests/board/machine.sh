@@ -116,7 +116,6 @@ mkdir -p "$root/etc/systemd/system-generators"
 for generator in "$root"/usr/lib/systemd/system-generators/*; do
     case $generator in */systemd-fstab-generator | */systemd-sysv-generator) ;; *) ln -s /dev/null "$root/etc/systemd/system-generators/$(basename "$generator")" ;; esac
 done
-echo 'SUBSYSTEM=="video4linux", ATTR{name}=="vivid-000-vid-cap", SYMLINK+="door-camera"' >"$root/etc/udev/rules.d/90-board.rules"
 
 rm -f "$out/disk.img"
 mke2fs -q -t ext4 -m 1 -d "$root" "$out/disk.img" "$size"

@@ -134,6 +134,8 @@ camera_wire() {
     v4l2-ctl -d "$cap" -c hdmi_000_0_is_connected_to=2,osd_text_mode=2
     v4l2-ctl -d "$cap" --set-dv-bt-timings "$timing"
     v4l2-ctl -d "$out" --set-fmt-video-out=width=640,height=480,pixelformat=YUYV
+    # Not by a rule of udev's: the daemon would open it half wired, and see vivid's own picture, which is always the same.
+    ln -sfn "$cap" /dev/door-camera
 }
 
 # Who stands before the camera: ada, stranger or nobody.

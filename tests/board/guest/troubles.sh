@@ -40,6 +40,7 @@ memory() {
 camera_gone() {
     local device=/sys/bus/platform/drivers/vivid
     systemctl stop board-picture.service
+    rm /dev/door-camera
     echo vivid.0 >"$device/unbind"
     within 60 status_has '"camera":"lost"'
     door_status
@@ -49,7 +50,7 @@ camera_gone() {
     echo vivid.0 >"$device/bind"
     camera_wire
     show nobody
-    within 120 status_has '"camera":"ok"'
+    within 120 status_has '"faults":\[\]'
     face
 }
 
