@@ -211,6 +211,7 @@ def arms(args: argparse.Namespace) -> None:
     far = np.array([lamp_of(name) >= FAR_ASIDE for name in yale.names])
     pairs, folds = read_pairs(args.pairs)
     place = {name: index for index, name in enumerate(lfw.names)}
+    # A pair with a wrong label counts as told rightly, by every encoder alike: folds stay as long as they are.
     told = [(place[a], place[b], same) if a in place and b in place else None for a, b, same in pairs]
     found: dict[str, dict[str, Comparisons]] = {}
     for checkpoint in args.checkpoints:
