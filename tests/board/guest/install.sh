@@ -30,17 +30,27 @@ put_in_place() {
     [ "$(systemctl is-active facelatch.service || true)" = inactive ] || fail "started, and nobody said so"
 }
 
-make_key() { (umask 077 && od -An -vtx1 -N32 /dev/urandom | tr -d ' \n' >/etc/facelatch/facelatch.key); }
-edit_configuration() {
-    sed "s#@CHIP@#$(<"$hardware/chip")#" "$host/guest/door.toml" >/etc/facelatch/facelatch.toml
+# What this door has, as somebody would answer it.
+answers() {
+    cat <<END
+camera.device = "$(node cap)"
+strike.line = "strike"
+inputs.exit_button = "button"
+liveness.opens = "photograph"
+person.name = "Ada"
+person.consent = "a test"
+person.photos = ["$host/people/ada-1.jpg"]
+END
 }
-# The way of docs/install.md. Where `facelatch setup` exists it takes its place.
 first_boot() {
-    step make_key
-    step edit_configuration
-    step facelatch enroll Ada "$host/people/ada-1.jpg" --consent "a test"
-    step facelatch doctor
+    answers >"$hardware/answers.toml"
+    step facelatch setup --answers "$hardware/answers.toml"
     figure "steps from the package to a green doctor: $(wc -l <"$hardware/steps")"
+    grep -q "$(<"$hardware/chip")" /etc/facelatch/facelatch.toml
+    [ "$(stat -c '%a %U' /etc/facelatch/facelatch.key)" = "600 root" ]
+    # From here on with the time that an emulator needs.
+    sed "s#@CHIP@#$(<"$hardware/chip")#" "$host/guest/door.toml" >/etc/facelatch/facelatch.toml
+    facelatch doctor >/dev/null
 }
 
 start() {
@@ -67,7 +77,7 @@ exposure() {
 run_install() {
     run_case "the package is installed by apt" package
     run_case "user, groups, rules and modes are right, and nothing runs yet" put_in_place
-    run_case "key, configuration, a person, and doctor is green" first_boot
+    run_case "facelatch setup: configuration, key, a person, and doctor is green" first_boot
     run_case "the service starts and says that it is ready" start
     run_case "systemd-analyze verify is silent" verified
     run_case "systemd-analyze security is at most 1.5" exposure
