@@ -23,7 +23,7 @@ pub(in crate::kernels::q8) unsafe fn depthwise(
 ) {
     let (target, places) = (target.bytes.as_mut_ptr(), target.places.at);
     // SAFETY: the caller's promise.
-    unsafe { filters(layer, image, &Out::Bytes { finish: &layer.finish, addend, target, places }) }
+    unsafe { filters(layer, image, &Out::Bytes { finish: layer.ordered(), addend, target, places }) }
 }
 
 /// # Safety
