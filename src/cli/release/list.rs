@@ -8,6 +8,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::cli::context;
 use crate::cli::exit::{Code, Failure};
 use crate::infer::Digest;
 
@@ -15,7 +16,7 @@ use crate::infer::Digest;
 pub const LIST: &str = "SHA256SUMS";
 /// A release has a handful of files.
 const MAX_FILES: usize = 64;
-const MAX_TEXT_BYTES: u64 = 64 * 1024;
+const MAX_TEXT_BYTES: usize = 64 * 1024;
 /// The largest file that is looked at. A package has 10 MB, a binary 30.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Read at a time.
@@ -76,11 +77,8 @@ impl fmt::Display for List {
 /// # Errors
 /// It can't be read, is no UTF-8, or has more than 64 KiB.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let n = File::open(path)
-        .and_then(|file| file.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text))
-        .map_err(Failure::io(path))?;
-    if n as u64 > MAX_TEXT_BYTES {
+    let text = context::read_text(path, MAX_TEXT_BYTES).map_err(Failure::io(path))?;
+    if text.len() > MAX_TEXT_BYTES {
         return Err(Failure::said(Code::Data, format!("{}: too long for what it should be", path.display())));
     }
     Ok(text)
