@@ -46,7 +46,7 @@ first_boot() {
     answers >"$hardware/answers.toml"
     step facelatch setup --answers "$hardware/answers.toml"
     figure "steps from the package to a green doctor: $(wc -l <"$hardware/steps")"
-    grep -q "$(<"$hardware/chip")" /etc/facelatch/facelatch.toml
+    grep -qx 'line = "strike"' /etc/facelatch/facelatch.toml
     [ "$(stat -c '%a %U' /etc/facelatch/facelatch.key)" = "600 root" ]
     # From here on with the time that an emulator needs, and the small network, for which she has to come by once more.
     sed "s#@CHIP@#$(<"$hardware/chip")#" "$host/guest/door.toml" >/etc/facelatch/facelatch.toml
