@@ -4,10 +4,8 @@
 
 use super::graph::Grid;
 use super::program::Layout;
+use crate::kernels::q8::ROUNDS;
 
-/// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
-/// compiler makes vectors of it; rounding and conversion would be a call for each number.
-const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
 /// Numbers that are made bytes at a time.
 const STRIP: usize = 64;
 

@@ -271,15 +271,17 @@ impl Program {
     /// A room of the size that this program needs.
     pub fn room(&self) -> Room {
         let mut scratch = <[Scratch; MAX_CORES]>::default();
-        let reserve = |scratch: &mut [Scratch; MAX_CORES], layer: &Whole| {
+        let reserve = |scratch: &mut Scratch, layer: &Whole| {
             if let Whole::Dense(layer) = layer {
-                scratch.iter_mut().for_each(|scratch| scratch.reserve_for(layer));
+                scratch.reserve_for(layer);
             }
         };
         for step in &self.steps {
             match step {
-                Step::Whole { shares, .. } => shares.iter().for_each(|share| reserve(&mut scratch, &share.layer)),
-                Step::Real { layer, .. } => reserve(&mut scratch, layer),
+                Step::Whole { shares, .. } => {
+                    scratch.iter_mut().zip(shares).for_each(|(scratch, share)| reserve(scratch, &share.layer));
+                }
+                Step::Real { layer, .. } => reserve(&mut scratch[0], layer),
                 Step::Unrolled { layers, .. } => layers.iter().for_each(|layer| scratch[0].reserve_for(layer)),
                 _ => {}
             }

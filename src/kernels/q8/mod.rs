@@ -35,7 +35,7 @@ mod neon;
 
 pub use finish::{Act, Finish, Residual};
 use pack::Packed;
-pub use sum::Sum;
+pub use sum::{ROUNDS, Sum};
 
 use super::Isa;
 

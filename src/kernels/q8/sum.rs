@@ -7,7 +7,7 @@ use crate::kernels::Isa;
 
 /// Added to a number within 2²², this leaves its nearest integer, ties to even, in the low bits (IEEE 754). Written so, the
 /// compiler makes vectors of it; rounding and conversion would be a call for each number.
-const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
+pub const ROUNDS: f32 = 1.5 * (1 << 23) as f32;
 
 /// y = (a − zero of a) · scale of a + (b − zero of b) · scale of b, scales in steps of the result, is rounded to the nearest integer,
 /// ties to even, and moved by the result's zero, within its bounds.

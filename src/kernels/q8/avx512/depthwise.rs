@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::super::walk::Walk;
 use super::super::{Addend, Depthwise, Target};
-use super::{Bytes, Quad, REGISTERS, Sums, TRANSPOSED, WIDE, mask64, quads_of, store};
+use super::{Bytes, Quad, REGISTERS, Sums, TRANSPOSED, WIDE, added, mask64, quads_of, store};
 
 /// # Safety
 /// The CPU has AVX-512 F, BW, VL and VNNI; what [`Depthwise::run`] checks holds.
@@ -207,8 +207,7 @@ impl Sink for Bytes<'_> {
                     _mm512_extracti32x4_epi32::<3>(bytes),
                 ];
                 for (real, bytes) in reals.iter_mut().zip(lanes) {
-                    let steps = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), zero));
-                    *real = _mm512_add_ps(*real, _mm512_mul_ps(steps, scale));
+                    *real = added(*real, bytes, zero, scale);
                 }
             }
             let bytes = self.ends.bytes(reals);

@@ -177,6 +177,19 @@ impl Sink for Sums {
     }
 }
 
+/// What the sixteen bytes of an addend stand for, added.
+///
+/// # Safety
+/// The CPU has AVX-512 F.
+#[inline(always)]
+unsafe fn added(real: __m512, bytes: __m128i, zero: __m512i, scale: __m512) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let steps = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), zero));
+        _mm512_add_ps(real, _mm512_mul_ps(steps, scale))
+    }
+}
+
 struct Bytes<'a> {
     ends: Ends,
     /// With its zero and scale.
@@ -222,8 +235,7 @@ impl<'a> Bytes<'a> {
                 for k in 0..rows * N {
                     let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row + m + k / N) as usize);
                     let bytes = load_some(from.add(channels[k]), (mask >> (k % N * WIDE)) as u16);
-                    let steps = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), zero));
-                    reals[k] = _mm512_add_ps(reals[k], _mm512_mul_ps(steps, scale));
+                    reals[k] = added(reals[k], bytes, zero, scale);
                 }
             }
             // Packing works in lanes of 128 bits: each has four outputs of each register.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::Depthwise;
 use super::super::walk::Walk;
-use super::{Bytes, LANES, Products, Sums, load, load_some, store_some};
+use super::{Bytes, LANES, Products, Sums, added, load, load_some, store_some};
 
 /// Registers of a block: 32 channels.
 const REGISTERS: usize = 4;
@@ -186,8 +186,7 @@ impl BlockSink for Bytes<'_> {
                     _mm_unpackhi_epi64(shuffled[1], shuffled[1]),
                 ];
                 for (real, eight) in reals.iter_mut().zip(eights) {
-                    let steps = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(eight), zero));
-                    *real = _mm256_add_ps(*real, _mm256_mul_ps(steps, scale));
+                    *real = added(*real, eight, zero, scale);
                 }
             }
             let bytes = self.ends.bytes(reals);

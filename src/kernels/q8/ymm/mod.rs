@@ -207,6 +207,19 @@ impl Sink for Sums {
     }
 }
 
+/// What the first eight bytes of an addend stand for, added.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn added(real: __m256, bytes: __m128i, zero: __m256i, scale: __m256) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let steps = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zero));
+        _mm256_add_ps(real, _mm256_mul_ps(steps, scale))
+    }
+}
+
 /// Bytes, each row at its place.
 pub(super) struct Bytes<'a> {
     ends: Ends,
@@ -241,8 +254,7 @@ impl<'a> Bytes<'a> {
             let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row) as usize).add(first);
             let bytes = if outputs == WIDE { _mm_loadu_si128(from.cast()) } else { load_some(from, outputs) };
             for (real, bytes) in reals.iter_mut().zip([bytes, _mm_unpackhi_epi64(bytes, bytes)]) {
-                let steps = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zero));
-                *real = _mm256_add_ps(*real, _mm256_mul_ps(steps, scale));
+                *real = added(*real, bytes, zero, scale);
             }
         }
     }
