@@ -7,6 +7,7 @@ pictures that an undisturbed one would have seen.
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
@@ -15,9 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from exposure import Light
 from nets import FACE
 
 CROP = 128  # pixels on a side: the aligned 112 in the middle and a margin of 8 for jitter
+MARGIN = (CROP - FACE) // 2
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -60,8 +63,7 @@ def split(count: int, validation: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def middle(crops: torch.Tensor) -> torch.Tensor:
     """The aligned 112x112 of N x 128 x 128 x 3 bytes, as the encoder takes it."""
-    margin = (CROP - FACE) // 2
-    return crops[:, margin:-margin, margin:-margin].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+    return crops[:, MARGIN:-MARGIN, MARGIN:-MARGIN].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
 
 
 class Batches:
@@ -94,12 +96,14 @@ class Batches:
                 self.queue.get()
             self.thread.join(0.1)
 
-    def make(self, step: int) -> torch.Tensor:
+    def make(self, step: int):
         first = (step * self.world + self.rank) * self.batch
         chosen = np.array([self._index(place) for place in range(first, first + self.batch)])
-        crops = torch.from_numpy(self.crops[chosen]).to(self.device)
-        generator = torch.Generator(self.device).manual_seed((self.seed * 1_000_003 + step) * self.world + self.rank)
-        return augment(crops, generator)
+        return self._disturbed(self.crops[chosen], (self.seed * 1_000_003 + step) * self.world + self.rank)
+
+    def _disturbed(self, crops: np.ndarray, seed: int):
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return augment(torch.from_numpy(crops).to(self.device), generator)
 
     def _index(self, place: int) -> int:
         epoch, place = divmod(place, len(self.indices))
@@ -118,6 +122,42 @@ class Batches:
                 step += 1
         except BaseException as error:  # the thread that trains must hear of it, whatever it is
             self.queue.put(error)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the student is shown and what its teacher says its part on, N x 3 x 112 x 112 each, 0 to 255.
+
+    The first `same` are the same pictures. Of the others the student sees another light than the teacher: nobody who was
+    taught on photographs can say much about a face in the dark, but everybody can of the same face by day.
+    """
+
+    shown: torch.Tensor
+    told: torch.Tensor
+    same: int
+
+
+class LessonBatches(Batches):
+    """Batches of `Lessons`, a share of them in another light."""
+
+    def __init__(self, share: float, *rest, **more):
+        self.share = share
+        self.light = None
+        super().__init__(*rest, **more)
+
+    def _disturbed(self, crops, seed):
+        self.light = self.light or Light(MARGIN, self.seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        same = len(crops) - round(self.share * len(crops))
+        ordinary = augment(torch.from_numpy(crops[:same]).to(self.device), generator)
+        if same == len(crops):
+            return Lessons(ordinary, ordinary, same)
+        random = np.random.default_rng(seed)
+        lit = np.stack([self.light(crop, random) for crop in crops[same:]])
+        both = torch.from_numpy(np.concatenate([crops[same:], lit], 3)).to(self.device).permute(0, 3, 1, 2).float()
+        told, shown = _jitter(both, _Draw(len(both), both.device, generator)).split(3, 1)
+        shown, told = torch.cat([ordinary, shown]), torch.cat([ordinary, told])
+        return Lessons(*(pixels.contiguous(memory_format=torch.channels_last) for pixels in (shown, told)), same)
 
 
 def augment(crops: torch.Tensor, generator: torch.Generator, mix: bool = True) -> torch.Tensor:

@@ -9,6 +9,9 @@ It needs no labels. The student imitates the teacher on the same augmented pictu
   student stands alone;
 - the *encoding*: one minus the cosine between student's and teacher's.
 
+A share of the pictures the student sees in another light than its teacher (exposure.py): dusk, a lamp from one side,
+infrared's grey. Of those it imitates the encoding alone, as the teacher's tensors are those of another picture.
+
 The learning rate warms up and then stays, while an average of the weights is what's kept, so that training has no end
 that must be known beforehand: each hour adds to the last. `--cool-down` ends it: the rate falls to nothing (Hägele et al.
 2024, "Scaling laws and compute-optimal training beyond fixed training durations"). Stop it whenever you like, with a
@@ -25,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
-from data import Batches, load_crops, middle, split
+from data import LessonBatches, Lessons, load_crops, middle, split
 from nets import ConvBn, Encoder, EncoderConfig
 from running import Run, asked_to_stop, keep_memory, processes
 from teacher import OnnxTeacher
@@ -54,6 +57,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--cool-down", type=int, default=0, help="pictures over which the rate falls to 0 and training ends; 0: go on for ever")
     add("--pictures", type=int, default=0, help="stop after so many in all; 0: never")
     add("--validation", type=int, default=256, help="crops kept back to measure on")
+    add("--exposed", type=float, default=0.4, help="share of pictures that the student sees in another light")
     add("--seed", type=int, default=1)
     add("--precision", choices=["auto", "bf16", "float"], default="auto")
     add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
@@ -72,8 +76,9 @@ class Distiller(nn.Module):
         for index, variance in enumerate(variances):
             self.register_buffer(f"gain{index}", variance.rsqrt().view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, pixels, trunk, target, forced):
-        """Mean error of the hints as a share of the teacher's variance, and mean cosine of the encodings.
+    def forward(self, pixels, trunk, target, forced, hinted: int):
+        """Mean error of the hints as a share of the teacher's variance, over the first `hinted` pictures, and mean cosine
+        of the encodings.
 
         `forced[part, picture]` says where the next part is fed the teacher's tensor; True: everywhere, None: nowhere.
         """
@@ -81,9 +86,9 @@ class Distiller(nn.Module):
         for index, (part, wanted) in enumerate(zip(self.student.parts, trunk)):
             x = part(x)
             wanted = wanted.to(x.dtype)
-            off = (x - wanted) * getattr(self, f"gain{index}").to(x.dtype)
+            off = (x[:hinted] - wanted[:hinted]) * getattr(self, f"gain{index}").to(x.dtype)
             # The mean of squares, at a quarter of the time that .square().mean() takes.
-            errors.append(torch.linalg.vector_norm(off, dtype=torch.float32) ** 2 / off.numel())
+            errors.append(torch.linalg.vector_norm(off, dtype=torch.float32) ** 2 / max(1, off.numel()))
             if forced is True:
                 x = wanted  # and no gradient crosses from block to block, which saves time
             elif forced is not None:
@@ -137,15 +142,15 @@ class Recipe(Run):
     def small_path(self) -> Path:
         return self.args.checkpoints / f"{self.args.name}.pt"
 
-    def batches(self, start: int) -> Batches:
-        seed = self.args.seed
-        return Batches(self.crops, self.training, self.args.batch, seed, start, self.rank, self.world, self.device)
+    def batches(self, start: int) -> LessonBatches:
+        args, where = self.args, (self.rank, self.world, self.device)
+        return LessonBatches(args.exposed, self.crops, self.training, args.batch, args.seed, start, *where)
 
     @torch.no_grad()
     def _variances(self) -> list[torch.Tensor]:
         """Of each channel of the teacher's trunk, over the first batch; of nearly constant ones not less than a
         hundredth of the tensor's, so that no noise is magnified."""
-        trunk, _ = self.teacher(self.batches(0).make(0))
+        trunk, _ = self.teacher(self.batches(0).make(0).told)
         widths = [self.student.config.stem] + [s.trunk for s in self.student.config.stages for _ in range(s.blocks)]
         if [t.shape[1] for t in trunk] != widths:
             raise SystemExit(f"the teacher's trunk is {[t.shape[1] for t in trunk]} channels wide, the student's {widths}")
@@ -169,21 +174,21 @@ class Recipe(Run):
             rate *= max(0.0, 1 - (self.pictures - self.cooling_from) / max(1, args.cool_down))
         return rate
 
-    def train_step(self, pixels: torch.Tensor) -> dict:
-        forced = self._forced(len(pixels))
+    def train_step(self, lessons: Lessons) -> dict:
+        forced = self._forced(len(lessons.shown))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["share"]
         with self.autocast():
             with torch.no_grad():
-                trunk, target = self.teacher(pixels)
-            errors, cosine = self.wrapped(pixels, trunk, target, forced)
+                trunk, target = self.teacher(lessons.told)
+            errors, cosine = self.wrapped(lessons.shown, trunk, target, forced, lessons.same)
         loss = (1 - cosine) + self.hint_weight() * errors.mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.average.update(self.student, self.step)
         self.step += 1
-        self.pictures += len(pixels) * self.world
+        self.pictures += len(lessons.shown) * self.world
         return {"errors": errors.detach(), "cosine": cosine.detach()}
 
     def _forced(self, batch: int):
@@ -264,10 +269,10 @@ def train(recipe: Recipe) -> None:
     args, stop = recipe.args, asked_to_stop()
     args.work.mkdir(parents=True, exist_ok=True)
     log, saved, published = Log(recipe), time.monotonic(), time.monotonic()
-    for pixels in recipe.batches(recipe.step):
+    for lessons in recipe.batches(recipe.step):
         if stop or recipe.finished():
             break
-        log.add(recipe.train_step(pixels))
+        log.add(recipe.train_step(lessons))
         if time.monotonic() - saved > args.save_minutes * 60:
             recipe.save()
             saved = time.monotonic()

@@ -5,9 +5,23 @@ import math
 import cv2
 import numpy as np
 
-from relight import MARGIN
+from relight import MARGIN, library
 
 _LINEAR = ((np.arange(256) / 255) ** 2).astype(np.float32)  # a gamma of 2 is near sRGB's, and its inverse is a root
+
+
+class Light:
+    """Other light on aligned crops, whose face's place is known: the template lies `margin` pixels from the corner."""
+
+    LAMPS = 64  # shadings that lamps are drawn from
+
+    def __init__(self, margin: int, seed: int):
+        self.lamps = library(self.LAMPS, seed)
+        self.frame = np.array([[1.0, 0, margin], [0, 1.0, margin]])
+
+    def __call__(self, crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The crop, RGB bytes, in a light that `random` draws; as large, and bytes again."""
+        return expose(crop, [self.frame], random, self.lamps)
 
 
 def expose(picture: np.ndarray, frames: list[np.ndarray], random: np.random.Generator, lamps: np.ndarray) -> np.ndarray:

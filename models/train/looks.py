@@ -25,10 +25,8 @@ from torch import nn
 from tqdm import tqdm
 
 import checkpoints
-import relight
-from align import TEMPLATE, similarity
 from data import augment, middle, pictures_under, read_crops
-from exposure import expose
+from exposure import Light
 from nets import FACE, Encoder
 from running import asked_to_stop, autocast, keep_memory, record
 from see import HERE, layers
@@ -40,7 +38,6 @@ ARMS = ("none", "ordinary", "exposed", "styled", "both")  # what the student is 
 GREY = 127.5
 BEYOND = 10.0  # weight of pixels beyond 0 to 255
 EPSILON = 1e-5  # added to variances, as instance normalisation has it
-LAMPS = 64  # shadings that lamps are drawn from
 
 
 def moments(a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,9 +126,8 @@ class Faces:
 
     def __init__(self, crops: np.ndarray, styles: np.ndarray | None, seed: int):
         self.crops, self.styles, self.seed = crops, styles, seed
-        self.lamps = relight.library(LAMPS, seed)
-        margin = (crops.shape[1] - FACE) // 2
-        self.frame = similarity(TEMPLATE, TEMPLATE + margin)
+        # What a door's camera makes of a crop in another light, 128 x 128 x 3 bytes.
+        self.exposed = Light((crops.shape[1] - FACE) // 2, seed)
 
     def chosen(self, step: int, count: int) -> tuple[np.ndarray, np.random.Generator]:
         """The indices of `count` crops, and the step's generator."""
@@ -142,10 +138,6 @@ class Faces:
         """`count` crops, N x 128 x 128 x 3 bytes, and the step's generator."""
         chosen, random = self.chosen(step, count)
         return torch.from_numpy(self.crops[chosen]), random
-
-    def exposed(self, crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """What a door's camera makes of a crop in another light, 128 x 128 x 3 bytes."""
-        return expose(crop, [self.frame], random, self.lamps)
 
     def looks(self, random: np.random.Generator, count: int) -> torch.Tensor:
         """Pictures whose look is to be had, N x 3 x 112 x 112."""

@@ -23,7 +23,7 @@ import align
 import checkpoints
 import encoder as recipe
 import evaluate
-from data import CROP, Batches, load_crops, split
+from data import CROP, Batches, LessonBatches, load_crops, split
 from export import to_onnx
 from nets import Conv, Encoder, EncoderConfig
 from teacher import OnnxTeacher
@@ -117,8 +117,8 @@ class Recipes(unittest.TestCase):
     def test_students_learn(self):
         """On a batch that it sees again and again, teacher-fed, the hints' error falls."""
         trained = recipe.Recipe(recipe.arguments(self.args("learns", "--forced", 10**6, "--forced-rate", "0.01")))
-        pixels = trained.batches(0).make(0)
-        errors = [trained.train_step(pixels)["errors"].mean().item() for _ in range(8)]
+        lessons = trained.batches(0).make(0)
+        errors = [trained.train_step(lessons)["errors"].mean().item() for _ in range(8)]
         self.assertLess(errors[-1], 0.8 * errors[0])
 
     def test_the_exported_network_is_plain_and_equals_the_trained_one(self):
@@ -153,6 +153,19 @@ class Recipes(unittest.TestCase):
         first.make(3)
         self.assertTrue(torch.equal(first.make(7), second.make(7)))
         self.assertEqual(first.make(7).shape, (4, 3, 112, 112))
+
+    def test_lessons_in_another_light_follow_from_seed_and_step_alone(self):
+        crops = load_crops(self.root / "faces")
+        first, second = (LessonBatches(0.5, crops, np.arange(len(crops)), 4, seed=1, start=start) for start in (0, 5))
+        first.make(3)
+        ours, theirs = first.make(7), second.make(7)
+        for name in ("shown", "told"):
+            self.assertEqual(getattr(ours, name).shape, (4, 3, 112, 112))
+            self.assertTrue(torch.equal(getattr(ours, name), getattr(theirs, name)), name)
+        self.assertEqual(ours.same, 2)
+        self.assertTrue(torch.equal(ours.shown[:2], ours.told[:2]), "the teacher sees what the student sees")
+        seen = [not torch.equal(ours.shown[i], ours.told[i]) for ours in map(first.make, range(8)) for i in (2, 3)]
+        self.assertGreater(sum(seen), 8, "most others are seen in another light")
 
 
 class Measuring(unittest.TestCase):
