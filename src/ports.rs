@@ -124,6 +124,9 @@ pub enum Value<'a> {
     Acceleration([f32; 3]),
 }
 
+/// Most cells of a grid that is taken from anything: a Lepton's averaged to 40 x 30 has 1200.
+pub const MAX_CELLS: usize = 2048;
+
 /// Measurements over a field of view, row by row from the top left as seen from the door.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid<'a> {

@@ -60,10 +60,10 @@ def trained(args: argparse.Namespace, name: str, clips, live) -> ClipNet:
 
 
 def windows_of(path: Path) -> np.ndarray:
-    """N x 92 x 50, one each fifth of a second from the first full window on; none of a session that is too short."""
+    """N x 116 x 50, one each fifth of a second from the first full window on; none of a session that is too short."""
     session = read_session(path)[0]
     if "face_size" not in session or not len(session["face_size"][0]):
-        return np.zeros((0, 92, 50), np.float32)
+        return np.zeros((0, 116, 50), np.float32)
     first, last = session["face_size"][0][[0, -1]]
     return of_session(session, np.arange(first + TICKS * TICK, last + 1e-6, EVERY))
 

@@ -23,7 +23,7 @@ from checkpoints import Average, fill, load, save_atomically, save_small
 from liveness_nets import MOST_PARAMETERS, HeadConfig, network, parameters, score, to_onnx
 from liveness_signals import Recordings
 from liveness_table import CHANNELS, KINDS, LIVE, SENSORS, of_sensors
-from liveness_windows import FEWEST, PULSE_ROW, ROW_CHANNEL, ROWS, TICKS
+from liveness_windows import FEWEST, MASK_ROW, PULSE_ROWS, ROW_CHANNEL, ROWS, TICKS
 from running import Run, asked_to_stop, keep_memory
 
 HERE = Path(__file__).parent
@@ -32,14 +32,17 @@ MAIN = ("camera", "depth", "thermal")  # the set that the bars are for, shown mo
 LIES = ("camera frozen", "sensors frozen", "sensors of another visit", "sensors late by .5 to 1.5 s")
 FAULTS = 0.06  # share of a batch's people whose sensors are made to lie
 SENSOR_OF_ROW = np.array([SENSORS.index(CHANNELS[c].sensor) for c in ROW_CHANNEL])
+# What can be told to lie by what else is seen: all of these see where somebody is, and how far.
+TELLING = np.isin(SENSOR_OF_ROW, [SENSORS.index(name) for name in ("camera", "distance", "depth", "thermal")])
 IS_CENTRED = np.array(
-    [kind != "absolute" for channel in CHANNELS for kind, _, _ in channel.inputs] + [True] + [False] * len(CHANNELS)
+    [kind != "absolute" for channel in CHANNELS for kind, _, _ in channel.inputs]
+    + [True] + [False] * (PULSE_ROWS - 1 + len(CHANNELS))
 )
-MASK_OF_ROW = PULSE_ROW + 1 + ROW_CHANNEL  # the row that says where this one is valid
+MASK_OF_ROW = MASK_ROW + ROW_CHANNEL  # the row that says where this one is valid
 
 
 def kept_rows(random: np.random.Generator, count: int) -> np.ndarray:
-    """Which rows a window keeps, count x 92: a quarter keeps every sensor, some only MAIN, others any set; of one in six
+    """Which rows a window keeps, count x 116: a quarter keeps every sensor, some only MAIN, others any set; of one in six
     single channels are gone, too."""
     share = random.random((count, 1))
     sensors = random.random((count, len(SENSORS))) < random.random((count, 1))
@@ -54,7 +57,7 @@ def kept_rows(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 def shortened(rows: torch.Tensor, ticks: torch.Tensor) -> torch.Tensor:
-    """The windows (N x 92 x 50) as if nothing were older than their newest `ticks` (N): rows about a mean get the mean of what
+    """The windows (N x 116 x 50) as if nothing were older than their newest `ticks` (N): rows about a mean get the mean of what
     is left. A pulse's line and what was clamped stay those of the whole window."""
     young = torch.arange(TICKS - 1, -1, -1, device=rows.device)[None] < ticks[:, None]
     made = rows * young[:, None]
@@ -65,15 +68,17 @@ def shortened(rows: torch.Tensor, ticks: torch.Tensor) -> torch.Tensor:
     return torch.where(centred, made - means, made) * masks
 
 
-def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool, which: int | None = None) -> torch.Tensor:
+def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool, which: int | None = None):
     """People's windows as they are when something lies as one of LIES (drawn, unless `which` is given): all of the camera or all
-    sensors frozen, or (`replays`) sensors that show another window of somebody, or their own of earlier."""
-    made, count = rows.clone(), len(rows)
+    sensors frozen, or (`replays`) sensors that show another window of somebody, or their own of earlier. And of each window which
+    rows lie, N x 116 booleans."""
+    made, count, lying = rows.clone(), len(rows), np.zeros(rows.shape[:2], bool)
     camera = torch.from_numpy(np.isin(SENSOR_OF_ROW, [0, 1]))
     other = rows[torch.from_numpy(random.permutation(count))]
     for index in range(count):
         lie = random.integers(4 if replays else 2) if which is None else which
         chosen = camera if lie == 0 else ~camera
+        lying[index] = chosen.numpy()
         part = made[index, chosen]
         if lie < 2:
             # A value that stands still is its own mean; what isn't about a mean stays what it was at one tick.
@@ -84,7 +89,7 @@ def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool, which
             made[index, chosen] = other[index, chosen]
         else:
             made[index, chosen] = part.roll(int(random.integers(12, 38)), 1)
-    return made
+    return made, lying
 
 
 class Recipe(Run):
@@ -145,14 +150,15 @@ class Recipe(Run):
         chosen = np.concatenate([random.choice(live, args.batch // 3), random.choice(attacks, args.batch - args.batch // 3)])
         rows = torch.from_numpy(self.training.rows[chosen]).float()
         classes = self.classes[torch.from_numpy(chosen)].clone()
-        lying = np.flatnonzero((classes == 0).numpy() & (random.random(args.batch) < FAULTS))
-        if len(lying) > 1:
-            rows[lying] = faulty(rows[lying], random, args.without != "sensor_replay")
-            classes[lying] = -1
+        liars, lying = np.flatnonzero((classes == 0).numpy() & (random.random(args.batch) < FAULTS)), np.zeros(rows.shape[:2], bool)
+        if len(liars) > 1:
+            rows[liars], lying[liars] = faulty(rows[liars], random, args.without != "sensor_replay")
         short = random.random(args.batch) < 0.3
         ticks = np.where(short, random.integers(12, TICKS + 1, args.batch), TICKS)
         rows = shortened(rows, torch.from_numpy(ticks))
         rows = rows * torch.from_numpy(kept_rows(random, args.batch)).float()[:, :, None]
+        # Who isn't asked any more tells no lies, and by a lux meter alone nobody tells that it lies.
+        classes[(rows.any(2) & torch.from_numpy(lying & TELLING)).any(1)] = -1
         return rows[:, :, None].to(self.device), classes.to(self.device)
 
     def train_step(self) -> torch.Tensor:
@@ -193,7 +199,7 @@ class Recipe(Run):
 
 @torch.no_grad()
 def scores_of(net, rows: np.ndarray, kept=None, ticks: int = TICKS) -> np.ndarray:
-    """Scores of N windows with the rows `kept` (92 booleans) and the newest `ticks`; on the network's own device."""
+    """Scores of N windows with the rows `kept` (116 booleans) and the newest `ticks`; on the network's own device."""
     device, made = next(net.parameters()).device, []
     keep = torch.ones(ROWS) if kept is None else torch.from_numpy(kept).float()
     for start in range(0, len(rows), 1024):

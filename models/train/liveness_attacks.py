@@ -7,7 +7,7 @@ hold, and where a finger is asked for they give their own.
 import numpy as np
 
 from liveness_people import NIR_TONES, SKIN_EMISSIVITY, Body, door, head_surface, live, skin_colour
-from liveness_people import expression, skin_temperature, stand, torso_surface, uneven_light, wall_surface
+from liveness_people import OPENNESS, expression, skin_temperature, stand, torso_surface, uneven_light, wall_surface
 from liveness_scene import EYES, Scene, Shown, Surface
 from liveness_signals import blinks, pulses, smooth
 
@@ -41,10 +41,14 @@ def _still_head(random, n: int, frames: int) -> tuple:
 
 
 def _picture(random, held: Body, eyes, place, medium: str, head=None, closed=None, pulse=None, depth=0.0, bend=0.0) -> Shown:
-    """What the camera sees of a picture of a face on `medium`: paper, screen, or an object's own skin."""
+    """What the camera sees of a picture of a face on `medium`: paper, screen, or an object's own skin, which has the form of a
+    head and turns about a neck as one."""
     n, frames = held.x.shape
     uniform = lambda low, high: random.uniform(low, high, n).astype(np.float32)  # noqa: E731
     flat, is_screen = np.zeros((n, frames), np.float32), medium == "screen"
+    turned = held.head
+    if medium == "skin":
+        head, turned = held.head, (flat,) * 3
     tone = random.integers(0, 6, n)
     albedo = skin_colour(random, tone) * np.exp(random.normal(0, 0.12, (n, 3))).astype(np.float32)
     gain = uneven_light(random, held.x, held.head, uniform(0.2, 1.6))
@@ -59,17 +63,17 @@ def _picture(random, held: Body, eyes, place, medium: str, head=None, closed=Non
         *(held.x, held.y, held.z),
         eyes=eyes,
         head=_still_head(random, n, frames) if head is None else head,
-        held=held.head,
+        held=turned,
         depth=np.broadcast_to(depth, (n,)).astype(np.float32),
         bend=np.broadcast_to(bend, (n,)).astype(np.float32),
         closed=flat if closed is None else closed,
-        openness=uniform(0.6, 1.5),
+        openness=uniform(*OPENNESS),
         pulse=flat if pulse is None else pulse,
         gain=gain,
         albedo=albedo,
         lit=place.backlit * uniform(0.8, 1.2),
         own_light=uniform(0.5, 1.9) if is_screen else np.zeros(n, np.float32),
-        sharpness=uniform(0.07, 0.3),
+        sharpness=uniform(0.07, 0.45),
         moire=moire,
         antispoof=random.normal(*known, n),
         stir=flat,
@@ -246,10 +250,9 @@ def masks(kind: str):
         torso = torso_surface(random, body, place.air)
         lids = blinks(random, n, frames, uniform(0.1, 0.6)) * uniform(0.3, 1)[:, None]
         eyes = uniform(54, 72)
-        still = tuple(np.zeros((n, frames), np.float32) for _ in range(3))
         worn = Body(body.x, body.y, body.z, body.head, body.seen)
         depth = uniform(0.4, 1.1) if kind == "mask_paper" else uniform(0.75, 1.2)
-        shown = _picture(random, worn, eyes, place, "skin", head=still, closed=lids, depth=depth)
+        shown = _picture(random, worn, eyes, place, "skin", closed=lids, depth=depth)
         # Skin below latex moves it; paper stays stiff, and so do most masks that are heated.
         loose = {"mask_paper": 0.1, "mask_latex": 0.7, "mask_heated": 0.5}[kind] * uniform(0, 1)
         shown.stir = loose[:, None] * np.abs(smooth(random, n, frames, 2.5))

@@ -90,14 +90,16 @@ def camera(random, shown: Shown, place: Place, length: float, severity: float) -
     """N x K times, NaN where there is no face or no frame, and the values of each channel of camera and antispoof."""
     n = len(shown.eyes)
     uniform = lambda low, high: random.uniform(low, high, (n, 1)).astype(np.float32)  # noqa: E731
+    between = lambda low, high: np.exp(uniform(np.log(low), np.log(high)))  # noqa: E731
     times = moments(random, n, length, (12, 30), 0.002, severity)
     good = np.nan_to_num(times)
     frame = 2 * np.tan(np.radians(place.hfov) / 2)[:, None, None]
     space = points_of(shown, good)
     flat = space[..., :2] / np.maximum(space[..., 2:], 30) / frame[..., None]
     size = np.linalg.norm(flat[:, :, 1] - flat[:, :, 0], axis=-1)
-    # Points are off by .7 to 2 % of the eyes' distance from frame to frame, and by a pixel's part.
-    off = uniform(0.007, 0.02) * severity * size + uniform(0.05, 0.3) / PIXELS
+    # Points are off by .04 to 2 % of the eyes' distance from frame to frame (.1 to .2 in two real clips, which were filmed well and
+    # smoothed by their coder), and by a pixel's part.
+    off = between(0.0004, 0.02) * severity * size + between(0.003, 0.3) / PIXELS
     wrong = random.normal(0, 0.02, (n, 1, 5, 2)) * size[..., None, None]
     found = measured(flat + wrong + random.standard_normal(flat.shape, np.float32) * off[..., None, None])
     near = np.abs(found["face_x"]) + 0.8 * size < 0.5
@@ -106,7 +108,7 @@ def camera(random, shown: Shown, place: Place, length: float, severity: float) -
     there = near & ~missed & (at(shown.seen.astype(np.float32), good) > 0.5)
     luminance, noise = exposure(random, shown, place)
     found |= colours(random, shown, good, luminance, noise, severity)
-    found |= looks(random, shown, place, good, size, noise, uniform)
+    found |= looks(random, shown, place, good, size, noise, uniform, between)
     return np.where(there, times, np.nan), found
 
 
@@ -120,7 +122,8 @@ def exposure(random, shown: Shown, place: Place) -> tuple[np.ndarray, np.ndarray
     reflected = 105 * (reflects / 0.3) ** 0.7 * shown.lit**0.7 * bright * np.exp(random.normal(0, 0.15, n))
     own = 105 * shown.own_light * np.minimum(3, darkest / lux + 0.7) ** 0.3
     luminance = np.where(shown.own_light > 0, own + 0.2 * reflected, reflected).clip(4, 245)
-    noise = random.uniform(1.0, 2.2, n) * (1 + 3 * np.exp(-lux / (3 * darkest)))
+    # Grey levels that a pixel is off by: a web camera's 1 to 2.4 in good light, a third of that once a video coder has smoothed it.
+    noise = np.exp(random.uniform(np.log(0.3), np.log(2.4), n)) * (1 + 3 * np.exp(-lux / (3 * darkest)))
     return luminance.astype(np.float32), noise.astype(np.float32)
 
 
@@ -136,11 +139,11 @@ def colours(random, shown, times, luminance, noise, severity) -> dict[str, np.nd
         mean = (luminance * mixed[:, index]).clip(1, 252)[:, None]
         off = random.standard_normal(times.shape) * (noise[:, None] / 40 + 0.03) * severity
         made[name] = mean * (1 + share * pulse + gain + steps + slow * (index - 1)) + off
-    made["luminance"] = luminance[:, None] * (1 + gain + steps) + random.standard_normal(times.shape) * 0.15
+    made["luminance"] = luminance[:, None] * (1 + gain + steps) + random.standard_normal(times.shape) * (0.1 * noise[:, None])
     return made
 
 
-def looks(random, shown, place, times, size, noise, uniform) -> dict[str, np.ndarray]:
+def looks(random, shown, place, times, size, noise, uniform, between) -> dict[str, np.ndarray]:
     """Lids, movement against the frame before, texture, and what a network for single frames would say."""
     normal = lambda spread: random.standard_normal(times.shape, np.float32) * spread  # noqa: E731
     closed, stir = at(shown.closed, times), at(shown.stir, times)
@@ -149,20 +152,20 @@ def looks(random, shown, place, times, size, noise, uniform) -> dict[str, np.nda
     turns = at(speed.astype(np.float32), times)
     slides = at(np.hypot(np.gradient(shown.x, STEP, axis=1), np.gradient(shown.y, STEP, axis=1)).astype(np.float32), times)
     floor = noise[:, None] * 0.8 * uniform(0.8, 1.2)
-    openness = shown.openness[:, None] * (1 - uniform(0.25, 0.6) * closed) * (1 + normal(0.03))
+    openness = shown.openness[:, None] * (1 - uniform(0.25, 0.6) * closed) * (1 + normal(between(0.004, 0.04)))
     blur = 1 / (1 + slides * size / 6)
     return {
         "eye_openness": openness,
-        "face_motion": floor * (1 + uniform(0.1, 1.2))
-        + uniform(3, 9) * turns
+        "face_motion": floor * (1 + uniform(0, 1.2))
+        + between(0.2, 9) * turns
         + stir
         + 1.2 * closed * uniform(0.3, 1)
-        + np.abs(normal(0.15)),
+        + np.abs(normal(between(0.03, 0.2))),
         "background_motion": floor
         + shown.behind[:, None] * (1 + normal(0.3))
         + uniform(0, 0.02) * slides
-        + np.abs(normal(0.2)),
-        "sharpness": shown.sharpness[:, None] * blur * (1 + normal(0.04)),
-        "moire_db": shown.moire[:, None] + normal(0.9),
+        + np.abs(normal(between(0.03, 0.25))),
+        "sharpness": shown.sharpness[:, None] * blur * (1 + normal(between(0.008, 0.05))),
+        "moire_db": shown.moire[:, None] + normal(uniform(0.6, 1.4)),
         "antispoof": 1 / (1 + np.exp(-(shown.antispoof[:, None] + normal(0.7)))),
     }

@@ -19,7 +19,7 @@ EVERY = 0.5  # seconds between the windows that are taken from a recorded sessio
 
 @dataclass
 class Windows:
-    """`rows`: N x 92 x 50, float16; `kinds`: N indices of (LIVE, *KINDS)."""
+    """`rows`: N x 116 x 50, float16; `kinds`: N indices of (LIVE, *KINDS)."""
 
     rows: np.ndarray
     kinds: np.ndarray
@@ -74,7 +74,7 @@ def recorded(folder: Path) -> Windows:
 
 
 def representative(windows: Windows, count: int, seed: int) -> np.ndarray:
-    """`count` x 92 x 1 x 50 to calibrate int8 with: people and attacks, half of them with every sensor and half with some."""
+    """`count` x 116 x 1 x 50 to calibrate int8 with: people and attacks, half of them with every sensor and half with some."""
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(windows.kinds))[:count]
     rows = windows.rows[chosen].astype(np.float32)

@@ -22,7 +22,7 @@ from liveness import LIES, faulty, load_small, scores_of, shortened
 from liveness_data import PARTS, simulated
 from liveness_signals import Recordings
 from liveness_table import KINDS, LIVE, NAMES, SENSORS, of_sensors, subsets
-from liveness_windows import PULSE_ROW, ROW_CHANNEL, TICKS
+from liveness_windows import MASK_ROW, ROW_CHANNEL, TICKS
 
 MODELS = Path(__file__).resolve().parent.parent
 MAIN = ("camera", "depth", "thermal")
@@ -256,7 +256,7 @@ def harder(args, held: Held, head) -> None:
 
 def nearer(held: Held, head) -> None:
     """With MAIN, windows apart in which the face covers enough zones for a relief, and those in which it doesn't."""
-    relief = PULSE_ROW + 1 + NAMES.index("relief_mm")
+    relief = MASK_ROW + NAMES.index("relief_mm")
     print(f"\n| {', '.join(MAIN)} | people | BPCER | {' | '.join(KINDS)} |\n|---|---|---|{'---|' * len(KINDS)}")
     kept = rows_kept(MAIN)
     at = threshold(head(held.rows(LIVE), kept), 0.01)
@@ -277,7 +277,7 @@ def lies(held: Held, head) -> None:
     live, random = held.rows(LIVE, 4000), np.random.default_rng(0)
     at = {sensors: threshold(head(held.rows(LIVE), rows_kept(sensors)), 0.01) for sensors in (MAIN, SENSORS)}
     for which, name in enumerate(LIES):
-        made = faulty(torch.from_numpy(live).float(), random, True, which).numpy()
+        made = faulty(torch.from_numpy(live).float(), random, True, which)[0].numpy()
         cells = [share(head(made, rows_kept(sensors)), at[sensors]) for sensors in (MAIN, SENSORS)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

@@ -16,6 +16,14 @@ BESIDE = (3.0, 0.8)  # how far the places left and right of the face reach, acro
 FEWEST_ZONES, FEWEST_PIXELS = 4, 6  # under the face; the nearest make them up
 FEWEST_AROUND = 3
 FEWEST_FOR_PLANE = 6
+# Parts of a face and what is below it, in distances between the eyes about their middle: left and right, from and to downwards.
+EYES, NOSE, BROW, CHIN = (0.85, -0.3, 0.3), (0.35, 0.3, 0.9), (0.6, -0.95, -0.35), (0.6, 0.95, 1.6)
+CHEST = (1.6, 2.3, 4.2)
+RIM = 1.35  # the ellipse within which, outside of the face's own, a wearer shows around a mask
+HALO = (2.2, -1.9, 1.9)  # in which warmth is weighed to find where the warm thing is
+PEAK = 0.9  # of the pixels under a face: skin that neither hair nor glasses nor a beard covers
+FURTHEST = 1.2  # distances between the eyes by which the warmth may lie beside the face in the picture and be taken for it
+LEAST_CONTRAST = 1.0  # kelvins, without which nothing warm has a place
 
 
 def width_at_1(hfov_deg) -> np.ndarray:
@@ -55,6 +63,41 @@ def places(grid: tuple, fov: tuple, hfov_deg, face: np.ndarray, fewest: int) -> 
     return under, around, beside
 
 
+def about(grid: tuple, fov: tuple, hfov_deg, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where zones look, from the middle of the eyes, in distances between the eyes: two M x zones."""
+    x, y = centres(grid, fov, np.broadcast_to(hfov_deg, len(face)))
+    return (x - face[:, 1:2]) / face[:, :1], (y - face[:, 2:3]) / face[:, :1]
+
+
+def within(x: np.ndarray, y: np.ndarray, part: tuple) -> np.ndarray:
+    return (np.abs(x) <= part[0]) & (y >= part[1]) & (y <= part[2])
+
+
+def mean_of(values: np.ndarray, x: np.ndarray, y: np.ndarray, part: tuple) -> np.ndarray:
+    """M: the mean of the finite values that look at a part of the face; where none does the one that looks nearest to its
+    middle; NaN if that saw nothing."""
+    inside = within(x, y, part)
+    nearest = np.argmin(x**2 + (y - (part[1] + part[2]) / 2) ** 2, axis=1)
+    inside[np.arange(len(x)), nearest] |= ~inside.any(1)
+    good = inside & np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(good.any(1), np.where(good, values, 0.0).sum(1) / np.maximum(good.sum(1), 1), np.nan)
+
+
+def middle_of_warmth(pixels, x, y, warm, cold) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of what is as warm as the face, from the middle of the eyes, in distances between the eyes: two M. A pixel
+    weighs as it lies between the temperatures half way from the surroundings to the face (0) and the face (1). NaN where
+    face and surroundings differ by less than LEAST_CONTRAST."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (pixels - cold[:, None]) / (warm - cold)[:, None]
+        tells = np.abs(warm - cold) >= LEAST_CONTRAST
+        weight = np.where(within(x, y, HALO) & np.isfinite(share), (2 * share - 1).clip(0, 1), 0.0)
+    total = weight.sum(1)
+    tells &= total > 0
+    of = lambda v: np.where(tells, (weight * v).sum(1) / np.where(total > 0, total, 1.0), np.nan)  # noqa: E731
+    return of(x), of(y)
+
+
 def quantile(values: np.ndarray, where: np.ndarray, share: float) -> np.ndarray:
     """Of the finite `values` where `where`, row by row, between order statistics at (n - 1) share; NaN if there is none."""
     good = where & np.isfinite(values)
@@ -72,7 +115,7 @@ def _quantile_of(ordered: np.ndarray, count: np.ndarray, share: float) -> np.nda
 
 
 def depth(ranges: np.ndarray, face: np.ndarray, hfov_deg) -> dict[str, np.ndarray]:
-    """M x 64 millimetres, row by row → depth_face_mm, relief_mm, planarity_mm, step_mm, depth_eye_gap_mm."""
+    """M x 64 millimetres, row by row → depth_face_mm, relief_mm, planarity_mm, step_mm, depth_eye_gap_mm, chest_mm."""
     under, around, _ = places(DEPTH_GRID, DEPTH_FOV, hfov_deg, face, FEWEST_ZONES)
     ranges = np.asarray(ranges, np.float64)
     middle = quantile(ranges, under, 0.5)
@@ -91,20 +134,30 @@ def depth(ranges: np.ndarray, face: np.ndarray, hfov_deg) -> dict[str, np.ndarra
     relief = quantile(left, good, 0.9) - quantile(left, good, 0.1)
     beyond = around & np.isfinite(ranges)
     step = np.where(beyond.sum(1) >= FEWEST_AROUND, quantile(ranges, around, 0.5) - middle, np.nan)
+    chest = within(*about(DEPTH_GRID, DEPTH_FOV, hfov_deg, face), CHEST)
     return {
         "depth_face_mm": middle,
         "relief_mm": np.where(enough, relief, np.nan),
         "planarity_mm": np.where(enough, planarity, np.nan),
         "step_mm": step,
         "depth_eye_gap_mm": eye_gap(face[:, 0], middle, hfov_deg),
+        "chest_mm": quantile(ranges, chest, 0.5) - middle,
     }
 
 
 def thermal(pixels: np.ndarray, face: np.ndarray, hfov_deg) -> dict[str, np.ndarray]:
-    """M x 768 degrees, row by row → warm_face_c, warm_contrast_c, warm_spread_c, warm_fill, warm_beside."""
-    under, around, beside = places(THERMAL_GRID, THERMAL_FOV, hfov_deg, face, FEWEST_PIXELS)
+    """M x 768 degrees, row by row → warm_x, warm_y: where the warmth is; and from there, as no sensor is mounted quite as the
+    camera looks: warm_face_c, warm_contrast_c, warm_spread_c, warm_fill, warm_beside, warm_peak_c, and by parts of the face
+    warm_eyes_c, warm_nose_c, warm_brow_c, warm_chin_c, warm_rim_c."""
     pixels = np.asarray(pixels, np.float64)
     finite = np.isfinite(pixels)
+    under, around, _ = places(THERMAL_GRID, THERMAL_FOV, hfov_deg, face, FEWEST_PIXELS)
+    x, y = about(THERMAL_GRID, THERMAL_FOV, hfov_deg, face)
+    right, down = middle_of_warmth(pixels, x, y, quantile(pixels, under, PEAK), quantile(pixels, around, 0.5))
+    size, there = face[:, 0], face.copy()
+    there[:, 1] += np.nan_to_num(right).clip(-FURTHEST, FURTHEST) * size
+    there[:, 2] += np.nan_to_num(down - CENTRE).clip(-FURTHEST, FURTHEST) * size
+    under, around, beside = places(THERMAL_GRID, THERMAL_FOV, hfov_deg, there, FEWEST_PIXELS)
     under, around, beside = under & finite, around & finite, beside & finite
     warm, cold = quantile(pixels, under, 0.5), quantile(pixels, around, 0.5)
     cold = np.where(around.sum(1) >= FEWEST_AROUND, cold, np.nan)
@@ -118,10 +171,18 @@ def thermal(pixels: np.ndarray, face: np.ndarray, hfov_deg) -> dict[str, np.ndar
     fill = np.where(np.isfinite(cold) & (count > 0), share(under & nearer, count), np.nan)
     sides = beside.sum(1)
     near = np.where(np.isfinite(cold) & (sides >= FEWEST_AROUND), share(beside & nearer, sides), np.nan)
+    x, y = about(THERMAL_GRID, THERMAL_FOV, hfov_deg, there)
+    radius = np.hypot(x / ACROSS, (y - CENTRE) / DOWN)
+    parts = {"eyes": EYES, "nose": NOSE, "brow": BROW, "chin": CHIN}
     return {
         "warm_face_c": warm,
         "warm_contrast_c": warm - cold,
         "warm_spread_c": np.where(count > 0, spread, np.nan),
         "warm_fill": fill,
         "warm_beside": near,
+        "warm_peak_c": quantile(pixels, under, PEAK),
+        **{f"warm_{name}_c": mean_of(pixels, x, y, part) - warm for name, part in parts.items()},
+        "warm_rim_c": quantile(pixels, (radius > 1) & (radius <= RIM), PEAK) - warm,
+        "warm_x": right,
+        "warm_y": down,
     }

@@ -1,7 +1,7 @@
 """models/golden/liveness-fusion.json: `python liveness_golden.py`. What Rust's fusion and windows are tested against.
 
 `fusion`: grids and the place of a face, and what each channel then is; null is no measurement, and no value. `sessions`: samples of
-each channel (t in seconds, v in the table's units), when the window ends, and its 92 rows of 50 ticks, one after the other,
+each channel (t in seconds, v in the table's units), when the window ends, and its 116 rows of 50 ticks, one after the other,
 to four decimals. No sample lies on a tick, so that nothing hangs on how times are rounded.
 """
 
@@ -26,10 +26,11 @@ def digits(x, count: int) -> float | None:
 
 
 def grids(random) -> list[dict]:
-    """Faces near and far, in the middle and at the border, and grids with few or no valid zones under or around them."""
+    """Faces near and far, in the middle and at the border, and grids with few or no valid zones under or around them; every
+    second has a head that lies beside where the picture has it, as sensors are mounted."""
     cases = []
     for sensor, zones, fuse, near in (("depth", 64, fusion.depth, 500.0), ("thermal", 768, fusion.thermal, 30.0)):
-        count = 18 if sensor == "depth" else 9
+        shape, count = ((fusion.DEPTH_GRID, fusion.DEPTH_FOV), 18) if sensor == "depth" else ((fusion.THERMAL_GRID, fusion.THERMAL_FOV), 14)
         for index in range(count):
             hfov = [60.0, 75.5, 90.0][index % 3]
             face = np.array([[0.14, 0.07, 0.03][index % 3], random.uniform(-0.15, 0.15), random.uniform(-0.12, 0.12)])
@@ -38,7 +39,11 @@ def grids(random) -> list[dict]:
             if index % 6 == 4:
                 face[0] = 0.30  # so near that hardly anything lies around it
             noise = random.normal(0, 0.02 * near, zones)
-            grid = np.where(random.random(zones) < 0.4, near, near * (3.1 if sensor == "depth" else 0.6)) + noise
+            x, y = fusion.about(*shape, hfov, face[None])
+            x, y = x[0] - random.uniform(-0.9, 0.9), y[0] - fusion.CENTRE - random.uniform(-0.9, 0.9)
+            head = np.hypot(x / fusion.ACROSS, y / fusion.DOWN) < 1
+            is_near = head if index % 2 else random.random(zones) < 0.4
+            grid = np.where(is_near, near, near * (3.1 if sensor == "depth" else 0.6)) + noise
             lost = [0.0, 0.1, 0.55, 0.0, 0.1, 0.0][index % 6] if index % 7 != 6 else 0.97
             grid[random.random(zones) < lost] = np.nan
             face, grid = (

@@ -20,7 +20,7 @@ class HeadConfig:
 
     kind: str = "conv"
     layers: tuple = ((56, 1, 1), (48, 5, 2), (48, 5, 2), (56, 3, 2), (56, 3, 1))
-    hidden: int = 96  # of the recurrent network
+    hidden: int = 92  # of the recurrent network
 
     @staticmethod
     def from_dict(fields: dict) -> "HeadConfig":
@@ -42,7 +42,7 @@ class ConvBn(nn.Sequential):
 
 
 class Head(nn.Module):
-    """N x 92 x 1 x 50 → N x 7 logits. The last layer sees every place that is left: when something happens may matter."""
+    """N x 116 x 1 x 50 → N x 7 logits. The last layer sees every place that is left: when something happens may matter."""
 
     def __init__(self, config: HeadConfig = HeadConfig()):
         super().__init__()
@@ -92,7 +92,7 @@ def score(logits: torch.Tensor) -> torch.Tensor:
 
 
 def to_onnx(head: Head) -> onnx.ModelProto:
-    """Node by node, as export.py does it for the encoder: input "channels" (1 x 92 x 1 x 50), output "logits" (1 x 7)."""
+    """Node by node, as export.py does it for the encoder: input "channels" (1 x 116 x 1 x 50), output "logits" (1 x 7)."""
     graph, x, shape = _Graph(), "channels", (ROWS, TICKS)
     for index, layer in enumerate(head.layers):
         made, conv = graph.conv(layer, x, f"layer{index}"), layer[0]

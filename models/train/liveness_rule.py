@@ -8,7 +8,7 @@ the budget of people is spent. A channel that isn't valid says nothing.
 import numpy as np
 
 from liveness_table import CHANNELS
-from liveness_windows import PULSE_ROW, ROW_CHANNEL
+from liveness_windows import MASK_ROW, ROW_CHANNEL
 
 STEPS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)  # of people, that an end may cut off by itself
 KINDS_OF_ROWS = [kind for channel in CHANNELS for kind, _, _ in channel.inputs] + ["centred"]
@@ -22,7 +22,7 @@ def features(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
         columns = []
         for row, kind in enumerate(KINDS_OF_ROWS):
             if kept[ROW_CHANNEL[row]]:
-                mask = some[:, PULSE_ROW + 1 + ROW_CHANNEL[row]]
+                mask = some[:, MASK_ROW + ROW_CHANNEL[row]]
                 count, x = mask.sum(1), some[:, row]
                 mean = (x * mask).sum(1) / np.maximum(count, 1)
                 value = mean if kind == "absolute" else np.sqrt((mask * (x - mean[:, None]) ** 2).sum(1) / np.maximum(count, 1))

@@ -31,7 +31,7 @@ def batch_of(
 
 
 def windows_of(kind: str, count: int, seed: int, severity: float = 1.0, recordings: Recordings | None = None, sensors=SENSORS):
-    """`count` windows, each of a session of its own, float16 N x 92 x 50. In each a face was seen for the window's last second
+    """`count` windows, each of a session of its own, float16 N x 116 x 50. In each a face was seen for the window's last second
     at least: without one nobody is judged."""
     recordings, made, have = recordings or Recordings(), [], 0
     random = np.random.default_rng((seed, (LIVE, *KINDS).index(kind)))
@@ -57,6 +57,18 @@ def visits(kind: str, count: int, seed: int, severity: float, recordings: Record
             yield {name: (times[index], values[index]) for name, (times, values) in batch.items()}
 
 
+def standing(kind: str, seed: int, seconds: float, sensors) -> dict:
+    """One session for the demo: from a moment before a face is seen on, for so long; nobody leaves."""
+    random, forever = np.random.default_rng(seed), np.full(1, 1e3)
+    batch = batch_of(random, kind, 1, seconds + 2, 1.0, Recordings(), sensors, arrive=np.full(1, 0.8), leave=forever)
+    begin = np.nanmin(batch["face_size"][0]) - 0.15
+    session = {}
+    for name, (times, values) in batch.items():
+        inside = (times[0] >= begin) & (times[0] < begin + seconds)
+        session[name] = times[0][inside] - begin, values[0][inside]
+    return session
+
+
 def main(given=None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -70,8 +82,14 @@ def main(given=None) -> None:
     add("--seed", type=int, default=1)
     add("--ppg", type=Path, help="folder of Welltory's PPG recordings; without it pulses are analytic")
     add("--motion", type=Path, help="folder of face tracks (t_s, x, y, w, h); without it all sway is drawn")
+    add("--standing", type=float, metavar="SECONDS", help="one session a kind, KIND.csv, of somebody who stays: the demo's")
     args = parser.parse_args(given)
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.standing:
+        for kind in args.kinds:
+            session = standing(kind, args.seed, args.standing, args.sensors)
+            write_session(args.out / f"{kind}.csv", session, kind, "simulated", f"liveness_sim.py --standing, seed {args.seed}")
+        return
     recordings = Recordings.load(args.ppg, args.motion)
     for kind in args.kinds:
         for index, visit in enumerate(visits(kind, args.sessions, args.seed, args.severity, recordings, args.sensors)):

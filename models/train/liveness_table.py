@@ -64,7 +64,7 @@ def subsets() -> list[tuple[str, ...]]:
 
 
 def of_sensors(sensors) -> np.ndarray:
-    """38 booleans: the channels that these sensors give."""
+    """47 booleans: the channels that these sensors give."""
     return np.array([channel.sensor in sensors for channel in CHANNELS])
 
 

@@ -1,6 +1,6 @@
-"""From sessions to what the head is shown: 50 ticks of 40 ms, 92 rows.
+"""From sessions to what the head is shown: 50 ticks of 40 ms, 116 rows.
 
-Rows: one for each input of the table, one for the pulse, one for each channel's mask. The same is computed in Rust;
+Rows: one for each input of the table, three for the pulse, one for each channel's mask. The same is computed in Rust;
 models/golden/liveness-fusion.json has whole sessions and their windows, and both sides are tested against it.
 """
 
@@ -14,7 +14,11 @@ FEWEST_COLOURS = 25  # ticks with all three colours, or there is no pulse
 LIMIT = 4.0
 VALUE_ROWS = sum(len(channel.inputs) for channel in CHANNELS)
 PULSE_ROW = VALUE_ROWS
-ROWS = VALUE_ROWS + 1 + len(CHANNELS)
+PULSE_ROWS = 3  # the pulse, how far it stands out of the noise, and the noise
+MASK_ROW = PULSE_ROW + PULSE_ROWS
+ROWS = MASK_ROW + len(CHANNELS)
+# Of a window's Fourier transform, half a hertz each: where hearts beat (0.5 to 3.5 Hz), and where only noise is (4.5 to 7 Hz).
+BEATS, NOISE = range(1, 8), range(9, 15)
 COLOURS = tuple(NAMES.index(name) for name in ("skin_r", "skin_g", "skin_b"))
 
 
@@ -53,7 +57,7 @@ def ticks_until(ends) -> np.ndarray:
 
 
 def series(batch: dict, ends) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of sessions, one window each → values and validity, N x 38 x 50."""
+    """A batch of sessions, one window each → values and validity, N x 47 x 50."""
     ticks = ticks_until(ends)
     values, valid = np.zeros((len(ticks), len(CHANNELS), TICKS)), np.zeros((len(ticks), len(CHANNELS), TICKS), bool)
     for index, channel in enumerate(CHANNELS):
@@ -78,8 +82,19 @@ def pulse(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.where(good, (found - mean(found) - slope * along) / 0.01, 0.0).clip(-LIMIT, LIMIT)
 
 
+def spectrum(pulse: np.ndarray) -> np.ndarray:
+    """N x 50 of `pulse` → N x 2: decimal logarithms, of its power where hearts beat over that where only noise is, each as a
+    mean of its bins, and of the latter; 0 where there is no pulse."""
+    power = np.abs(np.fft.rfft(pulse, axis=1)) ** 2 / TICKS
+    beats, noise = (power[:, list(bins)].mean(1) for bins in (BEATS, NOISE))
+    there = noise > 1e-12
+    with np.errstate(divide="ignore", invalid="ignore"):
+        made = np.stack([np.log10(beats / noise), np.log10(noise) / 2 + 1], 1)
+    return np.where(there[:, None] & np.isfinite(made), made, 0.0).clip(-LIMIT, LIMIT)
+
+
 def rows(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """N x 38 x 50 values and validity → N x 92 x 50 of the head's input, float32."""
+    """N x 47 x 50 values and validity → N x 116 x 50 of the head's input, float32."""
     valid = valid & (valid.sum(2, keepdims=True) >= FEWEST)
     count = np.maximum(valid.sum(2, keepdims=True), 1)
     means = np.where(valid, values, 0.0).sum(2, keepdims=True) / count
@@ -97,12 +112,13 @@ def rows(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
             made[:, at] = np.where(valid[:, index], row.clip(-LIMIT, LIMIT), 0.0)
             at += 1
     made[:, PULSE_ROW] = pulse(values, valid)
-    made[:, PULSE_ROW + 1 :] = valid
+    made[:, PULSE_ROW + 1 : MASK_ROW] = spectrum(made[:, PULSE_ROW].astype(np.float64))[:, :, None]
+    made[:, MASK_ROW:] = valid
     return made
 
 
 def windows(batch: dict, ends) -> np.ndarray:
-    """A batch of sessions with one window each, that ends at `ends` → N x 92 x 50."""
+    """A batch of sessions with one window each, that ends at `ends` → N x 116 x 50."""
     return rows(*series(batch, ends))
 
 
@@ -113,11 +129,11 @@ def of_session(session: dict, ends) -> np.ndarray:
     return windows(batch, ends)
 
 
-# Which channel each row belongs to; the pulse's is the green's.
+# Which channel each row belongs to; the pulse's are the green's.
 _OF_VALUES = [index for index, channel in enumerate(CHANNELS) for _ in channel.inputs]
-ROW_CHANNEL = np.array([*_OF_VALUES, COLOURS[1], *range(len(CHANNELS))])
+ROW_CHANNEL = np.array([*_OF_VALUES, *[COLOURS[1]] * PULSE_ROWS, *range(len(CHANNELS))])
 
 
 def without(made: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The same windows with only the channels `kept` (38 booleans), as if the other sensors weren't there."""
+    """The same windows with only the channels `kept` (47 booleans), as if the other sensors weren't there."""
     return made * kept[ROW_CHANNEL][:, None].astype(made.dtype)

@@ -17,6 +17,7 @@ use cast::{Cast, Scene};
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
 use super::known::no_table;
+use super::liveness::Judges;
 use super::run::thresholds;
 use super::scratch::Scratch;
 use crate::control::server::event_line;
@@ -29,11 +30,12 @@ use crate::hw::clock::BootClock;
 use crate::hw::journal;
 use crate::hw::store::{Act, Store};
 use crate::infer::Decode;
+use crate::liveness::Source;
 use crate::person::Name;
 use crate::ports::{Camera, CameraError, Clock, Input, Inputs};
 use crate::sim::inputs::{Hand, ScriptedInputs};
 use crate::sim::strike::{RecordingStrike, StrikeLog};
-use crate::sim::visitors::{ScriptedLiveness, Stage, VisitorCamera};
+use crate::sim::visitors::{PlayedLiveness, Stage, VisitorCamera};
 use crate::time::Instant;
 
 /// How often the screen is brought up to date.
@@ -74,6 +76,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let thresholds = thresholds(Some(table), &ctx.config);
     let keeper = Keeper::new(store, model.sha256.0, dims, thresholds, None).decided_by(decider);
     let began = clock.now().mono;
+    let judge = Judges::new(ctx)?.of([Source::Camera, Source::Depth, Source::Thermal].into_iter().collect());
     let stage = Stage::new(scenes.iter().map(|scene| scene.visit.clone()).collect(), began);
     let strike = RecordingStrike::new(Arc::clone(&clock));
     let inputs = ScriptedInputs::at_rest(Arc::clone(&clock));
@@ -82,7 +85,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         policy: Policy { liveness: LivenessPolicy::Required, ..ctx.config.policy() },
         camera: once(VisitorCamera::new(Arc::clone(&stage), Arc::clone(&clock), SEED), CameraError::Ended),
         perception: Box::new(Recogniser::new(faces, ctx.config.limits())),
-        liveness: Some(Box::new(ScriptedLiveness::new(Arc::clone(&stage)))),
+        liveness: Some(Box::new(PlayedLiveness::new(Arc::clone(&stage), judge))),
         inputs: Some(once_inputs(inputs)),
         strike: Box::new(strike),
         keeper,

@@ -37,7 +37,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 }
 
 /// Makes judges that have heard nothing yet, for sessions with some sensors.
-struct Judges {
+pub(super) struct Judges {
     head: Head,
     thresholds: Thresholds,
     target_bpcer: f64,
@@ -45,14 +45,14 @@ struct Judges {
 }
 
 impl Judges {
-    fn new(ctx: &Context) -> Result<Self, Failure> {
+    pub(super) fn new(ctx: &Context) -> Result<Self, Failure> {
         let config = &ctx.config.liveness;
         let (target_bpcer, camera_view_deg) = (config.target_bpcer, config.camera_view_deg);
         Ok(Self { head: ctx.liveness_head()?, thresholds: ctx.liveness_table()?, target_bpcer, camera_view_deg })
     }
 
     /// Every sensor is required, so that a window is judged with all of them or not at all.
-    fn of(&self, sources: SourceSet) -> Judge {
+    pub(super) fn of(&self, sources: SourceSet) -> Judge {
         let demands = Demands {
             sources,
             required: sources,

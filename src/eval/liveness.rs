@@ -10,9 +10,8 @@ use serde::Serialize;
 use super::protocol::Scored;
 use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 use crate::gate::{LivenessReport, Verdict};
-use crate::liveness::camera::{LOST_AFTER, Look};
 use crate::liveness::judge::Judge;
-use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
+use crate::liveness::{Channel, Label, Origin, Session, Source};
 use crate::time::{Duration, Instant};
 
 /// Most session files of a folder that are looked at.
@@ -49,17 +48,9 @@ pub fn hear(session: &Session, judge: &mut Judge) -> Heard {
 /// The same; `look` is shown the judge after each window that it scored.
 pub fn hear_with(session: &Session, judge: &mut Judge, look: &mut dyn FnMut(f64, &mut Judge)) -> Heard {
     let mut heard = Heard { windows: Vec::new(), reports: Vec::new() };
-    let mut seen: Option<Instant> = None;
     for samples in session.samples.chunk_by(|a, b| a.at == b.at) {
         let now = later(samples[0].at);
-        let is_face = |sample: &Sample| sample.channel.source() == Source::Camera;
-        if samples.iter().any(is_face) {
-            if seen.is_some_and(|seen| now.since(seen) > LOST_AFTER) {
-                judge.look(&Look::Gone);
-            }
-            seen = Some(now);
-        }
-        samples.iter().for_each(|sample| judge.sample(Sample { at: later(sample.at), ..*sample }));
+        judge.moment(now, samples);
         let Some(report) = judge.judge(now) else { continue };
         let until_s = report.until.since(later(Instant::BOOT)).as_secs_f64();
         if let Some((log_odds, is_live)) = judge.scored() {

@@ -12,7 +12,7 @@
 
 use heapless::Deque;
 
-use super::camera::{FaceSample, Look};
+use super::camera::{FaceSample, LOST_AFTER, Look};
 use super::channels::Channel;
 use super::fusion::Fusion;
 use super::head::{Class, Head, Point, Score, Thresholds};
@@ -142,12 +142,16 @@ impl Judge {
         }
     }
 
-    /// Takes in a sample that is made already, as sessions hold them.
-    pub fn sample(&mut self, sample: Sample) {
-        if sample.channel.source() == Source::Camera {
-            self.since.get_or_insert(sample.at);
+    /// Takes in what a session holds of one moment, whose samples are made already: as of `at`. A face that comes back after
+    /// [`LOST_AFTER`] is another's, as it is where frames are followed.
+    pub fn moment(&mut self, at: Instant, samples: &[Sample]) {
+        if samples.iter().any(|sample| sample.channel.source() == Source::Camera) {
+            if self.series.newest(Source::Camera).is_some_and(|was| at.since(was) > LOST_AFTER) {
+                self.look(&Look::Gone);
+            }
+            self.since.get_or_insert(at);
         }
-        self.push(sample);
+        samples.iter().for_each(|sample| self.push(Sample { at, ..*sample }));
     }
 
     /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either.
@@ -291,6 +295,21 @@ impl Judge {
     }
 }
 
+/// Calls everything alive: whatever keeps somebody out where it judges is not the network's doing.
+#[cfg(test)]
+pub(crate) struct Credulous;
+
+#[cfg(test)]
+impl Scorer for Credulous {
+    fn score(&mut self, _window: &Window) -> Result<Score, InferError> {
+        Ok(Score { log_odds: 9.0, attack: super::head::Class::Print })
+    }
+
+    fn weights(&mut self, _window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+        Ok(Vec::new())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,6 +439,19 @@ mod tests {
         door.judge.look(&Look::Another(FaceSample { place, samples: heapless::Vec::new() }));
         door.plays(1920, true, Some(34.0));
         assert!(door.reports.is_empty(), "{:?}", door.reports);
+    }
+
+    #[test]
+    fn a_face_of_a_session_that_comes_back_later_begins_anew() {
+        let mut judge = Door::new(&[]).judge;
+        let face = [Sample { at: Instant::BOOT, channel: Channel::FaceSize, value: 0.1 }];
+        let mut since = |at| {
+            judge.moment(Instant::from_millis(at), &face);
+            judge.since()
+        };
+        assert_eq!(since(1000), Some(Instant::from_millis(1000)));
+        assert_eq!(since(1400), Some(Instant::from_millis(1000)), "a frame or two without a face");
+        assert_eq!(since(1801), Some(Instant::from_millis(1801)));
     }
 
     #[test]

@@ -15,10 +15,13 @@ pub const TICKS: usize = 50;
 pub const TICK: Duration = Duration::from_millis(40);
 /// From the first tick to the last.
 pub const SPAN: Duration = Duration::from_millis(40 * (TICKS as u64 - 1));
-/// Rows that the head is shown: values, the pulse, and a mask for each channel.
-pub const ROWS: usize = VALUE_ROWS + 1 + CHANNELS;
-/// The row of the pulse, which is made of the three skin channels.
-const PULSE_ROW: usize = VALUE_ROWS;
+/// Rows that the head is shown: values, the pulse's, and a mask for each channel.
+pub const ROWS: usize = MASK_ROW + CHANNELS;
+/// The first row of the pulse, which is made of the three skin channels: itself, how far it stands out of the noise, and the noise.
+pub(super) const PULSE_ROW: usize = VALUE_ROWS;
+const PULSE_ROWS: usize = 3;
+/// The mask of the first channel.
+const MASK_ROW: usize = PULSE_ROW + PULSE_ROWS;
 /// A channel with fewer valid ticks has no mean worth the name, and is not shown.
 const LEAST_TICKS: usize = 5;
 /// Shown values are within ± this: what is further out says no more.
@@ -84,8 +87,10 @@ impl Series {
                 _ => {}
             }
         }
-        for (shown, value) in window.row_mut(PULSE_ROW).iter_mut().zip(pos::window(&skin)) {
-            *shown = value.map_or(0.0, |value| value.clamp(-CLAMP, CLAMP));
+        let pulse = pos::window(&skin).map(|value| value.map_or(0.0, |value| value.clamp(-CLAMP, CLAMP)));
+        window.row_mut(PULSE_ROW).copy_from_slice(&pulse);
+        for (row, value) in (PULSE_ROW + 1..MASK_ROW).zip(pos::spectrum(&pulse)) {
+            window.row_mut(row).fill(value.clamp(-CLAMP, CLAMP));
         }
     }
 }
@@ -155,7 +160,7 @@ impl Window {
         }
         self.row_mut(mask_row(channel)).fill(0.0);
         if matches!(channel, Channel::SkinR | Channel::SkinG | Channel::SkinB) {
-            self.row_mut(PULSE_ROW).fill(0.0);
+            (PULSE_ROW..MASK_ROW).for_each(|row| self.row_mut(row).fill(0.0));
         }
         self.ticks[channel.index()] = 0;
     }
@@ -201,7 +206,7 @@ fn first_row(channel: Channel) -> usize {
 
 /// The row of a channel's mask.
 fn mask_row(channel: Channel) -> usize {
-    VALUE_ROWS + 1 + channel.index()
+    MASK_ROW + channel.index()
 }
 
 #[cfg(test)]

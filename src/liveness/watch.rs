@@ -151,11 +151,8 @@ impl Liveness for Watch {
 mod tests {
     use super::*;
     use crate::gate::{LivenessReport, Reason, Verdict};
-    use crate::infer::InferError;
     use crate::liveness::camera::FaceSample;
-    use crate::liveness::head::{Class, Score};
-    use crate::liveness::judge::{Demands, Scorer};
-    use crate::liveness::series::Window;
+    use crate::liveness::judge::{Credulous, Demands};
     use crate::liveness::{Channel, Place, Sample, SourceSet, Thresholds};
     use crate::ports::Value;
     use crate::sim::clock::SimClock;
@@ -163,19 +160,6 @@ mod tests {
     use crate::sim::sensors::{Head, Scene, SceneSensor, ScriptedSensor};
 
     const FRAME: Duration = Duration::from_millis(40);
-
-    /// Calls everything alive: whatever keeps somebody out here is not the network's doing.
-    struct Credulous;
-
-    impl Scorer for Credulous {
-        fn score(&mut self, _window: &Window) -> Result<Score, InferError> {
-            Ok(Score { log_odds: 9.0, attack: Class::Print })
-        }
-
-        fn weights(&mut self, _window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
-            Ok(Vec::new())
-        }
-    }
 
     fn ms(ms: u64) -> Instant {
         Instant::from_millis(ms)
@@ -194,10 +178,10 @@ mod tests {
     /// A sensor of each kind as it is while somebody alive stands 60 cm away.
     fn sensor(source: Source) -> Box<dyn Sensor> {
         let period = Duration::from_millis(60);
-        let restless = |low: f32, high: f32| (0..2000).map(move |i| (ms(i * 50), if i % 2 == 0 { low } else { high }));
-        let scripted = |measures: fn(f32) -> Value<'static>, low, high| -> Box<dyn Sensor> {
-            // Other numbers at each reading, and never the same sequence.
-            let course = restless(low, high).map(|(at, x)| (at, x + at.as_nanos() as f32 * 1e-15 * (high - low)));
+        let scripted = |measures: fn(f32) -> Value<'static>, low: f32, high: f32| -> Box<dyn Sensor> {
+            // Other numbers at each reading, and never the same sequence: multiples of the golden section, modulo 1.
+            let restless = |i: u64| low + (high - low) * (i as f64 * 0.618_033_988_75).fract() as f32;
+            let course = (0..2000).map(|i| (ms(i * 50), restless(i)));
             Box::new(ScriptedSensor::new(measures, period, course.collect()))
         };
         let alive = vec![(Instant::BOOT, Scene { head: Some(Head::alive(600.0)), ..Scene::default() })];

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::metronome::Metronome;
 use super::rng::Rng;
 use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
-use crate::gate::{Event, LivenessReport, MAX_EVIDENCE, Verdict};
+use crate::gate::Event;
 use crate::kernels::warp::{Affine, warp};
+use crate::liveness::Session;
+use crate::liveness::camera::Look;
+use crate::liveness::judge::Judge;
 use crate::ports::{Camera, CameraError, Clock, Liveness};
 use crate::time::{Duration, Instant};
 
@@ -34,8 +37,8 @@ pub struct Visit {
     /// What stands before the camera; `None`: nobody.
     pub picture: Option<RgbImage>,
     pub lasts: Duration,
-    /// What the scripted liveness says of it.
-    pub verdict: Verdict,
+    /// What camera and sensors say of it, from its beginning on; `None`: nothing.
+    pub sensed: Option<Arc<Session>>,
 }
 
 /// The script with the time at which it began, shared by the camera and liveness.
@@ -153,38 +156,43 @@ fn add_noise(pixels: &mut [u8], rng: &mut Rng) {
     }
 }
 
-/// How long a window the scripted liveness claims to have judged: that of the real one.
-const WINDOW: Duration = Duration::from_secs(2);
-/// How often it speaks.
-const REPORT_PERIOD: Duration = Duration::from_millis(200);
-
-/// Says of each visitor what the script says, once they have stood there for a window.
-pub struct ScriptedLiveness {
+/// What liveness makes of the visits: a judge is played what camera and sensors say of each, as sessions hold it.
+pub struct PlayedLiveness {
     stage: Arc<Stage>,
-    last: Option<Instant>,
+    judge: Judge,
+    /// The visit that is being played, and how many of its samples the judge has heard.
+    visit: Option<usize>,
+    heard: usize,
 }
 
-impl ScriptedLiveness {
-    pub fn new(stage: Arc<Stage>) -> Self {
-        Self { stage, last: None }
+impl PlayedLiveness {
+    pub fn new(stage: Arc<Stage>, judge: Judge) -> Self {
+        Self { stage, judge, visit: None, heard: 0 }
     }
 }
 
-impl Liveness for ScriptedLiveness {
+impl Liveness for PlayedLiveness {
     fn channels(&self) -> Vec<String> {
-        vec!["scripted".into()]
+        vec!["played".into()]
     }
 
     fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String> {
-        if self.last.is_some_and(|last| now.since(last) < REPORT_PERIOD) {
-            return Ok(());
+        let Some((i, visit, since)) = self.stage.at(now) else { return Ok(()) };
+        if self.visit != Some(i) {
+            (self.visit, self.heard) = (Some(i), 0);
+            self.judge.look(&Look::Gone);
         }
-        self.last = Some(now);
-        let Some((_, visit, since)) = self.stage.at(now) else { return Ok(()) };
-        if visit.picture.is_some() && now.since(since) >= WINDOW {
-            let from = Instant::from_nanos(now.as_nanos().saturating_sub(WINDOW.as_nanos() as u64));
-            let evidence = [None; MAX_EVIDENCE];
-            tell(Event::Liveness(LivenessReport { from, until: now, verdict: visit.verdict, evidence }));
+        let samples = visit.sensed.as_ref().map_or(&[][..], |session| &session.samples[self.heard..]);
+        for moment in samples.chunk_by(|a, b| a.at == b.at) {
+            let at = since + moment[0].at.since(Instant::BOOT);
+            if at > now {
+                break;
+            }
+            self.judge.moment(at, moment);
+            self.heard += moment.len();
+        }
+        if let Some(report) = self.judge.judge(now) {
+            tell(Event::Liveness(report));
         }
         Ok(())
     }
@@ -193,12 +201,15 @@ impl Liveness for ScriptedLiveness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Verdict;
+    use crate::liveness::judge::{Credulous, Demands};
+    use crate::liveness::{Channel, Label, Origin, Sample, Source, SourceSet, Thresholds};
     use crate::sim::clock::SimClock;
 
     fn stage() -> Arc<Stage> {
-        let visit = |picture, seconds, verdict| Visit { picture, lasts: Duration::from_secs(seconds), verdict };
-        let nobody = visit(None, 1, Verdict::Inconclusive);
-        let somebody = visit(Some(RgbImage::new(50, 80)), 3, Verdict::Live);
+        let visit = |picture, seconds, sensed| Visit { picture, lasts: Duration::from_secs(seconds), sensed };
+        let nobody = visit(None, 1, None);
+        let somebody = visit(Some(RgbImage::new(50, 80)), 3, Some(Arc::new(somebody())));
         Stage::new(vec![nobody, somebody], Instant::from_millis(500))
     }
 
@@ -228,21 +239,30 @@ mod tests {
         assert!(matches!(camera.next_frame(Duration::from_secs(1)), Err(CameraError::Ended)));
     }
 
+    /// A face, 25 times a second for 2.4 seconds.
+    fn somebody() -> Session {
+        let samples =
+            (1..=60).map(|i| Sample { at: Instant::from_millis(40 * i), channel: Channel::FaceSize, value: 0.1 });
+        Session { label: Label::Live, source: Origin::Simulated, note: String::new(), samples: samples.collect() }
+    }
+
     #[test]
-    fn liveness_speaks_only_of_somebody_who_has_stood_there_for_a_window() {
-        let mut liveness = ScriptedLiveness::new(stage());
-        let mut verdict = |ms| {
-            let mut told = None;
-            liveness.judge(Instant::from_millis(ms), &mut |event| told = Some(event)).unwrap();
-            told.map(|event| match event {
-                Event::Liveness(report) => report,
+    fn what_is_sensed_of_a_visit_is_played_by_the_visits_own_time_and_forgotten_with_it() {
+        let sources: SourceSet = [Source::Camera].into_iter().collect();
+        let demands = Demands { sources, required: sources, target_bpcer: 0.01, thresholds: Thresholds::builtin() };
+        let mut liveness = PlayedLiveness::new(stage(), Judge::new(demands, Box::new(Credulous), 60.0));
+        let mut lives = Vec::new();
+        for ms in (0..5000).step_by(40) {
+            let tell = &mut |event| match event {
+                Event::Liveness(report) if report.verdict == Verdict::Live => lives.push((ms, report.from)),
+                Event::Liveness(_) => {}
                 other => panic!("{other:?}"),
-            })
-        };
-        assert!(verdict(1000).is_none());
-        assert!(verdict(3000).is_none());
-        let report = verdict(3600).unwrap();
-        assert_eq!((report.verdict, report.from), (Verdict::Live, Instant::from_millis(1600)));
-        assert!(verdict(3650).is_none(), "it has just spoken");
+            };
+            liveness.judge(Instant::from_millis(ms), tell).unwrap();
+        }
+        // The visit begins at 1.5 s and a window takes two; nothing is said any more once nothing is sensed.
+        let (first, last) = (lives.first().unwrap(), lives.last().unwrap());
+        assert!((3500..3900).contains(&first.0) && first.1 >= Instant::from_millis(1500), "{first:?}");
+        assert!(last.0 < 4500, "{last:?}");
     }
 }

@@ -1,12 +1,14 @@
 //! Who plays in the demo: people that facelatch brings along, or those of the user's photographs.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::exit::{Code, Failure};
 use crate::face::photo;
 use crate::frame::RgbImage;
-use crate::gate::{Outcome, Verdict as Liveness};
+use crate::gate::Outcome;
+use crate::liveness::Session;
 use crate::person::Name;
 use crate::sim::visitors::Visit;
 
@@ -37,6 +39,29 @@ const STRANGER: &[u8] = picture!("stranger-1.jpg");
 /// Somebody who looks like two who are enrolled.
 const LOOK_ALIKE: &[u8] = picture!("look-alike-1.jpg");
 
+/// What a camera, a depth and a thermal sensor would say of a person who stands there, and of a print that is held up: the recipes'
+/// simulator wrote them (models/train, `liveness_sim.py ../demo --standing 7`), as no photograph has a pulse, relief or warmth.
+const PERSON: &str = include_str!("../../../models/demo/live.csv");
+const PRINT: &str = include_str!("../../../models/demo/print_flat.csv");
+
+/// What stands there.
+#[derive(Clone)]
+struct Sensed {
+    person: Arc<Session>,
+    print: Arc<Session>,
+}
+
+impl Sensed {
+    fn load() -> Result<Self, Failure> {
+        let parsed = |text: &str| {
+            Session::parse(text.as_bytes())
+                .map(Arc::new)
+                .map_err(|error| Failure::said(Code::Software, format!("a session of the demo: {error}")))
+        };
+        Ok(Self { person: parsed(PERSON)?, print: parsed(PRINT)? })
+    }
+}
+
 /// One scene: what is told when it begins, what stands at the door, and how it must end.
 pub struct Scene {
     pub told: String,
@@ -63,11 +88,12 @@ impl Cast {
             enrolled.push((name_of(name)?, picture(bytes)?));
         }
         let today = picture(TODAY)?;
-        let mut scenes = story(&name_of(ENROLLED[0].0)?, &today, &picture(STRANGER)?);
+        let sensed = Sensed::load()?;
+        let mut scenes = story(&name_of(ENROLLED[0].0)?, &today, &picture(STRANGER)?, &sensed);
         let told = "somebody steps up who looks like two of the people enrolled".to_owned();
-        let look_alike = scene(told, Some(&picture(LOOK_ALIKE)?), 6, Liveness::Live, Some(Outcome::Ambiguous));
+        let look_alike = scene(told, &picture(LOOK_ALIKE)?, 6, &sensed.person, Outcome::Ambiguous);
         let told = format!("{} steps up in bad light", ENROLLED[0].0);
-        let dim = scene(told, Some(&dimmed(&today)), 6, Liveness::Live, Some(Outcome::PoorQuality));
+        let dim = scene(told, &dimmed(&today), 6, &sensed.person, Outcome::PoorQuality);
         let held_up = scenes.len() - 2;
         scenes.splice(held_up..held_up, [look_alike, nobody(3), dim, nobody(3)]);
         Ok(Self { enrolled, scenes })
@@ -91,7 +117,7 @@ impl Cast {
                 _ => {}
             }
             if let (Some((name, passport, today)), Some(stranger)) = (&known, &stranger) {
-                let scenes = story(name, &photo::load(today)?, &photo::load(stranger)?);
+                let scenes = story(name, &photo::load(today)?, &photo::load(stranger)?, &Sensed::load()?);
                 return Ok(Self { enrolled: vec![(name.clone(), photo::load(passport)?)], scenes });
             }
         }
@@ -108,28 +134,29 @@ fn name_of(name: &str) -> Result<Name, Failure> {
 }
 
 /// What can be shown with two people: one who is known, and a stranger.
-fn story(name: &Name, today: &RgbImage, stranger: &RgbImage) -> Vec<Scene> {
-    let (live, spoof) = (Liveness::Live, Liveness::Spoof);
-    let told = |what: &str| what.to_owned();
+fn story(name: &Name, today: &RgbImage, stranger: &RgbImage, sensed: &Sensed) -> Vec<Scene> {
     let mut exit = nobody(3);
     exit.told.push_str("; somebody inside presses the exit button");
+    let held_up = format!("a photograph of {name} is held up");
     vec![
         nobody(2),
-        scene(format!("{name} steps up, alive"), Some(today), 4, live, Some(Outcome::Granted)),
+        scene(format!("{name} steps up, alive"), today, 4, &sensed.person, Outcome::Granted),
         nobody(3),
-        scene(told("a stranger steps up, alive"), Some(stranger), 6, live, Some(Outcome::NotRecognised)),
+        scene("a stranger steps up, alive".into(), stranger, 6, &sensed.person, Outcome::NotRecognised),
         nobody(3),
-        scene(format!("a photograph of {name} is held up"), Some(today), 4, spoof, Some(Outcome::Spoof)),
+        scene(held_up, today, 5, &sensed.print, Outcome::Spoof),
         exit,
     ]
 }
 
 fn nobody(seconds: u64) -> Scene {
-    scene("nobody is at the door".into(), None, seconds, Liveness::Inconclusive, None)
+    let visit = Visit { picture: None, lasts: Duration::from_secs(seconds), sensed: None };
+    Scene { told: "nobody is at the door".into(), visit, ends: None }
 }
 
-fn scene(told: String, picture: Option<&RgbImage>, seconds: u64, verdict: Liveness, ends: Option<Outcome>) -> Scene {
-    Scene { told, visit: Visit { picture: picture.cloned(), lasts: Duration::from_secs(seconds), verdict }, ends }
+fn scene(told: String, picture: &RgbImage, seconds: u64, sensed: &Arc<Session>, ends: Outcome) -> Scene {
+    let (picture, sensed) = (Some(picture.clone()), Some(Arc::clone(sensed)));
+    Scene { told, visit: Visit { picture, lasts: Duration::from_secs(seconds), sensed }, ends: Some(ends) }
 }
 
 /// The same in bad light.

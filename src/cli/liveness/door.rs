@@ -121,7 +121,7 @@ impl Door {
             if now == next
                 && let Some(samples) = moments.next()
             {
-                samples.iter().for_each(|sample| judge.sample(Sample { at: now, ..*sample }));
+                judge.moment(now, samples);
                 if samples.iter().any(|sample| sample.channel == Channel::FaceSize) {
                     first_face.get_or_insert(now);
                     frames.push_back(now);

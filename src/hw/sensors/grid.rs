@@ -20,8 +20,8 @@ use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 
 use super::config::{SensorConfig, kind_name};
 use super::failure;
-use super::mounting::{MAX_CELLS, Mounting};
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use super::mounting::Mounting;
+use crate::ports::{MAX_CELLS, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// The longest line: 8 characters for each of the most cells.

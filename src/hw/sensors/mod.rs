@@ -29,7 +29,7 @@ pub use config::{Driver, MAX_SENSORS, SensorConfig, Wrong, kind_name};
 pub use grid::{GridLine, LineError, MAX_LINE_BYTES, parse_line};
 pub use i2c::answers;
 pub use mlx90640::Mlx90640;
-pub use mounting::{MAX_CELLS, Mounting};
+pub use mounting::Mounting;
 pub use thermal::celsius_of_centikelvin;
 pub use vl53l5cx::Vl53l5cx;
 

@@ -3,10 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::config::SensorConfig;
-use crate::ports::Grid;
-
-/// Most cells of a grid that is taken from anything.
-pub const MAX_CELLS: usize = 2048;
+use crate::ports::{Grid, MAX_CELLS};
 
 /// How a grid's picture becomes upright as seen from the door.
 #[derive(Debug, Clone, Copy, PartialEq)]

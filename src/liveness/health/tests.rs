@@ -238,6 +238,8 @@ fn each_simulated_fault_is_noticed_by_its_own_name_and_ends_with_the_fault() {
             let expected = match fault {
                 SensorFault::NotANumber => "not_finite",
                 SensorFault::Stuck => "stuck",
+                SensorFault::Replayed => "repeating",
+                SensorFault::Swapped => "out_of_range",
                 SensorFault::Late => "late",
                 SensorFault::Silent => "silent",
                 SensorFault::Broken => "failing",

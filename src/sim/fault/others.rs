@@ -90,6 +90,10 @@ pub enum SensorFault {
     NotANumber,
     /// The last value for ever, with new times.
     Stuck,
+    /// The last values again and again, with new times: a recording.
+    Replayed,
+    /// What another kind of sensor says: plugs were swapped.
+    Swapped,
     /// Values that were taken up to five seconds ago.
     Late,
     /// No values.
@@ -99,34 +103,44 @@ pub enum SensorFault {
 }
 
 impl SensorFault {
-    pub const ALL: [Self; 5] = [Self::NotANumber, Self::Stuck, Self::Late, Self::Silent, Self::Broken];
+    pub const ALL: [Self; 7] =
+        [Self::NotANumber, Self::Stuck, Self::Replayed, Self::Swapped, Self::Late, Self::Silent, Self::Broken];
 }
 
+/// Most values of a recording.
+const RECORDED: usize = 48;
 /// How late a value can be.
 const LATEST: Duration = Duration::from_secs(5);
 
 impl Trouble for SensorFault {
-    /// The last measurement before the trouble.
+    /// The last measurements before the trouble.
     type Memory = Measured;
 }
 
-/// A measurement that borrows nothing, its memory used again.
+/// Measurements that borrow nothing, their memory used again.
 #[derive(Default)]
 pub struct Measured {
-    /// Of a grid without its cells, which are below.
-    value: Option<Value<'static>>,
-    cells: Vec<f32>,
+    /// The newest last; of a grid without its cells, which stand beside it.
+    recording: VecDeque<(Value<'static>, Vec<f32>)>,
     /// As many cells that are no number.
     nothing: Vec<f32>,
 }
 
 impl Measured {
     fn keep(&mut self, value: Value<'_>) {
-        self.value = Some(value.detach(&mut self.cells));
+        let oldest = if self.recording.len() < RECORDED { None } else { self.recording.pop_front() };
+        let mut cells = oldest.map(|(_, cells)| cells).unwrap_or_default();
+        self.recording.push_back((value.detach(&mut cells), cells));
     }
 
-    fn value(&self) -> Option<Value<'_>> {
-        self.value.map(|value| value.with_cells(&self.cells))
+    fn newest(&self) -> Option<Value<'_>> {
+        self.recording.back().map(|(value, cells)| value.with_cells(cells))
+    }
+
+    /// The oldest, which becomes the newest.
+    fn again(&mut self) -> Option<Value<'_>> {
+        self.recording.rotate_left(1.min(self.recording.len()));
+        self.newest()
     }
 
     /// The same kind of value, no number of which is one.
@@ -163,7 +177,9 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
         match fault {
             Some(SensorFault::Silent) => return Ok(None),
             Some(SensorFault::NotANumber) => reading.value = self.memory.not_a_number(reading.value),
-            Some(SensorFault::Stuck) => reading.value = self.memory.value().unwrap_or(reading.value),
+            Some(SensorFault::Stuck) => reading.value = self.memory.newest().unwrap_or(reading.value),
+            Some(SensorFault::Replayed) => reading.value = self.memory.again().unwrap_or(reading.value),
+            Some(SensorFault::Swapped) => reading.value = of_another_kind(reading.value),
             Some(SensorFault::Late) => {
                 let age = self.rng.between(Duration::ZERO, LATEST).as_nanos() as u64;
                 reading.at = Instant::from_nanos(reading.at.as_nanos().saturating_sub(age));
@@ -175,6 +191,14 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
 
     fn describe(&self) -> String {
         self.device.describe()
+    }
+}
+
+/// What a working sensor of another kind would say.
+fn of_another_kind(value: Value<'_>) -> Value<'_> {
+    match value {
+        Value::Light(_) => Value::Distance(600.0),
+        _ => Value::Light(300.0),
     }
 }
 
@@ -297,6 +321,7 @@ mod tests {
         assert!(value(SensorFault::NotANumber, 1500).is_nan());
         assert_eq!(value(SensorFault::Stuck, 1500), 900.0);
         assert_eq!(value(SensorFault::Stuck, 2500), 2500.0, "it recovers");
+        assert!(value(SensorFault::Replayed, 1500) < 1000.0, "from before the trouble");
         assert_eq!(poll(SensorFault::Silent, 1500), Ok(None));
         assert!(poll(SensorFault::Broken, 1500).is_err());
         assert!(poll(SensorFault::Late, 1500).unwrap().unwrap().0 < Instant::from_millis(1500));
