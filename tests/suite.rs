@@ -5,6 +5,7 @@ mod clip;
 mod crash;
 mod daemon;
 mod days;
+mod figures;
 mod fuzz;
 mod gate;
 mod golden;
