@@ -2,8 +2,8 @@
 //!
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
@@ -105,7 +105,7 @@ impl House {
                 shelf(keeper_store),
                 MODEL,
                 DIMS,
-                Thresholds { identify: Box::new(move |_| half), verify: half },
+                Thresholds { identify: Box::new(move |_| half), verify: Box::new(move |_| half) },
                 None,
             ),
             control: Some(Server::bind(control).unwrap()),
@@ -291,13 +291,40 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
 }
 
 #[test]
+fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_comparisons_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
+    let ana = enrol(&mut store, "Ana Ruiz", 0);
+    enrol(&mut store, "Ben Okafor", 1);
+    let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let load = |store: &Store| {
+        let note = || -> Box<dyn Fn(usize) -> Option<Similarity> + Send> {
+            let asked = Arc::clone(&asked);
+            Box::new(move |n| {
+                asked.lock().unwrap().push(n);
+                None
+            })
+        };
+        let thresholds = Thresholds { identify: note(), verify: note() };
+        let (gallery, _) = Keeper::new(store.open_again().unwrap(), MODEL, DIMS, thresholds, None).load().unwrap();
+        (gallery.index.len(), gallery.index.templates(), std::mem::take(&mut *asked.lock().unwrap()))
+    };
+    assert_eq!(load(&store), (2, 2, vec![2, 1]));
+    for at in [2, 3] {
+        let template = NewTemplate { encoding: face(at), model_sha256: MODEL, created: ACT.at, quality: 0.5 };
+        store.add_templates(ana, &[template], 8, ACT).unwrap();
+    }
+    assert_eq!(load(&store), (2, 4, vec![3, 2]));
+}
+
+#[test]
 fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_encoder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     let keeper = |encoder| {
         let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
-        let thresholds = Thresholds { identify: Box::new(|_| None), verify: None };
+        let thresholds = Thresholds { identify: Box::new(|_| None), verify: Box::new(|_| None) };
         let store = store.open_again().unwrap();
         Keeper::new(store, MODEL, DIMS, thresholds, None).decided_by(Decider::PairHead(Arc::new(head)))
     };

@@ -1,4 +1,5 @@
-//! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face.
+//! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face. And to
+//! the template it's the same face in a mirror.
 //!
 //! The face is the outline of `occlusion::FACE`, half of all places; that is what an encoder that looks anywhere would score.
 
@@ -6,7 +7,7 @@ use std::path::Path;
 
 use facelatch::face::occlusion::{self, Part};
 use facelatch::face::pipeline::{Faces, ModelChoice, Placing};
-use facelatch::face::{Canvas, photo};
+use facelatch::face::{Canvas, Encoding, photo};
 use facelatch::infer::Manifest;
 
 use crate::testing::cases;
@@ -23,6 +24,24 @@ fn faces(encoder: &str) -> Faces {
     let landmarks = Placing::Network(Box::new(file("facelatch-landmarks")));
     let (detector, embedder) = (file("facelatch-detector"), file(encoder));
     Faces::load(&ModelChoice { detector, landmarks, embedder, canvas: Canvas::PHOTO }).unwrap()
+}
+
+#[test]
+fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
+    let mut faces = faces("facelatch-encoder");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let picture = photo::load(&demo.join("ada-1.jpg")).unwrap();
+    let probe = faces.portray_principal(&picture).unwrap().unwrap().encoding;
+    let template = faces.embed_template().unwrap();
+    let mirrored = faces.aligned().mirrored();
+    let other_probe = faces.embed_face(&mirrored).unwrap();
+    assert_ne!(probe, other_probe, "the encoder sees a difference, else there would be nothing to average");
+    let by_hand = Encoding::mean(&[other_probe.clone(), probe.clone()]).unwrap();
+    assert!(template.similarity(&by_hand).unwrap().get() > 0.999_999);
+    let apart = probe.similarity(&other_probe).unwrap().get();
+    for one in [probe, other_probe] {
+        assert!(template.similarity(&one).unwrap().get() > apart);
+    }
 }
 
 #[test]

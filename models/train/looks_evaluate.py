@@ -40,8 +40,9 @@ from variants import changed  # noqa: E402
 HERE = Path(__file__).parent
 # As docs/measurements.md has it: pictures of LFW that are filed under a wrong name.
 WRONG = """Andrew_Caldecott_0001 Anja_Paerson_0001 Bart_Hendricks_0001 Bison_Dele_0001 Carlos_Beltran_0001 Carlos_Ruckauf_0001
-Chyung_Dai-chul_0001 Emmy_Rossum_0001 Gabrielle_Rose_0001 Hasan_Wirayuda_0001 Noer_Moeis_0001 Shinya_Taniguchi_0001
-Wang_Yingfan_0001 Wang_Yingfan_0002 Wang_Yingfan_0003""".split()
+Chyung_Dai-chul_0001 Claire_Hentzen_0001 Claire_Hentzen_0002 Cristina_Kirchner_0001 Emmy_Rossum_0001 Flor_Montulo_0001
+Flor_Montulo_0002 Gabrielle_Rose_0001 Glenn_Rivers_0001 Hasan_Wirayuda_0001 Noer_Moeis_0001 Ray_Young_0001
+Shinya_Taniguchi_0001 Talisa_Bratt_0001 Wang_Yingfan_0001 Wang_Yingfan_0002 Wang_Yingfan_0003 William_Pryor_Jr_0001""".split()
 FAR_ASIDE = 50  # degrees between lamp and camera from which on Yale B's subsets 4 and 5 begin (Georghiades et al. 2001)
 KEPT = 20  # times as many impostors as the rate lets in are kept, the highest, for the bootstrap's thresholds
 DRAWS = 1000

@@ -10,7 +10,7 @@ use super::known::Scale;
 use crate::face::encoding::Encoding;
 use crate::face::photo;
 use crate::face::pipeline::Faces;
-use crate::gallery::DeciderKind;
+use crate::gallery::{Comparisons, DeciderKind};
 use crate::units::Similarity;
 
 /// The largest, most central face of each; exits with 0 where they are the same person's at gate.verify_target_fmr.
@@ -42,7 +42,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         portrait.map(|portrait| portrait.encoding).ok_or_else(none)
     };
     let (a, b) = (encode(&photos[0], &args.a, &mut faces)?, encode(&photos[1], &args.b, &mut faces)?);
-    let scale = Scale::new(ctx, faces.embedder(), 1)?;
+    let scale = Scale::new(ctx, faces.embedder(), Comparisons::ONE)?;
     let similarity = (scale.decider)
         .similarity(&a, &b)
         .ok_or_else(|| Failure::said(Code::Software, "one network made encodings that can't be compared"))?;

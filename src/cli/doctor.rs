@@ -295,25 +295,25 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
         Some(store) => store.templates().map_err(|error| error.to_string())?,
         None => Vec::new(),
     };
-    let index = Index::build(&model.sha256.0, dims, &templates).map_err(|error| error.to_string())?;
+    let index = Index::of_people(&model.sha256.0, dims, &templates).map_err(|error| error.to_string())?;
     if let Some(other) = index.other_model() {
         return Err(other.to_string());
     }
-    let scale = Scale::new(ctx, &model, index.len()).map_err(|failure| failure.to_string())?;
+    let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string())?;
     let gate = &ctx.config.gate;
     match (&scale.calibration, scale.identify, scale.verify) {
         (None, ..) => Err(no_table(&model.name, &scale.decider)),
         (_, Some(identify), Some(verify)) => Ok(format!(
-            "{} {identify} among {} templates for gate.target_fmr = {}, {verify} for a claim",
+            "{} {identify} among {} for gate.target_fmr = {}, {verify} for a claim",
             scale.decider.measure(),
-            index.len(),
+            counted(index.people().len(), "person", "people"),
             gate.target_fmr
         )),
         _ => Err(format!(
-            "the table of {} doesn't reach gate.target_fmr = {} among {} templates: raise it, or calibrate with more people",
+            "the table of {} doesn't reach gate.target_fmr = {} among {}: raise it, or calibrate with more people",
             model.name,
             gate.target_fmr,
-            index.len()
+            counted(index.people().len(), "person", "people")
         )),
     }
 }

@@ -165,7 +165,7 @@ impl<'a> Sitting<'a> {
         let clear = self.known.limits.min_detector;
         let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
         let portrait = match enrol::only_face(&faces, height) {
-            Ok(face) => self.faces.portray(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
+            Ok(face) => self.faces.portray_template(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
             Err(refusal) => Err(refusal),
         };
         match portrait.and_then(|portrait| self.admit(&portrait).map(|()| portrait)) {

@@ -8,10 +8,11 @@ use super::known::no_table;
 use super::run::thresholds;
 use super::{counted, note};
 use crate::eval::calibrate::list_people;
-use crate::eval::gallery::{self, Rule};
+use crate::eval::gallery::{self, Rule, Size};
 use crate::eval::run::{Evaluation, Model, Report, default_images, evaluate, read_pairs};
 use crate::eval::{det, dump, encode};
 use crate::face::ModelChoice;
+use crate::gallery::keep::MAX_CAP;
 use crate::gallery::{Decider, DeciderKind};
 use crate::units::Fmr;
 
@@ -24,10 +25,13 @@ pub struct Args {
     /// The folder with a folder for each person [default: images, beside the list]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Search among so many people instead (1:N): enrol those with the most pictures in --images with one each, and show
-    /// all other pictures to a door of this configuration
+    /// Search among so many people instead (1:N): enrol those with the most pictures in --images, and show all
+    /// other pictures to a door of this configuration
     #[arg(long, value_name = "PEOPLE", requires = "images", conflicts_with_all = ["det", "dump"], value_parser = clap::value_parser!(u32).range(1..))]
     gallery: Option<u32>,
+    /// Enrol them with so many pictures each
+    #[arg(long, value_name = "N", requires = "gallery", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_CAP as i64))]
+    photos: u32,
     /// Draw the DET curve into this file
     #[arg(long, value_name = "FILE.svg")]
     det: Option<PathBuf>,
@@ -52,7 +56,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
     let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
     match (&args.pairs, &args.images, args.gallery) {
-        (_, Some(images), Some(people)) => search(args, ctx, &choice, &decider, (images, people as usize)),
+        (_, Some(images), Some(people)) => {
+            let size = Size { people: people as usize, photos: args.photos as usize };
+            search(args, ctx, &choice, &decider, (images, size))
+        }
         (Some(pairs), images, None) => {
             let images = images.clone().unwrap_or_else(|| default_images(pairs));
             compare(args, ctx, &choice, &decider, (pairs, &images))
@@ -95,7 +102,7 @@ fn search(
     ctx: &Context,
     choice: &ModelChoice,
     decider: &Decider,
-    (images, people): (&Path, usize),
+    (images, size): (&Path, Size),
 ) -> Result<Verdict, Failure> {
     let (model, limits) = (&choice.embedder.spec, ctx.config.limits());
     let table = ctx.table(model, decider)?.ok_or_else(|| Failure::said(Code::Data, no_table(&model.name, decider)))?;
@@ -103,12 +110,13 @@ fn search(
     let rule = Rule { decider, threshold: &*thresholds.identify, margin: ctx.config.gate.margin, limits: &limits };
     let bar = ctx.out.progress(list_people(images)?.len(), "encoding");
     let progress = |done| bar.set_position(done as u64);
-    let report = gallery::evaluate(images, choice, people, &rule, workers(args.workers), &progress)?;
+    let report = gallery::evaluate(images, choice, size, &rule, workers(args.workers), &progress)?;
     bar.finish_and_clear();
     let target = ctx.config.gate.target_fmr;
     if report.threshold_similarity.is_none() {
         note(format_args!(
-            "facelatch: the score table doesn't reach gate.target_fmr = {target} among {people} templates"
+            "facelatch: the score table doesn't reach gate.target_fmr = {target} among {}",
+            counted(size.people, "person", "people")
         ));
     }
     for gallery::Mistake { picture, taken_for, similarity } in &report.mistakes {
@@ -123,7 +131,7 @@ fn search(
 }
 
 fn table_of(report: &gallery::Report, measure: &str, target: Fmr) -> String {
-    let gallery::Report { enrolled, margin, known, strangers, .. } = report;
+    let gallery::Report { enrolled, photos, margin, known, strangers, .. } = report;
     let needed = report.threshold_similarity.map_or_else(|| "out of reach".into(), |needed| format!("{needed:.3}"));
     let line = |what: &str, share: &gallery::Share| {
         let [percent, low, high] = [share.share, share.low, share.high].map(|share| 100.0 * share);
@@ -134,9 +142,10 @@ fn table_of(report: &gallery::Report, measure: &str, target: Fmr) -> String {
     };
     [
         format!(
-            "{} enrolled with a picture each. The {measure} needed for gate.target_fmr = {target} is {needed}, {margin} ahead of the \
+            "{} enrolled with {} each. The {measure} needed for gate.target_fmr = {target} is {needed}, {margin} ahead of the \
              next person. Each picture is judged by itself; intervals are of 95 %.\n",
-            counted(*enrolled, "person", "people")
+            counted(*enrolled, "person", "people"),
+            counted(*photos, "picture", "pictures")
         ),
         heading("The enrolled", known.pictures, known.people),
         line("recognised", &known.recognised),

@@ -18,7 +18,7 @@ use crate::face::occlusion::{self, GRID, Map, Part, STEP, to_aligned};
 use crate::face::photo;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::frame::RgbImage;
-use crate::gallery::DeciderKind;
+use crate::gallery::{Comparisons, DeciderKind};
 use crate::person::PersonId;
 
 /// Covers the face of PHOTO patch by patch and tells how much of its similarity to the other face is gone with each; then
@@ -158,7 +158,7 @@ impl Other {
             Some(path) => portrait(faces, &photo::load(path)?, path)?.1.encoding,
             None => own.clone(),
         };
-        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.embedder(), 1)?))))
+        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.embedder(), Comparisons::ONE)?))))
     }
 
     fn scale(&self) -> &Scale {

@@ -6,8 +6,8 @@ use super::context::Context;
 use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::Known;
-use crate::gallery::DeciderKind;
 use crate::gallery::audit::{Harmful, LookAlikes, audit};
+use crate::gallery::{DeciderKind, Index};
 use crate::units::Similarity;
 
 /// Where the table reaches no threshold, people at least this alike are named.
@@ -59,14 +59,18 @@ struct Harm {
 /// Exits with 1 where somebody looks alike or a template hurts.
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let Command::Audit { from } = &args.command;
-    let known = Known::open_for(ctx, &ctx.embedder()?.spec)?;
+    let model = ctx.embedder()?.spec;
+    let known = Known::open_for(ctx, &model)?;
+    // Template by template, where the door searches one of each person: a single one can be wrong.
+    let every = Index::build(&model.sha256.0, known.index.dims(), &known.store.templates()?)?;
+    let every = every.decided_by(known.scale.decider.clone())?;
     let asked = from.map(|from| {
         Similarity::new(from).ok_or_else(|| Failure::Usage(format!("--from {from}: a similarity is -1 to 1")))
     });
     let usual = || Similarity::new(known.scale.identify.map_or(ALIKE_WITHOUT_TABLE, |s| s.get() - known.margin()));
     let from = asked.transpose()?.or_else(usual).unwrap_or(Similarity::MAX);
-    let bar = ctx.out.progress(known.index.len(), "comparing");
-    let found = audit(&known.index, from, |done| bar.set_position(done as u64));
+    let bar = ctx.out.progress(every.len(), "comparing");
+    let found = audit(&every, from, |done| bar.set_position(done as u64));
     bar.finish_and_clear();
     let report = Report {
         people: found.people,

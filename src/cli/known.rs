@@ -5,7 +5,7 @@ use super::exit::Failure;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
 use crate::gallery::calibrate::Calibration;
-use crate::gallery::{Decider, Hit, Index, Person, Scratch};
+use crate::gallery::{Comparisons, Decider, Hit, Index, Person, Scratch};
 use crate::gate::{Candidate, Finding, Member, Outcome, PoorMeasure, Schedule, Seen};
 use crate::hw::clock::BootClock;
 use crate::hw::store::Store;
@@ -48,13 +48,14 @@ pub struct Judgement {
 }
 
 impl Scale {
-    /// For a gallery of so many templates of this model.
-    pub fn new(ctx: &Context, model: &ModelSpec, templates: usize) -> Result<Self, Failure> {
+    /// For comparisons that count as so many.
+    pub fn new(ctx: &Context, model: &ModelSpec, comparisons: Comparisons) -> Result<Self, Failure> {
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;
         let gate = &ctx.config.gate;
         let at = |fmr| calibration.as_ref()?.similarity_for(fmr);
-        let (verify, identify) = (at(gate.verify_target_fmr), at(gate.target_fmr.per_comparison(templates)));
+        let verify = at(gate.verify_target_fmr.per_comparison(comparisons.claim));
+        let identify = at(gate.target_fmr.per_comparison(comparisons.search));
         Ok(Self { decider, calibration, verify, identify })
     }
 
@@ -76,11 +77,11 @@ impl Known {
         let Decode::Embedding { dims } = model.decode else {
             return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
         };
-        let index = Index::build(&model.sha256.0, dims, &store.templates()?)?;
+        let index = Index::of_people(&model.sha256.0, dims, &store.templates()?)?;
         if let Some(other) = index.other_model() {
             super::note(format_args!("facelatch: {other}"));
         }
-        let scale = Scale::new(ctx, model, index.len())?;
+        let scale = Scale::new(ctx, model, index.comparisons())?;
         let index = index.decided_by(scale.decider.clone())?;
         if scale.calibration.is_none() {
             super::note(format_args!("facelatch: {}", no_table(&model.name, &scale.decider)));

@@ -150,9 +150,11 @@ fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
 /// The similarities that the configuration's rates ask for, by the decider's own table.
 pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
-    let reaching = move |fmr| calibration.as_ref()?.similarity_for(fmr);
-    let verify = reaching(verify_target);
-    Thresholds { identify: Box::new(move |templates| reaching(target.per_comparison(templates))), verify }
+    let (identify, verify) = (calibration.clone(), calibration);
+    Thresholds {
+        identify: Box::new(move |n| identify.as_ref()?.similarity_for(target.per_comparison(n))),
+        verify: Box::new(move |n| verify.as_ref()?.similarity_for(verify_target.per_comparison(n))),
+    }
 }
 
 /// The camera or recording that the configuration names, to be opened as often as needed.

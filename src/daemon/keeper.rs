@@ -14,7 +14,7 @@ use heapless::Deque;
 use super::shared::{Health, Shared};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
-use crate::gallery::{Decider, Index, ModelSha256};
+use crate::gallery::{Comparisons, Decider, Index, ModelSha256};
 use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
 use crate::hw::journal;
 use crate::hw::store::{Store, StoreError};
@@ -34,10 +34,10 @@ const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 /// The similarities to demand; `None` admits nobody that way.
 pub struct Thresholds {
-    /// Of recognition (1:N) among so many templates.
+    /// Of recognition (1:N) that counts as so many comparisons.
     pub identify: Box<dyn Fn(usize) -> Option<Similarity> + Send>,
-    /// Of verification (1:1).
-    pub verify: Option<Similarity>,
+    /// Of verification (1:1) that does.
+    pub verify: Box<dyn Fn(usize) -> Option<Similarity> + Send>,
 }
 
 /// Everybody whom the door knows, as of the last change.
@@ -177,11 +177,12 @@ impl Keeper {
             Shelf::Open(store) => (store.people()?, store.templates()?),
             Shelf::Awaited(_) => Default::default(),
         };
-        let index = Index::build(&self.model, self.dims, &templates)?.decided_by(self.decider.clone())?;
+        let index = Index::of_people(&self.model, self.dims, &templates)?.decided_by(self.decider.clone())?;
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }
-        let (identify, verify) = ((self.thresholds.identify)(index.len()), self.thresholds.verify);
+        let Comparisons { search, claim } = index.comparisons();
+        let (identify, verify) = ((self.thresholds.identify)(search), (self.thresholds.verify)(claim));
         let members = people.iter().map(|person| Member {
             id: person.id,
             expires: person.expires,
@@ -268,7 +269,7 @@ impl Keeper {
         if self.is_outdated {
             let loaded = self.load().map_err(|error| error.to_string());
             if let Some((gallery, roster)) = self.report(shared, Part::Gallery, loaded) {
-                log::info!("gallery: {} people, {} templates", roster.len(), gallery.index.len());
+                log::info!("gallery: {} people, {} templates", roster.len(), gallery.index.templates());
                 shared.set_gallery(Arc::new(gallery));
                 shared.tell(Event::Roster(Arc::new(roster)));
                 self.is_outdated = false;

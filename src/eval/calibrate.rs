@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::comparisons::{Counted, Face, Faces};
-use super::encode::{EvalError, encode_all};
+use super::encode::{EvalError, Role, encode_all};
 use crate::face::{Encoding, ModelChoice};
 use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Counts, Origin, Row};
@@ -157,7 +157,7 @@ pub fn measure(
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Option<Measured>, EvalError> {
-    let encoded = encode_all(&pictures.paths(), choice, workers, progress)?;
+    let encoded = encode_all(&pictures.paths(), choice, Role::Probe, workers, progress)?;
     let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
     let origin = Origin {
         model: choice.embedder.spec.name.clone(),

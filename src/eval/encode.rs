@@ -51,6 +51,15 @@ pub struct Encoded {
     pub stages: Option<Stages>,
 }
 
+/// What a picture is encoded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// As a face that comes to the door.
+    Probe,
+    /// As one that is enrolled.
+    Template,
+}
+
 /// Encodes the principal face of each picture, in order. `progress` is called with the number done, from any thread.
 ///
 /// # Errors
@@ -58,6 +67,7 @@ pub struct Encoded {
 pub fn encode_all(
     paths: &[PathBuf],
     choice: &ModelChoice,
+    role: Role,
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Encoded>, EvalError> {
@@ -67,7 +77,7 @@ pub fn encode_all(
         let mut faces = Faces::load(choice)?;
         while let (Some(index), false) = (Some(next.fetch_add(1, Ordering::Relaxed)), stop.load(Ordering::Relaxed)) {
             let Some(path) = paths.get(index) else { break };
-            let encoded = encode(&mut faces, path)?;
+            let encoded = encode(&mut faces, path, role)?;
             results.lock().expect("no thread panics while it holds this")[index] = Some(encoded);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
@@ -85,7 +95,7 @@ pub fn encode_all(
     Ok(results.into_iter().flatten().collect())
 }
 
-fn encode(faces: &mut Faces, path: &std::path::Path) -> Result<Encoded, EvalError> {
+fn encode(faces: &mut Faces, path: &std::path::Path, role: Role) -> Result<Encoded, EvalError> {
     let image = photo::load(path)?;
     let mut clock = Instant::now();
     let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f32() * 1e3;
@@ -99,7 +109,10 @@ fn encode(faces: &mut Faces, path: &std::path::Path) -> Result<Encoded, EvalErro
         return Ok(lost);
     }
     let align = lap();
-    let encoding = faces.embed()?;
+    let encoding = match role {
+        Role::Probe => faces.embed()?,
+        Role::Template => faces.embed_template()?,
+    };
     let stages = Stages { detect, landmarks, align, embed: lap() };
     let quality = faces.quality(face, &points);
     Ok(Encoded { face: Some((encoding, quality)), faces: found.len(), stages: Some(stages) })

@@ -1,8 +1,8 @@
 //! `facelatch eval --gallery`: a search among N people, as the door makes it, measured with people who are in it and
 //! people who aren't (open-set identification, ISO/IEC 19795-1).
 //!
-//! The N people with the most pictures are enrolled with one each; all other pictures, theirs and everybody else's, are
-//! judged by the threshold and the margin that the door holds of one frame. The door wants several frames to agree.
+//! The N people with the most pictures are enrolled with one each or several, as `enroll` does it; all other pictures,
+//! theirs and everybody else's, are judged by the threshold and the margin that the door holds of one frame. The door wants several frames to agree.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::calibrate::list_people;
-use super::encode::{Encoded, EvalError, encode_all};
+use super::encode::{Encoded, EvalError, Role, encode_all};
 use super::protocol::wilson;
 use super::run::{Model, Timing};
 use crate::face::quality::{self, Limits};
@@ -26,6 +26,13 @@ use crate::units::Similarity;
 
 /// So many of the pictures in which somebody was taken for somebody else are named, the most alike first.
 pub const MAX_MISTAKES: usize = 100;
+
+/// How many are enrolled, and with how many pictures each; both 1 or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub people: usize,
+    pub photos: usize,
+}
 
 /// What the door holds of one frame.
 pub struct Rule<'a> {
@@ -101,46 +108,47 @@ struct Rehearsal {
     mistakes: Vec<(usize, usize, Similarity)>,
 }
 
-/// The pictures that the `n` people with the most pictures are enrolled with, each the person's first that is good
-/// enough; of people with equally many the first. Fewer than `n` where there aren't so many people.
-fn choose(pictures: &[Picture], n: usize) -> Vec<usize> {
-    let mut people: Vec<(u32, usize, Option<usize>)> = Vec::new();
+/// The pictures that the people with the most pictures are enrolled with, each with the first that are good enough; of
+/// people with equally many pictures the first. Fewer where not so many people have so many good ones.
+fn choose(pictures: &[Picture], size: Size) -> Vec<usize> {
+    let mut people: Vec<(u32, usize, Vec<usize>)> = Vec::new();
     for (at, picture) in pictures.iter().enumerate() {
         if people.last().is_none_or(|last| last.0 != picture.person) {
-            people.push((picture.person, 0, None));
+            people.push((picture.person, 0, Vec::new()));
         }
-        if let Some((_, count, first)) = people.last_mut() {
+        if let Some((_, count, good)) = people.last_mut() {
             *count += 1;
-            *first = first.or_else(|| picture.face.is_ok().then_some(at));
+            if picture.face.is_ok() && good.len() < size.photos {
+                good.push(at);
+            }
         }
     }
-    people.retain(|(.., first)| first.is_some());
+    people.retain(|(.., good)| good.len() == size.photos);
     people.sort_by_key(|&(person, count, _)| (std::cmp::Reverse(count), person));
-    people.into_iter().take(n).filter_map(|(.., first)| first).collect()
+    people.into_iter().take(size.people).flat_map(|(.., good)| good).collect()
 }
 
-/// Enrols with the pictures `enrolled` and judges all others. Pictures of one person must follow each other.
+/// Enrols with the pictures whose places and encodings are `enrolled`, and judges all others. Pictures of one person must
+/// follow each other.
 fn rehearse(
     pictures: &[Picture],
-    enrolled: &[usize],
-    (model, dims): (&ModelSha256, usize),
+    enrolled: &[(usize, Encoding)],
+    model: &ModelSha256,
     rule: &Rule<'_>,
 ) -> Result<Rehearsal, IndexError> {
-    let template = |&at: &usize| {
-        let picture = &pictures[at];
-        Some(Template {
-            id: TemplateId::new(at as u32),
-            person: PersonId::new(picture.person),
-            encoding: picture.face.clone().ok()?,
-            model_sha256: *model,
-            created: Wall::default(),
-            quality: 1.0,
-        })
+    let template = |(at, encoding): &(usize, Encoding)| Template {
+        id: TemplateId::new(*at as u32),
+        person: PersonId::new(pictures[*at].person),
+        encoding: encoding.clone(),
+        model_sha256: *model,
+        created: Wall::default(),
+        quality: 1.0,
     };
-    let templates: Vec<_> = enrolled.iter().filter_map(template).collect();
-    let index = Index::build(model, dims, &templates)?.decided_by(rule.decider.clone())?;
-    let mut rehearsal = Rehearsal { threshold: (rule.threshold)(index.len()), ..Rehearsal::default() };
-    let (enrolled, mut scratch) = (BTreeSet::from_iter(enrolled.iter().copied()), index.scratch());
+    let templates: Vec<_> = enrolled.iter().map(template).collect();
+    let dims = enrolled.first().map_or(0, |(_, encoding)| encoding.dims());
+    let index = Index::of_people(model, dims, &templates)?.decided_by(rule.decider.clone())?;
+    let mut rehearsal = Rehearsal { threshold: (rule.threshold)(index.comparisons().search), ..Rehearsal::default() };
+    let (enrolled, mut scratch) = (BTreeSet::from_iter(enrolled.iter().map(|(at, _)| *at)), index.scratch());
     for (at, Picture { person, face }) in pictures.iter().enumerate().filter(|(at, _)| !enrolled.contains(at)) {
         let ending = match face {
             Err(ending) => *ending,
@@ -229,8 +237,10 @@ pub struct Mistake {
 /// What `--json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// People, and templates: one each.
+    /// People.
     pub enrolled: usize,
+    /// Templates of each.
+    pub photos: usize,
     pub decider: DeciderKind,
     /// `null` where no table reaches the rate: then nobody is recognised.
     pub threshold_similarity: Option<f32>,
@@ -244,30 +254,33 @@ pub struct Report {
     pub ms: Timing,
 }
 
-/// Enrols the `n` people with the most pictures in the folders of `root`, and shows all other pictures to the door.
+/// Enrols the people with the most pictures in the folders of `root`, and shows all other pictures to the door.
 ///
 /// # Errors
-/// Pictures can't be read, a network fails, fewer than `n` people have a picture good enough to enrol, or the decider is
+/// Pictures can't be read, a network fails, too few people have pictures good enough to enrol, or the decider is
 /// another encoder's.
 pub fn evaluate(
     root: &Path,
     choice: &ModelChoice,
-    n: usize,
+    size: Size,
     rule: &Rule<'_>,
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Report, EvalError> {
     let wrong = |reason: String| EvalError::Folder { path: root.into(), reason };
     let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
-    let encoded = encode_all(&paths, choice, workers, progress)?;
+    let encoded = encode_all(&paths, choice, Role::Probe, workers, progress)?;
     let pictures: Vec<_> = people.iter().zip(&encoded).map(|(&p, e)| Picture::new(p, e, rule.limits)).collect();
-    let enrolled = choose(&pictures, n);
-    let dims = enrolled.first().and_then(|&at| pictures[at].face.as_ref().ok()).map_or(0, Encoding::dims);
-    if enrolled.len() < n || dims == 0 {
-        let here = enrolled.len();
-        return Err(wrong(format!("{here} people have a picture good enough to enrol, and {n} are to be enrolled")));
+    let chosen = choose(&pictures, size);
+    let photos: Vec<_> = chosen.iter().map(|&at| paths[at].clone()).collect();
+    let templates = encode_all(&photos, choice, Role::Template, workers, &|_| ())?;
+    let enrolled: Vec<_> = chosen.into_iter().zip(templates).filter_map(|(at, e)| Some((at, e.face?.0))).collect();
+    if enrolled.is_empty() || enrolled.len() < size.people * size.photos {
+        let (Size { people, photos }, here) = (size, enrolled.len() / size.photos.max(1));
+        let good = if photos == 1 { "a picture".into() } else { format!("{photos} pictures") };
+        return Err(wrong(format!("{here} people have {good} good enough to enrol, and {people} are to be enrolled")));
     }
-    let rehearsal = rehearse(&pictures, &enrolled, (&choice.embedder.spec.sha256.0, dims), rule);
+    let rehearsal = rehearse(&pictures, &enrolled, &choice.embedder.spec.sha256.0, rule);
     let rehearsal = rehearsal.map_err(|error| wrong(error.to_string()))?;
     let mistake = |&(at, other, similarity): &(usize, usize, Similarity)| Mistake {
         picture: paths[at].clone(),
@@ -276,7 +289,8 @@ pub fn evaluate(
     };
     let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
     Ok(Report {
-        enrolled: n,
+        enrolled: size.people,
+        photos: size.photos,
         decider: rule.decider.kind(),
         threshold_similarity: rehearsal.threshold.map(Similarity::get),
         margin: rule.margin,
@@ -333,11 +347,16 @@ mod tests {
         Picture { person, face: Err(ending) }
     }
 
+    fn of(people: usize, photos: usize) -> Size {
+        Size { people, photos }
+    }
+
     fn try_with(pictures: &[Picture], n: usize, threshold: Option<f32>) -> Rehearsal {
         let threshold = threshold.map(|t| Similarity::new(t).unwrap());
         let (limits, decider) = (Limits::default(), Decider::Threshold);
         let rule = Rule { decider: &decider, threshold: &|_| threshold, margin: 0.05, limits: &limits };
-        rehearse(pictures, &choose(pictures, n), (&MODEL, 2), &rule).unwrap()
+        let enrolled = choose(pictures, of(n, 1)).into_iter().map(|at| (at, pictures[at].face.clone().unwrap()));
+        rehearse(pictures, &enrolled.collect::<Vec<_>>(), &MODEL, &rule).unwrap()
     }
 
     /// 0 and 2 have the most pictures; 0's first is poor. 1 and 3 are strangers.
@@ -358,11 +377,13 @@ mod tests {
 
     #[test]
     fn the_people_with_the_most_pictures_are_enrolled_with_their_first_good_one() {
-        assert_eq!(choose(&town(), 1), [1]);
-        assert_eq!(choose(&town(), 2), [1, 5]);
-        assert_eq!(choose(&town(), 3), [1, 5, 9], "3 has two pictures and 1 has one");
-        assert_eq!(choose(&town(), 9).len(), 4);
-        assert!(choose(&[without(0, Ending::Poor)], 1).is_empty());
+        assert_eq!(choose(&town(), of(1, 1)), [1]);
+        assert_eq!(choose(&town(), of(2, 1)), [1, 5]);
+        assert_eq!(choose(&town(), of(3, 1)), [1, 5, 9], "3 has two pictures and 1 has one");
+        assert_eq!(choose(&town(), of(9, 1)).len(), 4);
+        assert_eq!(choose(&town(), of(2, 2)), [1, 2, 5, 6]);
+        assert_eq!(choose(&town(), of(9, 3)), [1, 2, 3, 5, 6, 7], "the others haven't so many");
+        assert!(choose(&[without(0, Ending::Poor)], of(1, 1)).is_empty());
     }
 
     #[test]

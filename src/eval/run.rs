@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::encode::{Encoded, EvalError, Stages, encode_all};
+use super::encode::{Encoded, EvalError, Role, Stages, encode_all};
 use super::pairs::{MAX_PAIRS_BYTES, Pairs};
 use super::protocol::{self, Scored};
 use crate::face::ModelChoice;
@@ -139,7 +139,7 @@ pub fn evaluate(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvalError> {
     let paths: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
-    let encoded = encode_all(&paths, choice, workers, progress)?;
+    let encoded = encode_all(&paths, choice, Role::Probe, workers, progress)?;
     let scores = score(pairs, &encoded, decider);
     let accuracy = protocol::accuracy(&scores, pairs.folds);
     let tar = |fmr| protocol::tar_at(&scores, fmr);

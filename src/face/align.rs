@@ -37,6 +37,16 @@ impl AlignedFace {
         &self.0
     }
 
+    /// Its mirror image: left and right change places.
+    #[must_use]
+    pub fn mirrored(&self) -> Self {
+        let mut mirrored = self.0.clone();
+        for row in mirrored.data_mut().as_chunks_mut::<{ SIDE * 3 }>().0 {
+            row.as_chunks_mut::<3>().0.reverse();
+        }
+        Self(mirrored)
+    }
+
     /// Fills itself with the face at `landmarks`; `false`, and unchanged, where those aren't the points of any face.
     #[must_use]
     pub fn align(&mut self, image: &RgbImage, landmarks: &Landmarks, sampler: &mut Sampler) -> bool {
@@ -94,6 +104,17 @@ mod tests {
         // The inverse of numpy's least squares solution of the same ten equations.
         let [dx, dy] = map.apply(TEMPLATE_112.0[2]);
         assert!((dx - 58.03).abs() < 0.2 && (dy - 71.7).abs() < 0.3, "{dx} {dy}");
+    }
+
+    #[test]
+    fn a_mirror_image_has_left_and_right_changed_and_twice_it_is_the_face_itself() {
+        let bytes = (0..SIDE * SIDE * 3).map(|at| (at * 7 % 251) as u8).collect();
+        let face = AlignedFace::from_aligned(RgbImage::from_rgb8(SIDE, SIDE, bytes).unwrap()).unwrap();
+        let mirrored = face.mirrored();
+        for (x, y) in [(0, 0), (1, 5), (55, 60), (111, 111)] {
+            assert_eq!(mirrored.image().pixel(x, y), face.image().pixel(SIDE - 1 - x, y));
+        }
+        assert_eq!(mirrored.mirrored(), face);
     }
 
     #[test]

@@ -146,6 +146,21 @@ impl Faces {
         self.embedder.embed(&self.aligned)
     }
 
+    /// What the gallery keeps of the face that was aligned last: the mean of its encoding and its mirror image's.
+    ///
+    /// Both are of one person, so that what differs between the two is the network's error, and the mean has less of it.
+    /// It takes a second run of the network, for which enrolment has the time and a door hasn't.
+    ///
+    /// # Errors
+    /// The network failed, or what it says of the two cancels out.
+    pub fn embed_template(&mut self) -> Result<Encoding, InferError> {
+        let both = [self.embed()?, self.embedder.embed(&self.aligned.mirrored())?];
+        Encoding::mean(&both).ok_or_else(|| InferError::Failed {
+            model: self.embedder().name.clone(),
+            reason: "its encodings of a face and of the mirror image point opposite ways".into(),
+        })
+    }
+
     /// Encodes a face that is aligned already; the one that was aligned last stays.
     ///
     /// # Errors
@@ -167,12 +182,29 @@ impl Faces {
     /// # Errors
     /// A network failed; see [`InferError`].
     pub fn portray(&mut self, image: &RgbImage, found: &Detection) -> Result<Option<Portrait>, InferError> {
+        self.portrait(image, found, Self::embed)
+    }
+
+    /// The same for the gallery: the encoding is that of [`Faces::embed_template`].
+    ///
+    /// # Errors
+    /// A network failed; see [`InferError`].
+    pub fn portray_template(&mut self, image: &RgbImage, found: &Detection) -> Result<Option<Portrait>, InferError> {
+        self.portrait(image, found, Self::embed_template)
+    }
+
+    fn portrait(
+        &mut self,
+        image: &RgbImage,
+        found: &Detection,
+        encode: fn(&mut Self) -> Result<Encoding, InferError>,
+    ) -> Result<Option<Portrait>, InferError> {
         let landmarks = self.refine(image, found)?;
         if self.align(image, &landmarks).is_none() {
             return Ok(None);
         }
         let quality = self.quality(found, &landmarks);
-        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: self.embed()? }))
+        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: encode(self)? }))
     }
 
     /// The face that a photo is of (see [`principal`]); `None` where there is none.

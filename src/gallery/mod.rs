@@ -1,7 +1,7 @@
 //! Who the door knows: people, their templates, and how a face is found among them.
 //!
 //! [`person`] and [`template`] say what is kept, [`seal`] and [`key`] how it is kept secret, [`enrol`] and [`keep`] what
-//! gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`search`] finds, [`calibrate`]
+//! gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`prototype`] makes one of a person's several, [`search`] finds, [`calibrate`]
 //! turns a similarity into a false match rate, [`audit`] names what endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here touches the database:
 //! `hw::store` does.
 
@@ -17,6 +17,7 @@ pub mod keep;
 pub mod key;
 pub mod pair_head;
 pub mod person;
+pub mod prototype;
 pub mod seal;
 pub mod search;
 pub mod template;
@@ -25,6 +26,7 @@ pub use decider::{Decider, DeciderKind};
 pub use key::{KeyError, KeyPlaces};
 pub use pair_head::PairHead;
 pub use person::{NewPerson, Person};
+pub use prototype::Comparisons;
 pub use seal::MasterKey;
 pub use search::{Hit, Index, Ranked, Scratch};
 pub use template::{ModelSha256, NewTemplate, Template, TemplateId};

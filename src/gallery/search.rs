@@ -1,4 +1,5 @@
-//! Who is it: the nearest template and the nearest of anybody else, exactly, fast enough for a door of 100 000.
+//! Who is it: the nearest template and the nearest of anybody else, exactly, fast enough for a door of 100 000. A door searches
+//! one template a person, see [`super::prototype`]; an audit all that are kept.
 //!
 //! Every template is kept twice: as it is, and rounded to 8 bits a number. A search scores the rounded ones, a quarter
 //! of the memory, and rescores in full only those that can still be first or second. What comes out is what rescoring
@@ -22,6 +23,7 @@ use std::ops::Range;
 use rounded::{Alike, Near, Query, ROUNDED_MAX, Rounding, Sieve};
 
 use super::decider::{Decider, OtherEncoder};
+use super::prototype::{Comparisons, prototypes};
 use super::template::{ModelSha256, Template, TemplateId};
 use crate::face::encoding::{Encoding, MAX_DIMS};
 use crate::gate::Candidate;
@@ -96,6 +98,9 @@ pub struct Index {
     rounded: Panels,
     /// Of each panel of rows.
     rounding: Vec<Rounding>,
+    /// Templates that the rows were made of, and what searching them counts as.
+    templates: usize,
+    comparisons: Comparisons,
 }
 
 /// What a search works in, so that it allocates nothing. From [`Index::scratch`].
@@ -106,6 +111,16 @@ pub struct Scratch {
 }
 
 impl Index {
+    /// What a door searches: the prototype of each person, made of the templates of `model`. Else as [`Index::build`].
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn of_people(model: &ModelSha256, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
+        let (one_each, comparisons) = prototypes(model, templates);
+        let of_model = templates.iter().filter(|t| t.model_sha256 == *model).count();
+        Ok(Self { templates: of_model, comparisons, ..Self::build(model, dims, &one_each)? })
+    }
+
     /// The templates of `model`, whose encodings have `dims` numbers; those of other models are set apart, see
     /// [`Index::other_model`]. The plain decider compares them, unless [`Index::decided_by`] names another.
     ///
@@ -153,6 +168,8 @@ impl Index {
             exact: Vec::with_capacity(capacity * dims),
             rounded: Panels::new(dims),
             rounding: Vec::with_capacity(capacity.div_ceil(ROWS)),
+            templates: capacity,
+            comparisons: Comparisons { search: capacity, claim: capacity },
         }
     }
 
@@ -182,6 +199,16 @@ impl Index {
         &self.decider
     }
 
+    /// How many templates it was made of.
+    pub fn templates(&self) -> usize {
+        self.templates
+    }
+
+    /// What a search and a claim count as. Of [`Index::build`] every template is a comparison.
+    pub fn comparisons(&self) -> Comparisons {
+        self.comparisons
+    }
+
     /// How many templates can be found.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -191,7 +218,7 @@ impl Index {
         self.ids.is_empty()
     }
 
-    /// Who can be found, in rising order. Their number is the N of FPIR = 1 − (1 − FMR)ᴺ.
+    /// Who can be found, in rising order.
     pub fn people(&self) -> &[PersonId] {
         &self.people
     }

@@ -98,6 +98,11 @@ fn a_search_is_measured_with_people_who_are_enrolled_and_people_who_are_not() {
     let table = home.run(&["eval", "--gallery", "2", "--images", &people]).out;
     assert!(table.contains("2 people enrolled") && table.contains("Strangers: 2 pictures of 2 people"), "{table}");
     home.run(&["eval", "--gallery", "5", "--images", &people]).fails(65, &["4 people have a picture"]);
+    let several = ["eval", "--gallery", "1", "--photos", "2", "--images", &people, "--json"];
+    let answer = home.run(&several).json();
+    assert_eq!((&answer["photos"], &answer["known"]["pictures"]), (&2.into(), &1.into()), "{answer}");
+    let none = ["eval", "--gallery", "1", "--photos", "9", "--images", &people];
+    home.run(&none).fails(65, &["0 people have 9 pictures good enough"]);
     home.run(&["eval", "--gallery", "2"]).fails(2, &["--images"]);
     home.run(&["eval"]).fails(2, &["PAIRS"]);
 }

@@ -135,7 +135,7 @@ impl Chain {
             return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
         };
         let index = match ctx.store_path()?.exists() {
-            true => Index::build(&model.sha256.0, dims, &ctx.store()?.templates()?)?,
+            true => Index::of_people(&model.sha256.0, dims, &ctx.store()?.templates()?)?,
             false => Index::build(&model.sha256.0, dims, &[])?,
         };
         let index = index.decided_by(ctx.decider(model)?)?;

@@ -1,0 +1,105 @@
+//! A person's prototype: what a face is compared with, however many photographs of them are kept.
+//!
+//! It is the mean of the person's encodings at unit length, as sets of pictures are compared in IJB-A (Klare et al. 2015) and
+//! classes in Snell et al. 2017, "Prototypical Networks". What the photographs have in common is the person; light, pose
+//! and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person and not one at
+//! every photograph, so that more photographs make a door surer instead of stricter.
+
+#![forbid(unsafe_code)]
+
+use super::template::{ModelSha256, Template};
+use crate::face::encoding::Encoding;
+
+/// As how many comparisons a prototype of several encodings counts. It lies nearer to what all faces have in common than a
+/// single encoding does, so that more strangers reach a score (docs/target-fmr.md, "Several photographs").
+const WEIGHT_OF_SEVERAL: usize = 2;
+
+/// How many comparisons with single encodings let as many strangers through, for FPIR = 1 − (1 − FMR)ᴺ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comparisons {
+    /// Of a search among everybody (1:N).
+    pub search: usize,
+    /// Of a claim to be one of them (1:1): that of the person to whom it's easiest.
+    pub claim: usize,
+}
+
+impl Comparisons {
+    /// Two encodings, and nothing else.
+    pub const ONE: Self = Self { search: 1, claim: 1 };
+}
+
+/// One template a person, which has the number of the person's first, and what searching these counts as. Those of another model than
+/// `model` stay as they are, and so do a person's that cancel each other out or differ in size.
+pub fn prototypes(model: &ModelSha256, templates: &[Template]) -> (Vec<Template>, Comparisons) {
+    let (ours, mut all): (Vec<_>, Vec<_>) = templates.iter().cloned().partition(|t| t.model_sha256 == *model);
+    let mut ours = ours;
+    ours.sort_unstable_by_key(|t| (t.person, t.id));
+    let mut comparisons = Comparisons { search: 0, claim: 1 };
+    for of_person in ours.chunk_by(|a, b| a.person == b.person) {
+        let encodings: Vec<_> = of_person.iter().map(|t| t.encoding.clone()).collect();
+        let several =
+            if let [first, _, ..] = of_person { Encoding::mean(&encodings).map(|mean| (first, mean)) } else { None };
+        let count = match several {
+            Some((first, encoding)) => {
+                all.push(Template { encoding, ..first.clone() });
+                WEIGHT_OF_SEVERAL
+            }
+            None => {
+                all.extend_from_slice(of_person);
+                of_person.len()
+            }
+        };
+        comparisons = Comparisons { search: comparisons.search + count, claim: comparisons.claim.max(count) };
+    }
+    (all, comparisons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery::template::TemplateId;
+    use crate::person::PersonId;
+    use crate::time::Wall;
+
+    const MODEL: ModelSha256 = [1; 32];
+
+    fn template(id: u32, person: u32, raw: &[f32]) -> Template {
+        Template {
+            id: TemplateId::new(id),
+            person: PersonId::new(person),
+            encoding: Encoding::from_raw(raw).unwrap(),
+            model_sha256: MODEL,
+            quality: 1.0,
+            created: Wall::from_unix_millis(0),
+        }
+    }
+
+    #[test]
+    fn several_photographs_become_the_direction_between_them_and_one_stays_what_it_is() {
+        let templates = [template(4, 2, &[0.0, 1.0]), template(3, 1, &[0.6, 0.8]), template(2, 2, &[1.0, 0.0])];
+        let (found, comparisons) = prototypes(&MODEL, &templates);
+        assert_eq!(found[0], templates[1]);
+        assert_eq!((found[1].id, found[1].person), (TemplateId::new(2), PersonId::new(2)));
+        assert_eq!(found[1].encoding, Encoding::from_raw(&[1.0, 1.0]).unwrap());
+        assert_eq!((found.len(), comparisons), (2, Comparisons { search: 3, claim: 2 }));
+    }
+
+    #[test]
+    fn any_number_of_photographs_counts_as_two() {
+        let templates: Vec<_> = (1..=8).map(|id| template(id, 1, &[1.0, id as f32 / 10.0])).collect();
+        assert_eq!(prototypes(&MODEL, &templates).1, Comparisons { search: 2, claim: 2 });
+        assert_eq!(prototypes(&MODEL, &templates[..1]).1, Comparisons::ONE);
+        assert_eq!(prototypes(&MODEL, &[]), (Vec::new(), Comparisons { search: 0, claim: 1 }));
+    }
+
+    #[test]
+    fn what_has_no_mean_and_what_another_model_made_stays_and_is_counted_for_what_it_is() {
+        let opposite = [template(1, 1, &[1.0, 0.0]), template(2, 1, &[-1.0, 0.0])];
+        let (found, comparisons) = prototypes(&MODEL, &opposite);
+        assert_eq!((&found[..], comparisons.search), (&opposite[..], 2));
+        let other = Template { model_sha256: [2; 32], ..template(3, 1, &[1.0, 0.0]) };
+        let (found, comparisons) = prototypes(&MODEL, &[other.clone(), template(4, 1, &[1.0, 0.0])]);
+        assert_eq!((found.len(), comparisons), (2, Comparisons::ONE));
+        assert!(found.contains(&other));
+    }
+}
