@@ -1,9 +1,9 @@
 //! A person's prototype: what a face is compared with, however many photographs of them are kept.
 //!
-//! It is the mean of the person's encodings at unit length, as sets of pictures are compared in IJB-A (Klare et al. 2015) and
+//! It is the mean of the person's encodings at unit length, as sets of pictures are pooled in IJB-A (Klare et al. 2015) and
 //! classes in Snell et al. 2017, "Prototypical Networks". What the photographs have in common is the person; light, pose
-//! and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person and not one at
-//! every photograph, so that more photographs make a door surer instead of stricter.
+//! and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person and not
+//! one at every photograph, so that more photographs make a door surer instead of stricter.
 
 #![forbid(unsafe_code)]
 
@@ -28,30 +28,33 @@ impl Comparisons {
     pub const ONE: Self = Self { search: 1, claim: 1 };
 }
 
-/// One template a person, which has the number of the person's first, and what searching these counts as. Those of another model than
-/// `model` stay as they are, and so do a person's that cancel each other out or differ in size.
+/// One template a person, which has the number of the person's first, and what searching these counts as. Those of another
+/// model than `model` stay as they are, and so do a person's that cancel each other out or differ in size.
 pub fn prototypes(model: &ModelSha256, templates: &[Template]) -> (Vec<Template>, Comparisons) {
-    let (ours, mut all): (Vec<_>, Vec<_>) = templates.iter().cloned().partition(|t| t.model_sha256 == *model);
-    let mut ours = ours;
+    let (mut ours, mut found): (Vec<_>, Vec<_>) = templates.iter().cloned().partition(|t| t.model_sha256 == *model);
     ours.sort_unstable_by_key(|t| (t.person, t.id));
     let mut comparisons = Comparisons { search: 0, claim: 1 };
     for of_person in ours.chunk_by(|a, b| a.person == b.person) {
-        let encodings: Vec<_> = of_person.iter().map(|t| t.encoding.clone()).collect();
-        let several =
-            if let [first, _, ..] = of_person { Encoding::mean(&encodings).map(|mean| (first, mean)) } else { None };
-        let count = match several {
-            Some((first, encoding)) => {
-                all.push(Template { encoding, ..first.clone() });
+        let count = match prototype(of_person) {
+            Some(prototype) => {
+                found.push(prototype);
                 WEIGHT_OF_SEVERAL
             }
             None => {
-                all.extend_from_slice(of_person);
+                found.extend_from_slice(of_person);
                 of_person.len()
             }
         };
         comparisons = Comparisons { search: comparisons.search + count, claim: comparisons.claim.max(count) };
     }
-    (all, comparisons)
+    (found, comparisons)
+}
+
+/// Of several templates; `None` of one alone, which needs none, and of those that have no mean.
+fn prototype(of: &[Template]) -> Option<Template> {
+    let [first, _, ..] = of else { return None };
+    let encodings: Vec<_> = of.iter().map(|template| template.encoding.clone()).collect();
+    Some(Template { encoding: Encoding::mean(&encodings)?, ..first.clone() })
 }
 
 #[cfg(test)]
