@@ -2,7 +2,8 @@
 //! people who aren't (open-set identification, ISO/IEC 19795-1).
 //!
 //! The N people with the most pictures are enrolled with one each or several, as `enroll` does it; all other pictures,
-//! theirs and everybody else's, are judged by the threshold and the margin that the door holds of one frame. The door wants several frames to agree.
+//! theirs and everybody else's, are judged by the threshold and the margin that the door holds of one frame. The door
+//! wants several frames to agree.
 
 #![forbid(unsafe_code)]
 
