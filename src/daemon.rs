@@ -31,7 +31,7 @@ use std::thread::{self, JoinHandle};
 pub use capture::OpenCamera;
 pub use inputs::OpenInputs;
 use interpreter::{Effects, Interpreter};
-pub use keeper::{Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
+pub use keeper::{Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
 pub use recogniser::Recogniser;
 pub use shared::{Message, Shared};
 use watchdog::Watchdog;
@@ -61,7 +61,7 @@ pub struct Parts {
 }
 
 /// Reads the configuration anew when asked to; a sentence where it is unusable.
-pub type Reload = Box<dyn FnMut() -> Result<(Policy, Thresholds), String> + Send>;
+pub type Reload = Box<dyn FnMut() -> Result<(Policy, Demand), String> + Send>;
 
 /// Why a daemon ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -256,8 +256,8 @@ impl Loop {
 
     fn reload(&mut self, shared: &Shared, now: Now) {
         match (self.reload)() {
-            Ok((policy, thresholds)) => {
-                if !self.interpreter.effects().ledger.demand(thresholds) {
+            Ok((policy, demand)) => {
+                if !self.interpreter.effects().ledger.demand(demand) {
                     log::error!("the keeper does not answer; the thresholds in force stay");
                 }
                 let actions = self.gate.set_policy(now, policy);

@@ -10,7 +10,7 @@ use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
 use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
-use facelatch::gallery::{Decider, MasterKey, NewPerson, NewTemplate, PairHead};
+use facelatch::gallery::{Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
@@ -105,7 +105,7 @@ impl House {
                 shelf(keeper_store),
                 MODEL,
                 DIMS,
-                Thresholds { identify: Box::new(move |_| half), verify: Box::new(move |_| half) },
+                Box::new(move |_| Thresholds { identify: half, verify: half }),
                 None,
             ),
             control: Some(Server::bind(control).unwrap()),
@@ -298,15 +298,12 @@ fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_compari
     enrol(&mut store, "Ben Okafor", 1);
     let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
     let load = |store: &Store| {
-        let note = || -> Box<dyn Fn(usize) -> Option<Similarity> + Send> {
-            let asked = Arc::clone(&asked);
-            Box::new(move |n| {
-                asked.lock().unwrap().push(n);
-                None
-            })
-        };
-        let thresholds = Thresholds { identify: note(), verify: note() };
-        let (gallery, _) = Keeper::new(store.open_again().unwrap(), MODEL, DIMS, thresholds, None).load().unwrap();
+        let noted = Arc::clone(&asked);
+        let demand = Box::new(move |Comparisons { search, claim }| {
+            noted.lock().unwrap().extend([search, claim]);
+            Thresholds { identify: None, verify: None }
+        });
+        let (gallery, _) = Keeper::new(store.open_again().unwrap(), MODEL, DIMS, demand, None).load().unwrap();
         (gallery.index.len(), gallery.index.templates(), std::mem::take(&mut *asked.lock().unwrap()))
     };
     assert_eq!(load(&store), (2, 2, vec![2, 1]));
@@ -324,9 +321,9 @@ fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     let keeper = |encoder| {
         let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
-        let thresholds = Thresholds { identify: Box::new(|_| None), verify: Box::new(|_| None) };
+        let demand = Box::new(|_| Thresholds { identify: None, verify: None });
         let store = store.open_again().unwrap();
-        Keeper::new(store, MODEL, DIMS, thresholds, None).decided_by(Decider::PairHead(Arc::new(head)))
+        Keeper::new(store, MODEL, DIMS, demand, None).decided_by(Decider::PairHead(Arc::new(head)))
     };
     let (gallery, _) = keeper(MODEL).load().unwrap();
     let similarity = gallery.index.verify(ana, &face(1)).unwrap();

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use facelatch::face::occlusion::{self, Part};
-use facelatch::face::pipeline::{Faces, ModelChoice, Placing};
+use facelatch::face::pipeline::{Faces, ModelChoice, Placing, Role};
 use facelatch::face::{Canvas, Encoding, photo};
 use facelatch::infer::Manifest;
 
@@ -31,8 +31,8 @@ fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
     let mut faces = faces("facelatch-encoder");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let picture = photo::load(&demo.join("ada-1.jpg")).unwrap();
-    let probe = faces.portray_principal(&picture).unwrap().unwrap().encoding;
-    let template = faces.embed_template().unwrap();
+    let probe = faces.portray_principal(&picture, Role::Probe).unwrap().unwrap().encoding;
+    let template = faces.embed_as(Role::Template).unwrap();
     let mirrored = faces.aligned().mirrored();
     let other_probe = faces.embed_face(&mirrored).unwrap();
     assert_ne!(probe, other_probe, "the encoder sees a difference, else there would be nothing to average");
@@ -54,8 +54,8 @@ fn the_shipped_encoders_look_at_the_face_and_not_around_it() {
         for person in &PEOPLE[..people] {
             let [a, b] = [1, 2].map(|n| photo::load(&demo.join(format!("{person}-{n}.jpg"))).unwrap());
             for (covered, other) in [(&a, &b), (&b, &a)] {
-                let other = faces.portray_principal(other).unwrap().unwrap().encoding;
-                let own = faces.portray_principal(covered).unwrap().unwrap().encoding;
+                let other = faces.portray_principal(other, Role::Probe).unwrap().unwrap().encoding;
+                let own = faces.portray_principal(covered, Role::Probe).unwrap().unwrap().encoding;
                 let (face, whole) = (faces.aligned().clone(), own.similarity(&other).unwrap().get());
                 let score = |encoding: &_| other.similarity(encoding).unwrap().get();
                 let map = occlusion::of_encoding(&mut faces, &face, whole, score, || ()).unwrap();

@@ -9,7 +9,7 @@ use super::exit::{Code, Failure, Verdict};
 use super::known::Scale;
 use crate::face::encoding::Encoding;
 use crate::face::photo;
-use crate::face::pipeline::Faces;
+use crate::face::pipeline::{Faces, Role};
 use crate::gallery::{Comparisons, DeciderKind};
 use crate::units::Similarity;
 
@@ -37,7 +37,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let photos = [photo::load(&args.a)?, photo::load(&args.b)?];
     let mut faces = ctx.faces()?;
     let encode = |image, path: &Path, faces: &mut Faces| -> Result<Encoding, Failure> {
-        let portrait = faces.portray_principal(image)?;
+        let portrait = faces.portray_principal(image, Role::Probe)?;
         let none = || Failure::said(Code::Data, format!("{}: there is no face in this photograph", path.display()));
         portrait.map(|portrait| portrait.encoding).ok_or_else(none)
     };

@@ -22,8 +22,7 @@ use super::run::thresholds;
 use super::scratch::Scratch;
 use crate::control::server::event_line;
 use crate::daemon::{Daemon, Keeper, Parts, Recogniser, Shared, Written};
-use crate::face::detect::principal;
-use crate::face::pipeline::Faces;
+use crate::face::pipeline::{Faces, Role};
 use crate::frame::RgbImage;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::{LivenessPolicy, Outcome, Policy, Reason};
@@ -108,10 +107,7 @@ fn enrol(people: &[(Name, RgbImage)], faces: &mut Faces, scratch: &Scratch) -> R
     let key = MasterKey::generate().map_err(|error| Failure::said(Code::Os, error.to_string()))?;
     let mut store = Store::open(&scratch.path().join("demo.db"), &key)?;
     for (name, image) in people {
-        let found = faces.detect(image)?;
-        let principal = principal(&found, image.width(), image.height());
-        let portrait = principal.map(|face| faces.portray_template(image, face)).transpose()?;
-        let Some(face) = portrait.flatten() else {
+        let Some(face) = faces.portray_principal(image, Role::Template)? else {
             let sentence = format!("no face was found in {name}'s picture; the demo needs another one");
             return Err(Failure::said(Code::Data, sentence));
         };

@@ -16,7 +16,7 @@ use crate::face::detect::Detection;
 use crate::face::encoding::Encoding;
 use crate::face::jpeg::MjpegDecoder;
 use crate::face::photo;
-use crate::face::pipeline::{Faces, Portrait};
+use crate::face::pipeline::{Faces, Portrait, Role};
 use crate::face::quality;
 use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
@@ -165,7 +165,9 @@ impl<'a> Sitting<'a> {
         let clear = self.known.limits.min_detector;
         let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
         let portrait = match enrol::only_face(&faces, height) {
-            Ok(face) => self.faces.portray_template(image, face)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore)),
+            Ok(face) => {
+                self.faces.portray(image, face, Role::Template)?.ok_or(Refusal::Poor(PoorMeasure::DetectorScore))
+            }
             Err(refusal) => Err(refusal),
         };
         match portrait.and_then(|portrait| self.admit(&portrait).map(|()| portrait)) {

@@ -106,8 +106,9 @@ fn search(
 ) -> Result<Verdict, Failure> {
     let (model, limits) = (&choice.embedder.spec, ctx.config.limits());
     let table = ctx.table(model, decider)?.ok_or_else(|| Failure::said(Code::Data, no_table(&model.name, decider)))?;
-    let thresholds = thresholds(Some(table), &ctx.config);
-    let rule = Rule { decider, threshold: &*thresholds.identify, margin: ctx.config.gate.margin, limits: &limits };
+    let demand = thresholds(Some(table), &ctx.config);
+    let threshold = |comparisons| demand(comparisons).identify;
+    let rule = Rule { decider, threshold: &threshold, margin: ctx.config.gate.margin, limits: &limits };
     let bar = ctx.out.progress(list_people(images)?.len(), "encoding");
     let progress = |done| bar.set_position(done as u64);
     let report = gallery::evaluate(images, choice, size, &rule, workers(args.workers), &progress)?;

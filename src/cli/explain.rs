@@ -16,7 +16,7 @@ use crate::face::encoding::Encoding;
 use crate::face::geometry::Rect;
 use crate::face::occlusion::{self, GRID, Map, Part, STEP, to_aligned};
 use crate::face::photo;
-use crate::face::pipeline::{Faces, Portrait};
+use crate::face::pipeline::{Faces, Portrait, Role};
 use crate::frame::RgbImage;
 use crate::gallery::{Comparisons, DeciderKind};
 use crate::person::PersonId;
@@ -214,7 +214,7 @@ fn portrait(faces: &mut Faces, image: &RgbImage, path: &Path) -> Result<(usize, 
     let found = faces.detect(image)?;
     let face = principal(&found, image.width(), image.height()).ok_or_else(none)?;
     let at = found.iter().position(|other| other == face).ok_or_else(none)?;
-    Ok((at, faces.portray(image, face)?.ok_or_else(none)?))
+    Ok((at, faces.portray(image, face, Role::Probe)?.ok_or_else(none)?))
 }
 
 /// What the detector's map shows, and how it lies in the photograph.

@@ -9,6 +9,7 @@ use super::exit::{Failure, Verdict};
 use super::known::{Judgement, Known};
 use crate::face::detect::Detection;
 use crate::face::photo;
+use crate::face::pipeline::Role;
 use crate::gallery::DeciderKind;
 use crate::gate::Outcome;
 
@@ -53,7 +54,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let found = faces.detect(&image)?;
     let mut is_anybody = false;
     for face in &found {
-        let Some(portrait) = faces.portray(&image, face)? else { continue };
+        let Some(portrait) = faces.portray(&image, face, Role::Probe)? else { continue };
         let judgement = known.identify(&portrait);
         is_anybody |= judgement.outcome == Outcome::Granted;
         let answer = answer(&known, &judgement, face);

@@ -2,10 +2,12 @@
 
 use super::context::Context;
 use super::exit::Failure;
+use super::run::thresholds;
+use crate::daemon::Thresholds;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
 use crate::gallery::calibrate::Calibration;
-use crate::gallery::{Comparisons, Decider, Hit, Index, Person, Scratch};
+use crate::gallery::{Comparisons, Decider, Hit, Index, Person, Scratch, Template};
 use crate::gate::{Candidate, Finding, Member, Outcome, PoorMeasure, Schedule, Seen};
 use crate::hw::clock::BootClock;
 use crate::hw::store::Store;
@@ -52,10 +54,7 @@ impl Scale {
     pub fn new(ctx: &Context, model: &ModelSpec, comparisons: Comparisons) -> Result<Self, Failure> {
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;
-        let gate = &ctx.config.gate;
-        let at = |fmr| calibration.as_ref()?.similarity_for(fmr);
-        let verify = at(gate.verify_target_fmr.per_comparison(comparisons.claim));
-        let identify = at(gate.target_fmr.per_comparison(comparisons.search));
+        let Thresholds { identify, verify } = thresholds(calibration.clone(), &ctx.config)(comparisons);
         Ok(Self { decider, calibration, verify, identify })
     }
 
@@ -68,16 +67,17 @@ impl Scale {
 impl Known {
     /// Opens the store and indexes what the embedder of `faces` has made.
     pub fn open(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
-        Self::open_for(ctx, faces.embedder())
+        Ok(Self::open_for(ctx, faces.embedder())?.0)
     }
 
-    /// Opens the store and indexes what this network has made.
-    pub fn open_for(ctx: &Context, model: &ModelSpec) -> Result<Self, Failure> {
+    /// Opens the store and indexes what this network has made; with every template of the store.
+    pub fn open_for(ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {
         let store = ctx.store()?;
         let Decode::Embedding { dims } = model.decode else {
             return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
         };
-        let index = Index::of_people(&model.sha256.0, dims, &store.templates()?)?;
+        let templates = store.templates()?;
+        let index = Index::of_people(&model.sha256.0, dims, &templates)?;
         if let Some(other) = index.other_model() {
             super::note(format_args!("facelatch: {other}"));
         }
@@ -88,7 +88,7 @@ impl Known {
         }
         let (people, scratch) = (store.people()?, index.scratch());
         let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
-        Ok(Self { store, people, index, scale, limits, margin, scratch, now })
+        Ok((Self { store, people, index, scale, limits, margin, scratch, now }, templates))
     }
 
     pub fn person(&self, id: PersonId) -> Option<&Person> {

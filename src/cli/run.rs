@@ -13,7 +13,7 @@ use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, Server, event_line, gid_of};
 use crate::daemon::{
-    Daemon, DaemonError, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Shelf, Thresholds,
+    Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Shelf, Thresholds,
 };
 use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
@@ -28,6 +28,7 @@ use crate::liveness::watch::{Looks, Watch};
 use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Strike};
 use crate::sim::replay::{Pace, ReplayCamera};
 use crate::sim::strike::RecordingStrike;
+use crate::units::Fmr;
 
 /// How often signals and dead threads are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -148,13 +149,15 @@ fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
 }
 
 /// The similarities that the configuration's rates ask for, by the decider's own table.
-pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Thresholds {
+pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Demand {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
-    let (identify, verify) = (calibration.clone(), calibration);
-    Thresholds {
-        identify: Box::new(move |n| identify.as_ref()?.similarity_for(target.per_comparison(n))),
-        verify: Box::new(move |n| verify.as_ref()?.similarity_for(verify_target.per_comparison(n))),
-    }
+    Box::new(move |comparisons| {
+        let reaching = |fmr: Fmr, n| calibration.as_ref()?.similarity_for(fmr.per_comparison(n));
+        Thresholds {
+            identify: reaching(target, comparisons.search),
+            verify: reaching(verify_target, comparisons.claim),
+        }
+    })
 }
 
 /// The camera or recording that the configuration names, to be opened as often as needed.

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::exit::{Failure, Verdict};
 use super::known::Known;
 use super::people;
-use crate::face::pipeline::Portrait;
+use crate::face::pipeline::{Portrait, Role};
 use crate::face::{photo, quality};
 use crate::gallery::{DeciderKind, Person};
 use crate::gate::Outcome;
@@ -41,7 +41,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let mut faces = ctx.faces()?;
     let known = Known::open(ctx, &faces)?;
     let person = people::find(&known.store, &args.name)?;
-    let face = faces.portray_principal(&image)?;
+    let face = faces.portray_principal(&image, Role::Probe)?;
     let answer = judge(&known, &person, face.as_ref());
     ctx.out.json(&answer)?;
     ctx.out.line(sentence(&answer, known.scale.decider.measure()))?;

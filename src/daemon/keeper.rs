@@ -33,12 +33,16 @@ const PERIOD: Duration = Duration::from_millis(500);
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 
 /// The similarities to demand; `None` admits nobody that way.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// Of recognition (1:N) that counts as so many comparisons.
-    pub identify: Box<dyn Fn(usize) -> Option<Similarity> + Send>,
-    /// Of verification (1:1) that does.
-    pub verify: Box<dyn Fn(usize) -> Option<Similarity> + Send>,
+    /// Of recognition (1:N).
+    pub identify: Option<Similarity>,
+    /// Of verification (1:1).
+    pub verify: Option<Similarity>,
 }
+
+/// What to demand of a gallery that counts as so many comparisons.
+pub type Demand = Box<dyn Fn(Comparisons) -> Thresholds + Send>;
 
 /// Everybody whom the door knows, as of the last change.
 pub struct Gallery {
@@ -66,7 +70,7 @@ enum Job {
         ticket: Option<Ticket>,
     },
     /// Other rates are demanded from now on.
-    Demand(Thresholds),
+    Demand(Demand),
 }
 
 /// Where the gate's records are put.
@@ -86,8 +90,8 @@ impl Inbox {
     }
 
     /// `false` where it is full. Never waits.
-    pub fn demand(&self, thresholds: Thresholds) -> bool {
-        self.0.try_send(Job::Demand(thresholds)).is_ok()
+    pub fn demand(&self, demand: Demand) -> bool {
+        self.0.try_send(Job::Demand(demand)).is_ok()
     }
 }
 
@@ -122,7 +126,7 @@ pub struct Keeper {
     model: ModelSha256,
     dims: usize,
     decider: Decider,
-    thresholds: Thresholds,
+    demand: Demand,
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
@@ -145,7 +149,7 @@ impl Keeper {
         shelf: impl Into<Shelf>,
         model: ModelSha256,
         dims: usize,
-        thresholds: Thresholds,
+        demand: Demand,
         retention: Option<Duration>,
     ) -> Self {
         Self {
@@ -153,7 +157,7 @@ impl Keeper {
             model,
             dims,
             decider: Decider::Threshold,
-            thresholds,
+            demand,
             retention,
             retained_at: None,
             backlog: Deque::new(),
@@ -181,8 +185,7 @@ impl Keeper {
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }
-        let Comparisons { search, claim } = index.comparisons();
-        let (identify, verify) = ((self.thresholds.identify)(search), (self.thresholds.verify)(claim));
+        let Thresholds { identify, verify } = (self.demand)(index.comparisons());
         let members = people.iter().map(|person| Member {
             id: person.id,
             expires: person.expires,
@@ -215,8 +218,8 @@ impl Keeper {
     fn take(&mut self, shared: &Shared, job: Job) {
         let (record, ticket) = match job {
             Job::Write { record, ticket } => (record, ticket),
-            Job::Demand(thresholds) => {
-                self.thresholds = thresholds;
+            Job::Demand(demand) => {
+                self.demand = demand;
                 self.is_outdated = true;
                 return self.look_around(shared);
             }

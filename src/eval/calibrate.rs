@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::comparisons::{Counted, Face, Faces};
-use super::encode::{EvalError, Role, encode_all};
-use crate::face::{Encoding, ModelChoice};
+use super::encode::{EvalError, encode_all};
+use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Counts, Origin, Row};
 use crate::units::Similarity;

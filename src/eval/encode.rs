@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::pairs::PairsError;
 use crate::face::detect::principal;
 use crate::face::photo::{self, PhotoError};
-use crate::face::{Encoding, Faces, ModelChoice, Quality};
+use crate::face::{Encoding, Faces, ModelChoice, Quality, Role};
 use crate::infer::InferError;
 
 /// More threads than this only wait for each other's memory.
@@ -49,15 +49,6 @@ pub struct Encoded {
     pub faces: usize,
     /// `None` where no face was found.
     pub stages: Option<Stages>,
-}
-
-/// What a picture is encoded as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// As a face that comes to the door.
-    Probe,
-    /// As one that is enrolled.
-    Template,
 }
 
 /// Encodes the principal face of each picture, in order. `progress` is called with the number done, from any thread.
@@ -109,10 +100,7 @@ fn encode(faces: &mut Faces, path: &std::path::Path, role: Role) -> Result<Encod
         return Ok(lost);
     }
     let align = lap();
-    let encoding = match role {
-        Role::Probe => faces.embed()?,
-        Role::Template => faces.embed_template()?,
-    };
+    let encoding = faces.embed_as(role)?;
     let stages = Stages { detect, landmarks, align, embed: lap() };
     let quality = faces.quality(face, &points);
     Ok(Encoded { face: Some((encoding, quality)), faces: found.len(), stages: Some(stages) })

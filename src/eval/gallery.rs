@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::calibrate::list_people;
-use super::encode::{Encoded, EvalError, Role, encode_all};
+use super::encode::{Encoded, EvalError, encode_all};
 use super::protocol::wilson;
 use super::run::{Model, Timing};
 use crate::face::quality::{self, Limits};
-use crate::face::{Encoding, ModelChoice};
+use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::search::IndexError;
-use crate::gallery::{Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
+use crate::gallery::{Comparisons, Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
 use crate::gate::{Candidate, Finding, Seen};
 use crate::person::PersonId;
 use crate::time::Wall;
@@ -38,8 +38,8 @@ pub struct Size {
 /// What the door holds of one frame.
 pub struct Rule<'a> {
     pub decider: &'a Decider,
-    /// The similarity to demand among so many templates; `None` where no table reaches the rate.
-    pub threshold: &'a dyn Fn(usize) -> Option<Similarity>,
+    /// The similarity to demand of so many comparisons; `None` where no table reaches the rate.
+    pub threshold: &'a dyn Fn(Comparisons) -> Option<Similarity>,
     pub margin: f32,
     /// The poorest face that is judged.
     pub limits: &'a Limits,
@@ -148,7 +148,7 @@ fn rehearse(
     let templates: Vec<_> = enrolled.iter().map(template).collect();
     let dims = enrolled.first().map_or(0, |(_, encoding)| encoding.dims());
     let index = Index::of_people(model, dims, &templates)?.decided_by(rule.decider.clone())?;
-    let mut rehearsal = Rehearsal { threshold: (rule.threshold)(index.comparisons().search), ..Rehearsal::default() };
+    let mut rehearsal = Rehearsal { threshold: (rule.threshold)(index.comparisons()), ..Rehearsal::default() };
     let (enrolled, mut scratch) = (BTreeSet::from_iter(enrolled.iter().map(|(at, _)| *at)), index.scratch());
     for (at, Picture { person, face }) in pictures.iter().enumerate().filter(|(at, _)| !enrolled.contains(at)) {
         let ending = match face {

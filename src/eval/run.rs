@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::encode::{Encoded, EvalError, Role, Stages, encode_all};
+use super::encode::{Encoded, EvalError, Stages, encode_all};
 use super::pairs::{MAX_PAIRS_BYTES, Pairs};
 use super::protocol::{self, Scored};
-use crate::face::ModelChoice;
+use crate::face::{ModelChoice, Role};
 use crate::gallery::{Decider, DeciderKind};
 use crate::infer::ModelSpec;
 use crate::units::Similarity;

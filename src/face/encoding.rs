@@ -61,9 +61,10 @@ impl Encoding {
     /// The direction of the sum of several encodings of one face: less noisy than any one of them.
     ///
     /// `None` without any, on different sizes, and where they cancel out.
-    pub fn mean(of: &[Self]) -> Option<Self> {
-        let mut sum = of.first()?.clone();
-        for other in &of[1..] {
+    pub fn mean<'a>(of: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut of = of.into_iter();
+        let mut sum = of.next()?.clone();
+        for other in of {
             if other.dims() != sum.dims() {
                 return None;
             }

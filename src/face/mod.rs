@@ -24,5 +24,5 @@ pub use embed::Embedder;
 pub use encoding::Encoding;
 pub use geometry::{Landmarks, Rect};
 pub use jpeg::MjpegDecoder;
-pub use pipeline::{Faces, ModelChoice, Portrait};
+pub use pipeline::{Faces, ModelChoice, Portrait, Role};
 pub use quality::{Limits, Quality};

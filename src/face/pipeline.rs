@@ -44,6 +44,18 @@ pub struct Portrait {
     pub encoding: Encoding,
 }
 
+/// What a face is encoded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// One that comes to the door.
+    Probe,
+    /// One that the gallery keeps: the mean of its encoding and its mirror image's.
+    ///
+    /// Both are of one person, so that what differs between the two is the network's error, and the mean has less of it.
+    /// It takes a second run of the network, for which enrolment has the time and a door hasn't.
+    Template,
+}
+
 /// Detector, second stage and embedder, and their scratch.
 pub struct Faces {
     detector: Detector,
@@ -146,16 +158,17 @@ impl Faces {
         self.embedder.embed(&self.aligned)
     }
 
-    /// What the gallery keeps of the face that was aligned last: the mean of its encoding and its mirror image's.
-    ///
-    /// Both are of one person, so that what differs between the two is the network's error, and the mean has less of it.
-    /// It takes a second run of the network, for which enrolment has the time and a door hasn't.
+    /// Encodes the face that was aligned last, as what it is to be.
     ///
     /// # Errors
-    /// The network failed, or what it says of the two cancels out.
-    pub fn embed_template(&mut self) -> Result<Encoding, InferError> {
-        let both = [self.embed()?, self.embedder.embed(&self.aligned.mirrored())?];
-        Encoding::mean(&both).ok_or_else(|| InferError::Failed {
+    /// The network failed, or what it says of a face and of its mirror image cancels out.
+    pub fn embed_as(&mut self, role: Role) -> Result<Encoding, InferError> {
+        let encoding = self.embed()?;
+        if role == Role::Probe {
+            return Ok(encoding);
+        }
+        let mirrored = self.embedder.embed(&self.aligned.mirrored())?;
+        Encoding::mean(&[encoding, mirrored]).ok_or_else(|| InferError::Failed {
             model: self.embedder().name.clone(),
             reason: "its encodings of a face and of the mirror image point opposite ways".into(),
         })
@@ -181,40 +194,23 @@ impl Faces {
     ///
     /// # Errors
     /// A network failed; see [`InferError`].
-    pub fn portray(&mut self, image: &RgbImage, found: &Detection) -> Result<Option<Portrait>, InferError> {
-        self.portrait(image, found, Self::embed)
-    }
-
-    /// The same for the gallery: the encoding is that of [`Faces::embed_template`].
-    ///
-    /// # Errors
-    /// A network failed; see [`InferError`].
-    pub fn portray_template(&mut self, image: &RgbImage, found: &Detection) -> Result<Option<Portrait>, InferError> {
-        self.portrait(image, found, Self::embed_template)
-    }
-
-    fn portrait(
-        &mut self,
-        image: &RgbImage,
-        found: &Detection,
-        encode: fn(&mut Self) -> Result<Encoding, InferError>,
-    ) -> Result<Option<Portrait>, InferError> {
+    pub fn portray(&mut self, image: &RgbImage, found: &Detection, role: Role) -> Result<Option<Portrait>, InferError> {
         let landmarks = self.refine(image, found)?;
         if self.align(image, &landmarks).is_none() {
             return Ok(None);
         }
         let quality = self.quality(found, &landmarks);
-        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: encode(self)? }))
+        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: self.embed_as(role)? }))
     }
 
     /// The face that a photo is of (see [`principal`]); `None` where there is none.
     ///
     /// # Errors
     /// A network failed; see [`InferError`].
-    pub fn portray_principal(&mut self, image: &RgbImage) -> Result<Option<Portrait>, InferError> {
+    pub fn portray_principal(&mut self, image: &RgbImage, role: Role) -> Result<Option<Portrait>, InferError> {
         let faces = self.detect(image)?;
         match principal(&faces, image.width(), image.height()) {
-            Some(face) => self.portray(image, face),
+            Some(face) => self.portray(image, face, role),
             None => Ok(None),
         }
     }

@@ -98,22 +98,13 @@ fn rank(pairs: &mut Vec<LookAlikes>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gallery::template::Template;
-    use crate::time::Wall;
+    use crate::gallery::template::tests::of_model;
 
     fn index(of: &[(u32, f32)]) -> Index {
-        let templates: Vec<_> = of
-            .iter()
-            .zip(1..)
-            .map(|(&(person, degrees), id)| Template {
-                id: TemplateId::new(id),
-                person: PersonId::new(person),
-                encoding: Encoding::from_raw(&[degrees.to_radians().cos(), degrees.to_radians().sin()]).unwrap(),
-                model_sha256: [0; 32],
-                quality: 1.0,
-                created: Wall::from_unix_millis(0),
-            })
-            .collect();
+        let template = |(&(person, degrees), id): (&(u32, f32), u32)| {
+            of_model([0; 32], id, person, &[degrees.to_radians().cos(), degrees.to_radians().sin()])
+        };
+        let templates: Vec<_> = of.iter().zip(1..).map(template).collect();
         Index::build(&[0; 32], 2, &templates).unwrap()
     }
 

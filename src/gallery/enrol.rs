@@ -131,8 +131,7 @@ fn advice(measure: PoorMeasure) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gallery::template::{Template, TemplateId};
-    use crate::time::Wall;
+    use crate::gallery::template::tests::of_model;
 
     const ANA: PersonId = PersonId::new(1);
     const BEN: PersonId = PersonId::new(2);
@@ -143,14 +142,8 @@ mod tests {
 
     /// Ana at 0°, Ben at 90°.
     fn index() -> Index {
-        let template = |id, person, degrees| Template {
-            id: TemplateId::new(id),
-            person,
-            encoding: encoding(degrees),
-            model_sha256: [0; 32],
-            quality: 1.0,
-            created: Wall::from_unix_millis(0),
-        };
+        let template =
+            |id, person: PersonId, degrees| of_model([0; 32], id, person.get(), encoding(degrees).as_slice());
         Index::build(&[0; 32], 2, &[template(1, ANA, 0.0), template(2, BEN, 90.0)]).unwrap()
     }
 

@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use super::template::{ModelSha256, Template};
 use crate::face::encoding::Encoding;
 
@@ -30,18 +32,19 @@ impl Comparisons {
 
 /// One template a person, which has the number of the person's first, and what searching these counts as. Those of another
 /// model than `model` stay as they are, and so do a person's that cancel each other out or differ in size.
-pub fn prototypes(model: &ModelSha256, templates: &[Template]) -> (Vec<Template>, Comparisons) {
-    let (mut ours, mut found): (Vec<_>, Vec<_>) = templates.iter().cloned().partition(|t| t.model_sha256 == *model);
+pub fn prototypes<'a>(model: &ModelSha256, templates: &'a [Template]) -> (Vec<Cow<'a, Template>>, Comparisons) {
+    let (mut ours, others): (Vec<_>, Vec<_>) = templates.iter().partition(|t| t.model_sha256 == *model);
+    let mut found: Vec<_> = others.into_iter().map(Cow::Borrowed).collect();
     ours.sort_unstable_by_key(|t| (t.person, t.id));
     let mut comparisons = Comparisons { search: 0, claim: 1 };
     for of_person in ours.chunk_by(|a, b| a.person == b.person) {
         let count = match prototype(of_person) {
             Some(prototype) => {
-                found.push(prototype);
+                found.push(Cow::Owned(prototype));
                 WEIGHT_OF_SEVERAL
             }
             None => {
-                found.extend_from_slice(of_person);
+                found.extend(of_person.iter().copied().map(Cow::Borrowed));
                 of_person.len()
             }
         };
@@ -51,37 +54,29 @@ pub fn prototypes(model: &ModelSha256, templates: &[Template]) -> (Vec<Template>
 }
 
 /// Of several templates; `None` of one alone, which needs none, and of those that have no mean.
-fn prototype(of: &[Template]) -> Option<Template> {
+fn prototype(of: &[&Template]) -> Option<Template> {
     let [first, _, ..] = of else { return None };
-    let encodings: Vec<_> = of.iter().map(|template| template.encoding.clone()).collect();
-    Some(Template { encoding: Encoding::mean(&encodings)?, ..first.clone() })
+    let encoding = Encoding::mean(of.iter().map(|template| &template.encoding))?;
+    Some(Template { encoding, ..(*first).clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gallery::template::TemplateId;
+    use crate::gallery::template::{TemplateId, tests::of_model};
     use crate::person::PersonId;
-    use crate::time::Wall;
 
     const MODEL: ModelSha256 = [1; 32];
 
     fn template(id: u32, person: u32, raw: &[f32]) -> Template {
-        Template {
-            id: TemplateId::new(id),
-            person: PersonId::new(person),
-            encoding: Encoding::from_raw(raw).unwrap(),
-            model_sha256: MODEL,
-            quality: 1.0,
-            created: Wall::from_unix_millis(0),
-        }
+        of_model(MODEL, id, person, raw)
     }
 
     #[test]
     fn several_photographs_become_the_direction_between_them_and_one_stays_what_it_is() {
         let templates = [template(4, 2, &[0.0, 1.0]), template(3, 1, &[0.6, 0.8]), template(2, 2, &[1.0, 0.0])];
         let (found, comparisons) = prototypes(&MODEL, &templates);
-        assert_eq!(found[0], templates[1]);
+        assert_eq!(*found[0], templates[1]);
         assert_eq!((found[1].id, found[1].person), (TemplateId::new(2), PersonId::new(2)));
         assert_eq!(found[1].encoding, Encoding::from_raw(&[1.0, 1.0]).unwrap());
         assert_eq!((found.len(), comparisons), (2, Comparisons { search: 3, claim: 2 }));
@@ -99,10 +94,11 @@ mod tests {
     fn what_has_no_mean_and_what_another_model_made_stays_and_is_counted_for_what_it_is() {
         let opposite = [template(1, 1, &[1.0, 0.0]), template(2, 1, &[-1.0, 0.0])];
         let (found, comparisons) = prototypes(&MODEL, &opposite);
-        assert_eq!((&found[..], comparisons.search), (&opposite[..], 2));
+        assert_eq!((found, comparisons.search), (opposite.iter().map(Cow::Borrowed).collect(), 2));
         let other = Template { model_sha256: [2; 32], ..template(3, 1, &[1.0, 0.0]) };
-        let (found, comparisons) = prototypes(&MODEL, &[other.clone(), template(4, 1, &[1.0, 0.0])]);
+        let mixed = [other.clone(), template(4, 1, &[1.0, 0.0])];
+        let (found, comparisons) = prototypes(&MODEL, &mixed);
         assert_eq!((found.len(), comparisons), (2, Comparisons::ONE));
-        assert!(found.contains(&other));
+        assert!(found.iter().any(|template| **template == other));
     }
 }

@@ -174,21 +174,13 @@ fn open(key: &[u8; KEY_BYTES], context: &[u8], sealed: &[u8]) -> Result<Zeroizin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::encoding::Encoding;
-    use crate::time::Wall;
+    use crate::gallery::template::tests::of_model;
 
     const ANA: PersonId = PersonId::new(1);
     const BEN: PersonId = PersonId::new(2);
 
     fn template() -> Template {
-        Template {
-            id: TemplateId::new(5),
-            person: ANA,
-            encoding: Encoding::from_raw(&[0.1, 0.2, 0.3, 0.4]).unwrap(),
-            model_sha256: [7; 32],
-            quality: 1.0,
-            created: Wall::from_unix_millis(0),
-        }
+        of_model([7; 32], 5, ANA.get(), &[0.1, 0.2, 0.3, 0.4])
     }
 
     #[test]

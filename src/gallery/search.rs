@@ -118,7 +118,7 @@ impl Index {
     pub fn of_people(model: &ModelSha256, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
         let (one_each, comparisons) = prototypes(model, templates);
         let of_model = templates.iter().filter(|t| t.model_sha256 == *model).count();
-        Ok(Self { templates: of_model, comparisons, ..Self::build(model, dims, &one_each)? })
+        Ok(Self { templates: of_model, comparisons, ..Self::of_rows(model, dims, one_each.iter().map(|t| &**t))? })
     }
 
     /// The templates of `model`, whose encodings have `dims` numbers; those of other models are set apart, see
@@ -127,10 +127,18 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn build(model: &ModelSha256, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
+        Self::of_rows(model, dims, templates.iter())
+    }
+
+    fn of_rows<'a>(
+        model: &ModelSha256,
+        dims: usize,
+        templates: impl Iterator<Item = &'a Template>,
+    ) -> Result<Self, IndexError> {
         if dims == 0 || dims > MAX_DIMS {
             return Err(IndexError::NoDims(dims));
         }
-        let (mut ours, others): (Vec<_>, Vec<_>) = templates.iter().partition(|t| t.model_sha256 == *model);
+        let (mut ours, others): (Vec<_>, Vec<_>) = templates.partition(|t| t.model_sha256 == *model);
         if ours.len() > MAX_TEMPLATES {
             return Err(IndexError::TooMany(ours.len()));
         }

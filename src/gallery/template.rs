@@ -141,10 +141,22 @@ impl Template {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A template of which only model, number, person and direction matter.
+    pub fn of_model(model_sha256: ModelSha256, id: u32, person: u32, raw: &[f32]) -> Template {
+        Template {
+            id: TemplateId::new(id),
+            person: PersonId::new(person),
+            encoding: Encoding::from_raw(raw).unwrap(),
+            model_sha256,
+            quality: 1.0,
+            created: Wall::from_unix_millis(0),
+        }
+    }
 
     fn template(raw: &[f32]) -> Template {
         Template {

@@ -6,19 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gallery::PairHead;
-use crate::time::Wall;
+use crate::gallery::template::tests::of_model;
 
 const MODEL: ModelSha256 = [1; 32];
 
 fn template(id: u32, person: u32, raw: &[f32]) -> Template {
-    Template {
-        id: TemplateId::new(id),
-        person: PersonId::new(person),
-        encoding: Encoding::from_raw(raw).unwrap(),
-        model_sha256: MODEL,
-        quality: 1.0,
-        created: Wall::from_unix_millis(0),
-    }
+    of_model(MODEL, id, person, raw)
 }
 
 /// The definition: every template in full, the nearest, then the nearest of anybody else.
