@@ -31,17 +31,18 @@ use std::thread::{self, JoinHandle};
 pub use capture::OpenCamera;
 pub use inputs::OpenInputs;
 use interpreter::{Effects, Interpreter};
+use keeper::Asked;
 pub use keeper::{Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
 pub use recogniser::Recogniser;
-pub use shared::{Message, Shared};
-use watchdog::Watchdog;
-pub use watchers::{Watchers, Written};
+pub use shared::{Message, Reloaded, Shared};
+use watchdog::{Hang, Watchdog};
+pub use watchers::{Follower, Watchers, Written};
 
 use crate::control::server::{Describe, Server};
 use crate::gate::{Actions, Alarm, Event, Gate, Policy, Record, Ticket};
 use crate::person::PersonId;
 use crate::ports::{Clock, Liveness, Perception, Strike};
-use crate::time::Now;
+use crate::time::{Duration, Now};
 
 /// Events that one event can bring about in the interpreter, and these in turn.
 const MAX_FOLLOWING: usize = 32;
@@ -57,11 +58,7 @@ pub struct Parts {
     pub strike: Box<dyn Strike>,
     pub keeper: Keeper,
     pub control: Option<Server>,
-    pub reload: Reload,
 }
-
-/// Reads the configuration anew when asked to; a sentence where it is unusable.
-pub type Reload = Box<dyn FnMut() -> Result<(Policy, Demand), String> + Send>;
 
 /// Why a daemon ends other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -85,19 +82,26 @@ pub struct Daemon {
 struct Loop {
     gate: Gate,
     interpreter: Interpreter<Box<dyn Strike>, Reach>,
-    reload: Reload,
     watchdog: Watchdog,
+    hang: Hang,
 }
 
 /// Where the gate's actions go.
 struct Reach {
     shared: Arc<Shared>,
     ledger: keeper::Inbox,
+    /// How long the gate waits for the ledger.
+    ledger_timeout: Duration,
 }
 
 impl Effects for Reach {
     fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
-        self.ledger.put(record, ticket)
+        let until = self.shared.now().mono + self.ledger_timeout;
+        let is_taken = self.ledger.put(record, ticket.map(|ticket| Asked { ticket, until }));
+        if !is_taken && ticket.is_none() {
+            log::error!("the ledger hangs, and its backlog is full: an event is lost");
+        }
+        is_taken
     }
 
     fn expect(&mut self, person: Option<PersonId>) {
@@ -115,15 +119,16 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError`]; the strike is dropped, and so locked, then.
     pub fn start(clock: Arc<dyn Clock>, parts: Parts) -> Result<Self, DaemonError> {
-        let Parts { policy, camera, mut perception, liveness, inputs, strike, keeper, control, reload } = parts;
-        let (gallery, roster) = keeper.load()?;
+        let Parts { policy, camera, mut perception, liveness, inputs, strike, mut keeper, control } = parts;
+        let (gallery, roster) = keeper.load_at_start()?;
         let shared = Arc::new(Shared::new(clock, gallery));
         shared.tell(Event::Roster(Arc::new(roster)));
         let (gate, first) = Gate::new(policy, shared.now());
         let (ledger, jobs) = keeper::inbox();
-        let reach = Reach { shared: Arc::clone(&shared), ledger };
+        let reach = Reach { shared: Arc::clone(&shared), ledger, ledger_timeout: gate.policy().ledger_timeout };
         let interpreter = Interpreter::new(strike, reach);
-        let mut works = Loop { gate, interpreter, reload, watchdog: Watchdog::from_environment() };
+        let hang = Hang::new(shared.now().mono);
+        let mut works = Loop { gate, interpreter, watchdog: Watchdog::from_environment(), hang };
         let sensors = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.channels());
 
         let mut threads = Threads { shared: &shared, running: Vec::new() };
@@ -212,16 +217,21 @@ impl Loop {
         self.carry_out(shared, shared.now(), first);
         loop {
             let now = shared.now();
-            let due = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at()];
+            let hang = Some(self.hang.poll_at());
+            let due = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at(), hang];
             let wait = due.into_iter().flatten().min().map(|due| due.since(now.mono));
             let message = shared.queue.take(wait);
             let now = shared.now();
             if let Some(event) = self.interpreter.tick(now.mono) {
                 self.step(shared, now, event);
             }
+            if let Some(event) = self.hang.look(shared, now.mono) {
+                self.step(shared, now, event);
+            }
+            self.interpreter.effects().ledger.flush();
             match message {
                 Some(Message::Event(event)) => self.step(shared, now, event),
-                Some(Message::Reload) => self.reload(shared, now),
+                Some(Message::Reload(reloaded)) => self.reload(shared, now, reloaded),
                 None => self.step(shared, now, Event::Tick),
                 Some(Message::Stop) => {
                     let last = self.gate.stop(now);
@@ -254,18 +264,13 @@ impl Loop {
         shared.set_status(self.gate.status());
     }
 
-    fn reload(&mut self, shared: &Shared, now: Now) {
-        match (self.reload)() {
-            Ok((policy, demand)) => {
-                if !self.interpreter.effects().ledger.demand(demand) {
-                    log::error!("the keeper does not answer; the thresholds in force stay");
-                }
-                let actions = self.gate.set_policy(now, policy);
-                self.carry_out(shared, now, actions);
-                log::info!("configuration read again");
-            }
-            Err(reason) => log::error!("the configuration in force stays: {reason}"),
+    fn reload(&mut self, shared: &Shared, now: Now, Reloaded { policy, demand }: Reloaded) {
+        let reach = self.interpreter.effects();
+        reach.ledger_timeout = policy.ledger_timeout;
+        if !reach.ledger.demand(demand) {
+            log::error!("the keeper does not answer; the thresholds in force stay");
         }
-        self.watchdog.reloaded();
+        let actions = self.gate.set_policy(now, policy);
+        self.carry_out(shared, now, actions);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -109,7 +111,6 @@ impl House {
                 None,
             ),
             control: Some(Server::bind(control).unwrap()),
-            reload: Box::new(|| Err("nothing to read".into())),
         };
         let daemon = Some(Daemon::start(clock, parts).unwrap());
         Self { daemon, store, doorstep, strike: log, hand, dir }
@@ -172,7 +173,7 @@ fn a_door_whose_disk_is_full_from_the_start_lets_people_out_and_knows_everybody_
             let mut store = Some(store);
             Shelf::Awaited(Box::new(move || match has_room.load(Ordering::Relaxed) {
                 true => Ok(store.take().unwrap()),
-                false => Err(StoreError { path: "full.db".into(), what: Trouble::Full }),
+                false => Err(StoreError { path: "full.db".into(), what: Trouble::Full }.to_string()),
             }))
         },
     );
@@ -186,6 +187,31 @@ fn a_door_whose_disk_is_full_from_the_start_lets_people_out_and_knows_everybody_
     let outcomes = house.outcomes();
     assert_eq!(outcomes.get(1), Some(&Outcome::Started), "what waited is written first: {outcomes:?}");
     assert!(outcomes.contains(&Outcome::Exit), "{outcomes:?}");
+}
+
+#[test]
+fn a_door_with_a_damaged_template_lets_people_out_and_knows_everybody_once_it_is_gone() {
+    let mut house = House::whose(
+        |clock| {
+            let clock = Arc::clone(clock);
+            Box::new(move || Ok(Box::new(camera(&clock)) as Box<dyn Camera>))
+        },
+        |mut store| {
+            enrol(&mut store, "Bea Kurz", 3);
+            let database = rusqlite::Connection::open(store.path()).unwrap();
+            let damaged = "UPDATE templates SET sealed = zeroblob(length(sealed)) WHERE person = 2";
+            assert_eq!(database.execute(damaged, []).unwrap(), 1);
+            Shelf::Open(store)
+        },
+    );
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released", || house.strike.releases() == 1);
+    house.hand.set(Input::ExitButton(false));
+    house.await_outcome(Outcome::Fault);
+    assert!(!house.outcomes().contains(&Outcome::Granted), "{:?}", house.outcomes());
+    house.store.erase(PersonId::new(2), ACT).unwrap();
+    house.await_outcome(Outcome::Granted);
 }
 
 #[test]
@@ -251,6 +277,30 @@ fn an_unplugged_camera_is_a_fault_and_a_face_opens_once_it_is_back() {
 }
 
 #[test]
+fn a_camera_whose_frames_cannot_be_decoded_is_opened_again_and_a_face_opens_once_they_can() {
+    let opened = Arc::new(AtomicU32::new(0));
+    let openings = Arc::clone(&opened);
+    let house = House::with(|clock| {
+        let clock = Arc::clone(clock);
+        Box::new(move || {
+            openings.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(camera(&clock)) as Box<dyn Camera>)
+        })
+    });
+    house.doorstep.put(Doorstep::Torn);
+    house.await_outcome(Outcome::Fault);
+    wait_for("opened again", || opened.load(Ordering::Relaxed) >= 3);
+    assert!(
+        matches!(house.ask(&Request::Status), Response::Status(s) if s.camera == "lost"),
+        "frames alone are no camera"
+    );
+    assert!(!house.outcomes().contains(&Outcome::FaultCleared), "{:?}", house.outcomes());
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    wait_for("released", || house.strike.releases() == 1);
+    assert!(house.outcomes().contains(&Outcome::FaultCleared));
+}
+
+#[test]
 fn a_network_that_fails_admits_nobody_until_it_works() {
     let house = House::new();
     house.doorstep.put(Doorstep::Broken);
@@ -288,6 +338,55 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     let claim = Request::Claim { name: "Ana Ruiz".into() };
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     assert!(matches!(house.ask(&claim), Response::Event(e) if e.outcome == "granted"));
+}
+
+#[test]
+fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault() {
+    let house = House::whose(
+        |clock| {
+            let clock = Arc::clone(clock);
+            Box::new(move || Ok(Box::new(camera(&clock)) as Box<dyn Camera>))
+        },
+        |store| {
+            // A disk that has room for all but what a decision hangs on.
+            let database = rusqlite::Connection::open(store.path()).unwrap();
+            let of_decisions = "NEW.outcome IN ('granted', 'manual_release')";
+            let full = format!(
+                "CREATE TRIGGER full BEFORE INSERT ON events WHEN {of_decisions} BEGIN SELECT RAISE(FAIL, 'full'); END"
+            );
+            database.execute_batch(&full).unwrap();
+            Shelf::Open(store)
+        },
+    );
+    let outcome = |request| match house.ask(&request) {
+        Response::Event(event) => event.outcome,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(outcome(Request::Unlock), "fault");
+    wait_for("idle", || matches!(house.ask(&Request::Status), Response::Status(s) if s.state == "idle"));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    assert_eq!(outcome(Request::Claim { name: "Ana Ruiz".into() }), "fault");
+    assert_eq!(house.strike.releases(), 0);
+}
+
+#[test]
+fn whoever_stopped_watching_leaves_their_place_though_nothing_happens() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let watch = || {
+        let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
+        stream.write_all(b"{\"op\":\"watch\"}\n").unwrap();
+        stream
+    };
+    for _ in 0..3 {
+        let watching: Vec<_> = (0..6).map(|_| watch()).collect();
+        assert!(matches!(house.ask(&Request::Claim { name: "Nobody".into() }), Response::Refused { .. }));
+        drop(watching);
+    }
+    wait_for(
+        "a release",
+        || matches!(house.ask(&Request::Unlock), Response::Event(e) if e.outcome == "manual_release"),
+    );
 }
 
 #[test]

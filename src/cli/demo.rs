@@ -7,7 +7,6 @@ mod cast;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -21,7 +20,7 @@ use super::liveness::Judges;
 use super::run::thresholds;
 use super::scratch::Scratch;
 use crate::control::server::event_line;
-use crate::daemon::{Daemon, Keeper, Parts, Recogniser, Shared, Written};
+use crate::daemon::{Daemon, Follower, Keeper, Parts, Recogniser, Shared, Written};
 use crate::face::pipeline::{Faces, Role};
 use crate::frame::RgbImage;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
@@ -90,10 +89,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         strike: Box::new(strike),
         keeper,
         control: None,
-        reload: Box::new(|| Err("the demo has no configuration to read again".into())),
     };
     let daemon = Daemon::start(clock, parts)?;
-    let Some(events) = daemon.shared().watchers.follow() else {
+    let Some(events) = daemon.shared().watchers.follow(0) else {
         return Err(Failure::said(Code::Software, "the demo can't follow its own daemon"));
     };
     let as_told = Teller { ctx, began, stage, scenes, hand, log, events }.tell(daemon.shared(), enrolled.len())?;
@@ -147,7 +145,7 @@ struct Teller<'a> {
     scenes: Vec<Scene>,
     hand: Hand,
     log: StrikeLog,
-    events: Receiver<Written>,
+    events: Follower,
 }
 
 impl Teller<'_> {

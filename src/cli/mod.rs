@@ -146,7 +146,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Code {
             return if error.use_stderr() { Code::Usage } else { Code::Yes };
         }
     };
-    match dispatch(cli) {
+    let ended = dispatch(cli);
+    crate::hw::journal::flush();
+    match ended {
         Ok(Verdict::Yes) => Code::Yes,
         Ok(Verdict::No) => Code::No,
         Err(failure) => {

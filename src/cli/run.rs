@@ -13,8 +13,11 @@ use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, Server, event_line, gid_of};
 use crate::daemon::{
-    Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Shelf, Thresholds,
+    Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded, Shelf,
+    Thresholds,
 };
+use crate::face::pipeline::Faces;
+use crate::gallery::Decider;
 use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
@@ -59,9 +62,16 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let point = demands.point(demands.sources).map_or("nothing is known of it".to_owned(), ToString::to_string);
         journal::insecure(&format!("liveness goes by the camera alone, as the configuration accepts: {point}"));
     }
-    let parts = parts(ctx, strike, &clock)?;
+    let faces = ctx.faces_for(ctx.config.camera.width, ctx.config.camera.height)?;
+    let decider = ctx.decider(faces.embedder())?;
+    let calibration = ctx.table(faces.embedder(), &decider)?;
+    if calibration.is_none() {
+        log::error!("{}", known::no_table(&faces.embedder().name, &decider));
+    }
+    let reload = Reload { of: ctx, calibration: calibration.clone() };
+    let parts = parts(ctx, faces, decider, calibration, strike, &clock)?;
     let daemon = Daemon::start(clock, parts)?;
-    let ended = oversee(&daemon, signals, ctx);
+    let ended = oversee(&daemon, signals, ctx, &reload);
     notify::stopping();
     daemon.stop()?;
     ended.map(|()| Verdict::Yes)
@@ -72,9 +82,15 @@ fn open_strike(config: &Config, clock: &Arc<dyn Clock>) -> Result<Box<dyn Strike
     Ok(wired.unwrap_or_else(|| Box::new(RecordingStrike::new(Arc::clone(clock)))))
 }
 
-fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Result<Parts, Failure> {
+fn parts(
+    ctx: &Context,
+    faces: Faces,
+    decider: Decider,
+    calibration: Option<Calibration>,
+    strike: Box<dyn Strike>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Parts, Failure> {
     let config = &ctx.config;
-    let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
     let model = faces.embedder();
     let Decode::Embedding { dims } = model.decode else {
         return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
@@ -83,21 +99,9 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         0 => None,
         days => Some(Duration::from_secs(u64::from(days) * 86_400)),
     };
-    let decider = ctx.decider(model)?;
-    let calibration = ctx.table(model, &decider)?;
-    if calibration.is_none() {
-        log::error!("{}", known::no_table(&model.name, &decider));
-    }
     log::info!("encoder: {}, decider: {}", model.name, decider.kind());
-    let keeper = Keeper::new(shelf(ctx)?, model.sha256.0, dims, thresholds(calibration.clone(), config), retention)
-        .decided_by(decider);
-    let reload_from = ctx.config_path.clone();
-    let reload = move || match &reload_from {
-        Some(path) => Config::load(path)
-            .map(|config| (config.policy(), thresholds(calibration.clone(), &config)))
-            .map_err(|error| error.to_string()),
-        None => Err("there is no configuration file to read again".into()),
-    };
+    let keeper =
+        Keeper::new(shelf(ctx)?, model.sha256.0, dims, thresholds(calibration, config), retention).decided_by(decider);
     let recogniser = Recogniser::new(faces, config.limits());
     let (recogniser, liveness) = match config.liveness_required() {
         true => {
@@ -115,21 +119,53 @@ fn parts(ctx: &Context, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Resu
         strike,
         keeper,
         control: Some(control(config)?),
-        reload: Box::new(reload),
     })
 }
 
-/// The store, or, where it can't be opened for a reason that may pass, what tries again: people must get out meanwhile.
-fn shelf(ctx: &Context) -> Result<Shelf, Failure> {
-    let (path, key) = ctx.store_and_key()?;
-    match Store::open(&path, &key) {
-        Ok(store) => Ok(Shelf::Open(store)),
-        Err(error) if error.what.may_pass() => {
-            log::error!("{error}; nobody is admitted by face until it opens");
-            Ok(Shelf::Awaited(Box::new(move || Store::open(&path, &key))))
+/// What `systemctl reload` takes over of a configuration that has changed.
+struct Reload<'a> {
+    /// What the daemon was started with.
+    of: &'a Context,
+    calibration: Option<Calibration>,
+}
+
+impl Reload<'_> {
+    /// Reads the file again; a sentence where it can't be taken over.
+    fn read(&self) -> Result<Reloaded, String> {
+        let path = self.of.config_path.as_ref().ok_or("there is no configuration file to read again")?;
+        let (old, new) = (&self.of.config, Config::load(path).map_err(|error| error.to_string())?);
+        if new.liveness_required() && !old.liveness_required() {
+            return Err("it asks for liveness now, which doesn't run: restart the daemon".into());
         }
-        Err(error) => Err(error.into()),
+        let changed = [
+            ("[camera]", old.camera != new.camera || old.replay != new.replay),
+            ("[faces]", old.faces != new.faces),
+            ("[strike]", old.strike != new.strike),
+            ("[inputs]", old.inputs != new.inputs),
+            ("[store]", old.store != new.store),
+            ("[control]", old.control != new.control),
+            ("[liveness] and its sensors", old.liveness != new.liveness || old.sensors != new.sensors),
+        ];
+        for (section, _) in changed.into_iter().filter(|(_, has_changed)| *has_changed) {
+            log::warn!("{section} has changed since the daemon was started, which takes a restart");
+        }
+        Ok(Reloaded { policy: new.policy(), demand: thresholds(self.calibration.clone(), &new) })
     }
+}
+
+/// The store, or, where it or its key can't be read, what tries again: people must get out meanwhile.
+fn shelf(ctx: &Context) -> Result<Shelf, Failure> {
+    let (path, places) = (ctx.store_path()?, ctx.key_places()?);
+    Ok(ctx.store().map_or_else(
+        |failure| {
+            log::error!("{failure}; nobody is admitted by face until it opens");
+            Shelf::Awaited(Box::new(move || {
+                let key = places.find(&path).map_err(|error| error.to_string())?.key;
+                Store::open(&path, &key).map_err(|error| error.to_string())
+            }))
+        },
+        Shelf::Open,
+    ))
 }
 
 /// What takes liveness' channels from each frame, and what judges by them and the sensors.
@@ -204,9 +240,9 @@ fn control(config: &Config) -> Result<Server, Failure> {
 }
 
 /// Waits until the daemon is told to stop, dies, or has played its recording; shows events where JSON is asked for.
-fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context) -> Result<(), Failure> {
+fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context, reload: &Reload<'_>) -> Result<(), Failure> {
     let shared = daemon.shared();
-    let events = ctx.out.json.then(|| shared.watchers.follow()).flatten();
+    let events = ctx.out.json.then(|| shared.watchers.follow(0)).flatten();
     let mut ended_at = None;
     for round in 0_u32.. {
         for signal in signals.pending() {
@@ -214,7 +250,14 @@ fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context) -> Result<(), F
                 return Ok(());
             }
             notify::reloading();
-            shared.send(Message::Reload);
+            match reload.read() {
+                Ok(reloaded) => {
+                    shared.send(Message::Reload(reloaded));
+                    log::info!("configuration read again");
+                }
+                Err(reason) => log::error!("the configuration in force stays: {reason}"),
+            }
+            notify::ready();
         }
         if let Some(name) = daemon.dead() {
             return Err(DaemonError::Died(name).into());

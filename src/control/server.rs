@@ -6,16 +6,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
-use crate::daemon::{Gallery, Shared, Written};
-use crate::gate::{Alarm, Event, Outcome};
+use crate::daemon::{Follower, Gallery, Shared, Written};
+use crate::gate::{Alarm, Event, Fault, Outcome, Reason};
 use crate::time::Wall;
 
 /// Clients at a time; a further one is told to come again.
 const MAX_CLIENTS: usize = 8;
+/// Places that whoever only watches leaves to those who open: `unlock`, and a card reader's `claim`.
+const FOR_ACTS: usize = 2;
 /// How long a client may take to say what it wants, and to take its answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the daemon stops, or the client has gone.
@@ -215,7 +217,7 @@ impl Client {
     }
 
     fn watch(&mut self) -> std::io::Result<()> {
-        let Some(events) = self.follow() else { return Ok(()) };
+        let Some(events) = self.follow(FOR_ACTS) else { return Ok(()) };
         while !self.shared.is_stopping() {
             match events.recv_timeout(ACCEPT_PAUSE) {
                 Ok(written) => {
@@ -240,9 +242,13 @@ impl Client {
     }
 
     fn unlock(&mut self, uid: u32) -> std::io::Result<()> {
-        let Some(events) = self.follow() else { return Ok(()) };
+        let Some(events) = self.follow(0) else { return Ok(()) };
         self.shared.tell(Event::ManualRelease { uid });
-        self.await_event(&events, |written| written.record.outcome == Outcome::ManualRelease)
+        self.await_event(&events, |written| match written.record.outcome {
+            Outcome::ManualRelease => written.stands,
+            Outcome::Fault => written.record.person.is_none() && written.record.reasons.iter().any(is_of_ledger),
+            _ => false,
+        })
     }
 
     fn claim(&mut self, name: &str) -> std::io::Result<()> {
@@ -250,14 +256,14 @@ impl Client {
             self.refuse(&format!("nobody here is called '{name}'; `facelatch people list` tells who is"));
             return Ok(());
         };
-        let Some(events) = self.follow() else { return Ok(()) };
+        let Some(events) = self.follow(0) else { return Ok(()) };
         self.shared.tell(Event::Claim(person));
         self.await_event(&events, |written| {
-            written.record.person == Some(person) && ends_attempt(written.record.outcome)
+            written.record.person == Some(person) && written.stands && ends_attempt(written.record.outcome)
         })
     }
 
-    fn await_event(&mut self, events: &Receiver<Written>, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
+    fn await_event(&mut self, events: &Follower, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
         let deadline = std::time::Instant::now() + CLAIM_MAX;
         while let Some(left) = deadline.checked_duration_since(std::time::Instant::now()) {
             match events.recv_timeout(left.min(ACCEPT_PAUSE)) {
@@ -275,8 +281,8 @@ impl Client {
         Ok(())
     }
 
-    fn follow(&mut self) -> Option<Receiver<Written>> {
-        let events = self.shared.watchers.follow();
+    fn follow(&mut self, spare: usize) -> Option<Follower> {
+        let events = self.shared.watchers.follow(spare);
         if events.is_none() {
             self.refuse("too many follow the events already; try again");
         }
@@ -306,6 +312,11 @@ pub const fn alarm_name(alarm: Alarm) -> &'static str {
         Alarm::HeldOpen => "held_open",
         Alarm::Forced => "forced",
     }
+}
+
+/// Whether a release failed for the ledger's sake.
+const fn is_of_ledger(reason: &Reason) -> bool {
+    matches!(reason, Reason::LedgerLate | Reason::Fault(Fault::Store))
 }
 
 const fn ends_attempt(outcome: Outcome) -> bool {

@@ -1,7 +1,7 @@
 //! The capture thread: the newest frame into the mailbox, and the gate told when there is none.
 //!
-//! A camera that is lost is opened again after growing pauses for as long as the daemon runs; the door stays locked
-//! meanwhile, because the gate holds the fault.
+//! A camera that is lost, or whose frames vision can't make sense of, is opened again after growing pauses for as long as the
+//! daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
 
 use super::shared::{Health, Shared};
 use crate::gate::{Event, Fault};
@@ -25,7 +25,7 @@ pub fn run(shared: &Shared, mut open: OpenCamera) {
             Ok(mut camera) => {
                 log::info!("camera: {}", camera.describe());
                 let (end, gave_frames) = stream(shared, camera.as_mut());
-                if gave_frames {
+                if gave_frames && !shared.is_camera_useless() {
                     backoff.succeeded();
                 }
                 end
@@ -50,22 +50,20 @@ pub fn run(shared: &Shared, mut open: OpenCamera) {
 
 /// Hands frames over until the camera fails; whether it gave any.
 fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, bool) {
+    let opening = shared.camera_opened();
     let mut last_frame_at = shared.now().mono;
     let mut gave_frames = false;
     loop {
         if shared.is_stopping() {
             return (CameraError::Timeout(WAIT), gave_frames);
         }
+        if shared.is_camera_useless() {
+            return (CameraError::BadFrame("none of its frames can be decoded".into()), gave_frames);
+        }
         shared.beat(Health::Capture);
         match camera.next_frame(WAIT) {
             Ok(frame) => {
-                shared.mailbox.put(&frame);
-                if !gave_frames && shared.camera_back() {
-                    log::info!("camera: frames again");
-                }
-                if !gave_frames {
-                    shared.tell(Event::Cleared(Fault::CameraLost));
-                }
+                shared.mailbox.put(opening, &frame);
                 gave_frames = true;
                 last_frame_at = shared.now().mono;
             }

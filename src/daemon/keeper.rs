@@ -7,20 +7,20 @@
 //! never given.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 
 use heapless::Deque;
 
 use super::shared::{Health, Shared};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
-use crate::gallery::{Comparisons, Decider, Index, ModelSha256};
+use crate::gallery::{Comparisons, Decider, Index, ModelSha256, Person, Template};
 use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
 use crate::hw::journal;
-use crate::hw::store::{Store, StoreError};
+use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
 use crate::ports::Ledger;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Now};
 use crate::units::Similarity;
 
 /// Records on their way at most.
@@ -29,8 +29,15 @@ const INBOX: usize = 64;
 const BACKLOG: usize = 128;
 /// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
 const PERIOD: Duration = Duration::from_millis(500);
+/// Records that the inbox didn't take, and that wait until it does; those on which a decision hangs don't.
+const OVERFLOW: usize = 128;
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may boot with any
+/// time at all and hear the right one minutes later.
+const STEADY_FOR: Duration = Duration::from_secs(3600);
+/// A clock that differs by more than this from where it would be had it run on was set: a minute, in milliseconds.
+const STEP_MS: u64 = 60_000;
 
 /// The similarities to demand; `None` admits nobody that way.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,31 +74,63 @@ impl Gallery {
 enum Job {
     Write {
         record: Record,
-        ticket: Option<Ticket>,
+        ticket: Option<Asked>,
     },
     /// Other rates are demanded from now on.
     Demand(Demand),
 }
 
-/// Where the gate's records are put.
-pub struct Inbox(SyncSender<Job>);
+/// A ticket, and until when its answer is of use: later the gate has decided without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub ticket: Ticket,
+    pub until: Instant,
+}
+
+/// Where the gate's records are put. While the keeper hangs, those that only tell what happened wait here.
+pub struct Inbox {
+    sender: SyncSender<Job>,
+    waiting: Deque<Record, OVERFLOW>,
+}
+
 /// Where the keeper takes them from.
 pub struct Jobs(Receiver<Job>);
 
 pub fn inbox() -> (Inbox, Jobs) {
     let (sender, receiver) = sync_channel(INBOX);
-    (Inbox(sender), Jobs(receiver))
+    (Inbox { sender, waiting: Deque::new() }, Jobs(receiver))
 }
 
 impl Inbox {
-    /// `false` where it is full. Never waits.
-    pub fn put(&self, record: Record, ticket: Option<Ticket>) -> bool {
-        self.0.try_send(Job::Write { record, ticket }).is_ok()
+    /// `false` where it can't be taken. Never waits.
+    pub fn put(&mut self, record: Record, ticket: Option<Asked>) -> bool {
+        self.flush();
+        if !self.waiting.is_empty() {
+            // In order, or not at all: a grant must not come before what happened earlier.
+            return ticket.is_none() && self.waiting.push_back(record).is_ok();
+        }
+        match self.sender.try_send(Job::Write { record, ticket }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(Job::Write { record, ticket: None })) => self.waiting.push_back(record).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Hands on what waits, as far as there is room.
+    pub fn flush(&mut self) {
+        while let Some(record) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(Job::Write { record, .. })) =
+                self.sender.try_send(Job::Write { record, ticket: None })
+            {
+                let _its_place_is_free = self.waiting.push_front(record);
+                return;
+            }
+        }
     }
 
     /// `false` where it is full. Never waits.
     pub fn demand(&self, demand: Demand) -> bool {
-        self.0.try_send(Job::Demand(demand)).is_ok()
+        self.sender.try_send(Job::Demand(demand)).is_ok()
     }
 }
 
@@ -104,10 +143,10 @@ pub enum KeeperError {
     Index(#[from] IndexError),
 }
 
-/// Opens the store, as often as needed.
-pub type OpenStore = Box<dyn FnMut() -> Result<Store, StoreError> + Send>;
+/// Opens the store, as often as needed; a sentence where it can't be opened.
+pub type OpenStore = Box<dyn FnMut() -> Result<Store, String> + Send>;
 
-/// The store, or the hope of one. A door starts without: a disk that is full or failing must not keep people in.
+/// The store, or the hope of one. A door starts without: whatever is wrong with a disk, it must not keep people in.
 pub enum Shelf {
     Open(Store),
     /// Nobody is known until it opens; what happens meanwhile is kept as when a store fails.
@@ -130,11 +169,20 @@ pub struct Keeper {
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
+    steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,
     /// What does not work, by [`Part`].
     failing: [bool; 2],
     /// The gallery has changed and is not loaded yet.
     is_outdated: bool,
+}
+
+/// A clock that has run on since then without being set.
+#[derive(Debug, Clone, Copy)]
+struct Steady {
+    since: Instant,
+    /// Civil time when the board booted, by that clock.
+    booted_at_ms: i64,
 }
 
 /// The two halves of the store, which fail and recover by themselves.
@@ -160,6 +208,7 @@ impl Keeper {
             demand,
             retention,
             retained_at: None,
+            steady: None,
             backlog: Deque::new(),
             failing: [false; 2],
             is_outdated: false,
@@ -177,11 +226,26 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`].
     pub fn load(&self) -> Result<(Gallery, Roster), KeeperError> {
-        let (people, templates) = match &self.shelf {
-            Shelf::Open(store) => (store.people()?, store.templates()?),
-            Shelf::Awaited(_) => Default::default(),
-        };
-        let index = Index::of_people(&self.model, self.dims, &templates)?.decided_by(self.decider.clone())?;
+        match &self.shelf {
+            Shelf::Open(store) => self.assemble(store.people()?, &store.templates()?),
+            Shelf::Awaited(_) => self.assemble(Vec::new(), &[]),
+        }
+    }
+
+    /// What a door starts with: as [`Keeper::load`], and nobody where that fails, until it succeeds.
+    ///
+    /// # Errors
+    /// What no other store would mend: the decider is another encoder's.
+    pub fn load_at_start(&mut self) -> Result<(Gallery, Roster), KeeperError> {
+        self.load().or_else(|error| {
+            log::error!("{error}; nobody is admitted by face");
+            self.is_outdated = true;
+            self.assemble(Vec::new(), &[])
+        })
+    }
+
+    fn assemble(&self, people: Vec<Person>, templates: &[Template]) -> Result<(Gallery, Roster), KeeperError> {
+        let index = Index::of_people(&self.model, self.dims, templates)?.decided_by(self.decider.clone())?;
         if let Some(other) = index.other_model() {
             log::warn!("{other}");
         }
@@ -224,14 +288,20 @@ impl Keeper {
                 return self.look_around(shared);
             }
         };
-        let seq = if self.catch_up(shared) { self.append(shared, &record) } else { None };
-        journal::outcome(&record, record.person.and_then(|id| shared.gallery().name(id).map(str::to_owned)).as_deref());
-        if let Some(ticket) = ticket {
+        let is_late = |ticket: &Option<Asked>| ticket.is_some_and(|asked| shared.now().mono >= asked.until);
+        let is_wanted = !is_late(&ticket);
+        let seq = if is_wanted && self.catch_up(shared) { self.append(shared, &record) } else { None };
+        if let Some(Asked { ticket, .. }) = ticket {
             shared.tell(Event::Recorded { ticket, written: seq.is_some() });
+            if seq.is_none() {
+                // It hasn't come to pass; the gate says next what has.
+                return;
+            }
         } else if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
             log::error!("the ledger's backlog is full: this event is in the journal alone");
         }
-        shared.watchers.tell(&Written { seq, record });
+        journal::outcome(&record, record.person.and_then(|id| shared.gallery().name(id).map(str::to_owned)).as_deref());
+        shared.watchers.tell(&Written { seq, stands: !is_late(&ticket), record });
     }
 
     /// Writes what waited for the store; whether nothing waits any more.
@@ -248,7 +318,7 @@ impl Keeper {
     /// The store, opened now where it was awaited.
     fn store(&mut self) -> Result<&mut Store, String> {
         if let Shelf::Awaited(open) = &mut self.shelf {
-            self.shelf = Shelf::Open(open().map_err(|error| error.to_string())?);
+            self.shelf = Shelf::Open(open()?);
             self.is_outdated = true;
         }
         match &mut self.shelf {
@@ -286,15 +356,20 @@ impl Keeper {
         let (Some(retention), Shelf::Open(store)) = (self.retention, &mut self.shelf) else { return };
         let is_due = self.retained_at.is_none_or(|at| now.mono.since(at) >= RETENTION_PERIOD);
         // By a clock that was never set everything or nothing is old.
-        if !(is_due && now.wall.is_plausible()) {
+        if !(Steady::of(&mut self.steady, now) >= STEADY_FOR && is_due && now.wall.is_plausible()) {
             return;
         }
         self.retained_at = Some(now.mono);
-        let retained = store.retain_events(retention, now.wall).map_err(|error| error.to_string());
-        if let Some(cut) = self.report(shared, Part::Ledger, retained)
-            && cut > 0
-        {
-            log::info!("{cut} events were older than {} days and are cut off", retention.as_secs() / 86_400);
+        match store.retain_events(retention, now.wall) {
+            Ok(0) => {}
+            Ok(cut) => log::info!("{cut} events were older than {} days and are cut off", retention.as_secs() / 86_400),
+            // Not the disk's failure: what a new event needs is there, and so it isn't the door's fault.
+            Err(StoreError { what: Trouble::BrokenChain(_), .. }) => {
+                log::error!("the chain of events is broken, so old ones are not cut off: `facelatch events --verify`");
+            }
+            Err(error) => {
+                let _told = self.report::<()>(shared, Part::Ledger, Err(error.to_string()));
+            }
         }
     }
 
@@ -302,6 +377,7 @@ impl Keeper {
     fn report<T>(&mut self, shared: &Shared, part: Part, result: Result<T, String>) -> Option<T> {
         let failing = self.failing.contains(&true);
         let failed_before = std::mem::replace(&mut self.failing[part as usize], result.is_err());
+        shared.set_store_failing(self.failing.contains(&true));
         match result {
             Ok(done) => {
                 if failing && !self.failing.contains(&true) {
@@ -319,3 +395,22 @@ impl Keeper {
         }
     }
 }
+
+impl Steady {
+    /// For how long the clock has run on, as of `now`.
+    fn of(steady: &mut Option<Self>, now: Now) -> Duration {
+        let booted_at_ms = now.wall.unix_millis().saturating_sub((now.mono.as_nanos() / 1_000_000) as i64);
+        let runs_on = steady.filter(|steady| steady.booted_at_ms.abs_diff(booted_at_ms) <= STEP_MS);
+        let Self { since, .. } = *steady.insert(runs_on.unwrap_or(Self { since: now.mono, booted_at_ms }));
+        now.mono.since(since)
+    }
+}
+
+/// A gallery without people.
+#[cfg(test)]
+pub(super) fn nobody() -> Gallery {
+    Gallery { index: Index::of_people(&[0; 32], 1, &[]).unwrap(), names: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests;

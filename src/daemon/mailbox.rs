@@ -8,6 +8,8 @@ use crate::time::{Duration, Instant};
 /// A frame with its bytes, in a buffer that is used again and again.
 #[derive(Debug, Default)]
 pub struct Letter {
+    /// Which opening of the camera it is from.
+    pub opening: u32,
     geometry: Option<Geometry>,
     sequence: u32,
     captured_at: Instant,
@@ -16,7 +18,8 @@ pub struct Letter {
 
 impl Letter {
     /// Copies a frame; allocates only while frames still grow.
-    fn write(&mut self, frame: &Frame<'_>) {
+    fn write(&mut self, opening: u32, frame: &Frame<'_>) {
+        self.opening = opening;
         self.geometry = Some(frame.geometry());
         self.sequence = frame.sequence();
         self.captured_at = frame.captured_at();
@@ -48,10 +51,10 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves a frame, in place of one that wasn't fetched.
-    pub fn put(&self, frame: &Frame<'_>) {
+    /// Leaves a frame, with the number of the camera's opening, in place of one that wasn't fetched.
+    pub fn put(&self, opening: u32, frame: &Frame<'_>) {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.letter.write(frame);
+        slot.letter.write(opening, frame);
         slot.is_full = true;
         self.arrived.notify_one();
     }
@@ -84,8 +87,8 @@ mod tests {
         let mailbox = Mailbox::default();
         let mut letter = Letter::default();
         assert!(!mailbox.fetch(&mut letter, Duration::ZERO));
-        mailbox.put(&frame(1, &[1; 4]));
-        mailbox.put(&frame(2, &[2; 4]));
+        mailbox.put(1, &frame(1, &[1; 4]));
+        mailbox.put(1, &frame(2, &[2; 4]));
         assert!(mailbox.fetch(&mut letter, Duration::ZERO));
         let newest = letter.frame().unwrap();
         assert_eq!((newest.sequence(), newest.data()), (2, &[2; 4][..]));

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::keeper::Gallery;
+use super::keeper::{Demand, Gallery};
 use super::mailbox::Mailbox;
 use super::queue::{Droppable, Queue};
 use super::watchers::Watchers;
-use crate::gate::{Event, Status};
+use crate::gate::{Event, Policy, Status};
 use crate::person::PersonId;
 use crate::ports::Clock;
 use crate::time::{Duration, Instant, Now};
@@ -18,8 +18,20 @@ pub enum Message {
     Event(Event),
     /// Lock and end.
     Stop,
-    /// Read the configuration again.
-    Reload,
+    /// The configuration was read again.
+    Reload(Reloaded),
+}
+
+/// What another configuration changes of a running door.
+pub struct Reloaded {
+    pub policy: Policy,
+    pub demand: Demand,
+}
+
+impl std::fmt::Debug for Reloaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloaded").field("policy", &self.policy).finish_non_exhaustive()
+    }
 }
 
 impl Droppable for Message {
@@ -49,6 +61,17 @@ pub struct Counters {
     pub messages_lost: AtomicU64,
 }
 
+/// What capture and vision know of the camera.
+#[derive(Debug, Default)]
+struct CameraState {
+    /// How often it was opened.
+    opening: u32,
+    is_lost: bool,
+    /// The opening that ended in the loss.
+    lost_since: u32,
+    is_useless: bool,
+}
+
 /// See the module.
 pub struct Shared {
     clock: Arc<dyn Clock>,
@@ -60,7 +83,8 @@ pub struct Shared {
     status: Mutex<Option<Status>>,
     expected: Mutex<Option<PersonId>>,
     beats: Beats,
-    is_camera_lost: AtomicBool,
+    camera: Mutex<CameraState>,
+    is_store_failing: AtomicBool,
     has_recording_ended: AtomicBool,
     is_stopping: AtomicBool,
     sleepers: (Mutex<()>, Condvar),
@@ -83,7 +107,8 @@ impl Shared {
             status: Mutex::default(),
             expected: Mutex::default(),
             beats: Beats::default(),
-            is_camera_lost: AtomicBool::new(false),
+            camera: Mutex::default(),
+            is_store_failing: AtomicBool::new(false),
             has_recording_ended: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             sleepers: (Mutex::new(()), Condvar::new()),
@@ -141,18 +166,51 @@ impl Shared {
         Instant::from_nanos(self.beats.0[of as usize].load(Ordering::Relaxed))
     }
 
-    /// Whether that is news.
-    pub fn camera_lost(&self) -> bool {
-        !self.is_camera_lost.swap(true, Ordering::Relaxed)
+    /// The camera was opened; its frames bear this number.
+    pub fn camera_opened(&self) -> u32 {
+        let mut camera = lock(&self.camera);
+        camera.opening = camera.opening.wrapping_add(1);
+        camera.is_useless = false;
+        camera.opening
     }
 
-    /// Whether that is news.
-    pub fn camera_back(&self) -> bool {
-        self.is_camera_lost.swap(false, Ordering::Relaxed)
+    /// There is no camera, or none that gives frames. Whether that is news.
+    pub fn camera_lost(&self) -> bool {
+        let mut camera = lock(&self.camera);
+        camera.lost_since = camera.opening;
+        !std::mem::replace(&mut camera.is_lost, true)
+    }
+
+    /// A frame of this opening was judged. Whether it ends a loss: a last frame from before doesn't.
+    pub fn camera_judged(&self, opening: u32) -> bool {
+        let mut camera = lock(&self.camera);
+        let ends_it = camera.is_lost && opening != camera.lost_since;
+        camera.is_lost &= !ends_it;
+        ends_it
     }
 
     pub fn is_camera_lost(&self) -> bool {
-        self.is_camera_lost.load(Ordering::Relaxed)
+        lock(&self.camera).is_lost
+    }
+
+    /// Its frames can't be made sense of: it had better be opened again.
+    pub fn camera_is_useless(&self, opening: u32) {
+        let mut camera = lock(&self.camera);
+        camera.is_useless |= opening == camera.opening;
+    }
+
+    /// Whether the camera that is open now was called useless.
+    pub fn is_camera_useless(&self) -> bool {
+        lock(&self.camera).is_useless
+    }
+
+    /// Whether the store fails, as the keeper knows it.
+    pub fn set_store_failing(&self, is_failing: bool) {
+        self.is_store_failing.store(is_failing, Ordering::Relaxed);
+    }
+
+    pub fn is_store_failing(&self) -> bool {
+        self.is_store_failing.load(Ordering::Relaxed)
     }
 
     /// A replay has come to its end: no frame will follow.

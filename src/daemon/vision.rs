@@ -31,8 +31,12 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
         let gallery = shared.gallery();
         match perception.perceive(&frame, &gallery.index, shared.expected()) {
             Ok(face) => {
-                for fault in failures.forget() {
-                    shared.tell(Event::Cleared(fault));
+                if failures.forget() {
+                    shared.tell(Event::Cleared(Fault::Network));
+                }
+                if shared.camera_judged(letter.opening) {
+                    log::info!("camera: frames again");
+                    shared.tell(Event::Cleared(Fault::CameraLost));
                 }
                 let (captured_at, sequence) = (frame.captured_at(), frame.sequence());
                 shared.tell(Event::Sighting(Sighting { captured_at, sequence, face }));
@@ -40,13 +44,23 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                 shared.beat(Health::Vision);
             }
             Err(error) => {
-                if let Some(fault) = failures.count(&error) {
+                if let Some(whose) = failures.count(&error) {
                     log::error!("frames can't be judged: {error}");
-                    shared.tell(Event::Fault(fault));
+                    match whose {
+                        Whose::Camera => shared.camera_is_useless(letter.opening),
+                        Whose::Network => shared.tell(Event::Fault(Fault::Network)),
+                    }
                 }
             }
         }
     }
+}
+
+/// Whose failure it is that a frame can't be judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Camera,
+    Network,
 }
 
 /// Counts failures in a row, by whose they are.
@@ -57,21 +71,23 @@ struct Failures {
 }
 
 impl Failures {
-    /// One more; the fault that it makes, where it is the one too many.
-    fn count(&mut self, error: &PerceptionError) -> Option<Fault> {
-        let (count, fault) = match error {
-            PerceptionError::Frame(_) => (&mut self.frames, Fault::CameraLost),
-            PerceptionError::Network(_) => (&mut self.network, Fault::Network),
-        };
-        *count = count.saturating_add(1);
-        (*count == FAILURES_MAX).then_some(fault)
+    /// One more; whose it is, where it is the one too many. A camera is told again and again, as it may have been opened anew.
+    fn count(&mut self, error: &PerceptionError) -> Option<Whose> {
+        match error {
+            PerceptionError::Frame(_) => {
+                self.frames = (self.frames + 1) % FAILURES_MAX;
+                (self.frames == 0).then_some(Whose::Camera)
+            }
+            PerceptionError::Network(_) => {
+                self.network = self.network.saturating_add(1);
+                (self.network == FAILURES_MAX).then_some(Whose::Network)
+            }
+        }
     }
 
-    /// A frame was judged: the faults that are over.
-    fn forget(&mut self) -> impl Iterator<Item = Fault> {
-        let Self { frames, network } = std::mem::take(self);
-        let over = [(frames, Fault::CameraLost), (network, Fault::Network)];
-        over.into_iter().filter(|(count, _)| *count >= FAILURES_MAX).map(|(_, fault)| fault)
+    /// A frame was judged: whether that ends a fault of the network.
+    fn forget(&mut self) -> bool {
+        std::mem::take(self).network >= FAILURES_MAX
     }
 }
 
@@ -139,15 +155,16 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_are_a_fault_once_and_a_judged_frame_ends_it() {
+    fn failures_in_a_row_are_told_of_a_network_once_and_of_a_camera_as_often_as_it_is_opened_in_vain() {
         let mut failures = Failures::default();
         let broken = PerceptionError::Frame("cut off".into());
         let nan = PerceptionError::Network("NaN".into());
         assert_eq!([failures.count(&broken), failures.count(&nan), failures.count(&broken)], [None; 3]);
-        assert_eq!(failures.count(&broken), Some(Fault::CameraLost));
-        assert_eq!(failures.count(&broken), None);
-        assert_eq!(failures.forget().collect::<Vec<_>>(), [Fault::CameraLost]);
-        assert_eq!(failures.forget().count(), 0);
+        assert_eq!(failures.count(&broken), Some(Whose::Camera));
+        assert_eq!([&nan, &broken, &broken].map(|error| failures.count(error)), [None; 3]);
+        assert_eq!([&nan, &broken].map(|error| failures.count(error)), [Some(Whose::Network), Some(Whose::Camera)]);
+        assert_eq!(failures.count(&nan), None);
+        assert_eq!([failures.forget(), failures.forget()], [true, false]);
     }
 
     #[test]

@@ -2,14 +2,25 @@
 //!
 //! Alive means that frames really pass through: since the last sign, vision has judged a frame. A camera that is known to
 //! be lost is the one exception, as long as capture keeps trying to open it: the gate holds the fault, the door is locked,
-//! and a restart would take the exit button away for nothing. A hung driver, network or disk is no exception.
+//! and a restart would take the exit button away for nothing. A hung driver or network is no exception.
+//!
+//! A keeper that hangs in its disk is not restarted for either, since the next one would hang as well: it is a fault, so that it
+//! shows and nobody is admitted.
 
 use super::shared::{Health, Shared};
+use crate::gate::{Event, Fault};
 use crate::hw::notify;
 use crate::time::{Duration, Instant};
 
 /// Capture tries again at least this often: its longest pause, and a slow driver's opening.
 const CAPTURE_MAX: Duration = Duration::from_secs(20);
+/// Where the daemon isn't alive it is looked again so soon: the next regular look would come after the manager's patience.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A keeper without a sign of life for so long hangs. It waits five seconds for another process that holds the store, and half a
+/// second for a record.
+const KEEPER_MAX: Duration = Duration::from_secs(10);
+/// How often that is looked for.
+const KEEPER_LOOK: Duration = Duration::from_secs(1);
 
 /// Feeds the service manager's watchdog as often as it asks.
 pub struct Watchdog {
@@ -22,7 +33,11 @@ pub struct Watchdog {
 impl Watchdog {
     /// As $WATCHDOG_USEC says; idle without it.
     pub fn from_environment() -> Self {
-        Self { systemd: notify::Watchdog::from_env(), fed_at: Instant::BOOT, look_at: Instant::BOOT, is_ready: false }
+        Self::with(notify::Watchdog::from_env())
+    }
+
+    fn with(systemd: notify::Watchdog) -> Self {
+        Self { systemd, fed_at: Instant::BOOT, look_at: Instant::BOOT, is_ready: false }
     }
 
     /// When [`Watchdog::look`] is wanted next.
@@ -36,16 +51,12 @@ impl Watchdog {
             notify::ready();
         }
         let Some(period) = self.systemd.interval().filter(|_| now >= self.look_at) else { return };
-        self.look_at = now + period;
-        if is_alive(shared, self.fed_at, now) {
+        let alive = is_alive(shared, self.fed_at, now);
+        self.look_at = now + if alive { period } else { period.min(LOOK_AGAIN) };
+        if alive {
             self.systemd.alive(now);
             self.fed_at = now;
         }
-    }
-
-    /// The configuration was read again (Type=notify-reload).
-    pub fn reloaded(&mut self) {
-        notify::ready();
     }
 }
 
@@ -53,4 +64,96 @@ fn is_alive(shared: &Shared, since: Instant, now: Instant) -> bool {
     let has_seen = shared.last_beat(Health::Vision) >= since;
     let is_trying = shared.is_camera_lost() && now.since(shared.last_beat(Health::Capture)) <= CAPTURE_MAX;
     has_seen || is_trying || shared.has_recording_ended()
+}
+
+/// Notices a keeper that hangs.
+#[derive(Debug)]
+pub struct Hang {
+    look_at: Instant,
+    /// The start counts as a sign of life.
+    began: Instant,
+    is_hung: bool,
+}
+
+impl Hang {
+    pub fn new(now: Instant) -> Self {
+        Self { look_at: now + KEEPER_LOOK, began: now, is_hung: false }
+    }
+
+    /// When [`Hang::look`] is wanted next.
+    pub fn poll_at(&self) -> Instant {
+        self.look_at
+    }
+
+    /// The fault that begins or ends. Where the store fails besides, that end is the keeper's to tell.
+    pub fn look(&mut self, shared: &Shared, now: Instant) -> Option<Event> {
+        if now < self.look_at {
+            return None;
+        }
+        self.look_at = now + KEEPER_LOOK;
+        let is_hung = now.since(shared.last_beat(Health::Keeper).max(self.began)) >= KEEPER_MAX;
+        match (std::mem::replace(&mut self.is_hung, is_hung), is_hung) {
+            (false, true) => {
+                log::error!("the store has not answered for {} s", KEEPER_MAX.as_secs());
+                Some(Event::Fault(Fault::Store))
+            }
+            (true, false) if !shared.is_store_failing() => Some(Event::Cleared(Fault::Store)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::keeper::nobody;
+    use crate::sim::clock::SimClock;
+    use std::sync::Arc;
+
+    fn shared() -> (SimClock, Shared) {
+        let clock = SimClock::default();
+        (clock.clone(), Shared::new(Arc::new(clock), nobody()))
+    }
+
+    #[test]
+    fn a_keeper_that_hangs_is_a_fault_until_it_gives_a_sign() {
+        let (clock, shared) = shared();
+        let mut hang = Hang::new(shared.now().mono);
+        let mut after = |seconds, beats: bool| {
+            clock.advance(Duration::from_secs(seconds));
+            if beats {
+                shared.beat(Health::Keeper);
+            }
+            hang.look(&shared, shared.now().mono)
+        };
+        assert!(after(9, false).is_none());
+        assert!(matches!(after(1, false), Some(Event::Fault(Fault::Store))));
+        assert!(after(5, false).is_none());
+        assert!(matches!(after(1, true), Some(Event::Cleared(Fault::Store))));
+        assert!(matches!(after(10, false), Some(Event::Fault(Fault::Store))));
+        shared.set_store_failing(true);
+        assert!(after(1, true).is_none(), "it still fails, and the keeper says when that is over");
+    }
+
+    #[test]
+    fn a_camera_that_comes_back_at_the_moment_of_a_look_costs_no_restart() {
+        let (clock, shared) = shared();
+        let mut watchdog = Watchdog::with(notify::Watchdog::new(Some(Duration::from_secs(30))));
+        let mut at = |seconds: u64| {
+            clock.advance_to(Instant::from_millis(1000 * seconds));
+            watchdog.look(&shared, shared.now().mono);
+            (watchdog.fed_at, watchdog.poll_at())
+        };
+        let opening = shared.camera_opened();
+        assert!(shared.camera_lost());
+        let reopened = shared.camera_opened();
+        shared.beat(Health::Capture);
+        let s = |seconds: u64| Instant::from_millis(1000 * seconds);
+        assert_eq!(at(1), (s(1), Some(s(16))));
+        assert!(!shared.camera_judged(opening), "a frame from before the loss");
+        assert!(shared.camera_judged(reopened));
+        assert_eq!(at(16), (s(1), Some(s(17))), "vision is still busy with the next");
+        shared.beat(Health::Vision);
+        assert_eq!(at(17), (s(17), Some(s(32))));
+    }
 }

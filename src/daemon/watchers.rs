@@ -1,7 +1,8 @@
 //! Who follows the door's events live: the control socket's clients and the demo's screen.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::gate::Record;
 
@@ -15,24 +16,61 @@ const MAX_LAG: usize = 64;
 pub struct Written {
     /// Its number; `None` where the ledger could not take it.
     pub seq: Option<u64>,
+    /// A release that the ledger took too late hasn't come to pass; what became of it is the next event.
+    pub stands: bool,
     pub record: Record,
 }
 
-/// The senders to everybody who follows.
+/// One who follows, until dropped.
+#[derive(Debug)]
+pub struct Follower {
+    events: Receiver<Written>,
+    _place: Arc<()>,
+}
+
+impl Deref for Follower {
+    type Target = Receiver<Written>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.events
+    }
+}
+
+/// Where one who follows is told.
+#[derive(Debug)]
+struct Place {
+    sender: SyncSender<Written>,
+    /// Gone as soon as the follower is: the sender itself would only tell when something happens.
+    follower: Weak<()>,
+}
+
+/// The places of everybody who follows.
 #[derive(Debug, Default)]
-pub struct Watchers(Mutex<heapless::Vec<SyncSender<Written>, MAX_WATCHERS>>);
+pub struct Watchers(Mutex<heapless::Vec<Place, MAX_WATCHERS>>);
 
 impl Watchers {
-    /// Follows from now on; `None` where [`MAX_WATCHERS`] do already.
-    pub fn follow(&self) -> Option<Receiver<Written>> {
-        let (sender, receiver) = sync_channel(MAX_LAG);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender).is_ok().then_some(receiver)
+    /// Follows from now on, where at least `spare` places stay free beside this one; `None` where they don't.
+    pub fn follow(&self, spare: usize) -> Option<Follower> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|place| place.follower.strong_count() > 0);
+        if places.len() + spare >= MAX_WATCHERS {
+            return None;
+        }
+        let (sender, events) = sync_channel(MAX_LAG);
+        let place = Arc::new(());
+        places
+            .push(Place { sender, follower: Arc::downgrade(&place) })
+            .is_ok()
+            .then_some(Follower { events, _place: place })
     }
 
-    /// Tells everybody, and forgets who has gone. Never waits.
+    /// Tells everybody. Never waits.
     pub fn tell(&self, written: &Written) {
-        let mut senders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.retain(|sender| !matches!(sender.try_send(written.clone()), Err(TrySendError::Disconnected(_))));
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in places.iter() {
+            // Whoever lags behind misses this one, and whoever has gone makes room for the next that comes.
+            let _lagging_or_gone = place.sender.try_send(written.clone());
+        }
     }
 }
 
@@ -43,17 +81,18 @@ mod tests {
     use crate::time::Wall;
 
     fn written(seq: u64) -> Written {
-        Written { seq: Some(seq), record: Record::new(Wall::default(), Outcome::Exit) }
+        Written { seq: Some(seq), stands: true, record: Record::new(Wall::default(), Outcome::Exit) }
     }
 
     #[test]
     fn a_follower_that_left_makes_room_and_a_slow_one_only_misses() {
         let watchers = Watchers::default();
-        let mut followers: Vec<_> = (0..MAX_WATCHERS).map(|_| watchers.follow().unwrap()).collect();
-        assert!(watchers.follow().is_none());
+        let mut followers: Vec<_> = (0..MAX_WATCHERS).map(|_| watchers.follow(0).unwrap()).collect();
+        assert!(watchers.follow(0).is_none());
         followers.pop();
+        assert!(watchers.follow(1).is_none(), "the last place is kept");
+        assert!(watchers.follow(0).is_some(), "nothing had to happen for that");
         watchers.tell(&written(0));
-        assert!(watchers.follow().is_some());
         for seq in 1..200 {
             watchers.tell(&written(seq));
         }

@@ -138,7 +138,11 @@ impl Gate {
         self.secure(now, &mut out);
         self.manual = None;
         if self.is_attempt() {
-            self.end_attempt(now, Record::new(now.wall, Outcome::Fault).because(Reason::Stopping), &mut out);
+            self.end_attempt(
+                now,
+                self.of_whom(Record::new(now.wall, Outcome::Fault).because(Reason::Stopping)),
+                &mut out,
+            );
         }
         self.state = State::Faulted;
         record(&mut out, Record::new(now.wall, Outcome::Stopped));
@@ -339,10 +343,7 @@ impl Gate {
             return;
         }
         let _each_fits_once = self.faults.push(fault);
-        let mut failed = Record::new(now.wall, Outcome::Fault).because(Reason::Fault(fault));
-        if let State::Recording { found, .. } = self.state {
-            failed = failed.person(found.person);
-        }
+        let failed = self.of_whom(Record::new(now.wall, Outcome::Fault).because(Reason::Fault(fault)));
         if self.is_attempt() {
             self.end_attempt(now, failed, out);
         } else {
@@ -385,6 +386,19 @@ impl Gate {
         let ticket = self.ticket();
         push(out, Action::Record { record: asked, ticket: Some(ticket) });
         self.manual = Some(Manual { ticket, deadline: now.mono + self.policy.ledger_timeout });
+    }
+
+    /// Names whom the attempt is of, where that is known: a grant that is taken back, and a claim that has waited in vain.
+    fn of_whom(&self, record: Record) -> Record {
+        let person = match &self.state {
+            State::Recording { found, .. } => Some(found.person),
+            State::Observing(attempt) => attempt.claimed,
+            State::Idle | State::LockedOut { .. } | State::Faulted => None,
+        };
+        match person {
+            Some(person) => record.person(person),
+            None => record,
+        }
     }
 
     fn is_attempt(&self) -> bool {

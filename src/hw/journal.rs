@@ -5,8 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod behind;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+use behind::Behind;
 
 use log::kv::Value;
 use log::{Level, LevelFilter, Log, Metadata};
@@ -35,11 +39,11 @@ pub enum Destination {
 pub fn init(level: LevelFilter) -> Destination {
     let destination = match connected_to_journal().then(JournalLog::new) {
         Some(Ok(journal)) => {
-            let _already_set = journal.with_syslog_identifier("facelatch".to_owned()).install();
+            install(journal.with_syslog_identifier("facelatch".to_owned()));
             Destination::Journal
         }
         _ => {
-            let _already_set = log::set_logger(&StandardError);
+            install(StandardError);
             Destination::StandardError
         }
     };
@@ -51,6 +55,19 @@ pub fn init(level: LevelFilter) -> Destination {
         }
     }
     destination
+}
+
+/// Lets a thread of its own write the lines. Without a thread to be had, no daemon will run, and standard error says why.
+fn install(to: impl Log + 'static) {
+    let _already_set = match Behind::new(to) {
+        Ok(behind) => log::set_boxed_logger(Box::new(behind)),
+        Err(_) => log::set_logger(&StandardError),
+    };
+}
+
+/// Waits, a second at most, until the lines so far are written.
+pub fn flush() {
+    log::logger().flush();
 }
 
 /// Writes an outcome with its fields. `name` is the person's, where there is one and it is known.

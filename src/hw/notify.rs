@@ -54,7 +54,7 @@ impl Watchdog {
     }
 
     /// With the time after which the service manager gives up.
-    fn new(limit: Option<Duration>) -> Self {
+    pub fn new(limit: Option<Duration>) -> Self {
         // Half, as sd_watchdog_enabled(3) recommends.
         Self { every: limit.map(|limit| limit / 2).filter(|d| !d.is_zero()), fed: None }
     }

@@ -22,6 +22,8 @@ pub enum Doorstep {
     Poor(PoorMeasure),
     /// The network fails on every frame.
     Broken,
+    /// No frame can be decoded.
+    Torn,
     /// The network takes this long for a frame in which nobody is.
     Slow(Duration),
 }
@@ -61,6 +63,7 @@ impl Perception for ScriptedPerception {
             Doorstep::Nobody => return Ok(Face::Absent),
             Doorstep::Poor(measure) => return Ok(Face::Poor(measure)),
             Doorstep::Broken => return Err(PerceptionError::Network("a NaN where numbers were".into())),
+            Doorstep::Torn => return Err(PerceptionError::Frame("its end is missing".into())),
             Doorstep::Slow(time) => {
                 std::thread::sleep(time);
                 return Ok(Face::Absent);

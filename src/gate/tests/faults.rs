@@ -46,7 +46,7 @@ fn observing_a_fault_ends_the_attempt_with_it() {
     door.show(face(ANA), 300).event(Event::Fault(Fault::Network)).wait(10_000).says(["0.3 fault [fault network]"]);
     let mut door = Script::new();
     door.event(Event::Claim(ANA)).event(Event::Fault(Fault::Network)).wait(20_000);
-    door.says(["0 expect #1", "0 fault [fault network]", "0 expect nobody"]);
+    door.says(["0 expect #1", "0 fault #1 [fault network]", "0 expect nobody"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn stopping_locks_and_writes_down_what_was_going_on() {
     door.event(Event::Claim(ANA)).exit().event(Event::ManualRelease { uid: 7 }).skip();
     let last = door.gate.stop(door.clocks());
     door.note(last);
-    door.says(["0 secure", "0 fault [stopping]", "0 expect nobody", "0 stopped"]);
+    door.says(["0 secure", "0 fault #1 [stopping]", "0 expect nobody", "0 stopped"]);
     // What the ledger still answers opens nothing.
     door.wait(30_000).says([]);
 }
