@@ -13,8 +13,7 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
     if text == "never" {
         return Ok(None);
     }
-    let last_day = text.parse::<Date>().ok().and_then(|day| day.checked_add(1.day()).ok());
-    match last_day {
+    match day(text).and_then(|day| day.checked_add(1.day()).ok()) {
         Some(after) => after
             .to_zoned_datetime(TimeZone::system())
             .map(|at| Some(wall(at.timestamp())))
@@ -25,7 +24,7 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
 
 /// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`).
 pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
-    if let Ok(day) = text.parse::<Date>() {
+    if let Some(day) = day(text) {
         return day.to_zoned_datetime(TimeZone::system()).map(|at| wall(at.timestamp())).map_err(|_| unreadable(text));
     }
     if let Ok(ago) = text.parse::<jiff::Span>() {
@@ -34,6 +33,11 @@ pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
         return Ok(wall(then.timestamp()));
     }
     instant(text)
+}
+
+/// A day written as `2026-12-31` and in no other way: of a time, which it would take as well, a date's parser drops the hours.
+fn day(text: &str) -> Option<Date> {
+    text.parse::<Date>().ok().filter(|day| day.to_string() == text)
 }
 
 fn instant(text: &str) -> Result<Wall, Failure> {
@@ -46,7 +50,8 @@ fn wall(at: Timestamp) -> Wall {
 
 fn unreadable(text: &str) -> Failure {
     Failure::Usage(format!(
-        "'{text}' is no time: write a day such as 2026-12-31 or an instant such as 2026-12-31T18:00:00Z"
+        "'{text}' is no time: write a day such as 2026-12-31, or an instant with its offset from UTC such as \
+         2026-12-31T18:00:00+01:00 or 2026-12-31T17:00:00Z"
     ))
 }
 
@@ -62,6 +67,19 @@ mod tests {
         assert_eq!(parse_expiry("never").unwrap(), None);
         assert_eq!(parse_expiry("1970-01-01T00:00:01Z").unwrap(), Some(Wall::from_unix_millis(1000)));
         assert!(parse_expiry("tomorrow").is_err());
+    }
+
+    #[test]
+    fn the_hours_of_an_instant_count_and_without_an_offset_it_is_none() {
+        let now = Wall::from_unix_millis(0);
+        let at = Wall::from_unix_millis(1_795_935_600_000);
+        for text in ["2026-11-29T08:00:00+01:00", "2026-11-29T07:00:00Z", "2026-11-29 07:00Z"] {
+            assert_eq!((parse_expiry(text).unwrap(), parse_since(text, now).unwrap()), (Some(at), at), "{text}");
+        }
+        for text in ["2026-12-31T18:00", "2026-12-31T18:00[Europe/Madrid]", "20261231", "2026-12-31 "] {
+            let refused = parse_expiry(text).unwrap_err().to_string();
+            assert!(refused.contains("offset") && parse_since(text, now).is_err(), "{text}: {refused}");
+        }
     }
 
     #[test]
