@@ -26,7 +26,8 @@ impl fmt::Display for PersonId {
 /// Longest name, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 96;
 
-/// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log.
+/// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log, and without
+/// a `#` in front, so that it can't pass for somebody's number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
@@ -39,12 +40,26 @@ pub enum NameError {
     Long(usize),
     #[error("a name can't contain control characters such as line breaks")]
     Control,
+    #[error("a name can't begin with #, by which numbers are told from names, as in #3")]
+    Number,
 }
 
 impl Name {
     /// # Errors
     /// [`NameError`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        match Self::kept(text) {
+            Ok(name) if name.as_str().starts_with('#') => Err(NameError::Number),
+            name => name,
+        }
+    }
+
+    /// A name that a store has kept. It may have been given when names could still begin with `#`; such a person goes by their
+    /// number until they are renamed.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong with it.
+    pub fn kept(text: &str) -> Result<Self, NameError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(NameError::Empty);
@@ -72,6 +87,14 @@ impl fmt::Display for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_number_is_no_name_unless_it_was_kept_as_one() {
+        assert_eq!(Name::new(" #2"), Err(NameError::Number));
+        assert_eq!(Name::new("Ana #2").unwrap().as_str(), "Ana #2");
+        assert_eq!(Name::kept("#2").unwrap().as_str(), "#2");
+        assert_eq!(Name::kept("a\nb"), Err(NameError::Control));
+    }
 
     #[test]
     fn a_name_is_trimmed_and_bounded_and_never_breaks_a_line() {

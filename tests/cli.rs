@@ -229,9 +229,37 @@ fn people_are_listed_changed_exported_and_erased() {
     assert_eq!(home.run(&["people", "export", "Benito", "--out", &file.display().to_string()]).code, 0);
     let export: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(export["templates"][0]["encoding"].as_array().unwrap().len(), 3);
-    let erased = home.run(&["people", "erase", "Benito", "--json"]).json();
+    let erased = home.run(&["people", "erase", "Benito", "--yes", "--json"]).json();
     assert_eq!((&erased["person"], &erased["templates"]), (&"Benito".into(), &1.into()));
-    home.run(&["people", "erase", "Benito"]).fails(66, &["nobody here"]);
+    home.run(&["people", "erase", "Benito", "--yes"]).fails(66, &["nobody here"]);
+}
+
+#[test]
+fn without_a_terminal_nobody_is_erased_unless_it_is_said() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    for answer in ["n\n", "y\n", ""] {
+        let file = home.write("answer", answer.as_bytes());
+        let mut command = home.command(&["people", "erase", "Ana"]);
+        command.stdin(fs::File::open(file).unwrap());
+        said(command).fails(2, &["no terminal", "Ana", "--yes"]);
+    }
+    assert_eq!(home.run(&["people", "show", "Ana"]).code, 0);
+}
+
+#[test]
+fn a_name_that_looks_like_a_number_is_refused_and_an_old_one_goes_by_its_number() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    home.enrol("Ben", -1.0);
+    home.run(&["people", "rename", "Ben", "#1"]).fails(2, &["can't begin with #"]);
+    home.run(&["enroll", "#1", &picture("ada-1.jpg")]).fails(2, &["can't begin with #"]);
+    let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
+    db.execute("UPDATE people SET name = '#1' WHERE id = 2", []).unwrap();
+    drop(db);
+    assert_eq!(home.run(&["people", "show", "#1", "--json"]).json()["person"], "Ana");
+    assert_eq!(home.run(&["people", "show", "#2", "--json"]).json()["person"], "#1");
+    assert_eq!(home.run(&["people", "rename", "#2", "Ben", "--json"]).json()["person"], "Ben");
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     sitting.keep(&name, details)
 }
 
-/// What may be said about somebody new.
+/// What may be said about somebody; what isn't said stays as it is.
 struct Details {
     expires: Option<Option<crate::time::Wall>>,
     schedule: Option<String>,
@@ -264,6 +264,9 @@ impl<'a> Sitting<'a> {
                 }
                 if let Some(schedule) = &details.schedule {
                     store.set_schedule(person.id, schedule, act)?;
+                }
+                if let Some(consent) = &details.consent {
+                    store.set_consent(person.id, consent, act)?;
                 }
                 (person.id, kept)
             }

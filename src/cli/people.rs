@@ -34,6 +34,8 @@ enum Command {
     Expire { name: String, when: String },
     /// When somebody may come in: "always", or for example "Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid"
     Schedule { name: String, schedule: String },
+    /// How and when somebody agreed to be recognised, in place of the note that is kept
+    Consent { name: String, note: String },
     /// All that is kept about one person, encodings too, as JSON
     Export {
         name: String,
@@ -44,7 +46,7 @@ enum Command {
     /// Forget somebody: their templates and the key that opens any copy of them
     Erase {
         name: String,
-        /// Don't ask
+        /// Don't ask; without a terminal to ask at nobody is erased unless this is said
         #[arg(long)]
         yes: bool,
     },
@@ -91,6 +93,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         Command::Schedule { name, schedule } => {
             let schedule = Schedule::parse(schedule).map_err(|error| Failure::Usage(error.to_string()))?.to_string();
             change(ctx, name, |store, person| Ok(store.set_schedule(person.id, &schedule, ctx.act())?))?;
+        }
+        Command::Consent { name, note } => {
+            change(ctx, name, |store, person| Ok(store.set_consent(person.id, note, ctx.act())?))?;
         }
         Command::Export { name, out } => export(ctx, name, out.as_deref())?,
         Command::Erase { name, yes } => return erase(ctx, name, *yes),
@@ -184,9 +189,14 @@ struct ErasedRow<'a> {
 }
 
 fn erase(ctx: &Context, name: &str, yes: bool) -> Result<Verdict, Failure> {
+    // What comes through a pipe may be meant for something else; nothing brings back who was erased.
+    if !yes && !std::io::stdin().is_terminal() {
+        let sentence = format!("no terminal to ask at whether {name} is to be erased for good: say so with --yes");
+        return Err(Failure::Usage(sentence));
+    }
     let mut store = ctx.store()?;
     let person = find(&store, name)?;
-    if !yes && std::io::stdin().is_terminal() && !confirmed(&person) {
+    if !yes && !confirmed(&person) {
         ctx.out.line("Nobody was erased.")?;
         return Ok(Verdict::No);
     }

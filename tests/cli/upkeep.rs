@@ -55,3 +55,16 @@ fn another_encoder_recognises_nobody_until_they_are_enrolled_again_and_keeps_wha
     let ada = home.run(&["people", "show", "Ada", "--json"]).json();
     assert_eq!((&ada["consent"], &ada["templates"]), (&"paper 7".into(), &1.into()), "{ada}");
 }
+
+#[test]
+fn consent_is_renewed_with_photographs_and_without() {
+    let home = with_ada();
+    let consent = || home.run(&["people", "show", "Ada", "--json"]).json()["consent"].clone();
+    home.run(&["enroll", "Ada", &picture("ada-3.jpg")]).fails(0, &[]);
+    assert_eq!(consent(), "paper 7", "who says nothing of it changes nothing");
+    home.run(&["enroll", "Ada", &picture("ada-3.jpg"), "--consent", "paper 8"]).fails(0, &[]);
+    assert_eq!(consent(), "paper 8");
+    let changed = home.run(&["people", "consent", "Ada", "paper 9", "--json"]).json();
+    assert_eq!(changed["consent"], "paper 9");
+    home.run(&["people", "consent", "Ada", &"x".repeat(2000)]).fails(65, &["consent note", "shorten it"]);
+}

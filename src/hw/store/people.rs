@@ -165,6 +165,18 @@ impl Store {
         })
     }
 
+    /// Its event is that of an enrolment, of which the consent is a part.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nobody has this number, or the note is longer than [`CONSENT_MAX_BYTES`].
+    pub fn set_consent(&mut self, id: PersonId, consent: &str, act: Act) -> Result<(), StoreError> {
+        self.change(|tx| {
+            check_length("a consent note", consent, CONSENT_MAX_BYTES)?;
+            update(tx, id, "consent", consent)?;
+            events::append(tx, &act.record(Outcome::Enrolled, id)).map(drop)
+        })
+    }
+
     /// Forgets somebody: their key, templates and name are deleted in one transaction with the event of it, which knows
     /// their number alone; then the file is rewritten without them.
     ///
@@ -243,7 +255,7 @@ fn person(row: &Row<'_>) -> Result<Person, Trouble> {
     let name: String = row.get(1)?;
     Ok(Person {
         id: PersonId::new(row.get(0)?),
-        name: Name::new(&name).map_err(|error| Trouble::Damaged(error.to_string()))?,
+        name: Name::kept(&name).map_err(|error| Trouble::Damaged(error.to_string()))?,
         expires: row.get::<_, Option<i64>>(2)?.map(Wall::from_unix_millis),
         schedule: row.get(3)?,
         consent: row.get(4)?,

@@ -35,8 +35,10 @@ fn every_change_appends_its_event_without_a_name() {
     store.rename(id, &name("Balthasar"), ACT).unwrap();
     store.set_expiry(id, Some(NOW), ACT).unwrap();
     store.set_schedule(id, "always", ACT).unwrap();
+    store.set_consent(id, "paper 8", ACT).unwrap();
+    assert_eq!(store.person(id).unwrap().unwrap().consent, "paper 8");
     store.erase(id, ACT).unwrap();
-    let expected = ["enrolled", "enrolled", "renamed", "expiry_changed", "schedule_changed", "erased"];
+    let expected = ["enrolled", "enrolled", "renamed", "expiry_changed", "schedule_changed", "enrolled", "erased"];
     assert_eq!(outcomes(&store), expected);
     for event in store.events(&EventQuery::default()).unwrap() {
         assert_eq!((event.person, event.reasons), (Some(id), vec!["by_uid 1000".to_owned()]));
