@@ -447,6 +447,29 @@ fn a_decision_is_explained_by_a_map_and_a_picture_and_a_picture_that_cannot_be_m
 }
 
 #[test]
+fn what_is_read_is_not_written_over_and_what_was_drawn_before_is() {
+    let home = Home::new();
+    let photo = fs::read(picture("ada-1.jpg")).unwrap();
+    let [ada, other] = ["ada.jpg", "other.jpg"].map(|name| home.write(name, &photo));
+    fs::create_dir_all(home.path("people/ada")).unwrap();
+    fs::create_dir_all(home.path("people/bela")).unwrap();
+    fs::hard_link(home.path("ada.jpg"), home.path("people/ada/ada_0001.jpg")).unwrap();
+    fs::copy(picture("bela-1.jpg"), home.path("people/bela/bela_0001.jpg")).unwrap();
+    let people = home.path("people").display().to_string();
+    home.run(&["explain", &ada, "--out", &ada]).fails(2, &["ada.jpg", "which is read"]);
+    home.run(&["explain", &other, &ada, "--out", &ada]).fails(2, &["ada.jpg", "which is read"]);
+    home.run(&["calibrate", &people, "--out", &ada]).fails(2, &["ada_0001.jpg", "which is read"]);
+    let pairs = home.write("pairs.txt", b"1\t1\nada\t1\t1\nada\t1\tbela\t1\n");
+    let eval = ["eval", &pairs, "--images", &people, "--det"];
+    home.run(&[&eval[..], &[&pairs]].concat()).fails(2, &["pairs.txt", "which is read"]);
+    home.run(&[&eval[..], &[&ada]].concat()).fails(2, &["ada_0001.jpg", "which is read"]);
+    assert_eq!(fs::read(&ada).unwrap(), photo);
+    for _ in 0..2 {
+        assert_eq!(home.run(&["explain", &ada]).code, 0, "an old drawing makes way");
+    }
+}
+
+#[test]
 fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must() {
     let demo = Home::new().run(&["demo"]);
     if crate::testing::is_emulated() {

@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::eval::workers;
-use super::exit::{Failure, Verdict};
-use super::note;
+use super::exit::{Code, Failure, Verdict};
+use super::known::Scale;
+use super::{counted, note, outfile};
 use crate::eval::EvalError;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
-use crate::gallery::calibrate::Origin;
-use crate::gallery::{Decider, DeciderKind};
+use crate::gallery::calibrate::{Calibration, Origin};
+use crate::gallery::{Decider, DeciderKind, Index};
+use crate::infer::{Decode, ModelSpec};
 
 /// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few people make a cautious table that reaches no small rates.
 #[derive(Debug, clap::Args)]
@@ -24,7 +26,8 @@ pub struct Args {
     /// Write it into this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Use it from now on for this network, in place of the one that comes with facelatch
+    /// Use it from now on for this network, in place of the one that comes with facelatch; refused where it doesn't reach the
+    /// configured rates for whoever is enrolled
     #[arg(long, conflicts_with = "out")]
     keep: bool,
     /// Whose score it is measured for: threshold or pair-head [default: the configuration's, faces.decider]
@@ -85,6 +88,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         return Err(Failure::Usage(sentence.into()));
     }
     let pictures = Pictures::list(&args.dir, &args.strangers)?;
+    if let Some(out) = &args.out {
+        outfile::spares(out, pictures.paths())?;
+    }
     let bar = ctx.out.progress(pictures.len(), "encoding");
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
@@ -97,6 +103,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     })?;
     for path in &measured.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
+    }
+    if args.keep {
+        must_reach(&measured, ctx, &choice.embedder.spec, &decider)?;
     }
     let file = if args.keep { Some(ctx.kept_calibration(&choice.embedder.spec)?) } else { args.out.clone() };
     let text = match &decider {
@@ -115,6 +124,32 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     tell(ctx, &measured, decider.kind(), file)
 }
 
+/// A table that admits nobody must not take the place of one that works.
+fn must_reach(measured: &Measured, ctx: &Context, model: &ModelSpec, decider: &Decider) -> Result<(), Failure> {
+    let table = &measured.calibration;
+    let templates = if ctx.has_store()? { ctx.store()?.templates()? } else { Vec::new() };
+    let Decode::Embedding { dims } = model.decode else { return Ok(()) };
+    let index = Index::of_people(&model.sha256.0, dims, &templates)?;
+    let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, index.comparisons());
+    let unreached = scale.unreached();
+    if unreached.is_empty() {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the table of these pictures ends at a false match rate of {:.1e} and doesn't reach {} among {}: nobody would be admitted by \
+         it, so the one in force stays; measure more people, or --strangers, or ask for a larger rate",
+        strictest(table),
+        unreached.join(" and "),
+        counted(index.people().len(), "person", "people"),
+    );
+    Err(Failure::said(Code::Data, sentence))
+}
+
+/// The smallest rate that the table is good for.
+fn strictest(table: &Calibration) -> f64 {
+    table.rows().last().map_or(1.0, |row| row.upper)
+}
+
 fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<PathBuf>) -> Result<Verdict, Failure> {
     let table = &measured.calibration;
     let row = |(row, detail): (&crate::gallery::calibrate::Row, &Detail)| Row {
@@ -128,7 +163,6 @@ fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<P
     };
     let suspects = measured.suspects.iter();
     let suspects = suspects.map(|s| Suspect { a: &s.a, b: &s.b, similarity: s.similarity.get() }).collect();
-    let strictest = table.rows().last().map(|row| row.upper);
     if let Some(path) = &file {
         ctx.out.line(format_args!(
             "{}: {} people, {} comparisons of strangers",
@@ -137,11 +171,10 @@ fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<P
             table.origin().impostors
         ))?;
     }
-    if let Some(rate) = strictest {
-        note(format_args!(
-            "facelatch: the table reaches a false match rate of {rate:.1e}; smaller targets admit nobody"
-        ));
-    }
+    note(format_args!(
+        "facelatch: the table reaches a false match rate of {:.1e}; smaller targets admit nobody",
+        strictest(table)
+    ));
     if let Some(most) = measured.suspects.first() {
         let (a, b) = (most.a.display(), most.b.display());
         note(format_args!(

@@ -56,18 +56,22 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         threshold_similarity: scale.verify.map(Similarity::get),
     };
     ctx.out.json(&answer)?;
-    ctx.out.line(sentence(&answer, scale.decider.measure()))?;
+    ctx.out.line(sentence(&answer, &scale))?;
     Ok(answer.same.into())
 }
 
-fn sentence(answer: &Answer, measure: &str) -> String {
+fn sentence(answer: &Answer, scale: &Scale) -> String {
     let verdict = match (answer.same, answer.threshold_similarity) {
         (true, _) => "The same person",
         (false, Some(_)) => "Different people",
-        (false, None) => "No table says whether these are one person",
+        (false, None) => "Nothing says whether these are one person",
     };
     let Answer { distance, similarity, .. } = answer;
-    let needed = answer.threshold_similarity.map(|needed| format!(", {needed:.3} needed")).unwrap_or_default();
+    let measure = scale.decider.measure();
+    let needed = match answer.threshold_similarity {
+        Some(needed) => format!(", {needed:.3} needed"),
+        None => format!(", and {}", scale.no_verify()),
+    };
     let rate = answer.fmr.map(|fmr| format!("; at most {fmr:.0e} of strangers come as near")).unwrap_or_default();
     format!("{verdict}: {measure} {similarity:.3}{needed}, distance {distance:.3}{rate}.")
 }

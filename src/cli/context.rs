@@ -114,6 +114,15 @@ impl Context {
         Ok(self.state_dir()?.join(STORE_FILE))
     }
 
+    /// Whether anybody was ever enrolled here.
+    ///
+    /// # Errors
+    /// There is no state directory, or this user may not look.
+    pub fn has_store(&self) -> Result<bool, Failure> {
+        let path = self.store_path()?;
+        path.try_exists().map_err(Failure::io(&path))
+    }
+
     /// The store with its key, both made where there are none yet.
     ///
     /// # Errors

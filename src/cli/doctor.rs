@@ -300,20 +300,18 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
         return Err(other.to_string());
     }
     let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string())?;
-    let gate = &ctx.config.gate;
+    let people = counted(index.people().len(), "person", "people");
     match (&scale.calibration, scale.identify, scale.verify) {
         (None, ..) => Err(no_table(&model.name, &scale.decider)),
         (_, Some(identify), Some(verify)) => Ok(format!(
-            "{} {identify} among {} for gate.target_fmr = {}, {verify} for a claim",
+            "{} {identify} among {people} for gate.target_fmr = {}, {verify} for a claim",
             scale.decider.measure(),
-            counted(index.people().len(), "person", "people"),
-            gate.target_fmr
+            ctx.config.gate.target_fmr
         )),
         _ => Err(format!(
-            "the table of {} doesn't reach gate.target_fmr = {} among {}: raise it, or calibrate with more people",
+            "the table of {} doesn't reach {} among {people}: ask for a larger rate, or calibrate with more people",
             model.name,
-            gate.target_fmr,
-            counted(index.people().len(), "person", "people")
+            scale.unreached().join(" and ")
         )),
     }
 }

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
 use super::known::no_table;
 use super::run::thresholds;
-use super::{counted, note};
+use super::{counted, note, outfile};
 use crate::eval::calibrate::list_people;
 use crate::eval::gallery::{self, Rule, Size};
 use crate::eval::run::{Evaluation, Model, Report, default_images, evaluate, read_pairs};
@@ -74,9 +74,13 @@ fn compare(
     ctx: &Context,
     choice: &ModelChoice,
     decider: &Decider,
-    (pairs, images): (&Path, &Path),
+    (list, images): (&Path, &Path),
 ) -> Result<Verdict, Failure> {
-    let pairs = read_pairs(pairs)?;
+    let pairs = read_pairs(list)?;
+    let pictures: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
+    if let Some(out) = &args.det {
+        outfile::spares(out, pictures.iter().map(PathBuf::as_path).chain([list]))?;
+    }
     let bar = ctx.out.progress(pairs.images.len(), "encoding");
     let progress = |done| bar.set_position(done as u64);
     let evaluation = evaluate(&pairs, images, choice, decider, workers(args.workers), &progress)?;
@@ -88,7 +92,6 @@ fn compare(
         draw(&evaluation, path)?;
     }
     if let Some(dir) = &args.dump {
-        let pictures: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
         dump::write(dir, &pictures, choice)?;
     }
     ctx.out.json(&evaluation.report)?;

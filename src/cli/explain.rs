@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
 use super::known::{Known, Scale};
-use super::people;
+use super::{outfile, people};
 use crate::face::align::AlignedFace;
 use crate::face::detect::{Detection, principal};
 use crate::face::encoding::Encoding;
@@ -180,6 +180,7 @@ impl Other {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let out = args.out.clone().unwrap_or_else(|| args.photo.with_extension("explained.png"));
+    outfile::spares(&out, std::iter::once(&args.photo).chain(&args.other))?;
     let image = photo::load(&args.photo)?;
     let mut faces = ctx.faces()?;
     let (found, own) = portrait(&mut faces, &image, &args.photo)?;

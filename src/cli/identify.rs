@@ -6,14 +6,16 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
-use super::known::{Judgement, Known};
+use super::known::{Judgement, Known, Scale};
 use crate::face::detect::Detection;
 use crate::face::photo;
 use crate::face::pipeline::Role;
 use crate::gallery::DeciderKind;
 use crate::gate::Outcome;
+use crate::units::Similarity;
 
-/// One object, or one line, for each face; exits with 0 where anybody was recognised who may come in now.
+/// One object, or one line, for each face, and one where there is none; exits with 0 where anybody was recognised who may
+/// come in now.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     photo: PathBuf,
@@ -28,8 +30,10 @@ struct Answer {
     runner_up: Option<RunnerUp>,
     fmr: Option<f64>,
     threshold_similarity: Option<f32>,
+    /// What is wrong with the face where the outcome is `poor_quality`.
     poor: Option<&'static str>,
-    face: Place,
+    /// `null` where there is no face.
+    face: Option<Place>,
 }
 
 #[derive(Serialize)]
@@ -59,9 +63,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         is_anybody |= judgement.outcome == Outcome::Granted;
         let answer = answer(&known, &judgement, face);
         ctx.out.json(&answer)?;
-        ctx.out.line(sentence(&answer, known.scale.decider.measure()))?;
+        ctx.out.line(sentence(&answer, &known.scale))?;
     }
     if found.is_empty() {
+        ctx.out.json(&no_face(&known))?;
         ctx.out.line("There is no face in this photograph.")?;
     }
     Ok(is_anybody.into())
@@ -78,17 +83,33 @@ fn answer(known: &Known, judgement: &Judgement, Detection { bbox, .. }: &Detecti
             .runner_up
             .map(|hit| RunnerUp { name: known.name(hit.person), similarity: hit.similarity.get() }),
         fmr: similarity.and_then(|s| known.scale.fmr(s)),
-        threshold_similarity: known.scale.identify.map(|s| s.get()),
+        threshold_similarity: known.scale.identify.map(Similarity::get),
         poor: judgement.poor.map(|poor| poor.as_str()),
-        face: Place { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height },
+        face: Some(Place { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height }),
     }
 }
 
-fn sentence(answer: &Answer, measure: &str) -> String {
-    let place = format!("face at {:.0},{:.0}", answer.face.left, answer.face.top);
+fn no_face(known: &Known) -> Answer {
+    Answer {
+        outcome: Outcome::PoorQuality.as_str(),
+        name: None,
+        decider: known.scale.decider.kind(),
+        similarity: None,
+        runner_up: None,
+        fmr: None,
+        threshold_similarity: known.scale.identify.map(Similarity::get),
+        poor: Some("no_face"),
+        face: None,
+    }
+}
+
+fn sentence(answer: &Answer, scale: &Scale) -> String {
+    let place =
+        answer.face.as_ref().map(|face| format!("face at {:.0},{:.0}", face.left, face.top)).unwrap_or_default();
+    let measure = scale.decider.measure();
     let score = match (answer.similarity, answer.threshold_similarity) {
         (Some(best), Some(needed)) => format!("{measure} {best:.3}, {needed:.3} needed"),
-        (Some(best), None) => format!("{measure} {best:.3}, and no table says what is needed"),
+        (Some(best), None) => format!("{measure} {best:.3}, and {}", scale.no_identify()),
         (None, _) => "nobody is enrolled".into(),
     };
     let granted = answer.outcome == Outcome::Granted.as_str();

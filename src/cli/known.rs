@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::exit::Failure;
 use super::run::thresholds;
+use crate::config::Config;
 use crate::daemon::Thresholds;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
@@ -37,6 +38,8 @@ pub struct Scale {
     pub verify: Option<Similarity>,
     /// For a search among everybody.
     pub identify: Option<Similarity>,
+    verify_target: Fmr,
+    identify_target: Fmr,
 }
 
 /// What a search said of one face.
@@ -54,8 +57,45 @@ impl Scale {
     pub fn new(ctx: &Context, model: &ModelSpec, comparisons: Comparisons) -> Result<Self, Failure> {
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;
-        let Thresholds { identify, verify } = thresholds(calibration.clone(), &ctx.config)(comparisons);
-        Ok(Self { decider, calibration, verify, identify })
+        Ok(Self::of(decider, calibration, &ctx.config, comparisons))
+    }
+
+    /// By this table, which need not be the one in force.
+    pub fn of(decider: Decider, table: Option<Calibration>, config: &Config, comparisons: Comparisons) -> Self {
+        let Thresholds { identify, verify } = thresholds(table.clone(), config)(comparisons);
+        let (identify_target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
+        Self { decider, calibration: table, verify, identify, verify_target, identify_target }
+    }
+
+    /// Which of the configuration's rates nothing that was measured reaches.
+    pub fn unreached(&self) -> Vec<String> {
+        let search = self.identify.is_none().then(|| self.identify_rate());
+        search.into_iter().chain(self.verify.is_none().then(|| self.verify_rate())).collect()
+    }
+
+    /// Why nobody knows what a search needs, where [`Scale::identify`] is `None`.
+    pub fn no_identify(&self) -> String {
+        self.because(&self.identify_rate())
+    }
+
+    /// The same for a claim.
+    pub fn no_verify(&self) -> String {
+        self.because(&self.verify_rate())
+    }
+
+    fn identify_rate(&self) -> String {
+        format!("gate.target_fmr = {}", self.identify_target)
+    }
+
+    fn verify_rate(&self) -> String {
+        format!("gate.verify_target_fmr = {}", self.verify_target)
+    }
+
+    fn because(&self, rate: &str) -> String {
+        match self.calibration {
+            Some(_) => format!("the table doesn't reach {rate}"),
+            None => "no table says what is needed".into(),
+        }
     }
 
     /// The false match rate at a score; `None` without a table for the model, and for scores below all of it.

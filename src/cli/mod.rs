@@ -24,6 +24,7 @@ mod known;
 mod liveness;
 mod man;
 mod models;
+mod outfile;
 mod output;
 mod people;
 mod release;

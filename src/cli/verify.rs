@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
-use super::known::Known;
+use super::known::{Known, Scale};
 use super::people;
 use crate::face::pipeline::{Portrait, Role};
 use crate::face::{photo, quality};
@@ -44,7 +44,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let face = faces.portray_principal(&image, Role::Probe)?;
     let answer = judge(&known, &person, face.as_ref());
     ctx.out.json(&answer)?;
-    ctx.out.line(sentence(&answer, known.scale.decider.measure()))?;
+    ctx.out.line(sentence(&answer, &known.scale))?;
     Ok((answer.outcome == Outcome::Granted.as_str()).into())
 }
 
@@ -74,17 +74,19 @@ fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answ
     }
 }
 
-fn sentence(answer: &Answer<'_>, measure: &str) -> String {
+fn sentence(answer: &Answer<'_>, scale: &Scale) -> String {
     let verdict = match (answer.poor, answer.same, answer.outcome == Outcome::Granted.as_str()) {
         (Some("no_face"), ..) => return "There is no face in this photograph.".into(),
         (Some(poor), ..) => format!("This face is too poor to judge ({poor})"),
         (None, true, true) => format!("This is {}", answer.name),
         (None, true, false) => format!("This is {}, but {}", answer.name, answer.outcome.replace('_', " ")),
+        (None, false, _) if scale.verify.is_none() => format!("Nothing says whether this is {}", answer.name),
         (None, false, _) => format!("This is not {}", answer.name),
     };
+    let measure = scale.decider.measure();
     match (answer.similarity, answer.threshold_similarity) {
         (Some(got), Some(needed)) => format!("{verdict}: {measure} {got:.3}, {needed:.3} needed."),
-        (Some(got), None) => format!("{verdict}: {measure} {got:.3}, and no table says what is needed."),
+        (Some(got), None) => format!("{verdict}: {measure} {got:.3}, and {}.", scale.no_verify()),
         (None, _) => format!("{verdict}: no template of the present model to compare with."),
     }
 }

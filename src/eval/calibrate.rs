@@ -92,7 +92,7 @@ impl Pictures {
     }
 
     /// Of people, then of strangers.
-    fn paths(&self) -> Vec<PathBuf> {
+    pub fn paths(&self) -> Vec<PathBuf> {
         self.people.iter().map(|(_, path)| path).chain(&self.strangers).cloned().collect()
     }
 

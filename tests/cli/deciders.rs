@@ -145,3 +145,45 @@ fn a_pair_head_is_calibrated_into_a_file_that_can_be_used() {
     assert_eq!((&answer["decider"], &answer["threshold_similarity"]), (&"pair-head".into(), &Value::Null), "{answer}");
     assert_eq!(answer["strangers"]["not_recognised"]["count"], 2, "a table of six pictures reaches no small rate");
 }
+
+#[test]
+fn a_table_that_admits_nobody_is_not_kept() {
+    let home = Home::new();
+    let people = few_people(&home);
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    let identified = || home.run(&["identify", &picture("ada-2.jpg")]).code;
+    assert_eq!(identified(), 0);
+    let rates = ["gate.target_fmr = 1.0e-4", "gate.verify_target_fmr = 1.0e-4", "among 1 person", "--strangers"];
+    home.run(&["calibrate", &people, "--keep"]).fails(65, &rates);
+    assert_eq!(identified(), 0, "the one in force stays");
+    home.configure("[gate]\ntarget_fmr = 1e-4\nverify_target_fmr = 0.5\n");
+    home.run(&["calibrate", &people, "--keep"]).fails(65, &["doesn't reach gate.target_fmr = 1.0e-4 among"]);
+    home.configure("[gate]\ntarget_fmr = 0.5\nverify_target_fmr = 0.5\n");
+    home.run(&["calibrate", &people, "--keep"]).fails(0, &[]);
+    assert_eq!(fs::read_dir(home.path("state/calibration")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_no_table_reaches_is_named_and_decides_nothing() {
+    let home = Home::new();
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    let (ada, scores) = (picture("ada-2.jpg"), || home.run(&["doctor"]).out);
+    home.configure("[gate]\nverify_target_fmr = 1e-9\n");
+    assert!(scores().contains("doesn't reach gate.verify_target_fmr = 1.0e-9 among 1 person"), "{}", scores());
+    let unreached = "the table doesn't reach gate.verify_target_fmr = 1.0e-9";
+    for (args, begins) in [
+        (&["verify", "Ada", &ada][..], "Nothing says whether this is Ada: similarity "),
+        (&["compare", &picture("ada-1.jpg"), &ada], "Nothing says whether these are one person: similarity "),
+    ] {
+        let said = home.run(args);
+        assert!(said.code == 1 && said.out.starts_with(begins) && said.out.contains(unreached), "{}", said.out);
+    }
+    home.configure("[gate]\ntarget_fmr = 1e-9\n");
+    assert!(scores().contains("doesn't reach gate.target_fmr = 1.0e-9 among 1 person"), "{}", scores());
+    let said = home.run(&["identify", &ada]);
+    assert!(
+        said.code == 1 && said.out.contains("and the table doesn't reach gate.target_fmr = 1.0e-9"),
+        "{}",
+        said.out
+    );
+}

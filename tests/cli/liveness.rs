@@ -64,6 +64,11 @@ fn a_session_is_drawn_beside_itself() {
     assert!(drawn["windows"].as_array().unwrap().len() >= 9);
     let plot = fs::read_to_string(home.path("one.svg")).unwrap();
     assert!(plot.contains("object_c") && plot.contains("needed") && plot.ends_with("</svg>\n"));
+    assert_eq!(home.run(&["liveness", "plot", &path]).code, 0, "an old drawing makes way");
+    let session = fs::read(&path).unwrap();
+    home.run(&["liveness", "plot", &path, "--out", &path]).fails(2, &["one.csv", "which is read"]);
+    home.run(&["liveness", "eval", ".", "--det", &path]).fails(2, &["one.csv", "which is read"]);
+    assert_eq!(fs::read(&path).unwrap(), session);
 }
 
 #[test]

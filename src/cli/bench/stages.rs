@@ -134,7 +134,7 @@ impl Chain {
         let Decode::Embedding { dims } = model.decode else {
             return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
         };
-        let templates = if ctx.store_path()?.exists() { ctx.store()?.templates()? } else { Vec::new() };
+        let templates = if ctx.has_store()? { ctx.store()?.templates()? } else { Vec::new() };
         let index = Index::of_people(&model.sha256.0, dims, &templates)?.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());

@@ -10,7 +10,7 @@ use super::Judges;
 use super::door::{Door, Visit};
 use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure, Verdict};
-use crate::cli::{counted, note};
+use crate::cli::{counted, note, outfile};
 use crate::eval::det::{self, Axes, Curve};
 use crate::eval::liveness::{Report, Tally, hear, list, sources};
 use crate::liveness::{Label, Session, Source, SourceSet};
@@ -43,6 +43,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     if files.is_empty() {
         let why = format!("{}: no sessions are here (files that end in .csv)", args.dir.display());
         return Err(Failure::said(Code::NoInput, why));
+    }
+    if let Some(out) = &args.det {
+        outfile::spares(out, &files)?;
     }
     let bar = ctx.out.progress(files.len(), "judging");
     let mut tally = Tally::default();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Judges;
 use crate::cli::context::Context;
 use crate::cli::exit::{Failure, Verdict};
+use crate::cli::outfile;
 use crate::eval::liveness::{hear_with, sources};
 use crate::eval::plot::{self, Judged};
 use crate::liveness::{Channel, Session, SourceSet};
@@ -21,6 +22,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("svg"));
+    outfile::spares(&out, [&args.file])?;
     let judges = Judges::new(ctx)?;
     let session = Session::read(&args.file)?;
     let has: SourceSet = sources(&session).collect();
@@ -40,7 +43,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let weights: Vec<_> = sums.into_iter().map(|(channel, sum)| (channel, sum / windows as f32)).collect();
     let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
     let drawn = plot::svg(&name, &session, &Judged { heard: &heard, needed, weights: &weights });
-    let out = args.out.clone().unwrap_or_else(|| args.file.with_extension("svg"));
     std::fs::write(&out, drawn).map_err(Failure::io(&out))?;
     ctx.out.json(&serde_json::json!({ "drawn": out, "windows": heard.windows, "needed": needed }))?;
     ctx.out.line(format_args!("{}", out.display()))?;
