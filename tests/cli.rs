@@ -3,6 +3,7 @@
 //! The people are the demo's, whom nobody has ever met.
 
 mod deciders;
+mod door;
 mod liveness;
 mod release;
 mod setup;
@@ -79,6 +80,24 @@ impl Home {
         fs::write(self.path(name), bytes).unwrap();
         self.path(name).display().to_string()
     }
+}
+
+/// Without what lets root read every file and give files away: modes and owners hold for it as for anybody.
+fn unprivileged(mut command: Command) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    const CHOWN: libc::c_ulong = 0;
+    const DAC_OVERRIDE: libc::c_ulong = 1;
+    const DAC_READ_SEARCH: libc::c_ulong = 2;
+    let drop = || {
+        for capability in [CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH] {
+            // SAFETY: prctl(2) with numbers alone. It fails where this isn't root, who has nothing to drop.
+            let _nothing_to_drop = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec nothing but a system call is made.
+    unsafe { command.pre_exec(drop) };
+    command
 }
 
 fn said(mut command: Command) -> Said {
@@ -288,14 +307,38 @@ fn a_key_that_others_can_read_is_refused() {
     home.run(&["people", "export", "Ana"]).fails(77, &["can be read by others", "chmod 600"]);
     fs::remove_file(home.path("state/facelatch.key")).unwrap();
     home.run(&["people", "export", "Ana"]).fails(66, &["restore the key from its copy"]);
+    home.write("state/facelatch.key.cred", b"sealed");
+    home.run(&["people", "export", "Ana"]).fails(66, &["a sealed one", "systemd-run", "facelatch.key.cred"]);
+    let doctor = home.run(&["doctor"]).out;
+    assert!(doctor.lines().any(|line| line.starts_with("NO  key") && line.contains("systemd-run")), "{doctor}");
 }
 
 #[test]
-fn without_a_daemon_the_door_does_not_answer() {
+fn what_this_user_may_not_read_is_not_taken_for_absent() {
+    use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
-    for args in [&["status"][..], &["watch"], &["unlock"], &["claim", "Ana"]] {
-        home.run(args).fails(69, &["no daemon answers at", "control.sock"]);
+    let key = home.path("door.key");
+    home.configure(&format!("[store]\nkey_file = {key:?}\n"));
+    home.enrol("Ana", 1.0);
+    fs::rename(home.path("state/facelatch.key"), &key).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let run = |args: &[&str]| said(unprivileged(home.command(args)));
+    for shut in [home.path("state"), home.path("state/facelatch.db")] {
+        let before = fs::metadata(&shut).unwrap().permissions().mode();
+        mode(&shut, 0);
+        for args in [&["people", "list"][..], &["events"], &["events", "--verify"]] {
+            run(args).fails(77, &["facelatch.db", "may not open", "sudo"]);
+        }
+        let doctor = run(&["doctor"]);
+        for check in ["gallery", "ledger"] {
+            assert!(doctor.out.contains(&format!("NO  {check:<14} {}", home.0.path().display())), "{}", doctor.out);
+        }
+        mode(&shut, before);
     }
+    mode(&key, 0);
+    run(&["people", "export", "Ana"]).fails(77, &["door.key", "sudo"]);
+    let doctor = run(&["doctor"]).out;
+    assert!(doctor.contains("NO  key") && doctor.contains("NO  gallery") && doctor.contains("NO  ledger"), "{doctor}");
 }
 
 #[test]
@@ -481,66 +524,4 @@ fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must() 
     }
     assert_eq!(demo.code, 0, "{}{}", demo.out, demo.err);
     assert_eq!(demo.out.matches("granted").count(), 1, "{}", demo.out);
-}
-
-/// Killed when dropped, so that a failed test leaves no daemon behind.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-#[test]
-fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
-    let home = Home::new();
-    let photos = ["ada-1.jpg", "ada-2.jpg"].map(picture);
-    let (frames, socket) = (home.path("frames"), home.path("control.sock"));
-    fs::create_dir(&frames).unwrap();
-    fs::copy(&photos[0], frames.join("1.jpg")).unwrap();
-    home.configure(&format!(
-        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
-    ));
-    assert_eq!(home.run(&["enroll", "Ana", &photos[1]]).code, 0);
-    let mut command = home.command(&["run"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut daemon = Daemon(command.spawn().unwrap());
-    let begun = Instant::now();
-    while home.run(&["status"]).code == 69 {
-        assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let status = home.run(&["status", "--json"]).json();
-    assert!(status["state"].is_string() && status["people"] == 1, "{status}");
-    let doctor = home.run(&["doctor"]);
-    // An emulator is the program that the kernel sees.
-    let runs = if crate::testing::is_emulated() { "another program" } else { "this very program" };
-    assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
-    home.run(&["claim", "Nobody"]).fails(1, &[]);
-    home.run(&["setup"]).fails(69, &["systemctl stop facelatch"]);
-    let unlocked = home.run(&["unlock", "--json"]);
-    assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
-    let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
-    assert!(events["reasons"][0].as_str().unwrap().starts_with("by_uid "), "{events}");
-    let pid = rustix::process::Pid::from_child(&daemon.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
-    assert_eq!(home.run(&["events", "--verify"]).code, 0);
-    assert!(!socket.exists(), "the socket goes with the daemon");
-}
-
-#[test]
-fn what_is_no_daemon_is_told_apart() {
-    // A socket on which something else answers.
-    let home = Home::new();
-    let listener = std::os::unix::net::UnixListener::bind(home.path("control.sock")).unwrap();
-    let other = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        std::io::BufReader::new(&stream).read_line(&mut String::new()).unwrap();
-        stream.write_all(b"220 smtp ready\n").unwrap();
-    });
-    home.run(&["status"]).fails(69, &["no facelatch of this version"]);
-    other.join().unwrap();
 }

@@ -16,6 +16,7 @@ use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
+use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
 use crate::frame::RgbImage;
 use crate::gallery::Index;
@@ -82,22 +83,25 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("configuration", config)?;
     visit.tell("clock", clock())?;
     visit.tell("state", state(&ctx))?;
-    visit.tell("key", key(&ctx))?;
-    let store = open_store(&ctx);
-    visit.tell("gallery", store.as_ref().map_or_else(|why| Err(why.clone()), |store| gallery(store.as_ref())))?;
-    visit.tell("ledger", store.as_ref().map_or_else(|why| Err(why.clone()), |store| ledger(store.as_ref())))?;
+    let key = key(&ctx);
+    let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned()).and_then(|_| open_store(&ctx));
+    visit.tell("key", key)?;
+    let store = store.as_ref().map(Option::as_ref);
+    visit.tell("gallery", store.map_or_else(|why| Err(why.clone()), gallery))?;
+    visit.tell("ledger", store.map_or_else(|why| Err(why.clone()), ledger))?;
     visit.tell("networks", networks(&ctx))?;
     if args.layers {
         visit.layers()?;
     }
-    visit.tell("scores", scores(&ctx, store.as_ref().ok().and_then(Option::as_ref)))?;
-    let (daemon, process) = daemon(&ctx).unzip();
-    visit.tell("camera", camera(&ctx, daemon.as_ref()))?;
+    visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store)))?;
+    let asked = daemon(&ctx);
+    let daemon = asked.as_ref().ok().map(|(status, _)| status);
+    visit.tell("camera", camera(&ctx, daemon))?;
     visit.tell("strike", strike(&ctx))?;
     visit.tell("inputs", inputs(&ctx))?;
-    visit.sensors(daemon.as_ref())?;
+    visit.sensors(daemon)?;
     visit.liveness()?;
-    visit.daemon(daemon.as_ref(), process.flatten())?;
+    visit.daemon(&asked)?;
     Ok(visit.is_well.into())
 }
 
@@ -159,10 +163,11 @@ impl Visit<'_> {
         self.show(Finding { check: "liveness", level, says })
     }
 
-    fn daemon(&mut self, status: Option<&StatusLine>, process: Option<i32>) -> Result<(), Failure> {
-        let none = || "not running, or not to be asked by this user: systemctl start facelatch".to_owned();
-        let (level, says) =
-            status.map_or_else(|| (Level::Complaint, none()), |status| program::daemons(status, process));
+    fn daemon(&mut self, asked: &Result<(StatusLine, Option<i32>), String>) -> Result<(), Failure> {
+        let (level, says) = match asked {
+            Ok((status, process)) => program::daemons(status, *process),
+            Err(why) => (Level::Complaint, why.clone()),
+        };
         self.show(Finding { check: "daemon", level, says })
     }
 }
@@ -202,7 +207,7 @@ fn state(ctx: &Context) -> Checked {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(format!("{shown}: not there yet, made at first use"));
         }
-        Err(error) => return Err(format!("{shown}: {error}; run as the user that owns it")),
+        Err(error) => return Err(format!("{shown}: {error}; run as root (sudo), or as the user that owns it")),
         Ok(meta) => meta,
     };
     if !meta.is_dir() {
@@ -213,13 +218,16 @@ fn state(ctx: &Context) -> Checked {
     }
     match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
         Ok(()) => Ok(shown.to_string()),
-        Err(error) => Err(format!("{shown} can't be written ({error}): run as the user that owns it, or remount it")),
+        Err(error) => Err(format!(
+            "{shown} can't be written ({error}): run as root (sudo) or as the user that owns it, or remount it"
+        )),
     }
 }
 
 fn key(ctx: &Context) -> Checked {
     let (places, store) = places(ctx)?;
-    if !store.exists() && !places.file.exists() && places.credentials.is_none() {
+    let has_key = !is_absent(&places.file) || places.credentials.is_some() || places.sealed().is_some();
+    if is_absent(&store) && !has_key {
         return Ok(format!("{}: not there yet, made at first use", places.file.display()));
     }
     places.find(&store).map(|found| found.from.display().to_string()).map_err(|error| error.to_string())
@@ -230,10 +238,15 @@ fn places(ctx: &Context) -> Result<(crate::gallery::KeyPlaces, std::path::PathBu
     Ok((ctx.key_places().map_err(said)?, ctx.store_path().map_err(said)?))
 }
 
+/// Certainly: what this user may not look at may be there.
+fn is_absent(path: &Path) -> bool {
+    path.try_exists().is_ok_and(|is_there| !is_there)
+}
+
 /// `None` where nobody was ever enrolled.
 fn open_store(ctx: &Context) -> Result<Option<Store>, String> {
     let (places, path) = places(ctx)?;
-    if !path.exists() {
+    if is_absent(&path) {
         return Ok(None);
     }
     let found = places.find(&path).map_err(|error| error.to_string())?;
@@ -316,11 +329,15 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     }
 }
 
-/// What the daemon says of itself, and its process where the kernel tells.
-fn daemon(ctx: &Context) -> Option<(StatusLine, Option<i32>)> {
-    match client::request_and_process(&ctx.config.control.socket, &Request::Status) {
-        Ok((Response::Status(status), process)) => Some((status, process)),
-        _ => None,
+/// What the daemon says of itself, and its process where the kernel tells; or why it says nothing.
+fn daemon(ctx: &Context) -> Result<(StatusLine, Option<i32>), String> {
+    let socket = &ctx.config.control.socket;
+    match client::request_and_process(socket, &Request::Status) {
+        Ok((Response::Status(status), process)) => Ok((status, process)),
+        Ok((Response::Refused { reason }, _)) => Err(format!("it runs and refuses to answer: {reason}")),
+        Ok((Response::Event(_), _)) => Err(format!("{}: the daemon there answers something else", socket.display())),
+        Err(ClientError::Connect { .. }) => Err("not running: systemctl start facelatch".into()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -174,7 +174,7 @@ fn of_model(error: &ManifestError) -> Code {
 
 fn of_key(error: &KeyError) -> Code {
     match error {
-        KeyError::Missing { .. } => Code::NoInput,
+        KeyError::Missing { .. } | KeyError::Sealed { .. } => Code::NoInput,
         KeyError::Mode { .. } => Code::NoPermission,
         KeyError::Content { .. } | KeyError::NotAFile { .. } => Code::Data,
         KeyError::Read { source, .. } => of_io(source),
@@ -185,9 +185,7 @@ fn of_key(error: &KeyError) -> Code {
 
 fn of_control(error: &ClientError) -> Code {
     match error {
-        ClientError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Code::NoPermission
-        }
+        ClientError::Denied { .. } => Code::NoPermission,
         ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Foreign { .. } => Code::Unavailable,
     }
 }

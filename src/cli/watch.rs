@@ -11,9 +11,10 @@ pub struct Args {}
 
 pub fn run(_: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let mut shown = Ok(());
-    client::watch(&ctx.config.control.socket, |event| {
+    let answer = client::watch(&ctx.config.control.socket, |event| {
         shown = door::show(&event, ctx);
         shown.is_ok()
     })?;
-    shown.map(|()| Verdict::Yes)
+    shown?;
+    answer.map_or(Ok(Verdict::Yes), |other| door::unexpected(other, ctx))
 }

@@ -15,6 +15,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(75);
 pub enum ClientError {
     #[error("no daemon answers at {path}: {source}; is facelatch running, and is this its control.socket?")]
     Connect { path: PathBuf, source: std::io::Error },
+    #[error("{path}: this user may not ask the daemon ({source}): run as root (sudo), or as a member of control.group")]
+    Denied { path: PathBuf, source: std::io::Error },
     #[error("the daemon at {path} hung up: {source}")]
     Lost { path: PathBuf, source: std::io::Error },
     #[error("what answers at {path} is no facelatch of this version: {line}")]
@@ -41,31 +43,34 @@ pub fn request_and_process(path: &Path, request: &Request) -> Result<(Response, 
     Ok((parse(path, &line)?, peer.ok().map(|peer| peer.pid.as_raw_nonzero().get())))
 }
 
-/// Follows the events until `each` says `false` or the daemon ends.
+/// Follows the events until `each` says `false` or the daemon ends, or answers something else, which is returned: a refusal.
 ///
 /// # Errors
-/// [`ClientError`]; a refusal is [`ClientError::Foreign`] with the daemon's sentence.
-pub fn watch(path: &Path, mut each: impl FnMut(EventLine) -> bool) -> Result<(), ClientError> {
+/// [`ClientError`]; a refusal is an answer.
+pub fn watch(path: &Path, mut each: impl FnMut(EventLine) -> bool) -> Result<Option<Response>, ClientError> {
     let mut lines = open(path, &Request::Watch, None)?;
     let mut line = String::new();
     loop {
         read_line(path, &mut lines, &mut line)?;
         if line.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         match parse(path, &line)? {
             Response::Event(event) => {
                 if !each(event) {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
-            _ => return Err(ClientError::Foreign { path: path.to_owned(), line }),
+            other => return Ok(Some(other)),
         }
     }
 }
 
 fn open(path: &Path, request: &Request, timeout: Option<Duration>) -> Result<BufReader<UnixStream>, ClientError> {
-    let connect = |source| ClientError::Connect { path: path.to_owned(), source };
+    let connect = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::PermissionDenied => ClientError::Denied { path: path.to_owned(), source },
+        _ => ClientError::Connect { path: path.to_owned(), source },
+    };
     let mut stream = UnixStream::connect(path).map_err(connect)?;
     stream.set_read_timeout(timeout).map_err(connect)?;
     let mut line = serde_json::to_string(request).expect("a request is plain data");

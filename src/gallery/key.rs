@@ -17,6 +17,8 @@ use super::seal::{KEY_BYTES, MasterKey, SealError};
 /// The credential's name: `LoadCredentialEncrypted=facelatch.key` in the unit.
 pub const CREDENTIAL: &str = "facelatch.key";
 
+/// What a sealed key file is called behind the key file's name, in systemd/facelatch-sealed-key.conf.
+const SEALED_ENDING: &str = ".cred";
 const HEX_DIGITS: usize = 2 * KEY_BYTES;
 /// More than a key and a line's end is no key file.
 const MAX_FILE_BYTES: u64 = 256;
@@ -29,13 +31,17 @@ pub enum KeyError {
     #[error("{}: no key file there, and {} can only be read with the key it was made with: restore the key from its \
              copy, or move the gallery away and enrol everybody anew", file.display(), gallery.display())]
     Missing { file: PathBuf, gallery: PathBuf },
+    #[error("{}: no key file there, but a sealed one, which systemd alone opens: run the command by it, `sudo systemd-run --pipe \
+             --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/board.md), or restore the key from its \
+             copy", file.display(), sealed.display())]
+    Sealed { file: PathBuf, sealed: PathBuf },
     #[error("{}: the key file can be read by others (mode {mode:04o}): run `chmod 600 {}`", file.display(), file.display())]
     Mode { file: PathBuf, mode: u32 },
     #[error("{}: a key file holds {HEX_DIGITS} hexadecimal digits and nothing else: restore it from its copy", file.display())]
     Content { file: PathBuf },
     #[error("{}: is no ordinary file: name one as the key file", file.display())]
     NotAFile { file: PathBuf },
-    #[error("{}: the key file can't be read ({source}): run as the user that owns it", file.display())]
+    #[error("{}: the key file can't be read ({source}): run as root (sudo), or as the user that owns it", file.display())]
     Read { file: PathBuf, source: io::Error },
     #[error("{}: the key file can't be made ({source}): name one in a directory that exists and can be written to", file.display())]
     Make { file: PathBuf, source: io::Error },
@@ -81,7 +87,11 @@ impl KeyPlaces {
         if let Some(key) = read(&self.file, Trust::OwnerOnly)? {
             return Ok(Found { key, from: self.file.clone(), notice: None });
         }
-        if gallery.exists() {
+        if let Some(sealed) = self.sealed() {
+            return Err(KeyError::Sealed { file: self.file.clone(), sealed });
+        }
+        // One that can't be looked for may be there, and a second key would not open it.
+        if gallery.try_exists().unwrap_or(true) {
             return Err(KeyError::Missing { file: self.file.clone(), gallery: gallery.to_owned() });
         }
         let made = make(&self.file)?;
@@ -89,6 +99,13 @@ impl KeyPlaces {
         let key = read(&self.file, Trust::OwnerOnly)?
             .ok_or_else(|| KeyError::Make { file: self.file.clone(), source: io::ErrorKind::NotFound.into() })?;
         Ok(Found { key, from: self.file.clone(), notice: made.then(|| notice(&self.file, gallery)) })
+    }
+
+    /// The key as `systemd-creds encrypt` has sealed it to this board, where it lies beside the key file's place.
+    pub fn sealed(&self) -> Option<PathBuf> {
+        let mut sealed = self.file.clone().into_os_string();
+        sealed.push(SEALED_ENDING);
+        Some(PathBuf::from(sealed)).filter(|sealed| sealed.exists())
     }
 }
 
@@ -246,6 +263,23 @@ mod tests {
         let error = places.find(&gallery).unwrap_err();
         assert!(matches!(error, KeyError::Missing { .. }), "{error}");
         assert!(!places.file.exists());
+    }
+
+    #[test]
+    fn a_sealed_key_is_named_with_how_to_use_it_and_no_other_is_made_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (places, gallery) = places(dir.path());
+        write(&dir.path().join("keys/master.key.cred"), "sealed", 0o600);
+        let error = places.find(&gallery).unwrap_err().to_string();
+        let sealed = dir.path().join("keys/master.key.cred");
+        assert!(
+            error.contains(&format!("LoadCredentialEncrypted=facelatch.key:{} facelatch", sealed.display())),
+            "{error}"
+        );
+        assert!(!places.file.exists());
+        let by_systemd = KeyPlaces { credentials: Some(dir.path().into()), ..places };
+        write(&dir.path().join(CREDENTIAL), &"ab".repeat(32), 0o400);
+        assert_eq!(by_systemd.find(&gallery).unwrap().key.as_bytes(), &[0xab; 32]);
     }
 
     #[test]

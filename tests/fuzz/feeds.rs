@@ -204,7 +204,7 @@ fn answer(bytes: &[u8], request: &Request) -> bool {
             let _gone = stream.read(&mut asked).and_then(|_| stream.write_all(bytes));
         });
         let told = match request {
-            Request::Watch => client::watch(&path, |_| true).map(|()| true),
+            Request::Watch => client::watch(&path, |_| true).map(|answer| answer.is_none()),
             _ => client::request(&path, request).map(|response| !matches!(response, Response::Refused { .. })),
         };
         told.inspect_err(is_told).unwrap_or(false)

@@ -35,8 +35,7 @@ pub enum Trouble {
     )]
     ReadOnly,
     #[error(
-        "can't be opened: this user must be able to read and write it and its directory (`ls -ld`), or run as the user \
-             that owns it"
+        "this user may not open it: run as root (sudo), or as a user who may read and write it and its directory (`ls -ld`)"
     )]
     NoAccess,
     #[error("no space is left on its file system: free some and try again; nothing was changed")]
@@ -104,6 +103,15 @@ impl Trouble {
     /// Whether it may be over without anybody touching the database: a disk that is full, fails, or came up read-only.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Full | Self::Device(_) | Self::ReadOnly | Self::Busy | Self::Io(_))
+    }
+
+    /// What keeps a file from being seen that is to be read.
+    pub(super) fn unseen(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::NoAccess,
+            _ => Self::Io(error),
+        }
     }
 
     pub(super) fn at(self, path: &Path) -> StoreError {

@@ -79,9 +79,6 @@ impl Store {
     /// [`StoreError`]; also where the schema is older, and [`Store::open`] must bring it up to date first.
     pub fn open_read_only(path: &Path, key: Option<&MasterKey>) -> Result<Self, StoreError> {
         let open = || {
-            if !path.exists() {
-                return Err(Trouble::Missing);
-            }
             let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             match examine(&conn)? {
                 0 => return Err(Trouble::Missing),
@@ -199,8 +196,10 @@ fn make_if_missing(path: &Path) -> Result<(), Trouble> {
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, Trouble> {
-    if !path.is_file() {
-        return Err(if path.exists() { Trouble::NotAFile } else { Trouble::Missing });
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Err(Trouble::NotAFile),
+        Err(error) => return Err(Trouble::unseen(error)),
     }
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;

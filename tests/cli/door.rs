@@ -1,0 +1,108 @@
+//! The commands that ask the daemon, where it answers, refuses, is something else, or is not there.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+#[test]
+fn without_a_daemon_the_door_does_not_answer() {
+    let home = Home::new();
+    for args in [&["status"][..], &["watch"], &["unlock"], &["claim", "Ana"]] {
+        home.run(args).fails(69, &["no daemon answers at", "control.sock"]);
+    }
+}
+
+/// Killed when dropped, so that a failed test leaves no daemon behind.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
+    let home = Home::new();
+    let photos = ["ada-1.jpg", "ada-2.jpg"].map(picture);
+    let (frames, socket) = (home.path("frames"), home.path("control.sock"));
+    fs::create_dir(&frames).unwrap();
+    fs::copy(&photos[0], frames.join("1.jpg")).unwrap();
+    home.configure(&format!(
+        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
+    ));
+    assert_eq!(home.run(&["enroll", "Ana", &photos[1]]).code, 0);
+    let mut command = home.command(&["run"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut daemon = Daemon(command.spawn().unwrap());
+    let begun = Instant::now();
+    while home.run(&["status"]).code == 69 {
+        assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = home.run(&["status", "--json"]).json();
+    assert!(status["state"].is_string() && status["people"] == 1, "{status}");
+    let doctor = home.run(&["doctor"]);
+    // An emulator is the program that the kernel sees.
+    let runs = if crate::testing::is_emulated() { "another program" } else { "this very program" };
+    assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
+    home.run(&["claim", "Nobody"]).fails(1, &[]);
+    home.run(&["setup"]).fails(69, &["systemctl stop facelatch"]);
+    let unlocked = home.run(&["unlock", "--json"]);
+    assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
+    let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
+    assert!(events["reasons"][0].as_str().unwrap().starts_with("by_uid "), "{events}");
+    let pid = rustix::process::Pid::from_child(&daemon.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(home.run(&["events", "--verify"]).code, 0);
+    assert!(!socket.exists(), "the socket goes with the daemon");
+}
+
+/// Something that answers one request on the home's control socket.
+fn answering(home: &Home, answer: &'static str) -> std::thread::JoinHandle<()> {
+    let socket = home.path("control.sock");
+    let _there_from_the_one_before = fs::remove_file(&socket);
+    let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::BufReader::new(&stream).read_line(&mut String::new()).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+    })
+}
+
+#[test]
+fn what_is_no_daemon_is_told_apart() {
+    let home = Home::new();
+    for command in ["status", "watch"] {
+        let other = answering(&home, "220 smtp ready\n");
+        home.run(&[command]).fails(69, &["no facelatch of this version"]);
+        other.join().unwrap();
+    }
+}
+
+#[test]
+fn a_refusal_is_a_no_with_its_reason_and_the_doctor_tells_it() {
+    let home = Home::new();
+    for command in [&["status"][..], &["watch"], &["unlock"], &["claim", "Ana"], &["doctor"]] {
+        let daemon = answering(&home, "{\"re\":\"refused\",\"reason\":\"too many clients; try again\"}\n");
+        let said = home.run(command);
+        daemon.join().unwrap();
+        assert_eq!(said.code, 1, "{command:?}: {}{}", said.out, said.err);
+        let says =
+            if command == ["doctor"] { "refuses to answer: too many clients" } else { "Refused: too many clients" };
+        assert!(said.out.contains(says), "{command:?}: {}", said.out);
+    }
+}
+
+#[test]
+fn whom_the_socket_is_not_for_is_told_so() {
+    let home = Home::new();
+    let _listener = std::os::unix::net::UnixListener::bind(home.path("control.sock")).unwrap();
+    fs::set_permissions(home.path("control.sock"), fs::Permissions::from_mode(0o000)).unwrap();
+    let run = |command: &str| said(unprivileged(home.command(&[command])));
+    run("status").fails(77, &["may not ask the daemon", "sudo", "control.group"]);
+    let doctor = run("doctor").out;
+    assert!(doctor.lines().any(|line| line.starts_with("!!  daemon") && line.contains("may not ask")), "{doctor}");
+}
