@@ -290,6 +290,11 @@ fn a_changed_ledger_is_found_out() {
     assert_eq!((&events["outcome"], &events["person"]), (&"enrolled".into(), &"Ben".into()));
     assert_eq!(events["hash"].as_str().unwrap().len(), 64);
     assert_eq!(home.run(&["events", "--since", "2020-01-01"]).out.lines().count(), 2);
+    let cut = home.run(&["events", "--since", "2020-01-01", "--limit", "1", "--json"]);
+    assert_eq!(cut.json()["person"], "Ben", "the last one");
+    assert!(cut.err.contains("1 earlier event since then not shown; --limit 2 shows all"), "{}", cut.err);
+    let all = home.run(&["events", "--since", "2020-01-01", "--limit", "2"]);
+    assert_eq!((all.out.lines().count(), &*all.err), (2, ""));
     assert_eq!(home.run(&["events", "--verify"]).code, 0);
     let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
     db.execute("UPDATE events SET outcome = 'granted' WHERE seq = 2", []).unwrap();
@@ -425,7 +430,24 @@ fn the_benchmark_without_a_network_says_what_it_left_out() {
     assert!(answer["stages"]["convert"]["p50_us"].is_number() && answer["stages"]["append"]["p95_us"].is_number());
     assert!(answer["stages"]["detect"].is_null() && answer["rss_mib"].is_number() && answer["start_ms"].is_number());
     assert_eq!(answer["search"][0]["templates"], 1000);
-    home.run(&["bench", "--frames", "/nowhere.y4m"]).fails(65, &["/nowhere.y4m"]);
+    home.run(&["bench", "--frames", "/nowhere.y4m"]).fails(66, &["/nowhere.y4m"]);
+    home.run(&["liveness", "record", "x.csv", "--video", "/nowhere.y4m"]).fails(66, &["/nowhere.y4m"]);
+    home.run(&["bench", "--frames", &home.write("text.y4m", b"no video")]).fails(65, &["text.y4m"]);
+}
+
+#[test]
+fn kernels_that_there_are_none_of_are_told_by_the_doctor_and_by_the_daemon() {
+    let home = Home::new();
+    home.configure("[control]\ngroup = \"nobody-like-it\"\n");
+    let with_wish = |args: &[&str]| {
+        let mut command = home.command(args);
+        command.env("FACELATCH_KERNELS", "avx9");
+        said(command)
+    };
+    with_wish(&["run"]).fails(78, &["FACELATCH_KERNELS=avx9: no kernels have that name; the scalar kernels run"]);
+    let doctor = with_wish(&["doctor", "--layers"]).out;
+    assert!(doctor.contains("!!  kernels        FACELATCH_KERNELS=avx9: no kernels"), "{doctor}");
+    assert!(doctor.lines().any(|line| line.starts_with("ok  encoder        scalar")), "{doctor}");
 }
 
 #[test]
@@ -438,6 +460,10 @@ fn a_face_is_enrolled_once_and_known_again() {
     assert_eq!((&enrolled["person"], &enrolled["templates"]), (&"Ana".into(), &2.into()));
     assert!((0.0..=1.0).contains(&enrolled["quality"].as_f64().unwrap()));
     home.run(&["enroll", "Anabel", &ana[0]]).fails(1, &["already belongs to Ana", "nobody was enrolled"]);
+    let mixed_up = home.run(&["enroll", "Anabel", &ben[0], &ana[0], "--json"]);
+    let answer = mixed_up.json();
+    assert_eq!((mixed_up.code, &answer["id"], &answer["added"]), (1, &Value::Null, &0.into()), "{answer}");
+    assert!(answer["refused"][0]["reason"].as_str().unwrap().contains("belongs to Ana"), "{answer}");
     assert_eq!(home.run(&["enroll", "Ben", &ben[0]]).code, 0);
     let verified = home.run(&["verify", "Ana", &ana[2], "--json"]);
     let answer = verified.json();
@@ -465,6 +491,13 @@ fn two_photographs_are_compared_and_an_empty_one_is_no_face() {
     home.run(&["compare", &ana[0], &empty]).fails(65, &["empty.jpg", "no face"]);
     home.run(&["enroll", "Nobody", &empty]).fails(1, &["no face was found"]);
     assert_eq!(home.run(&["identify", &empty]).code, 1);
+    let refused = home.run(&["enroll", "Nobody", &empty, "--json"]);
+    let answer = refused.json();
+    assert_eq!((refused.code, &answer["id"], &answer["templates"]), (1, &Value::Null, &0.into()), "{answer}");
+    assert_eq!(answer["refused"][0]["photo"].as_str(), Some(&*empty), "{answer}");
+    let nobody = home.run(&["identify", &empty, "--json"]);
+    let answer = nobody.json();
+    assert_eq!((nobody.code, &answer["poor"], &answer["face"]), (1, &"no_face".into(), &Value::Null), "{answer}");
 }
 
 #[test]

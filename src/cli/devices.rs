@@ -20,7 +20,7 @@ const CAMERAS: &str = "char-video4linux";
 /// Sensors behind the kernel's Industrial I/O.
 const IIO: &str = "char-iio";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
-const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
+pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
 /// Goes to /etc/systemd/system/facelatch.service.d/devices.conf
 #[derive(Debug, clap::Args)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Globals;
 use super::context::Context;
 use super::counted;
+use super::devices::PI_REGISTERS;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
@@ -32,14 +33,12 @@ use crate::time::Duration;
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// Liveness that lets more than one in ten windows of some attack pass is worth a complaint.
 const LOOSE: f64 = 0.1;
-/// Where rppal finds the pins of a Raspberry Pi.
-const PI_REGISTERS: &str = "/dev/gpiomem";
 
 /// Exits with 1 where something is wrong.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// List the networks' layers as well, and what computes each
-    #[arg(long = "models", id = "layers")]
+    #[arg(long)]
     pub layers: bool,
 }
 
@@ -80,6 +79,9 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let mut visit = Visit { ctx: &ctx, is_well: true };
     let (level, says) = program::this();
     visit.show(Finding { check: "program", level, says })?;
+    if let Some(note) = crate::kernels::note() {
+        visit.show(Finding { check: "kernels", level: Level::Complaint, says: note.to_owned() })?;
+    }
     visit.tell("configuration", config)?;
     visit.tell("clock", clock())?;
     visit.tell("state", state(&ctx))?;
@@ -364,13 +366,20 @@ fn strike(ctx: &Context) -> Checked {
             Ok(format!("{}; strike.kind says what drives the relay", recording.describe()))
         }
         StrikeKind::Gpiochip => look_at_line(&strike.chip, strike.line.as_ref()),
-        StrikeKind::RaspberryPi => match rustix::fs::access(PI_REGISTERS, rustix::fs::Access::WRITE_OK) {
-            Ok(()) => Ok(format!("{PI_REGISTERS}, pin {line}")),
-            Err(error) => Err(format!(
-                "{PI_REGISTERS}: {error}; on a Raspberry Pi add the user to group gpio, on another board use kind = \"gpiochip\""
-            )),
-        },
+        StrikeKind::RaspberryPi => registers(&PI_REGISTERS).map(|found| format!("{found}, pin {line}")),
     }
+}
+
+/// The first of these that can be written: which one rppal takes depends on the Raspberry Pi.
+fn registers(places: &[&'static str]) -> Result<&'static str, String> {
+    let mut why = String::new();
+    for place in places {
+        match rustix::fs::access(*place, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => return Ok(place),
+            Err(error) => why.push_str(&format!("{place}: {error}; ")),
+        }
+    }
+    Err(format!("{why}on a Raspberry Pi add the user to group gpio, on another board use kind = \"gpiochip\""))
 }
 
 fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
@@ -393,4 +402,20 @@ fn inputs(ctx: &Context) -> Checked {
         says.push("none: no exit button, and open doors go unnoticed".into());
     }
     Ok(says.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_of_a_raspberry_pis_registers_will_do_and_none_is_told_with_both() {
+        assert_eq!(registers(&["/dev/nowhere0", "/dev/null"]), Ok("/dev/null"));
+        assert_eq!(registers(&["/dev/null", "/dev/nowhere0"]), Ok("/dev/null"));
+        let why = registers(&["/dev/nowhere", "/dev/nowhere0"]).unwrap_err();
+        assert!(
+            why.starts_with("/dev/nowhere: ") && why.contains("; /dev/nowhere0: ") && why.contains("gpiochip"),
+            "{why}"
+        );
+    }
 }

@@ -22,6 +22,7 @@ use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
 use crate::gallery::{DeciderKind, NewPerson, NewTemplate, Person};
 use crate::gate::{PoorMeasure, Schedule};
+use crate::hw::store::Kept;
 use crate::person::{Name, PersonId};
 use crate::ports::CameraError;
 use crate::units::{Fmr, Similarity};
@@ -72,13 +73,14 @@ pub struct Args {
 #[derive(Serialize)]
 struct Answer<'a> {
     person: &'a str,
-    id: u32,
+    /// `null` where nobody of this name is enrolled.
+    id: Option<u32>,
     /// What judged whether the face is theirs and nobody else's.
     decider: DeciderKind,
     /// How many they have now.
     templates: u32,
-    /// Of the best photograph, 0 to 1.
-    quality: f32,
+    /// Of the best photograph, 0 to 1; `null` where none will do.
+    quality: Option<f32>,
     added: usize,
     replaced: usize,
     not_needed: usize,
@@ -96,7 +98,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let details = Details::read(args)?;
     // Whatever can't be read is told before anything is loaded or kept.
     let photos = args.photos.iter().map(|path| photo::load(path)).collect::<Result<Vec<_>, _>>()?;
-    let mut sitting = Sitting::new(ctx, &name)?;
+    let mut sitting = Sitting::new(ctx, name)?;
     if args.camera {
         sitting.before_camera(args.shots)?;
     } else {
@@ -110,7 +112,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         }
         bar.finish_and_clear();
     }
-    sitting.keep(&name, details)
+    sitting.keep(details)
 }
 
 /// What may be said about somebody; what isn't said stays as it is.
@@ -136,6 +138,8 @@ struct Sitting<'a> {
     ctx: &'a Context,
     faces: Faces,
     known: Known,
+    name: Name,
+    /// Where somebody of this name is enrolled already.
     person: Option<Person>,
     rules: Rules,
     /// Encodings of the templates that the person has already.
@@ -145,10 +149,10 @@ struct Sitting<'a> {
 }
 
 impl<'a> Sitting<'a> {
-    fn new(ctx: &'a Context, name: &Name) -> Result<Self, Failure> {
+    fn new(ctx: &'a Context, name: Name) -> Result<Self, Failure> {
         let faces = ctx.faces()?;
         let known = Known::open(ctx, &faces)?;
-        let person = known.store.person_named(name)?;
+        let person = known.store.person_named(&name)?;
         let model = faces.embedder().sha256.0;
         let theirs = match &person {
             Some(person) => known.store.templates_of(person.id)?,
@@ -156,7 +160,7 @@ impl<'a> Sitting<'a> {
         };
         let theirs = theirs.into_iter().filter(|t| t.model_sha256 == model).map(|t| t.encoding).collect();
         let rules = rules(&known);
-        Ok(Self { ctx, faces, known, person, rules, theirs, taken: Vec::new(), refused: Vec::new() })
+        Ok(Self { ctx, faces, known, name, person, rules, theirs, taken: Vec::new(), refused: Vec::new() })
     }
 
     /// Takes one photograph, or says why not.
@@ -181,7 +185,7 @@ impl<'a> Sitting<'a> {
                 Ok(None)
             }
             Err(Refusal::BelongsToSomebodyElse { person, similarity, limit }) => {
-                Err(self.mixed_up(photo, person, similarity, limit))
+                Err(self.mixed_up(photo, person, similarity, limit)?)
             }
             Err(refusal) => Ok(Some(refusal)),
         }
@@ -197,14 +201,45 @@ impl<'a> Sitting<'a> {
     }
 
     /// A face that belongs to somebody else ends the sitting: two people under one name would open for each other.
-    fn mixed_up(&self, photo: &str, person: PersonId, similarity: Similarity, limit: Similarity) -> Failure {
+    fn mixed_up(
+        &mut self,
+        photo: &str,
+        person: PersonId,
+        similarity: Similarity,
+        limit: Similarity,
+    ) -> Result<Failure, Failure> {
         let name = self.known.name(person);
-        let sentence = format!(
-            "{photo}: this face already belongs to {name} ({} {similarity}, {limit} counts as the same person), so nobody was \
-             enrolled; if it is {name}, enrol the photograph under that name",
+        let reason = format!(
+            "this face already belongs to {name} ({} {similarity}, {limit} counts as the same person), so nobody was enrolled; \
+             if it is {name}, enrol the photograph under that name",
             self.known.scale.decider.measure()
         );
-        Failure::said(Code::No, sentence)
+        let failure = Failure::said(Code::No, format!("{photo}: {reason}"));
+        self.refused.push(Refused { photo: photo.to_owned(), reason });
+        self.tell(None)?;
+        Ok(failure)
+    }
+
+    /// The answer as JSON: what of the photographs was kept, if any.
+    fn tell(&self, kept: Option<(&Person, &Kept)>) -> Result<(), Failure> {
+        let person = kept.map(|(person, _)| person).or(self.person.as_ref());
+        let added = |count: fn(&Kept) -> usize| kept.map_or(0, |(_, kept)| count(kept));
+        self.ctx.out.json(&Answer {
+            person: self.name.as_str(),
+            id: person.map(|person| person.id.get()),
+            decider: self.known.scale.decider.kind(),
+            templates: person.map_or(0, |person| person.templates),
+            quality: kept.and_then(|_| self.best()),
+            added: added(|kept| kept.added.len()),
+            replaced: added(|kept| kept.replaced.len()),
+            not_needed: added(|kept| kept.not_needed),
+            refused: &self.refused,
+        })
+    }
+
+    /// The quality of the best photograph that was taken.
+    fn best(&self) -> Option<f32> {
+        self.taken.iter().map(|template| template.quality).max_by(f32::total_cmp)
     }
 
     /// Takes photographs with the door's camera until there are enough, each at another moment.
@@ -239,19 +274,20 @@ impl<'a> Sitting<'a> {
     }
 
     /// Stores what was taken, all of it or nothing.
-    fn keep(mut self, name: &Name, details: Details) -> Result<Verdict, Failure> {
+    fn keep(mut self, details: Details) -> Result<Verdict, Failure> {
         for Refused { photo, reason } in &self.refused {
             note(format_args!("facelatch: {photo}: {reason}"));
         }
         let (act, cap) = (self.ctx.act(), self.ctx.config.faces.templates_a_person);
-        let Some(best) = self.taken.iter().map(|template| template.quality).max_by(f32::total_cmp) else {
-            self.ctx.out.line(format_args!("No photograph will do, so {name} was not enrolled."))?;
+        let Some(best) = self.best() else {
+            self.tell(None)?;
+            self.ctx.out.line(format_args!("No photograph will do, so {} was not enrolled.", self.name))?;
             return Ok(Verdict::No);
         };
         let store = &mut self.known.store;
         let (id, kept) = match &self.person {
             None => {
-                let mut new = NewPerson::new(name.clone());
+                let mut new = NewPerson::new(self.name.clone());
                 new.expires = details.expires.flatten();
                 new.schedule = details.schedule.unwrap_or(new.schedule);
                 new.consent = details.consent.unwrap_or_default();
@@ -271,19 +307,10 @@ impl<'a> Sitting<'a> {
                 (person.id, kept)
             }
         };
-        let templates = store.person(id)?.map_or(0, |person| person.templates);
-        self.ctx.out.json(&Answer {
-            person: name.as_str(),
-            id: id.get(),
-            decider: self.known.scale.decider.kind(),
-            templates,
-            quality: best,
-            added: kept.added.len(),
-            replaced: kept.replaced.len(),
-            not_needed: kept.not_needed,
-            refused: &self.refused,
-        })?;
+        let person = store.person(id)?.ok_or_else(|| Failure::said(Code::NoInput, "erased meanwhile; enrol again"))?;
+        self.tell(Some((&person, &kept)))?;
         let what = if self.person.is_some() { "has more photographs now" } else { "is enrolled" };
+        let Person { name, templates, .. } = &person;
         self.ctx.out.line(format_args!("{name} {what}: {templates} kept, the best of quality {best:.2}."))?;
         Ok(Verdict::Yes)
     }

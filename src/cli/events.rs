@@ -1,6 +1,6 @@
 //! `events`: the ledger, shown or checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,14 +8,15 @@ use serde::Serialize;
 use super::context::Context;
 use super::door;
 use super::exit::{Failure, Verdict};
-use super::people;
 use super::when::parse_since;
+use super::{counted, note, people};
 use crate::control::{EventLine, rfc3339};
 use crate::gate::Outcome;
 use crate::hw::clock::BootClock;
 use crate::hw::store::{EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
 use crate::person::PersonId;
 use crate::ports::Clock as _;
+use crate::time::Wall;
 
 /// How often `--follow` looks for new events.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
@@ -63,12 +64,19 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         ..EventQuery::default()
     };
     let mut names = names(&store)?;
-    for event in store.events(&query)? {
-        query.from = event.seq + 1;
-        if since.is_none_or(|since| event.at >= since) {
-            door::show(&line(&event, &names), ctx)?;
-        }
+    let found = match since {
+        Some(since) => last_since(&store, &query, since, args.limit)?,
+        None => Found::all(store.events(&query)?),
+    };
+    for event in &found.events {
+        door::show(&line(event, &names), ctx)?;
     }
+    if found.earlier > 0 {
+        let (earlier, all) =
+            (counted(found.earlier, "earlier event", "earlier events"), found.earlier + found.events.len());
+        note(format_args!("facelatch: {earlier} since then not shown; --limit {all} shows all"));
+    }
+    query.from = found.next;
     if !args.follow {
         return Ok(Verdict::Yes);
     }
@@ -83,6 +91,38 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         for event in news {
             query.from = event.seq + 1;
             door::show(&line(&event, &names), ctx)?;
+        }
+    }
+}
+
+/// The last events of a span, and how many of it come before them.
+struct Found {
+    events: VecDeque<EventRow>,
+    earlier: usize,
+    /// The number that follows the last one that was looked at.
+    next: u64,
+}
+
+impl Found {
+    fn all(events: Vec<EventRow>) -> Self {
+        Self { next: events.last().map_or(0, |event| event.seq + 1), earlier: 0, events: events.into() }
+    }
+}
+
+/// Goes through the whole ledger: clocks are set back now and then, so times need not rise with numbers.
+fn last_since(store: &Store, query: &EventQuery, since: Wall, limit: usize) -> Result<Found, Failure> {
+    let mut found = Found::all(Vec::new());
+    loop {
+        let page = EventQuery { from: found.next, last: false, limit: MAX_EVENTS_A_QUERY, ..*query };
+        let events = store.events(&page)?;
+        let Some(last) = events.last() else { return Ok(found) };
+        found.next = last.seq + 1;
+        for event in events.into_iter().filter(|event| event.at >= since) {
+            found.events.push_back(event);
+            if found.events.len() > limit {
+                found.events.pop_front();
+                found.earlier += 1;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::hw::store::{StoreError, Trouble};
 use crate::infer::{InferError, ManifestError};
 use crate::liveness::session::SessionError;
 use crate::ports::CameraError;
+use crate::sim::replay::ReplayError;
 
 /// How a command that worked has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub enum Failure {
     Infer(#[from] InferError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     #[error("camera: {0}")]
     Camera(#[from] CameraError),
     #[error(transparent)]
@@ -156,6 +159,8 @@ impl Failure {
             Self::Eval(_) => Code::Data,
             Self::Session(SessionError::Read { source, .. }) => of_io(source),
             Self::Session(SessionError::Line { .. }) => Code::Data,
+            Self::Replay(ReplayError::Unreadable { source, .. }) => of_io(source),
+            Self::Replay(_) => Code::Data,
             Self::Camera(_) => Code::Unavailable,
             Self::Daemon(error) => of_daemon(error),
             Self::ClosedPipe | Self::Output(_) => Code::Io,

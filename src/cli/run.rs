@@ -46,6 +46,9 @@ pub struct Args {}
 
 pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     journal::init(LevelFilter::Info);
+    if let Some(note) = crate::kernels::note() {
+        log::warn!("{note}");
+    }
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::said(Code::Os, format!("no signal can be received: {error}")))?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);

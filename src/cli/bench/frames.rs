@@ -28,8 +28,7 @@ impl Frames {
     /// The recording can't be played, or is empty.
     pub fn load(path: Option<&Path>, ctx: &Context) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::made_up(ctx)) };
-        let opened = ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock));
-        let mut camera = opened.map_err(|error| Failure::said(Code::Data, error.to_string()))?;
+        let mut camera = ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock))?;
         let mut kept: Vec<(Geometry, Vec<u8>)> = Vec::new();
         while kept.len() < MAX_KEPT {
             match camera.next_frame(TIMEOUT) {

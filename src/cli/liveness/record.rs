@@ -131,7 +131,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         return Err(Failure::Usage(format!("--seconds {limit}: write more than 0 and at most {MAX_SECONDS}")));
     }
     let mut pictures = match &args.video {
-        Some(path) => Pictures::Video(open_video(path)?),
+        Some(path) => Pictures::Video(ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock))?),
         None => Pictures::Camera(ctx.open_camera()?),
     };
     let mut recorder: Option<Recorder> = None;
@@ -194,11 +194,6 @@ fn summary(report: &Report) -> String {
         told.push_str(&format!("\n\nantispoof says live in {live} of {all} windows of {WINDOW:?}"));
     }
     told
-}
-
-fn open_video(path: &Path) -> Result<ReplayCamera, Failure> {
-    let opened = ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock));
-    opened.map_err(|error| Failure::said(Code::Data, error.to_string()))
 }
 
 /// A camera whose frames have its own time, or a video whose frames have the recording's.
