@@ -1,5 +1,6 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
+pub mod group;
 mod program;
 mod sensors;
 
@@ -103,6 +104,9 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("inputs", inputs(&ctx))?;
     visit.sensors(daemon)?;
     visit.liveness()?;
+    if let Some(group) = &ctx.config.control.group {
+        visit.tell("control", group::look(group))?;
+    }
     visit.daemon(&asked)?;
     Ok(visit.is_well.into())
 }

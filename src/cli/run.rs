@@ -8,10 +8,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::context::Context;
+use super::doctor::group::join;
 use super::exit::{Code, Failure, Verdict};
 use super::known;
 use crate::config::Config;
-use crate::control::server::{ControlConfig, Server, event_line, gid_of};
+use crate::control::server::{ControlConfig, ControlError, Server, event_line, gid_of};
 use crate::daemon::{
     Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded, Shelf,
     Thresholds,
@@ -239,7 +240,11 @@ fn control(config: &Config) -> Result<Server, Failure> {
     let gid = gid.map_err(|sentence| Failure::said(Code::Config, sentence))?;
     let bound =
         Server::bind(ControlConfig { socket: control.socket.clone(), allowed_uids: control.allowed_uids.clone(), gid });
-    bound.map_err(|error| Failure::said(Code::CantCreate, error.to_string()))
+    bound.map_err(|error| match (&error, &control.group) {
+        // Trying again doesn't help, and systemd doesn't after this code.
+        (ControlError::Group { .. }, Some(group)) => Failure::said(Code::Config, format!("{error}: {}", join(group))),
+        _ => Failure::said(Code::CantCreate, error.to_string()),
+    })
 }
 
 /// Waits until the daemon is told to stop, dies, or has played its recording; shows events where JSON is asked for.

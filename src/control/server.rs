@@ -37,10 +37,12 @@ pub struct ControlConfig {
 
 /// Why the socket can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("control socket {path}: {source}; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)")]
-pub struct ControlError {
-    pub path: PathBuf,
-    pub source: std::io::Error,
+pub enum ControlError {
+    #[error("control socket {path}: {source}; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)")]
+    Bind { path: PathBuf, source: std::io::Error },
+    /// Whoever isn't root may give a file to a group of their own alone.
+    #[error("control socket {path}: it can't be given to control.group, number {gid} ({source})")]
+    Group { path: PathBuf, gid: u32, source: std::io::Error },
 }
 
 /// A bound socket; its file goes with it.
@@ -56,7 +58,7 @@ impl Server {
     /// [`ControlError`].
     pub fn bind(config: ControlConfig) -> Result<Self, ControlError> {
         let path = config.socket.clone();
-        let failed = |source| ControlError { path: path.clone(), source };
+        let failed = |source| ControlError::Bind { path: path.clone(), source };
         if UnixStream::connect(&path).is_ok() {
             let taken = std::io::Error::new(std::io::ErrorKind::AddrInUse, "another facelatch answers there");
             return Err(failed(taken));
@@ -67,7 +69,8 @@ impl Server {
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         if let Some(gid) = config.gid {
-            std::os::unix::fs::chown(&path, None, Some(gid)).map_err(failed)?;
+            let refused = |source| ControlError::Group { path: path.clone(), gid, source };
+            std::os::unix::fs::chown(&path, None, Some(gid)).map_err(refused)?;
         }
         let mode = match (config.gid, config.allowed_uids.is_empty()) {
             (Some(_), _) => 0o660,

@@ -106,3 +106,13 @@ fn whom_the_socket_is_not_for_is_told_so() {
     let doctor = run("doctor").out;
     assert!(doctor.lines().any(|line| line.starts_with("!!  daemon") && line.contains("may not ask")), "{doctor}");
 }
+
+#[test]
+fn a_socket_that_is_not_the_daemons_to_give_away_is_told_with_who_must_join() {
+    let home = Home::new();
+    let socket = home.path("control.sock");
+    // A group that every Debian has and nobody is in.
+    home.configure(&format!("[control]\nsocket = {socket:?}\ngroup = \"daemon\"\n"));
+    let run = said(unprivileged(home.command(&["run"])));
+    run.fails(78, &["control.sock", "can't be given to control.group", "usermod -aG daemon facelatch"]);
+}
