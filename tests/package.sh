@@ -56,7 +56,8 @@ in_root facelatch --version
 in_root id facelatch
 [ "$(stat -c %a "$root/etc/facelatch")" = 755 ] || fail "/etc/facelatch has a wrong mode"
 for file in usr/share/doc/facelatch/examples/facelatch.toml lib/systemd/system/facelatch.service usr/lib/sysusers.d/facelatch.conf usr/share/man/man1/facelatch-enroll.1.gz \
-    usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright; do
+    usr/share/bash-completion/completions/facelatch usr/share/doc/facelatch/copyright usr/share/doc/facelatch/docs/install.md \
+    usr/share/doc/facelatch/models/cards/encoder.md; do
     [ -s "$root/$file" ] || [ -s "$root/usr/$file" ] || fail "$file is missing"
 done
 in_root sha256sum --check --quiet /usr/share/facelatch/SHA256SUMS || fail "the program isn't what its package says"

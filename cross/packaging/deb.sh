@@ -35,7 +35,9 @@ $emulator "$stage/facelatch" completions fish >"$stage/facelatch.fish"
 cross/packaging/components.py "$target" copyright >"$stage/copyright"
 cross/packaging/components.py "$target" licences >"$stage/doc/licences.txt"
 cross/packaging/components.py "$target" sbom >"$stage/doc/facelatch.cdx.json"
-cp docs/*.md docs/*.svg README.md "$stage/doc/"
+cross/packaging/pages.py "$stage/doc"
+# By the name that Debian's policy has for it; pages link to the other.
+gzip -9nc CHANGELOG.md >"$stage/doc/changelog.gz"
 cp systemd/*.conf systemd/facelatch.toml "$stage/examples/"
 # For `facelatch doctor`, and for `sha256sum -c`: which program this is, and of which sources.
 version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cross/packaging/debian/changelog)
