@@ -100,11 +100,6 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Whether it may be over without anybody touching the database: a disk that is full, fails, or came up read-only.
-    pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Full | Self::Device(_) | Self::ReadOnly | Self::Busy | Self::Io(_))
-    }
-
     /// What keeps a file from being seen that is to be read.
     pub(super) fn unseen(error: io::Error) -> Self {
         match error.kind() {
