@@ -15,6 +15,36 @@ fn without_a_daemon_the_door_does_not_answer() {
 /// Killed when dropped, so that a failed test leaves no daemon behind.
 struct Daemon(Child);
 
+impl Daemon {
+    /// Before whose camera Ada stands for ever, at a door that takes a photograph for her; what it logs goes to `log`.
+    fn starts(home: &Home, log: Stdio) -> Self {
+        let frames = home.path("frames");
+        fs::create_dir(&frames).unwrap();
+        fs::copy(picture("ada-1.jpg"), frames.join("1.jpg")).unwrap();
+        configure(home, true);
+        let mut command = home.command(&["run"]);
+        command.stdout(Stdio::null()).stderr(log);
+        let mut daemon = Self(command.spawn().unwrap());
+        let begun = Instant::now();
+        while home.run(&["status"]).code == 69 {
+            assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        daemon
+    }
+
+    fn told(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+fn configure(home: &Home, photographs_open: bool) {
+    let (frames, socket) = (home.path("frames"), home.path("control.sock"));
+    home.configure(&format!(
+        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = {photographs_open}\n"
+    ));
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ended_already = self.0.kill();
@@ -25,22 +55,9 @@ impl Drop for Daemon {
 #[test]
 fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     let home = Home::new();
-    let photos = ["ada-1.jpg", "ada-2.jpg"].map(picture);
-    let (frames, socket) = (home.path("frames"), home.path("control.sock"));
-    fs::create_dir(&frames).unwrap();
-    fs::copy(&photos[0], frames.join("1.jpg")).unwrap();
-    home.configure(&format!(
-        "[replay]\npath = {frames:?}\nloop = true\n[control]\nsocket = {socket:?}\n[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n"
-    ));
-    assert_eq!(home.run(&["enroll", "Ana", &photos[1]]).code, 0);
-    let mut command = home.command(&["run"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut daemon = Daemon(command.spawn().unwrap());
-    let begun = Instant::now();
-    while home.run(&["status"]).code == 69 {
-        assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let socket = home.path("control.sock");
+    assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
+    let mut daemon = Daemon::starts(&home, Stdio::null());
     let status = home.run(&["status", "--json"]).json();
     assert!(status["state"].is_string() && status["people"] == 1, "{status}");
     let doctor = home.run(&["doctor"]);
@@ -53,11 +70,39 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
     let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
     assert!(events["reasons"][0].as_str().unwrap().starts_with("by_uid "), "{events}");
-    let pid = rustix::process::Pid::from_child(&daemon.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    daemon.told(rustix::process::Signal::TERM);
     assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
     assert_eq!(home.run(&["events", "--verify"]).code, 0);
     assert!(!socket.exists(), "the socket goes with the daemon");
+}
+
+#[test]
+fn a_daemon_whose_key_is_gone_starts_and_knows_everybody_once_it_is_back_and_refuses_to_turn_liveness_on() {
+    let home = Home::new();
+    assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
+    let (key, away) = (home.path("state/facelatch.key"), home.path("away.key"));
+    fs::rename(&key, &away).unwrap();
+    let log = home.path("log");
+    let daemon = Daemon::starts(&home, fs::File::create(&log).unwrap().into());
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < PATIENCE, "never: {what}; {}", fs::read_to_string(&log).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let status = || home.run(&["status", "--json"]).json();
+    // A picture that never changes is a fault of its own.
+    let is_failing = || status()["faults"].as_array().unwrap().contains(&"store".into());
+    until("the fault", &is_failing);
+    assert_eq!(status()["people"], 0);
+    fs::rename(&away, &key).unwrap();
+    until("Ana is known", &|| status()["people"] == 1 && !is_failing());
+    configure(&home, false);
+    daemon.told(rustix::process::Signal::HUP);
+    let logged = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
+    until("the refusal", &|| logged("the configuration in force stays: it asks for liveness now"));
+    assert!(logged("nobody is admitted by face until it opens"));
 }
 
 /// Something that answers one request on the home's control socket.
