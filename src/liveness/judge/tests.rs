@@ -1,0 +1,188 @@
+use super::*;
+use crate::liveness::Place;
+use crate::ports::Value;
+
+const FRAME: u64 = 40;
+
+/// Calls alive whatever is as warm as a face, or, without a thermometer, whatever moves.
+struct Warmth;
+
+impl Scorer for Warmth {
+    fn score(&mut self, window: &Window) -> Result<Score, InferError> {
+        let mut without = window.clone();
+        without.mask(Channel::ObjectC);
+        let warmth: f32 = window.rows().iter().zip(without.rows()).map(|(a, b)| a - b).sum();
+        let is_warm = window.ticks(Channel::ObjectC) > 0 && warmth > 55.0;
+        Ok(Score { log_odds: if is_warm { 3.0 } else { -3.0 }, attack: Class::Print })
+    }
+
+    fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
+        let score = self.score(window)?;
+        Ok(vec![(Channel::ObjectC, score.log_odds)])
+    }
+}
+
+fn table() -> Thresholds {
+    let subset = |sensors: &str| {
+        format!(
+            "[[subset]]\nsensors = [{sensors}]\npoints = [{{ bpcer = 0.01, score = 1.0, apcer_worst = 0.0, worst = \"phone\" }}]\n"
+        )
+    };
+    let text = subset("\"camera\", \"thermometer\"") + &subset("\"camera\", \"thermometer\", \"light\"");
+    Thresholds::parse(&format!("evaluation = \"made up\"\nwindows = 1\n{text}")).unwrap()
+}
+
+struct Door {
+    judge: Judge,
+    now: u64,
+    reports: Vec<(u64, Verdict, Option<Reason>)>,
+}
+
+impl Door {
+    fn new(sources: &[Source]) -> Self {
+        let sources: SourceSet = sources.iter().copied().chain([Source::Camera]).collect();
+        let required = SourceSet::default().with(Source::Thermometer);
+        let demands = Demands { sources, required, target_bpcer: 0.01, thresholds: table() };
+        Self { judge: Judge::new(demands, Box::new(Warmth), 60.0), now: 1000, reports: Vec::new() }
+    }
+
+    /// For so many milliseconds: a face, or none, and what the thermometer says, if anything.
+    fn plays(&mut self, ms: u64, face: bool, celsius: Option<f32>) {
+        self.shows(ms, face.then_some(FRAME), &Look::Gone, celsius);
+    }
+
+    /// The same of a camera that shows the face in one frame of so many milliseconds and says this in all others.
+    fn shows(&mut self, ms: u64, each: Option<u64>, otherwise: &Look, celsius: Option<f32>) {
+        for _ in 0..ms / FRAME {
+            self.now += FRAME;
+            let at = Instant::from_millis(self.now);
+            if each.is_some_and(|each| self.now.is_multiple_of(each)) {
+                let of_camera = Channel::all().filter(|channel| channel.source() == Source::Camera);
+                let samples = of_camera
+                    .map(|channel| {
+                        let [low, high] = channel.spec().limits;
+                        Sample { at, channel, value: low.midpoint(high) }
+                    })
+                    .collect();
+                let place = Place { at, x: 0.0, y: 0.0, eye_gap: 0.1 };
+                self.judge.look(&Look::Same(FaceSample { place, samples }));
+            } else {
+                self.judge.look(otherwise);
+            }
+            if let Some(object) = celsius {
+                self.judge.reading(&Reading { at, value: Value::Thermometer { object, ambient: 20.0 } });
+            }
+            if let Some(report) = self.judge.judge(at) {
+                assert!(report.from < report.until && report.until <= at);
+                self.reports.push((self.now, report.verdict, report.evidence[0]));
+            }
+        }
+    }
+
+    fn verdicts(&self) -> Vec<Verdict> {
+        self.reports.iter().map(|(_, verdict, _)| *verdict).collect()
+    }
+}
+
+#[test]
+fn somebody_warm_is_alive_after_a_window_and_one_more() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.plays(3000, true, Some(34.0));
+    let first = door.reports.iter().find(|(_, verdict, _)| *verdict == Verdict::Live).unwrap().0;
+    assert!((3160..=3240).contains(&first), "{:?}", door.reports);
+    assert!(!door.verdicts().contains(&Verdict::Spoof));
+}
+
+#[test]
+fn something_cold_is_an_attack_after_five_windows_and_never_alive() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.plays(4000, true, Some(24.0));
+    assert_eq!(door.verdicts()[..4], [Verdict::Inconclusive; 4]);
+    assert!(door.verdicts()[4..].iter().all(|verdict| *verdict == Verdict::Spoof), "{:?}", door.reports);
+}
+
+#[test]
+fn a_window_that_was_judged_is_not_judged_again_while_the_face_is_covered() {
+    for celsius in [34.0, 24.0] {
+        let mut door = Door::new(&[Source::Thermometer]);
+        while door.reports.is_empty() {
+            door.plays(FRAME, true, Some(celsius));
+        }
+        door.shows(200, None, &Look::Missing, Some(celsius));
+        assert_eq!(door.verdicts(), [Verdict::Inconclusive], "{celsius} °C: one window is all that was seen");
+        door.plays(FRAME, true, Some(celsius));
+        assert_eq!(door.reports.len(), 2, "{celsius} °C: the next window ends at another frame");
+        door.shows(400, None, &Look::Missing, Some(celsius));
+        assert_eq!(door.reports.len(), 2, "{celsius} °C: and none after it");
+    }
+}
+
+#[test]
+fn a_camera_slower_than_the_hop_is_judged_at_each_frame() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.shows(4000, Some(6 * FRAME), &Look::Missing, Some(34.0));
+    let at: Vec<_> = door.reports.iter().map(|report| report.0).collect();
+    assert!(at.len() > 5 && at.windows(2).all(|two| two[1] - two[0] == 6 * FRAME), "{at:?}");
+    assert_eq!(door.verdicts().last(), Some(&Verdict::Live));
+}
+
+#[test]
+fn a_required_sensor_that_is_silent_or_distrusted_is_inconclusive_and_named() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.plays(4000, true, None);
+    assert!(!door.reports.is_empty());
+    let silent = Reason::SensorMissing { sensor: "thermometer", why: "too few measurements" };
+    assert!(door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(silent))));
+    door.reports.clear();
+    door.plays(1200, true, Some(34.0));
+    door.judge.distrust(Source::Thermometer, "stuck");
+    door.reports.clear();
+    door.plays(400, true, None);
+    let stuck = Reason::SensorMissing { sensor: "thermometer", why: "stuck" };
+    assert!(door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(stuck))));
+    assert!(!door.reports.is_empty());
+}
+
+#[test]
+fn evidence_of_whoever_stood_there_before_does_not_count() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.plays(3000, true, Some(34.0));
+    door.plays(200, false, Some(34.0));
+    door.reports.clear();
+    door.plays(1960, true, Some(34.0));
+    assert!(door.reports.is_empty(), "{:?}", door.reports);
+    let place = Place { at: Instant::from_millis(door.now), x: 0.0, y: 0.0, eye_gap: 0.1 };
+    door.judge.look(&Look::Another(FaceSample { place, samples: heapless::Vec::new() }));
+    door.plays(1920, true, Some(34.0));
+    assert!(door.reports.is_empty(), "{:?}", door.reports);
+}
+
+#[test]
+fn a_face_of_a_session_that_comes_back_later_begins_anew() {
+    let mut judge = Door::new(&[]).judge;
+    let face = [Sample { at: Instant::BOOT, channel: Channel::FaceSize, value: 0.1 }];
+    let mut since = |at| {
+        judge.moment(Instant::from_millis(at), &face);
+        judge.since()
+    };
+    assert_eq!(since(1000), Some(Instant::from_millis(1000)));
+    assert_eq!(since(1400), Some(Instant::from_millis(1000)), "a frame or two without a face");
+    assert_eq!(since(1801), Some(Instant::from_millis(1801)));
+}
+
+#[test]
+fn sensors_that_no_table_knows_together_call_nobody_alive() {
+    let mut door = Door::new(&[Source::Thermometer, Source::Touch]);
+    door.plays(3000, true, Some(34.0));
+    assert!(door.verdicts().contains(&Verdict::Live), "touch is silent and not required");
+    for at in (1000..4000).step_by(20) {
+        let at = Instant::from_millis(door.now + at);
+        door.judge.reading(&Reading { at, value: Value::Touch(0.5) });
+    }
+    door.reports.clear();
+    let ahead = door.now;
+    door.plays(3000, true, Some(34.0));
+    let late: Vec<_> = door.reports.iter().filter(|report| report.0 > ahead + 2500).collect();
+    let no_score = Some(Reason::SensorMissing { sensor: "head", why: "no score" });
+    assert!(!late.is_empty() && late.iter().all(|report| report.2 == no_score), "{late:?}");
+}
