@@ -122,3 +122,11 @@ impl Channel {
         Self::all().find(|channel| channel.name() == name)
     }
 }
+
+impl Source {
+    /// Between samples further apart there is nothing to interpolate in any of its channels.
+    pub fn hold(self) -> Duration {
+        let of_it = Channel::all().filter(|channel| channel.source() == self);
+        of_it.map(|channel| channel.spec().hold).max().unwrap_or_default()
+    }
+}

@@ -80,6 +80,14 @@ impl Invalid {
             Self::Failing => "failing",
         }
     }
+
+    /// Whether what the sensor said before is in doubt, too. It takes several readings of a value, a sequence or an end of
+    /// the range to tell, and those before the last were passed; of a late one's way nobody knows how long the ones before
+    /// it were underway, and as long as it was nothing came; and of a silent one there is nothing new. All else is of one
+    /// reading.
+    pub const fn is_of_the_past(self) -> bool {
+        matches!(self, Self::Saturated | Self::Stuck | Self::Repeating | Self::Late | Self::Silent)
+    }
 }
 
 /// What a kind of sensor can do.

@@ -155,9 +155,14 @@ impl Judge {
         samples.iter().for_each(|sample| self.push(Sample { at, ..*sample }));
     }
 
+    /// What a sensor says now can't be taken, for this reason; its place stays empty. What it said before stands.
+    pub fn leave_out(&mut self, source: Source, why: &'static str) {
+        self.silent[source as usize] = Some(why);
+    }
+
     /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either.
     pub fn distrust(&mut self, source: Source, why: &'static str) {
-        self.silent[source as usize] = Some(why);
+        self.leave_out(source, why);
         self.series.forget(source);
     }
 

@@ -99,13 +99,17 @@ impl Watched {
             judge.reading(&reading);
             tell_of(tamper.look(reading), tell);
         });
-        match (invalid, Source::of(self.sensor.kind())) {
-            (Some(why), Some(source)) => judge.distrust(source, why.as_str()),
-            // Whoever cuts the accelerometer's wire means the housing.
-            (Some(_), None) => tell_of(self.tamper.missing(), tell),
-            (None, _) => {}
-        }
         self.remember(invalid, now);
+        let Some((why, since)) = self.invalid else { return };
+        match Source::of(self.sensor.kind()) {
+            // What is of no use for longer than a gap may be is no sample lost: something is the matter with the sensor.
+            Some(source) if why.is_of_the_past() || now.since(since) > source.hold() => {
+                judge.distrust(source, why.as_str());
+            }
+            Some(source) => judge.leave_out(source, why.as_str()),
+            // Whoever cuts the accelerometer's wire means the housing.
+            None => tell_of(self.tamper.missing(), tell),
+        }
     }
 
     fn remember(&mut self, invalid: Option<Invalid>, now: Instant) {
@@ -150,6 +154,8 @@ impl Liveness for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::gate::{LivenessReport, Reason, Verdict};
     use crate::liveness::camera::FaceSample;
     use crate::liveness::judge::{Credulous, Demands};
@@ -303,6 +309,63 @@ mod tests {
                     "{told:?}"
                 );
             }
+        }
+    }
+
+    const AT_ONCE: [SensorFault; 3] = [SensorFault::NotANumber, SensorFault::Swapped, SensorFault::Broken];
+
+    fn troubled(source: Source, episodes: impl IntoIterator<Item = (u64, u64)>, fault: SensorFault) -> Door {
+        let episodes = episodes.into_iter().map(|(from, until)| Episode { from: ms(from), until: ms(until), fault });
+        let schedule = Schedule::listed(episodes);
+        let injector = FaultInjector::new(Boxed(sensor(source)), Arc::new(SimClock::default()), schedule, 1);
+        Door::new(source, Box::new(injector))
+    }
+
+    #[test]
+    fn one_reading_that_is_none_costs_its_place_and_not_what_was_said_before() {
+        for source in SENSORS {
+            for fault in AT_ONCE {
+                let mut door = troubled(source, [(5000, 5080)], fault);
+                door.until(8000, true);
+                assert!(door.lives(5000, 6000) >= 4, "{source:?} {fault:?}");
+                let after = door.reports.iter().filter(|report| report.until >= ms(4000)).count();
+                assert_eq!(door.lives(4000, 8001), after, "{source:?} {fault:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sensor_of_no_use_for_longer_than_a_gap_may_be_begins_anew() {
+        for source in SENSORS {
+            for fault in AT_ONCE {
+                let long = 5000 + source.hold().as_millis() as u64 + 200;
+                let mut door = troubled(source, [(5000, long)], fault);
+                door.until(9000, true);
+                assert_eq!(door.lives(long, long + 1000), 0, "{source:?} {fault:?}");
+                assert!(door.lives(long + 1000, 9000) > 0, "{source:?} {fault:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(crate::testing::properties(48))]
+
+        #[test]
+        fn readings_that_are_none_call_nobody_alive_who_is_not_without_them(
+            source in prop::sample::select(SENSORS.to_vec()),
+            fault in prop::sample::select(vec![SensorFault::NotANumber, SensorFault::Swapped]),
+            episodes in prop::collection::vec((0..8000u64, 1..700u64), 1..6),
+        ) {
+            let episodes = || episodes.iter().map(|(from, length)| (1000 + from, 1000 + from + length));
+            let lives = |fault| {
+                let mut door = troubled(source, episodes(), fault);
+                door.until(10_000, true);
+                let lives = door.reports.iter().filter(|report| report.verdict == Verdict::Live);
+                lives.map(|report| report.until).collect::<Vec<_>>()
+            };
+            let without = lives(SensorFault::Silent);
+            let at = lives(fault).into_iter().find(|at| !without.contains(at));
+            prop_assert!(at.is_none(), "{:?}: live at {:?} with {:?}", source, at, fault);
         }
     }
 

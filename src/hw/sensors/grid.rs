@@ -26,6 +26,8 @@ use crate::time::{Duration, Instant};
 
 /// The longest line: 8 characters for each of the most cells.
 pub const MAX_LINE_BYTES: usize = 8 * MAX_CELLS;
+/// Damaged lines in a row that are dropped: a cable picks something up now and then, a wrong speed damages them all.
+const MAX_DAMAGED: usize = 8;
 /// Lines that are looked at in one poll.
 const MAX_LINES_A_POLL: usize = 16;
 /// A measurement older than this when it is sent is nonsense.
@@ -186,6 +188,8 @@ struct Grids {
     ahead: Vec<u8>,
     /// Whether the line is too long and is passed over up to its end.
     is_passed_over: bool,
+    /// Damaged lines since the last whole one.
+    damaged: usize,
     cells: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -202,6 +206,7 @@ impl Grids {
             line: Vec::new(),
             ahead: Vec::new(),
             is_passed_over: false,
+            damaged: 0,
             cells: Vec::new(),
             upright: Vec::new(),
         }
@@ -278,8 +283,15 @@ impl Sensor for Grids {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            let line = parse_line(&self.line, &mut self.cells);
-            let line = line.map_err(|error| failure(&self.device, format!("a line that is none: {error}")))?;
+            let line = match parse_line(&self.line, &mut self.cells) {
+                Ok(line) => line,
+                Err(_) if self.damaged < MAX_DAMAGED => {
+                    self.damaged += 1;
+                    continue;
+                }
+                Err(error) => return Err(failure(&self.device, format!("a line that is none: {error}"))),
+            };
+            self.damaged = 0;
             if line.kind != self.kind {
                 let (is, should) = (kind_name(line.kind), kind_name(self.kind));
                 return Err(failure(&self.device, format!("it measures {is}, and the configuration says {should}")));
