@@ -22,6 +22,9 @@ pub const DEPARTURE: f32 = 1.5;
 /// Readings in a row that depart before it is tampering: 0.4 s at 25 Hz. A slammed door rings at tens of hertz around rest,
 /// so that of ten readings some lie near it.
 pub const DEPARTED_READINGS: u32 = 10;
+/// So long must the sensor give nothing that counts before its wire is called cut: a reading that fails on a bus that others
+/// use, too, is none, and whoever wants to unscrew a housing needs longer.
+pub const CUT_AFTER: Duration = Duration::from_secs(1);
 /// So long must all readings be at rest again until it is over.
 pub const QUIET: Duration = Duration::from_secs(60);
 
@@ -99,8 +102,8 @@ impl Tamper {
         }
     }
 
-    /// The sensor is silent or fails, as [`super::health::Health`] tells after a while: whoever cuts its wire gains nothing. Says
-    /// nothing before rest has been learned.
+    /// The sensor has given nothing that counts for [`CUT_AFTER`]: whoever cuts its wire gains nothing. Says nothing before rest
+    /// has been learned.
     pub fn missing(&mut self) -> Option<Alarm> {
         match &mut self.state {
             State::Learning { .. } => None,

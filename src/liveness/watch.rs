@@ -9,7 +9,7 @@ use super::camera::Look;
 use super::health::Invalid;
 use super::judge::Judge;
 use super::listen::Listened;
-use super::tamper::{Alarm, Tamper};
+use super::tamper::{Alarm, CUT_AFTER, Tamper};
 use crate::gate::{Event, Fault};
 use crate::ports::{Liveness, Sensor, SensorKind};
 use crate::time::{Duration, Instant};
@@ -107,8 +107,9 @@ impl Watched {
                 judge.distrust(source, why.as_str());
             }
             Some(source) => judge.leave_out(source, why.as_str()),
-            // Whoever cuts the accelerometer's wire means the housing.
-            None => tell_of(self.tamper.missing(), tell),
+            // Whoever cuts the accelerometer's wire means the housing. Silence is told after longer than that.
+            None if why == Invalid::Silent || now.since(since) >= CUT_AFTER => tell_of(self.tamper.missing(), tell),
+            None => {}
         }
     }
 
@@ -401,6 +402,43 @@ mod tests {
         looks.put(&Look::Missing);
         assert_eq!(looks.take(), Some(Look::Gone));
         assert_eq!((looks.take(), looks.take()), (Some(Look::Missing), None));
+    }
+
+    /// What an accelerometer at rest tells that has this trouble from 5 s on for so long, until 10 s, and when.
+    fn told_of_an_accelerometer(fault: SensorFault, for_ms: u64) -> Vec<(u64, Event)> {
+        let at_rest = |x| Value::Acceleration([0.0, x, 9.8]);
+        let noise = (0..250).map(|i| (ms(i * 40), 0.01 * (i % 7) as f32));
+        let sensor = ScriptedSensor::new(at_rest, FRAME, noise.collect());
+        let episode = Episode { from: ms(5000), until: ms(5000 + for_ms), fault };
+        let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), Schedule::listed([episode]), 1);
+        let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
+        let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)]);
+        let mut told = Vec::new();
+        for at in (0..10_000).step_by(40) {
+            let _required_light_is_missing = watch.judge(ms(at), &mut |event| told.push((at, event)));
+        }
+        told
+    }
+
+    #[test]
+    fn an_accelerometer_that_fails_for_a_moment_is_no_tampering() {
+        for fault in [SensorFault::Broken, SensorFault::NotANumber, SensorFault::Late, SensorFault::Swapped] {
+            for for_ms in [40, 400, 900] {
+                let told = told_of_an_accelerometer(fault, for_ms);
+                assert!(told.is_empty(), "{fault:?} for {for_ms} ms: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_accelerometer_whose_wire_is_cut_is_a_fault_after_a_second_or_once_it_is_called_silent() {
+        for (fault, after) in
+            [(SensorFault::Broken, 1000), (SensorFault::NotANumber, 1000), (SensorFault::Silent, 2480)]
+        {
+            let told = told_of_an_accelerometer(fault, 60_000);
+            let [(at, Event::Fault(Fault::Tamper))] = told[..] else { panic!("{fault:?}: {told:?}") };
+            assert!((5000 + after..5080 + after).contains(&at), "{fault:?} at {at}");
+        }
     }
 
     #[test]
