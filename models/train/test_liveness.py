@@ -21,6 +21,7 @@ except ModuleNotFoundError as missing:
 sys.path.insert(0, str(Path(__file__).parent))
 import checkpoints
 import liveness as recipe
+import liveness_camera
 import liveness_fusion as fusion
 import liveness_golden as golden
 import liveness_nets as nets
@@ -132,6 +133,15 @@ class Fusion(unittest.TestCase):
             channels = {name: (np.array(c["t"]), np.array(c["v"])) for name, c in session["channels"].items()}
             rows = windows.of_session(channels, session["end_s"])[0]
             np.testing.assert_allclose(rows.ravel(), session["rows"], atol=1e-4)
+
+
+class Camera(unittest.TestCase):
+    def test_five_points_have_the_parallax_that_the_daemon_gives_them(self):
+        # src/liveness/camera/shape.rs has the same points and numbers.
+        points = [[131.0, 92.5], [178.25, 101.75], [160.5, 131.25], [124.75, 158.0], [158.5, 160.25]]
+        found = liveness_camera.measured(np.array(points)[None, None])
+        self.assertAlmostEqual(found["parallax_x"].item(), 0.264899, 6)
+        self.assertAlmostEqual(found["parallax_y"].item(), 0.510882, 6)
 
 
 class Simulator(unittest.TestCase):
