@@ -12,7 +12,7 @@ use super::failure;
 use super::i2c::Old;
 use super::mounting::Mounting;
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// As it is sold.
 const ADDRESS: u8 = 0x33;
@@ -22,6 +22,9 @@ const ROWS: usize = 24;
 const VIEW: [f32; 2] = [55.0, 35.0];
 /// Human skin's (Jones, "A reappraisal of the use of infrared thermal image analysis in medicine", 1998).
 const EMISSIVITY: f32 = 0.98;
+/// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of news is
+/// cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
+const MAX_PERIODS: u32 = 2;
 /// The rates that the chip has, measurements of half of the pixels a second.
 const RATES: [(f32, FrameRate); 7] = [
     (1.0, FrameRate::One),
@@ -38,6 +41,14 @@ pub struct Mlx90640<B: I2c> {
     driver: Box<Mlx90640Driver<Old<B>>>,
     config: SensorConfig,
     mounting: Mounting,
+    /// From one measurement to the next.
+    period: Duration,
+    /// When the first measurement came.
+    began: Option<Instant>,
+    /// What the newest measurement has; NaN in the other half.
+    half: Vec<f32>,
+    /// When each pixel came last.
+    came: Vec<Option<Instant>>,
     cells: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -54,18 +65,37 @@ where
         let address = config.address.unwrap_or(ADDRESS);
         let made = shielded(config, || Mlx90640Driver::new(Old(bus), address).map_err(|error| failed(config, error)))?;
         let mut driver = Box::new(made);
-        let rate =
-            RATES.iter().find(|(rate, _)| *rate >= config.rate()).map_or(FrameRate::SixtyFour, |(_, rate)| *rate);
+        let fastest = (64.0, FrameRate::SixtyFour);
+        let (hertz, rate) = RATES.into_iter().find(|(hertz, _)| *hertz >= config.rate()).unwrap_or(fastest);
         driver.set_frame_rate(rate).map_err(|error| failed(config, error))?;
         driver.override_emissivity(config.emissivity.unwrap_or(EMISSIVITY));
         Ok(Self {
             driver,
             config: config.clone(),
             mounting: Mounting::new(config, VIEW),
-            // Until both halves have come there is no picture.
+            period: Duration::from_micros((1e6 / hertz) as u64),
+            began: None,
+            half: vec![f32::NAN; COLUMNS * ROWS],
+            came: vec![None; COLUMNS * ROWS],
             cells: vec![f32::NAN; COLUMNS * ROWS],
             upright: Vec::with_capacity(COLUMNS * ROWS),
         })
+    }
+
+    /// Takes a measurement over; what has not come for too long is no number any more. Whether there is a picture: until
+    /// the other half has had its time there is none.
+    fn take(&mut self, now: Instant) -> bool {
+        let longest = self.period * MAX_PERIODS;
+        let pixels = self.cells.iter_mut().zip(&mut self.came).zip(&self.half);
+        for ((cell, came), new) in pixels {
+            if !new.is_nan() {
+                (*cell, *came) = (*new, Some(now));
+            } else if came.is_none_or(|came| now.since(came) > longest) {
+                *cell = f32::NAN;
+            }
+        }
+        let began = *self.began.get_or_insert(now);
+        now.since(began) > longest || self.came.iter().all(Option::is_some)
     }
 }
 
@@ -77,12 +107,14 @@ where
         SensorKind::Thermal
     }
 
-    /// A reading each time that half of the pixels are new; the others are those of the time before.
+    /// A reading each time that half of the pixels are new; the others are those of the time before, or NaN where these
+    /// didn't come.
     fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
-        let Self { driver, config, cells, .. } = self;
-        let is_new = shielded(config, || driver.generate_image_if_ready(cells).map_err(|error| failed(config, error)))?;
-        // Each half leaves the other half as it is: NaN until it has come.
-        if !is_new || self.cells.iter().filter(|cell| cell.is_nan()).count() >= COLUMNS * ROWS / 2 {
+        let Self { driver, config, half, .. } = self;
+        // The crate leaves the half that isn't new as it is.
+        half.fill(f32::NAN);
+        let is_new = shielded(config, || driver.generate_image_if_ready(half).map_err(|error| failed(config, error)))?;
+        if !is_new || !self.take(now) {
             return Ok(None);
         }
         let grid = self.mounting.apply(COLUMNS, ROWS, &self.cells, &mut self.upright);
@@ -139,7 +171,7 @@ mod tests {
     fn a_picture_is_there_once_both_halves_are_and_has_the_temperatures() {
         let chip = FakeMlx90640::default();
         let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
-        assert_eq!(chip.rate(), 5, "16 Hz");
+        assert_eq!(chip.rate(), 4, "8 Hz");
         assert_eq!(cells(&mut sensor), None, "nothing was measured yet");
         let scene = |pixel: usize| if pixel % 32 < 16 { 21.0 } else { 34.0 };
         chip.measure(0, 0.98, scene);
@@ -153,6 +185,58 @@ mod tests {
         chip.measure(0, 0.98, |_| 30.0);
         let got = cells(&mut sensor).unwrap();
         assert!((got[0] - 30.0).abs() < 0.3 && (got[1] - 21.0).abs() < 0.3, "{} {}", got[0], got[1]);
+    }
+
+    /// How many pixels are no number in each reading of the third second and the fourth, polled as the thread does it.
+    fn blind(bus_hz: u64, rate_hz: f32) -> Vec<usize> {
+        let chip = FakeMlx90640::default();
+        let config = SensorConfig { rate_hz: Some(rate_hz), ..config() };
+        let mut sensor = Mlx90640::open(&config, chip.clone()).unwrap();
+        chip.run(bus_hz, 30.0);
+        let mut blind = Vec::new();
+        while chip.now() < Instant::from_millis(4000) {
+            let now = chip.now();
+            if let Some(Reading { value: Value::Thermal(grid), .. }) = sensor.poll(now).unwrap()
+                && now > Instant::from_millis(2000)
+            {
+                blind.push(grid.cells.iter().filter(|cell| cell.is_nan()).count());
+            }
+            chip.pass(Duration::from_millis(20));
+        }
+        blind
+    }
+
+    #[test]
+    fn a_bus_that_is_fast_enough_brings_both_halves_in_turn() {
+        for rate in [4, 8, 16] {
+            let blind = blind(400_000, rate as f32);
+            let wanted = 2 * rate;
+            assert!((wanted - 1..=wanted + 1).contains(&blind.len()), "{rate} Hz: {blind:?}");
+            assert!(blind.iter().all(|pixels| *pixels == 0), "{rate} Hz: {blind:?}");
+        }
+    }
+
+    #[test]
+    fn the_half_that_a_slow_bus_passes_over_is_no_number() {
+        for (bus_hz, rate_hz) in [(100_000, 8.0), (400_000, 32.0)] {
+            let blind = blind(bus_hz, rate_hz);
+            assert!(blind.len() > 5 && blind.iter().all(|pixels| *pixels >= 384), "{bus_hz} {rate_hz}: {blind:?}");
+        }
+    }
+
+    #[test]
+    fn a_half_that_stays_out_is_shown_for_two_periods_and_is_no_number_then() {
+        let chip = FakeMlx90640::default();
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        let mut at = |half, ms| {
+            chip.measure(half, 0.98, |_| 30.0);
+            let reading = sensor.poll(Instant::from_millis(ms)).unwrap()?;
+            let Value::Thermal(grid) = reading.value else { panic!("{reading:?}") };
+            Some(grid.cells.iter().filter(|cell| cell.is_nan()).count())
+        };
+        assert_eq!([at(0, 1000), at(1, 1125), at(0, 1250)], [None, Some(0), Some(0)]);
+        assert_eq!([at(0, 1375), at(0, 1376)], [Some(0), Some(384)]);
+        assert_eq!(at(1, 1500), Some(0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use embedded_hal::i2c::{ErrorType, I2c, Operation};
 
 use super::NoAnswer;
 use crate::sim::lock;
+use crate::time::{Duration, Instant};
 
 const COLUMNS: usize = 32;
 const PIXELS: usize = 768;
@@ -26,7 +27,11 @@ const CHIP_C: f64 = 25.0;
 const REFLECTED_C: f64 = 17.0;
 const KELVIN: f64 = 273.15;
 
-/// An MLX90640 that measures one half of its pixels each time it is told to.
+/// Bits that a byte takes on the bus, with the one that acknowledges it.
+const BITS_A_BYTE: u64 = 9;
+const NANOS: u64 = 1_000_000_000;
+
+/// An MLX90640 that measures one half of its pixels each time it is told to, or both in turn at its own rate.
 #[derive(Debug, Clone)]
 pub struct FakeMlx90640(Arc<Mutex<Chip>>);
 
@@ -38,6 +43,19 @@ struct Chip {
     control: u16,
     pointer: u16,
     is_plugged: bool,
+    time: Instant,
+    /// Where it measures by itself.
+    runs: Option<Runs>,
+}
+
+/// What goes on while it measures by itself.
+#[derive(Debug, Clone, Copy)]
+struct Runs {
+    bus_hz: u64,
+    /// What every pixel sees.
+    celsius: f32,
+    next: Instant,
+    half: u16,
 }
 
 impl Default for FakeMlx90640 {
@@ -50,6 +68,8 @@ impl Default for FakeMlx90640 {
             control: 0x1901,
             pointer: 0,
             is_plugged: true,
+            time: Instant::BOOT,
+            runs: None,
         };
         let mut set = |address: u16, word: u16| chip.eeprom[usize::from(address - EEPROM)] = word;
         // Its address; α of PTAT 9; sensitivity and its scale of 2³⁷.
@@ -85,17 +105,23 @@ impl FakeMlx90640 {
     /// Measures the pixels of one half (0 or 1, in the chess pattern), each of which sees this temperature with this
     /// emissivity.
     pub fn measure(&self, half: u16, emissivity: f64, celsius: impl Fn(usize) -> f32) {
+        lock(&self.0).measure(half, emissivity, celsius);
+    }
+
+    /// From now on it measures by itself, each half in turn at the rate that it was told, and sees one temperature with skin's
+    /// emissivity. Time goes on by what is said on a bus of so many hertz, and as it is passed.
+    pub fn run(&self, bus_hz: u64, celsius: f32) {
         let mut chip = lock(&self.0);
-        let fourth = |c: f64| (c + KELVIN).powi(4);
-        let own = fourth(REFLECTED_C) - (fourth(REFLECTED_C) - fourth(CHIP_C)) / emissivity;
-        for pixel in 0..PIXELS {
-            if (pixel / COLUMNS + pixel % COLUMNS) % 2 == usize::from(half) {
-                // One count a pixel's word of 0x0400 adds to the reference, which is 1 in 12000.
-                let counts = ALPHA * (fourth(f64::from(celsius(pixel))) - own) * emissivity;
-                chip.ram[pixel] = (counts.round() as i16) as u16;
-            }
-        }
-        chip.status = 0x0008 | half;
+        let next = chip.time + chip.period();
+        chip.runs = Some(Runs { bus_hz, celsius, next, half: 0 });
+    }
+
+    pub fn pass(&self, time: Duration) {
+        lock(&self.0).pass(time);
+    }
+
+    pub fn now(&self) -> Instant {
+        lock(&self.0).time
     }
 
     /// Every word of calibration and measurement reads this, and a measurement is there.
@@ -108,7 +134,7 @@ impl FakeMlx90640 {
 
     /// The rate that it was told, as in its control register: 0 is 0.5 Hz, 7 is 64 Hz.
     pub fn rate(&self) -> u16 {
-        lock(&self.0).control >> 7 & 0x7
+        lock(&self.0).rate()
     }
 
     pub fn unplug(&self) {
@@ -117,6 +143,43 @@ impl FakeMlx90640 {
 }
 
 impl Chip {
+    fn measure(&mut self, half: u16, emissivity: f64, celsius: impl Fn(usize) -> f32) {
+        let fourth = |c: f64| (c + KELVIN).powi(4);
+        let own = fourth(REFLECTED_C) - (fourth(REFLECTED_C) - fourth(CHIP_C)) / emissivity;
+        for pixel in 0..PIXELS {
+            if (pixel / COLUMNS + pixel % COLUMNS) % 2 == usize::from(half) {
+                // One count a pixel's word of 0x0400 adds to the reference, which is 1 in 12000.
+                let counts = ALPHA * (fourth(f64::from(celsius(pixel))) - own) * emissivity;
+                self.ram[pixel] = (counts.round() as i16) as u16;
+            }
+        }
+        self.status = 0x0008 | half;
+    }
+
+    /// From one half to the next: 2 s at the slowest of its rates, each of which is twice the one before.
+    fn period(&self) -> Duration {
+        Duration::from_secs(2) / (1 << self.rate())
+    }
+
+    fn rate(&self) -> u16 {
+        self.control >> 7 & 0x7
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.time = self.time + time;
+        while let Some(runs) = self.runs.filter(|runs| runs.next <= self.time) {
+            self.measure(runs.half, 0.98, |_| runs.celsius);
+            self.runs = Some(Runs { next: runs.next + self.period(), half: 1 - runs.half, ..runs });
+        }
+    }
+
+    /// So many bytes and the address before them have gone over the bus.
+    fn transfer(&mut self, bytes: usize) {
+        if let Some(Runs { bus_hz, .. }) = self.runs {
+            self.pass(Duration::from_nanos((bytes as u64 + 1) * BITS_A_BYTE * NANOS / bus_hz));
+        }
+    }
+
     fn word(&self, address: u16) -> u16 {
         let within = |base: u16, words: &[u16]| words.get(usize::from(address.checked_sub(base)?)).copied();
         match address {
@@ -141,6 +204,7 @@ impl I2c for FakeMlx90640 {
         for operation in operations {
             match operation {
                 Operation::Write(bytes) => {
+                    chip.transfer(bytes.len());
                     let words: Vec<_> = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
                     chip.pointer = words.first().copied().unwrap_or(0);
                     match (chip.pointer, words.get(1)) {
@@ -151,6 +215,7 @@ impl I2c for FakeMlx90640 {
                     }
                 }
                 Operation::Read(into) => {
+                    chip.transfer(into.len());
                     for pair in into.chunks_mut(2) {
                         let word = chip.word(chip.pointer).to_be_bytes();
                         pair.copy_from_slice(&word[..pair.len()]);
