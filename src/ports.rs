@@ -103,6 +103,17 @@ pub enum SensorKind {
     Acceleration,
 }
 
+impl SensorKind {
+    /// The longest pause between two readings of one that works. The configuration allows an accelerometer that measures each
+    /// 2 s; what measures heat takes its time, and a Lepton closes its shutter now and then.
+    pub const fn silent_after(self) -> Duration {
+        match self {
+            Self::Thermometer | Self::Thermal => Duration::from_millis(3000),
+            _ => Duration::from_millis(2500),
+        }
+    }
+}
+
 /// What a sensor measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {

@@ -101,8 +101,6 @@ struct Nature {
     same_for: Duration,
     /// How old a reading may be when it arrives.
     max_age: Duration,
-    /// The longest pause between two readings.
-    silent_after: Duration,
 }
 
 const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
@@ -112,8 +110,8 @@ const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 /// whoever steps up changes the value, which ends it at once.
 const fn nature(kind: SensorKind) -> Nature {
     let ms = Duration::from_millis;
-    // Half a second is a quarter of liveness' window. The configuration allows a sensor that measures each 2 s.
-    let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500), silent_after: ms(2500) };
+    // Half a second is a quarter of liveness' window.
+    let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500) };
     match kind {
         // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door moves
         // faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault.
@@ -123,14 +121,10 @@ const fn nature(kind: SensorKind) -> Nature {
         SensorKind::Depth => Nature { range: [0.0, 4000.0], same_for: ms(2000), ..usual },
         // MLX90614: −70 to 380 °C object, −40 to 125 °C itself, steps of 0.02 K (its data sheet). Two numbers that stay within
         // a step for 150 readings are none. Above 300 °C or below −60 °C nobody is at a door.
-        SensorKind::Thermometer => {
-            Nature { range: [-60.0, 300.0], same_for: ms(15_000), max_age: ms(1000), silent_after: ms(3000), ..usual }
-        }
+        SensorKind::Thermometer => Nature { range: [-60.0, 300.0], same_for: ms(15_000), max_age: ms(1000), ..usual },
         // MLX90640: 0.1 K of noise at 1 Hz in steps far below that. AMG8833: steps of 0.25 K and less noise, but 64 of them for
         // 50 readings: some lie at the edge of a step.
-        SensorKind::Thermal => {
-            Nature { range: [-60.0, 400.0], same_for: ms(5000), max_age: ms(1000), silent_after: ms(3000), ..usual }
-        }
+        SensorKind::Thermal => Nature { range: [-60.0, 400.0], same_for: ms(5000), max_age: ms(1000), ..usual },
         // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only a
         // value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
         SensorKind::Proximity => {
@@ -234,7 +228,7 @@ impl Health {
             return Some(Invalid::Failing);
         }
         let last = self.last_seen.unwrap_or(self.since);
-        (now.since(last) > self.nature.silent_after).then_some(Invalid::Silent)
+        (now.since(last) > self.kind.silent_after()).then_some(Invalid::Silent)
     }
 
     fn check_times(&self, at: Instant, is_backwards: bool, now: Instant) -> Result<(), Invalid> {

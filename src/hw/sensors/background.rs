@@ -20,6 +20,9 @@ const MAX_WAITING: usize = 32;
 const MAX_AT_ONCE: usize = 64;
 /// A device that has failed so often in a row is closed and opened anew.
 const FAILURES_TO_REOPEN: u32 = 5;
+/// A sensor that says nothing is opened anew after as long as such a one may be silent, then after twice as long, and so on up
+/// to 2 to the power of this: a microcontroller that starts anew when its port is opened must have the time to.
+const MAX_PATIENCE: u32 = 4;
 /// The longest sleep between two polls, so that what comes by itself is fetched soon.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
 
@@ -163,15 +166,16 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
         }
     }
 
-    /// Until the sensor has failed several times in a row.
+    /// Until the sensor has failed several times in a row, or has been silent for too long: a chip that lost its firmware when
+    /// the power sagged, or a stream that stalled, says nothing of it. That it is silent is for others to tell.
     fn serve(&mut self, sensor: &mut dyn Sensor) {
-        let period = period(&self.config).min(MAX_PAUSE);
-        let mut failures = 0;
-        while failures < FAILURES_TO_REOPEN && !self.is_over() {
+        let (period, patience) = (period(&self.config).min(MAX_PAUSE), self.patience());
+        let (mut failures, mut heard) = (0, self.clock.now().mono);
+        while failures < FAILURES_TO_REOPEN && self.clock.now().mono.since(heard) <= patience && !self.is_over() {
             match self.shielded(|worker| worker.fetch(sensor)) {
                 Ok(0) => {}
                 Ok(_) => {
-                    failures = 0;
+                    (failures, heard) = (0, self.clock.now().mono);
                     self.backoff.succeeded();
                 }
                 Err(error) => {
@@ -181,6 +185,13 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
             }
             self.clock.pause(period);
         }
+    }
+
+    /// How long it may be silent before it is opened anew. A socket has nobody behind it that could have lost something, and
+    /// whoever sends to it would find it gone.
+    fn patience(&self) -> Duration {
+        let usual = self.config.kind.silent_after() * (1 << self.backoff.failures().min(MAX_PATIENCE));
+        if self.config.socket().is_some() { Duration::MAX } else { usual }
     }
 
     fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, SensorError> {
@@ -292,6 +303,46 @@ mod tests {
         wait_for(|| matches!(sensor.poll(Instant::BOOT), Ok(Some(_))).then_some(()));
         assert_eq!(sensor.describe(), "a puppet");
         drop((say, tell));
+    }
+
+    /// Says nothing for ever.
+    struct Mute;
+
+    impl Sensor for Mute {
+        fn kind(&self) -> SensorKind {
+            SensorKind::Depth
+        }
+        fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+            Ok(None)
+        }
+        fn describe(&self) -> String {
+            "mute".to_owned()
+        }
+    }
+
+    /// The milliseconds at which a mute sensor is opened in the first two minutes.
+    fn opened(driver: Driver, device: &str) -> Vec<u64> {
+        let (clock, (tell, told)) = (SimClock::default(), mpsc::channel());
+        let now = clock.clone();
+        let open = move || {
+            let _the_test_may_be_over = tell.send(now.now().mono.as_nanos() / 1_000_000);
+            Ok(Box::new(Mute) as Box<dyn Sensor>)
+        };
+        let config = SensorConfig::new(SensorKind::Depth, driver, device);
+        let mut sensor = Background::start(&config, Arc::new(clock.clone()), open);
+        let two_minutes = Instant::from_millis(120_000);
+        wait_for(|| (clock.now().mono > two_minutes).then_some(()));
+        assert_eq!(sensor.poll(two_minutes), Ok(None), "silence is no error");
+        told.try_iter().take_while(|ms| *ms <= 120_000).collect()
+    }
+
+    #[test]
+    fn a_silent_device_is_opened_again_ever_more_patiently_and_a_socket_is_not() {
+        let at = opened(Driver::Vl53l5cx, "/dev/i2c-1");
+        let pauses: Vec<_> = at.windows(2).map(|two| (two[1] - two[0]).div_euclid(500)).collect();
+        assert_eq!(pauses, [5, 11, 22, 44, 88], "{at:?}: 2.5 s and 0.25 s, 5 s and 0.5 s, and so on");
+        assert_eq!(opened(Driver::Grid, "/dev/ttyACM0").len(), at.len());
+        assert_eq!(opened(Driver::Grid, "unix:/run/depth.sock"), [0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
@@ -10,6 +10,9 @@ use crate::ports::SensorKind;
 
 /// Most sensors that a door has.
 pub const MAX_SENSORS: usize = 16;
+
+/// What stands before a socket's path.
+const SOCKET: &str = "unix:";
 
 /// One sensor: what it measures, what drives it, where it is and how it is mounted.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -194,6 +197,12 @@ impl SensorConfig {
     /// Measurements a second.
     pub fn rate(&self) -> f32 {
         self.rate_hz.unwrap_or(self.driver.usual_rate(self.kind))
+    }
+
+    /// The path of the socket from which it comes, if it does.
+    pub fn socket(&self) -> Option<&Path> {
+        let device = self.device.to_str().filter(|_| self.driver == Driver::Grid)?;
+        device.strip_prefix(SOCKET).map(Path::new)
     }
 
     /// Whether every key makes sense for this kind and driver.

@@ -34,8 +34,6 @@ const MAX_LINES_A_POLL: usize = 16;
 const MAX_AGE_MS: u32 = 60_000;
 /// Bits a second where the configuration doesn't say.
 const DEFAULT_BAUD: u32 = 115_200;
-/// What stands before a socket's path.
-const SOCKET: &str = "unix:";
 
 /// The head of a line that was taken; its cells are in the buffer that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,9 +108,8 @@ pub fn parse_line(line: &[u8], cells: &mut Vec<f32>) -> Result<GridLine, LineErr
 
 /// Opens what a section names: a serial port or another character device, or a socket.
 pub(super) fn open(config: &SensorConfig) -> Result<Box<dyn Sensor>, SensorError> {
-    let name = config.device.to_string_lossy();
-    let source = match name.strip_prefix(SOCKET) {
-        Some(path) => bind(Path::new(path)).map(Source::Socket),
+    let source = match config.socket() {
+        Some(path) => bind(path).map(Source::Socket),
         None => open_port(&config.device, config.baud.unwrap_or(DEFAULT_BAUD)).map(Source::Port),
     };
     let source = source.map_err(|error| failure(&config.device, why_not(&error)))?;
