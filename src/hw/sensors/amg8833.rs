@@ -22,9 +22,11 @@ const POWER: u8 = 0x00;
 const RESET: u8 = 0x01;
 /// Frame rate: 0 is 10 Hz.
 const RATE: u8 = 0x02;
-/// Status: bit 2 says that a temperature went beyond what can be shown.
+/// Status: bit 2 says that a temperature went beyond what can be shown, and goes on saying so until it is cleared.
 const STATUS: u8 = 0x04;
 const OVERFLOW: u8 = 0x04;
+/// Status clear: the bits of the status that are written here are 0 again.
+const STATUS_CLEAR: u8 = 0x05;
 /// The first of 64 temperatures, two bytes each, the lower first.
 const PIXELS: u8 = 0x80;
 /// Kelvins of the lowest of the 12 bits.
@@ -87,8 +89,13 @@ where
         let (mut status, mut bytes) = ([0], [0; 2 * SIDE * SIDE]);
         let read = self.bus.write_read(self.address, &[STATUS], &mut status);
         let read = read.and_then(|()| self.bus.write_read(self.address, &[PIXELS], &mut bytes));
-        read.map_err(|error| self.failed(&error))?;
         let is_beyond = status[0] & OVERFLOW != 0;
+        // This picture is given up; the next is judged by itself.
+        let cleared = read.and_then(|()| match is_beyond {
+            true => self.bus.write(self.address, &[STATUS_CLEAR, OVERFLOW]),
+            false => Ok(()),
+        });
+        cleared.map_err(|error| self.failed(&error))?;
         self.cells.clear();
         self.cells.extend(bytes.as_chunks::<2>().0.iter().map(|pair| {
             // Two's complement of 12 bits.
@@ -137,11 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_is_no_temperature_and_a_chip_that_is_gone_is_an_error() {
+    fn an_overflow_costs_one_picture() {
         let chip = FakeAmg8833::default();
         let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        chip.set_celsius(|_| 21.0);
         chip.overflow();
         assert!(cells(&mut sensor, 0).iter().all(|cell| cell.is_infinite()));
+        assert_eq!(cells(&mut sensor, 100), [21.0; 64]);
+        chip.overflow();
+        assert!(cells(&mut sensor, 200).iter().all(|cell| cell.is_infinite()));
+    }
+
+    #[test]
+    fn a_chip_that_is_gone_is_an_error() {
+        let chip = FakeAmg8833::default();
+        let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
         chip.unplug();
         let error = sensor.poll(Instant::from_millis(100)).unwrap_err();
         assert!(error.to_string().starts_with("/dev/i2c-1: AMG8833 at 0x69: "), "{error}");

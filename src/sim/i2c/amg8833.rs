@@ -44,7 +44,7 @@ impl FakeAmg8833 {
         lock(&self.0).registers[0x80..].fill(byte);
     }
 
-    /// A temperature is beyond what the chip can show, until it is reset.
+    /// A temperature was beyond what the chip can show: it says so until that is cleared.
     pub fn overflow(&self) {
         lock(&self.0).registers[4] |= 0x04;
     }
@@ -74,6 +74,8 @@ impl I2c for FakeAmg8833 {
                         match (at, value) {
                             // A reset clears the flags.
                             (1, 0x30 | 0x3F) => amg.registers[4] = 0,
+                            // So does the register beside, those that are written.
+                            (5, flags) => amg.registers[4] &= !flags,
                             // Temperatures can't be written.
                             (0x80.., _) => {}
                             _ => amg.registers[at] = *value,
