@@ -20,6 +20,8 @@ use crate::time::{Duration, Instant};
 
 /// Scans that the kernel is asked to keep, and that are read at once: 0.6 s at 100 Hz.
 const SCANS: usize = 64;
+/// Reads at most until what the kernel kept from before is gone: buffers are some dozens to thousands of scans long.
+const MAX_STALE_READS: usize = 256;
 /// Readings that wait for whoever polls; the oldest goes first.
 const MAX_WAITING: usize = 64;
 
@@ -115,7 +117,7 @@ impl Buffered {
             false => (shared(dir, name, "scale", 1.0), shared(dir, name, "offset", 0.0)),
         });
         let full = |i: usize| ordered.get(i).filter(|_| i < wanted.len()).map(|(_, element)| element.full_scale());
-        Ok(Self {
+        let mut sensor = Self {
             config: config.clone(),
             name: read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned()),
             file: open_node(dir, places).map_err(|(path, error)| failure(&path, why_not(&error)))?,
@@ -125,19 +127,33 @@ impl Buffered {
             full_scales: [full(0), full(1)],
             stamps,
             waiting: VecDeque::with_capacity(MAX_WAITING),
-        })
+        };
+        sensor.discard().map_err(|error| failure(device, why_not(&error)))?;
+        Ok(sensor)
+    }
+
+    /// Throws away what the kernel has: a buffer that ran before it was opened, as the udev rules start it, was full long
+    /// ago and has taken nothing since, and without stamps its scans can't be told from new ones.
+    fn discard(&mut self) -> io::Result<()> {
+        for _ in 0..MAX_STALE_READS {
+            if self.fill()? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes that have come into the buffer's beginning, 0 where there are none.
+    fn fill(&mut self) -> io::Result<usize> {
+        match self.file.read(&mut self.bytes) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+            read => read,
+        }
     }
 
     /// Takes over what the kernel has.
     fn read(&mut self, now: Instant) -> io::Result<()> {
-        let length = match self.file.read(&mut self.bytes) {
-            Ok(0) => return Ok(()),
-            Ok(length) => length,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let length = self.fill()?;
         let scans = self.bytes[..length].chunks_exact(self.scan.size());
         if !scans.remainder().is_empty() {
             return Err(io::Error::other(format!("{length} bytes are no whole scans of {}", self.scan.size())));

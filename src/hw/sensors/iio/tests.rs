@@ -1,5 +1,6 @@
 //! Devices as the kernel's drivers show them, in a directory of our own.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::*;
@@ -24,6 +25,13 @@ impl Board {
     }
 
     /// A device with its attributes; `n` is its number.
+    /// The driver puts scans into the buffer of device `n`, which the kernel keeps until they are read.
+    fn measure(&self, n: usize, scans: &[u8]) {
+        let node = self.places().dev.join(format!("iio:device{n}"));
+        let mut buffer = std::fs::OpenOptions::new().create(true).append(true).open(node).unwrap();
+        buffer.write_all(scans).unwrap();
+    }
+
     fn add(&self, n: usize, attributes: &[(&str, &str)]) -> PathBuf {
         let dir = self.places().sys.join(format!("iio:device{n}"));
         for (name, text) in attributes {
@@ -180,13 +188,15 @@ fn a_max30102_is_switched_on_and_its_buffer_read_in_the_order_of_time() {
     let board = Board::new();
     let dir = ppg(&board, "0");
     let words = |x: u32| (x << 8).to_be_bytes();
-    let scans: Vec<u8> = [100_000u32, 131_071, 262_143].iter().flat_map(|ir| [words(7), words(*ir)].concat()).collect();
-    std::fs::write(board.places().dev.join("iio:device0"), &scans).unwrap();
+    let scans = |irs: &[u32]| irs.iter().flat_map(|ir| [words(7), words(*ir)].concat()).collect::<Vec<u8>>();
+    board.measure(0, &scans(&[9; 200]));
     let section = SensorConfig { rate_hz: Some(100.0), ..config(SensorKind::Touch, "max30102") };
     let mut sensor = open(&section, &board.places()).unwrap();
     for (file, text) in [("buffer/enable", "1"), ("buffer/length", "64"), ("scan_elements/in_intensity_ir_en", "1")] {
         assert_eq!(std::fs::read_to_string(dir.join(file)).unwrap(), text, "{file}");
     }
+    assert_eq!(sensor.poll(Instant::from_millis(900)), Ok(None), "what was measured before it was opened is old");
+    board.measure(0, &scans(&[100_000, 131_071, 262_143]));
     let mut got = Vec::new();
     while let Some(reading) = sensor.poll(Instant::from_millis(1000)).unwrap() {
         let Value::Touch(share) = reading.value else { panic!("{reading:?}") };
@@ -204,8 +214,9 @@ fn a_buffer_that_runs_already_is_taken_as_it_is() {
     std::fs::write(dir.join("scan_elements/in_intensity_ir_en"), "1").unwrap();
     let error = open(&config(SensorKind::Touch, "max30102"), &board.places()).err().unwrap();
     assert!(error.device.ends_with("iio:device0"), "{error}");
-    std::fs::write(board.places().dev.join("iio:device0"), [1; 12]).unwrap();
+    board.measure(0, &[]);
     let mut sensor = open(&config(SensorKind::Touch, "max30102"), &board.places()).unwrap();
+    board.measure(0, &[1; 12]);
     assert!(sensor.poll(Instant::BOOT).unwrap_err().reason.contains("12 bytes are no whole scans of 8"));
     assert_eq!(std::fs::read_to_string(dir.join("buffer/length")).unwrap(), "2\n");
 }
@@ -237,8 +248,9 @@ fn stamps_of_boottime_are_the_readings_times() {
     let mut scan: Vec<u8> = [0i16, -100, 980].iter().flat_map(|x| (x << 4).to_le_bytes()).collect();
     scan.extend([0, 0]);
     scan.extend((taken as i64).to_le_bytes());
-    std::fs::write(board.places().dev.join("iio:device3"), &scan).unwrap();
+    board.measure(3, &[]);
     let mut sensor = open(&config(SensorKind::Acceleration, "adxl355"), &board.places()).unwrap();
+    board.measure(3, &scan);
     let reading = sensor.poll(now).unwrap().unwrap();
     assert_eq!(reading.value, Value::Acceleration([0.0, -1.0, 9.8]));
     let off = now.since(reading.at).as_secs_f64() - 7.0;
