@@ -51,6 +51,11 @@ impl Y16Camera {
         })
     }
 
+    /// Pixels in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The newest picture, `None` where there is none within `timeout`.
     ///
     /// # Errors

@@ -10,8 +10,10 @@ use crate::hw::camera::Y16Camera;
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
-/// Of a Lepton 3.5, across and down, degrees (its datasheet: 57 across).
-const VIEW: [f32; 2] = [57.0, 44.0];
+/// Across and down, degrees, of a Lepton 2.5, which has 80 pixels in a row (FLIR 500-0659-00-09: 50 across).
+const VIEW_OF_80: [f32; 2] = [50.0, 38.0];
+/// And of a 3.5, which has 160 (its datasheet: 57 across).
+const VIEW_OF_160: [f32; 2] = [57.0, 44.0];
 /// Pixels are put together until at most so many stand in a row: the size of what liveness was trained with, and an
 /// average of 16 is quieter.
 const MAX_COLUMNS: usize = 40;
@@ -35,7 +37,7 @@ pub(super) struct V4lThermal {
 impl V4lThermal {
     pub(super) fn open(config: &SensorConfig) -> Result<Self, SensorError> {
         let camera = Y16Camera::open(&config.device).map_err(|refusal| failure(&config.device, refusal.to_string()))?;
-        let mounting = Mounting::new(config, VIEW);
+        let mounting = Mounting::new(config, view(camera.width()));
         Ok(Self { camera, config: config.clone(), mounting, cells: Vec::new(), upright: Vec::new() })
     }
 }
@@ -60,6 +62,11 @@ impl Sensor for V4lThermal {
     fn describe(&self) -> String {
         format!("thermal by V4L2: {}", self.camera.describe())
     }
+}
+
+/// What a Lepton sees whose picture is so wide.
+fn view(width: usize) -> [f32; 2] {
+    if width <= 80 { VIEW_OF_80 } else { VIEW_OF_160 }
 }
 
 /// Averages blocks of pixels into `cells`. What a Lepton adds below its picture as telemetry is left out: rows beyond
@@ -131,6 +138,19 @@ mod tests {
         let bytes = picture(80, 60, |_, _| -5.0);
         assert_eq!(shrink(80, 60, 160, &bytes, &mut cells), Ok((40, 30)));
         assert!((cells[600] + 5.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_small_leptons_view_is_narrower_and_one_that_is_written_down_counts() {
+        use crate::hw::sensors::config::Driver;
+        let config = SensorConfig::new(SensorKind::Thermal, Driver::V4l2Thermal, "/dev/video0");
+        let seen = |config: &SensorConfig, width| {
+            let mut upright = Vec::new();
+            Mounting::new(config, view(width)).apply(1, 1, &[20.0], &mut upright).unwrap().view
+        };
+        assert_eq!([80, 160].map(|width| seen(&config, width)), [[50.0, 38.0], [57.0, 44.0]]);
+        let written = SensorConfig { view_deg: Some([95.0, 71.0]), ..config };
+        assert_eq!(seen(&written, 80), [95.0, 71.0]);
     }
 
     #[test]
