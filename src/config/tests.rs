@@ -112,13 +112,27 @@ fn a_sensor_that_makes_no_sense_is_named_by_its_number_and_line() {
     assert_eq!(parse(light).unwrap().sensors.len(), 1);
     let touch = "[[sensor]]\nkind = \"touch\"\ndriver = \"iio\"\ndevice = \"max30102\"\n";
     let said = refusal(&format!("{light}{touch}rate_hz = 1000\n"));
-    assert!(said.starts_with("/etc/door.toml, line 9: sensor.2.rate_hz: 1000 is out of range, 0.5 to 100"), "{said}");
+    assert!(said.starts_with("/etc/door.toml, line 9: sensor.2.rate_hz: 1000 is out of range, 10 to 100"), "{said}");
     let said = refusal(&format!("{light}{touch}rat_hz = 25\n"));
     assert!(said.starts_with("/etc/door.toml, line 9: sensor.2.rat_hz: there is no such key here"), "{said}");
     let said = refusal(&format!("{light}{touch}{light}"));
     assert!(said.starts_with("/etc/door.toml, line 10: sensor.3.kind: a second sensor of this kind"), "{said}");
     let said = refusal("[[sensor]]\nkind = \"light\"\n");
     assert!(said.starts_with("/etc/door.toml, line 1: ") && said.contains("missing field `driver`"), "{said}");
+}
+
+#[test]
+fn the_slowest_sensor_of_each_kind_leaves_no_gap_that_liveness_does_not_bridge() {
+    use crate::hw::sensors::{Driver, least_rate};
+    use crate::liveness::Source;
+    // What the thread of a sensor sleeps between two looks at it.
+    const PAUSE_S: f32 = 0.02;
+    for kind in Driver::ALL.iter().flat_map(|driver| driver.kinds()) {
+        let Some(source) = Source::of(*kind) else { continue };
+        let (hold, gap) = (source.hold().as_secs_f32(), 1.0 / least_rate(*kind));
+        assert!(gap + PAUSE_S <= hold + 1e-6, "{kind:?}: a gap of {gap} s");
+        assert!(gap * 1.5 > hold, "{kind:?}: slower would do");
+    }
 }
 
 #[test]

@@ -117,16 +117,28 @@ impl Driver {
         }
     }
 
-    /// Measurements a second that it may be asked for; `None` where the other side decides.
-    const fn rates(self) -> Option<std::ops::RangeInclusive<f32>> {
+    /// Most measurements a second that it may be asked for, and why; `None` where the other side decides.
+    const fn most(self) -> Option<(f32, &'static str)> {
         match self {
-            Self::Iio => Some(0.5..=100.0),
+            Self::Iio => Some((100.0, "nothing here needs more")),
             // At 32 Hz the next half is there before one has been read, 36 ms at 400 kHz.
-            Self::Mlx90640 => Some(0.5..=16.0),
-            Self::Amg8833 => Some(0.5..=10.0),
-            Self::Vl53l5cx => Some(1.0..=15.0),
+            Self::Mlx90640 => Some((16.0, "a bus of 400 kHz carries no more")),
+            Self::Amg8833 => Some((10.0, "the chip gives no more")),
+            Self::Vl53l5cx => Some((15.0, "the chip gives no more")),
             Self::V4l2Thermal | Self::Grid => None,
         }
+    }
+}
+
+/// Least measurements a second of a kind. Liveness bridges gaps of 0.25 s, of what is slow to change 0.5 s, of touch 0.12 s
+/// (`hold_ms` in models/liveness-channels.toml; a test compares them), and a reading may come a pause of its thread later. Of
+/// an accelerometer it makes no channel.
+pub const fn least_rate(kind: SensorKind) -> f32 {
+    match kind {
+        SensorKind::Distance | SensorKind::Depth | SensorKind::Proximity => 5.0,
+        SensorKind::Thermometer | SensorKind::Thermal | SensorKind::Light => 2.5,
+        SensorKind::Touch => 10.0,
+        SensorKind::Acceleration => 0.5,
     }
 }
 
@@ -224,7 +236,7 @@ impl SensorConfig {
         // Each key that only some sensors have: whether it stands there, whether it may.
         let keys = [
             ("address", self.address.is_some(), self.driver.is_on_i2c()),
-            ("rate_hz", self.rate_hz.is_some(), self.driver.rates().is_some()),
+            ("rate_hz", self.rate_hz.is_some(), self.driver.most().is_some()),
             ("view_deg", self.view_deg.is_some(), is_grid),
             ("rotate", self.rotate != 0, is_grid),
             ("mirror", self.mirror, is_grid),
@@ -240,7 +252,22 @@ impl SensorConfig {
         if !matches!(self.rotate, 0 | 90 | 180 | 270) {
             return wrong("rotate", format!("{} is out of range: 0, 90, 180 or 270", self.rotate));
         }
+        self.check_rate()?;
         self.check_ranges()
+    }
+
+    fn check_rate(&self) -> Result<(), Wrong> {
+        let (Some(rate), Some((most, why_most))) = (self.rate_hz, self.driver.most()) else { return Ok(()) };
+        let least = least_rate(self.kind);
+        let why_least = match self.kind {
+            SensorKind::Acceleration => "with fewer a second it is taken for silent",
+            _ => "with fewer a second nobody is ever called alive",
+        };
+        if (least..=most).contains(&rate) {
+            return Ok(());
+        }
+        let why = if rate > most { why_most } else { why_least };
+        Err(Wrong { key: "rate_hz", why: format!("{rate} is out of range, {least} to {most}: {why}") })
     }
 
     fn check_ranges(&self) -> Result<(), Wrong> {
@@ -248,7 +275,6 @@ impl SensorConfig {
         // Written positively: NaN is in no range. The addresses are those that I2C leaves to devices.
         let ranges = [
             ("address", self.address.map(f32::from), 8.0..=119.0),
-            ("rate_hz", self.rate_hz, self.driver.rates().unwrap_or(0.0..=0.0)),
             ("view_deg", view(0), 1.0..=160.0),
             ("view_deg", view(1), 1.0..=160.0),
             ("full_scale", self.full_scale, 1.0..=1e9),
@@ -331,6 +357,10 @@ mod tests {
         assert!(parse(&format!("{touch}inf")).is_err());
         let depth = "kind = \"depth\"\ndriver = \"vl53l5cx\"\ndevice = \"/dev/i2c-1\"\nrate_hz = ";
         assert!(parse(&format!("{depth}15")).is_ok() && parse(&format!("{depth}16")).is_err());
+        let said = parse(&format!("{depth}4")).unwrap_err();
+        assert_eq!(said, "rate_hz: 4 is out of range, 5 to 15: with fewer a second nobody is ever called alive");
+        let said = parse(&format!("{mlx}rate_hz = 32")).unwrap_err();
+        assert_eq!(said, "rate_hz: 32 is out of range, 2.5 to 16: a bus of 400 kHz carries no more");
         let lines = "kind = \"depth\"\ndriver = \"grid\"\ndevice = \"/dev/ttyACM0\"\nrate_hz = 15";
         assert!(parse(lines).unwrap_err().contains("rate_hz: means nothing"));
     }
