@@ -2,7 +2,7 @@
 //! sensors beside it.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -73,6 +73,9 @@ struct Report {
     faces: u64,
     samples: u64,
     seconds: f64,
+    /// Why it ended although the pictures did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full: Option<String>,
     channels: Vec<Spread>,
     /// Where networks for single frames looked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,6 +158,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             break;
         }
         recorder.take(&frame)?;
+        if recorder.report.full.is_some() {
+            break;
+        }
     }
     let Some(recorder) = recorder else {
         return Err(Failure::said(Code::Data, "there was no picture to record"));
@@ -169,6 +175,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 }
 
 fn summary(report: &Report) -> String {
+    if let Some(full) = &report.full {
+        note(format_args!(
+            "facelatch: {full}: the recording ended there, and what was measured until then is in the file"
+        ));
+    }
     if report.faces > 1 {
         note(format_args!(
             "facelatch: the face changed or was lost {}; a session should be of one face throughout",
@@ -273,21 +284,31 @@ impl Recorder {
             let Some(face) = look.face() else { continue };
             report.seen += 1;
             report.faces += u64::from(look.forgets());
-            report.samples += face.samples.len() as u64;
-            self.writer.write(&face.samples).map_err(|error| not_written(&report.file, error))?;
+            write(&mut self.writer, &face.samples, report)?;
         }
         if let Some(ears) = &mut self.ears {
             let heard = ears.hear(self.start, BootClock.now().mono);
-            report.samples += heard.len() as u64;
-            self.writer.write(&heard).map_err(|error| not_written(&report.file, error))?;
+            write(&mut self.writer, &heard, report)?;
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Report, Failure> {
-        let Self { writer, report, .. } = self;
+        let Self { writer, mut report, .. } = self;
+        report.samples = writer.samples() as u64;
         writer.finish().map_err(|error| not_written(&report.file, error))?;
         Ok(report)
+    }
+}
+
+/// Writes what there is room for; a session that is full is no failure, and ends there.
+fn write(writer: &mut Writer<impl Write>, samples: &[Sample], report: &mut Report) -> Result<(), Failure> {
+    match writer.write(samples) {
+        Err(full @ WriteError::Full) => {
+            report.full = Some(full.to_string());
+            Ok(())
+        }
+        written => written.map_err(|error| not_written(&report.file, error)),
     }
 }
 
@@ -315,6 +336,21 @@ mod tests {
         let turning = session(|i| if i < 10 { 0.0 } else { 0.9 });
         assert_eq!(Windows::of(&turning), Some(Windows { live: 5, all: 11 }));
         assert_eq!(Windows::of(&Session { samples: Vec::new(), ..turning }), None);
+    }
+
+    #[test]
+    fn a_session_that_is_full_is_no_failure_and_is_told() {
+        let mut writer =
+            Writer::new(Vec::new(), Label::Live, Origin::Recorded, "", &[Channel::Antispoof], Instant::BOOT).unwrap();
+        let mut report = Report::default();
+        let mut say = |seconds, channel| {
+            let at = Instant::BOOT + Duration::from_secs(seconds);
+            write(&mut writer, &[Sample { at, channel, value: 0.5 }], &mut report).map(|()| report.full.is_some())
+        };
+        assert!(!say(1, Channel::Antispoof).unwrap());
+        assert!(say(MAX_SECONDS as u64 + 1, Channel::Antispoof).unwrap());
+        assert!(say(2, Channel::Touch).is_err(), "any other reason is one");
+        assert_eq!(writer.samples(), 1);
     }
 
     #[test]

@@ -100,6 +100,24 @@ fn rows_held_back_have_a_maximum() {
     assert_eq!(writer.rows(), MAX_HELD + 1);
 }
 
+#[test]
+fn a_session_that_is_full_keeps_the_rows_that_were_held_back_and_is_read_again() {
+    let all: Vec<_> = Channel::all().collect();
+    let by_rows = (&all[..1], MAX_ROWS, MAX_ROWS);
+    let by_samples = (&all[..], MAX_SAMPLES.div_ceil(all.len()), MAX_SAMPLES);
+    for (channels, rows, samples) in [by_rows, by_samples] {
+        let mut writer = Writer::new(Vec::new(), Label::Live, Origin::Recorded, "", channels, Instant::BOOT).unwrap();
+        let refused = (0..).find_map(|i| {
+            let row: Vec<_> = channels.iter().map(|channel| sample(20 * i, *channel, 0.5)).collect();
+            writer.write(&row).err()
+        });
+        assert!(matches!(refused, Some(WriteError::Full)), "{refused:?}");
+        assert_eq!((writer.rows(), writer.samples()), (rows, samples));
+        let text = writer.finish().unwrap();
+        assert_eq!(Session::parse(&text[..]).unwrap().samples.len(), samples);
+    }
+}
+
 fn sessions() -> impl Strategy<Value = Session> {
     let cell = (0..2_000_u64, 0..crate::liveness::channels::CHANNELS, -1e6..1e6_f32);
     let samples = prop::collection::vec(cell, 0..200).prop_map(|cells| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::{Label, MAX_NOTE_BYTES, MAX_ROWS, MAX_SECONDS, Origin, TITLE};
+use super::{Label, MAX_NOTE_BYTES, MAX_ROWS, MAX_SAMPLES, MAX_SECONDS, Origin, TITLE};
 use crate::liveness::channels::CHANNELS;
 use crate::liveness::{Channel, Sample};
 use crate::time::Instant;
@@ -28,7 +28,7 @@ pub enum WriteError {
     NoColumn(Channel),
     #[error("a sample of {} came more than a second late, or before the session's start", .0.name())]
     Late(Channel),
-    #[error("a session has at most {MAX_ROWS} rows and {MAX_SECONDS} s")]
+    #[error("a session has at most {MAX_ROWS} rows, {MAX_SAMPLES} samples and {MAX_SECONDS} s")]
     Full,
 }
 
@@ -42,7 +42,9 @@ pub struct Writer<W: Write> {
     held: BTreeMap<u64, [f32; CHANNELS]>,
     /// Rows before this tick are written.
     written_to: u64,
+    /// Rows that are written.
     rows: usize,
+    samples: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -73,14 +75,14 @@ impl<W: Write> Writer<W> {
             write!(out, ",{}", channel.name())?;
         }
         writeln!(out)?;
-        Ok(Self { out, columns, start, held: BTreeMap::new(), written_to: 0, rows: 0 })
+        Ok(Self { out, columns, start, held: BTreeMap::new(), written_to: 0, rows: 0, samples: 0 })
     }
 
     /// Takes samples. What is not finite is no sample; of two of one channel and time the later counts.
     ///
     /// # Errors
-    /// A channel without a column, a sample that is too late or before the start, too many rows, `out` fails. The samples before
-    /// it were taken.
+    /// A channel without a column, a sample that is too late or before the start, or for which there is no room, `out` fails. The
+    /// samples before it were taken.
     pub fn write(&mut self, samples: &[Sample]) -> Result<(), WriteError> {
         for sample in samples {
             let channel = sample.channel;
@@ -96,7 +98,7 @@ impl<W: Write> Writer<W> {
                 return Err(WriteError::Late(channel));
             }
             if sample.value.is_finite() {
-                self.held.entry(tick).or_insert([f32::NAN; CHANNELS])[channel.index()] = sample.value;
+                self.hold(tick, channel, sample.value)?;
             }
             self.write_older_than(tick.saturating_sub(HOLD_TICKS))?;
         }
@@ -106,7 +108,7 @@ impl<W: Write> Writer<W> {
     /// Writes what is held back, and gives the output back.
     ///
     /// # Errors
-    /// Too many rows, or the output fails.
+    /// The output fails. What was taken has room.
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.write_older_than(u64::MAX)?;
         self.out.flush()?;
@@ -118,13 +120,27 @@ impl<W: Write> Writer<W> {
         self.rows + self.held.len()
     }
 
+    /// Samples so far.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    fn hold(&mut self, tick: u64, channel: Channel, value: f32) -> Result<(), WriteError> {
+        let row = self.held.get(&tick);
+        let is_another = row.is_none_or(|row| row[channel.index()].is_nan());
+        let has_room = (row.is_some() || self.rows() < MAX_ROWS) && (!is_another || self.samples < MAX_SAMPLES);
+        if !has_room {
+            return Err(WriteError::Full);
+        }
+        self.held.entry(tick).or_insert([f32::NAN; CHANNELS])[channel.index()] = value;
+        self.samples += usize::from(is_another);
+        Ok(())
+    }
+
     fn write_older_than(&mut self, tick: u64) -> Result<(), WriteError> {
         while let Some((&at, _)) = self.held.first_key_value() {
             if at >= tick && self.held.len() <= MAX_HELD {
                 break;
-            }
-            if self.rows == MAX_ROWS {
-                return Err(WriteError::Full);
             }
             let Some((_, row)) = self.held.pop_first() else { break };
             self.write_row(at, &row)?;
