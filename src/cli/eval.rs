@@ -177,7 +177,7 @@ fn networks(model: &Model, detector: &Model) -> String {
 fn draw(evaluation: &Evaluation, path: &std::path::Path) -> Result<(), Failure> {
     let report = &evaluation.report;
     let title = format!("{}, faces found by {}", report.model.name, report.detector.name);
-    let curve = det::Curve { name: &report.model.name, scores: &evaluation.scores };
+    let curve = det::Curve::new(&report.model.name, &evaluation.scores);
     std::fs::write(path, det::svg(&title, det::Axes::MATCH, &[curve])).map_err(Failure::io(path))
 }
 

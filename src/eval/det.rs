@@ -35,6 +35,16 @@ impl Axes {
 pub struct Curve<'a> {
     pub name: &'a str,
     pub scores: &'a [Scored],
+    /// How many of them are independent, of different ones and of the same: fewer than there are where they come in sessions.
+    pub independent: [usize; 2],
+}
+
+impl<'a> Curve<'a> {
+    /// Of scores each of which stands for itself.
+    pub fn new(name: &'a str, scores: &'a [Scored]) -> Self {
+        let same = scores.iter().filter(|scored| scored.same).count();
+        Self { name, scores, independent: [scores.len() - same, same] }
+    }
 }
 
 /// Draws curves on one plot. Rates that the comparisons are too few for (rule of three) are shaded.
@@ -95,11 +105,11 @@ fn draw_axes(out: &mut String, Axes { across, up }: Axes) {
 
 /// Below 3 / n, a rate is not known.
 fn shade_what_is_unknown(out: &mut String, curves: &[Curve]) {
-    let fewest = |same: bool| curves.iter().map(|c| c.scores.iter().filter(|s| s.same == same).count()).min();
-    let known = |same: bool| 3.0 / fewest(same).unwrap_or(0).max(1) as f64;
+    let fewest = |same: usize| curves.iter().map(|curve| curve.independent[same]).min();
+    let known = |same: usize| 3.0 / fewest(same).unwrap_or(0).max(1) as f64;
     let (left, right) = (x(MARKS[0]), x(MARKS[8]));
     let (top, bottom) = (y(MARKS[8]), y(MARKS[0]));
-    let (until, from) = (x(known(false)), y(known(true)));
+    let (until, from) = (x(known(0)), y(known(1)));
     let _ = writeln!(
         out,
         "<path class=\"few\" d=\"M{left:.1} {top:.1}H{until:.1}V{from:.1}H{right:.1}V{bottom:.1}H{left:.1}Z\">\
@@ -186,7 +196,7 @@ mod tests {
                 fold: 0,
             })
             .collect();
-        let plot = svg("LFW <dev> & more", Axes::MATCH, &[Curve { name: "foamliu", scores: &scores }]);
+        let plot = svg("LFW <dev> & more", Axes::MATCH, &[Curve::new("foamliu", &scores)]);
         assert!(plot.starts_with("<svg") && plot.ends_with("</svg>\n"));
         assert!(plot.contains("LFW &lt;dev&gt; &amp; more") && plot.contains(">foamliu<"));
         assert!(!plot.contains("NaN") && !plot.contains("inf"));
@@ -198,7 +208,22 @@ mod tests {
 
     #[test]
     fn no_comparisons_draw_an_empty_plot() {
-        let plot = svg("nothing", Axes::LIVENESS, &[Curve { name: "none", scores: &[] }]);
+        let plot = svg("nothing", Axes::LIVENESS, &[Curve::new("none", &[])]);
         assert!(!plot.contains("NaN"));
+    }
+
+    #[test]
+    fn windows_of_few_sessions_leave_more_of_the_plot_unknown() {
+        let scores: Vec<_> =
+            (0..4000).map(|i| Scored { score: (i % 100) as f32 / 100.0, same: i % 2 == 1, fold: 0 }).collect();
+        let shade = |curve| {
+            let plot = svg("", Axes::LIVENESS, &[curve]);
+            plot.lines().find(|line| line.contains("class=\"few\"")).unwrap().to_owned()
+        };
+        let each = Curve::new("", &scores);
+        let at = [0.0015, 0.03].map(|rate| format!("H{:.1}V{:.1}", x(rate), y(rate)));
+        assert_eq!(each.independent, [2000, 2000]);
+        assert!(shade(each).contains(&at[0]));
+        assert!(shade(Curve { independent: [100, 100], ..Curve::new("", &scores) }).contains(&at[1]));
     }
 }

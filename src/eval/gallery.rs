@@ -7,17 +7,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::calibrate::list_people;
 use super::encode::{Encoded, EvalError, encode_all};
-use super::protocol::wilson;
 use super::run::{Model, Timing};
 use crate::face::quality::{self, Limits};
 use crate::face::{Encoding, ModelChoice, Role};
+use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 use crate::gallery::search::IndexError;
 use crate::gallery::{Comparisons, Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
 use crate::gate::{Candidate, Finding, Seen};
@@ -27,6 +27,8 @@ use crate::units::Similarity;
 
 /// So many of the pictures in which somebody was taken for somebody else are named, the most alike first.
 pub const MAX_MISTAKES: usize = 100;
+/// Fewer pictures than this don't tell how much they depend on whose they are.
+const FEW: f64 = 20.0;
 
 /// How many are enrolled, and with how many pictures each; both 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,25 +79,47 @@ impl Picture {
     }
 }
 
-/// Pictures of one kind of people, counted by how they ended.
+/// Pictures of one kind of people, counted by whose they are and how they ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Tally {
-    people: BTreeSet<u32>,
-    endings: [usize; ENDINGS],
-}
+struct Tally(BTreeMap<u32, [usize; ENDINGS]>);
 
 impl Tally {
     fn count(&mut self, person: u32, ending: Ending) {
-        self.people.insert(person);
-        self.endings[ending as usize] += 1;
+        self.0.entry(person).or_default()[ending as usize] += 1;
+    }
+
+    fn people(&self) -> usize {
+        self.0.len()
     }
 
     fn pictures(&self) -> usize {
-        self.endings.iter().sum()
+        self.0.values().flatten().sum()
+    }
+
+    fn endings(&self, ending: Ending) -> usize {
+        self.0.values().map(|endings| endings[ending as usize]).sum()
     }
 
     fn share(&self, ending: Ending) -> Share {
-        Share::of(self.endings[ending as usize], self.pictures())
+        let (count, all) = (self.endings(ending) as f64, self.pictures() as f64);
+        let share = count / all.max(1.0);
+        let [low, high] = wilson_interval(share, all / self.design_effect(ending), TWO_SIDED_95);
+        Share { count: self.endings(ending), share, low, high }
+    }
+
+    /// So many pictures tell as much as one that is independent of all others, since a person's end alike more often than not (Kish
+    /// 1965): how much more the counts of people scatter about their share than those of as many strangers would. Where few end so, or
+    /// few otherwise, that can't be told, and every person counts once.
+    fn design_effect(&self, ending: Ending) -> f64 {
+        let (count, all) = (self.endings(ending) as f64, self.pictures() as f64);
+        if count.min(all - count) < FEW {
+            return (all / self.people().max(1) as f64).max(1.0);
+        }
+        let share = count / all;
+        let off =
+            |of_one: &[usize; ENDINGS]| of_one[ending as usize] as f64 - of_one.iter().sum::<usize>() as f64 * share;
+        let squares = self.0.values().map(|of_one| off(of_one).powi(2)).sum::<f64>();
+        (squares / (all * share * (1.0 - share))).max(1.0)
     }
 }
 
@@ -181,8 +205,8 @@ fn ending(finding: Finding, person: u32) -> Ending {
     }
 }
 
-/// So many of all pictures of one kind, and the 95 % interval of their share (Wilson 1927). It takes pictures as
-/// independent; those of one person are not, so it is somewhat too narrow.
+/// So many of all pictures of one kind, and the 95 % interval of their share (Wilson 1927, with as many pictures as would tell as
+/// much if they were independent).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Share {
     pub count: usize,
@@ -190,13 +214,6 @@ pub struct Share {
     pub share: f64,
     pub low: f64,
     pub high: f64,
-}
-
-impl Share {
-    fn of(count: usize, all: usize) -> Self {
-        let [low, high] = wilson(count, all);
-        Self { count, share: count as f64 / all.max(1) as f64, low, high }
-    }
 }
 
 /// What became of the pictures of people who are enrolled. The shares add up to 1.
@@ -307,7 +324,7 @@ pub fn evaluate(
 impl Known {
     fn of(tally: &Tally) -> Self {
         Self {
-            people: tally.people.len(),
+            people: tally.people(),
             pictures: tally.pictures(),
             recognised: tally.share(Ending::Recognised),
             taken_for_another: tally.share(Ending::TakenForAnother),
@@ -322,7 +339,7 @@ impl Known {
 impl Strangers {
     fn of(tally: &Tally) -> Self {
         Self {
-            people: tally.people.len(),
+            people: tally.people(),
             pictures: tally.pictures(),
             admitted: tally.share(Ending::TakenForAnother),
             ambiguous: tally.share(Ending::Ambiguous),
@@ -387,14 +404,42 @@ mod tests {
         assert!(choose(&[without(0, Ending::Poor)], of(1, 1)).is_empty());
     }
 
+    fn endings(tally: &Tally) -> [usize; ENDINGS] {
+        tally.0.values().fold([0; ENDINGS], |sum, of_one| std::array::from_fn(|i| sum[i] + of_one[i]))
+    }
+
+    #[test]
+    fn pictures_of_one_person_that_end_alike_tell_no_more_than_one_of_them() {
+        let tally = |each: usize, recognised: &dyn Fn(u32, usize) -> bool| {
+            let mut tally = Tally::default();
+            for (person, picture) in (0..100).flat_map(|person| (0..each).map(move |picture| (person, picture))) {
+                let ending = if recognised(person, picture) { Ending::Recognised } else { Ending::NotRecognised };
+                tally.count(person, ending);
+            }
+            tally.share(Ending::Recognised)
+        };
+        let [low, high] = wilson_interval(0.8, 100.0, TWO_SIDED_95);
+        let alike = tally(10, &|person, _| person % 5 > 0);
+        assert_eq!((alike.count, alike.share), (800, 0.8));
+        assert!((alike.low - low).abs() < 1e-9 && (alike.high - high).abs() < 1e-9, "{alike:?}");
+        let apart = tally(10, &|_, picture| picture % 5 > 0);
+        let [low, high] = wilson_interval(0.8, 1000.0, TWO_SIDED_95);
+        assert!((apart.low - low).abs() < 1e-9 && (apart.high - high).abs() < 1e-9, "{apart:?}");
+        let none = tally(10, &|_, _| false);
+        assert!(
+            (none.high - wilson_interval(0.0, 100.0, TWO_SIDED_95)[1]).abs() < 1e-9,
+            "{none:?}: of a hundred people"
+        );
+    }
+
     #[test]
     fn every_picture_but_those_enrolled_ends_in_exactly_one_way() {
         let rehearsal = try_with(&town(), 2, Some(0.7));
         // 0's others: poor, right, between both. 2's: taken for 0, like nobody.
-        assert_eq!(rehearsal.known.endings, [1, 1, 1, 1, 1, 0]);
+        assert_eq!(endings(&rehearsal.known), [1, 1, 1, 1, 1, 0]);
         // 1 is taken for 2; 3 has no face once, and is like nobody once.
-        assert_eq!(rehearsal.strangers.endings, [0, 1, 0, 1, 0, 1]);
-        assert_eq!((rehearsal.known.people.len(), rehearsal.strangers.people.len()), (2, 2));
+        assert_eq!(endings(&rehearsal.strangers), [0, 1, 0, 1, 0, 1]);
+        assert_eq!((rehearsal.known.people(), rehearsal.strangers.people()), (2, 2));
         let mistakes: Vec<_> = rehearsal.mistakes.iter().map(|m| (m.0, m.1)).collect();
         assert_eq!(mistakes, [(6, 1), (4, 5)], "the more alike first");
     }
@@ -402,8 +447,8 @@ mod tests {
     #[test]
     fn without_a_threshold_nobody_is_recognised_and_nobody_mistaken() {
         let rehearsal = try_with(&town(), 2, None);
-        assert_eq!(rehearsal.known.endings, [0, 0, 0, 4, 1, 0]);
-        assert_eq!(rehearsal.strangers.endings, [0, 0, 0, 2, 0, 1]);
+        assert_eq!(endings(&rehearsal.known), [0, 0, 0, 4, 1, 0]);
+        assert_eq!(endings(&rehearsal.strangers), [0, 0, 0, 2, 0, 1]);
         assert!(rehearsal.mistakes.is_empty());
     }
 

@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
-
 /// A comparison's score; a face that was lost scores −1, the least alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
@@ -124,13 +122,6 @@ pub fn equal_error_rate(scores: &[Scored]) -> Option<f64> {
     Some(a.fmr + (b.fmr - a.fmr) * share)
 }
 
-/// The 95 % interval of a share of `count` among `all` (Wilson 1927), which holds its level for rare events too. From 0
-/// to 1 where there is nothing to go by.
-pub fn wilson(count: usize, all: usize) -> [f64; 2] {
-    // Of none the share is no number, and isn't looked at.
-    wilson_interval(count as f64 / all as f64, all as f64, TWO_SIDED_95)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,19 +158,6 @@ mod tests {
         assert_eq!(tar_at(&scores, 1e-2), Some(1.0));
         assert_eq!(tar_at(&scores, 1e-3), None);
         assert_eq!(tar_at(&scored(&[(0.1, false)]), 0.5), None);
-    }
-
-    #[test]
-    fn an_interval_holds_its_share_and_narrows_with_the_number() {
-        // Worked examples: 0 of 10 reaches to 27.75 %, 1 of 10 lies between 1.79 % and 40.42 %.
-        let [low, high] = wilson(0, 10);
-        assert!(low == 0.0 && (high - 0.2775).abs() < 1e-4, "{high}");
-        let [low, high] = wilson(1, 10);
-        assert!((low - 0.0179).abs() < 1e-4 && (high - 0.4042).abs() < 1e-4, "{low} {high}");
-        assert_eq!(wilson(10, 10), [1.0 - wilson(0, 10)[1], 1.0]);
-        let [low, high] = wilson(1000, 10_000);
-        assert!(low < 0.1 && high > 0.1 && high - low < 0.012);
-        assert_eq!(wilson(0, 0), [0.0, 1.0]);
     }
 
     #[test]

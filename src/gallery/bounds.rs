@@ -70,6 +70,20 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_holds_its_share_and_narrows_with_the_number() {
+        let of = |count: f64, n: f64| wilson_interval(count / n, n, TWO_SIDED_95);
+        // Worked examples: 0 of 10 reaches to 27.75 %, 1 of 10 lies between 1.79 % and 40.42 %.
+        let [low, high] = of(0.0, 10.0);
+        assert!(low == 0.0 && (high - 0.2775).abs() < 1e-4, "{high}");
+        let [low, high] = of(1.0, 10.0);
+        assert!((low - 0.0179).abs() < 1e-4 && (high - 0.4042).abs() < 1e-4, "{low} {high}");
+        assert!((of(10.0, 10.0)[0] - 0.7225).abs() < 1e-4);
+        let [low, high] = of(1000.0, 10_000.0);
+        assert!(low < 0.1 && high > 0.1 && high - low < 0.012);
+        assert_eq!(of(0.0, 0.0), [0.0, 1.0]);
+    }
+
+    #[test]
     fn the_bound_of_a_share_is_everything_where_there_is_nobody_and_nears_it_with_many() {
         assert_eq!(wilson(0.0, 0.0), 1.0);
         // 1 of 10: (0.1 + 0.1353 + 0.2065) / 1.2706.

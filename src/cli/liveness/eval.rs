@@ -65,7 +65,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let report = tally.report();
     if let Some(path) = &args.det {
         let scores: Vec<_> = tally.attacks().map(|kind| (kind.name(), tally.trade_off(kind))).collect();
-        let curves: Vec<_> = scores.iter().map(|(name, scores)| Curve { name, scores }).collect();
+        let of = |name| report.rates.get(name).map_or(0, |rate| rate.sessions);
+        let curve = |(name, scores)| Curve { name, scores, independent: [of(name), of(Label::Live.name())] };
+        let curves: Vec<_> = scores.iter().map(|(name, scores)| curve((*name, scores.as_slice()))).collect();
         let title = if report.simulated > 0 { "Liveness, simulated sessions" } else { "Liveness" };
         std::fs::write(path, det::svg(title, Axes::LIVENESS, &curves)).map_err(Failure::io(path))?;
     }
