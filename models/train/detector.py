@@ -263,7 +263,7 @@ def train(recipe: Recipe) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     sums, seen, begun, saved = {}, 0, time.monotonic(), time.monotonic()
     for batch in recipe.batches.start(recipe.step):
-        if stop or recipe.pictures >= args.pictures:
+        if recipe.stopped(stop) or recipe.pictures >= args.pictures:
             break
         losses = recipe.train_step(batch)
         if losses.keys() != sums.keys():

@@ -270,7 +270,7 @@ def train(recipe: Recipe) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     log, saved, published = Log(recipe), time.monotonic(), time.monotonic()
     for lessons in recipe.batches(recipe.step):
-        if stop or recipe.finished():
+        if recipe.stopped(stop) or recipe.finished():
             break
         log.add(recipe.train_step(lessons))
         if time.monotonic() - saved > args.save_minutes * 60:

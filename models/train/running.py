@@ -30,6 +30,18 @@ class Run:
     def state_path(self) -> Path:
         return self.args.work / f"{self.args.name}.state.pt"
 
+    def stopped(self, stop: list) -> bool:
+        """Whether any of the processes has been asked to stop: asked once a step, by all of them, they leave after the same one.
+
+        A signal reaches each at another moment. Were each to heed its own, one would leave while another waits for its gradients,
+        for ever, and the state of rank 0 would not be saved.
+        """
+        if self.world == 1:
+            return bool(stop)
+        asked = torch.tensor(float(bool(stop)), device=self.device)
+        dist.all_reduce(asked, dist.ReduceOp.MAX)
+        return bool(asked)
+
     def record(self, line: dict) -> None:
         if self.rank == 0:
             record(self.args.work / f"{self.args.name}.log.jsonl", line)

@@ -242,7 +242,7 @@ def train(siamese: Siamese) -> None:
         siamese.record(siamese.measure())
     means, saved = Means(), time.monotonic()
     for batch in siamese.batches(siamese.step):
-        if stop or siamese.pictures >= args.pictures:
+        if siamese.stopped(stop) or siamese.pictures >= args.pictures:
             break
         means.add(siamese.train_step(batch))
         if siamese.step % args.log_steps == 0:
