@@ -103,7 +103,7 @@ class Recipe(Run):
         parts = [of("train", args.live, args.each)]
         if args.sessions:
             # A recording is worth many simulated windows, but not more than half of what is learnt from.
-            own = liveness_data.recorded(args.sessions)
+            own = liveness_data.recorded(args.sessions, self.kinds)
             times = max(1, min(args.own_weight, len(parts[0].kinds) // len(own.kinds)))
             parts += [own] * times
         self.training = liveness_data.Windows.together(parts)

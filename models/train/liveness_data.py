@@ -58,18 +58,19 @@ def simulated(
     return Windows.together(made)
 
 
-def recorded(folder: Path) -> Windows:
-    """Windows of an installer's own session files, one each half second in which a face was seen; "unknown" ones are left out."""
+def recorded(folder: Path, kinds=(LIVE, *KINDS)) -> Windows:
+    """Windows of an installer's own session files, one each half second in which a face was seen. Those of other kinds are left
+    out, as are "unknown" ones."""
     made = []
     for path in sorted(Path(folder).rglob("*.csv")):
         session, head = read_session(path)
-        if head["label"] == "unknown" or "face_size" not in session or not len(session["face_size"][0]):
+        if head["label"] not in kinds or "face_size" not in session or not len(session["face_size"][0]):
             continue
         first, last = session["face_size"][0][[0, -1]]
         rows = of_session(session, np.arange(first + TICKS * TICK, max(last, first + TICKS * TICK) + 1e-6, EVERY))
         made.append(Windows(rows.astype(np.float16), np.full(len(rows), (LIVE, *KINDS).index(head["label"]))))
     if not made:
-        raise SystemExit(f"{folder}: no session file with a label and a face in it")
+        raise SystemExit(f"{folder}: no session file with a label that is learnt and a face in it")
     return Windows.together(made)
 
 

@@ -290,7 +290,7 @@ class Training(unittest.TestCase):
     def test_it_learns_from_an_installers_own_sessions_and_without_a_kind(self):
         own = self.root / "own"
         with contextlib.redirect_stdout(io.StringIO()):
-            sim.main([str(own), "--sessions", "1", "--kinds", "live", "tablet"])
+            sim.main([str(own), "--sessions", "1", "--kinds", "live", "tablet", "mannequin"])
         trained = self.train("own", 1, "--sessions", own, "--without", "mannequin")
         kinds = set(trained.training.kinds)
         self.assertNotIn(1 + table.KINDS.index("mannequin"), kinds)
