@@ -1,5 +1,6 @@
 """Windows to train and measure with, made once and kept: `python liveness_data.py WORK` (minutes), or when a recipe first needs
-them. Parts never share a session: each has a seed of its own."""
+them. Parts never share a session: each has a seed of its own. Files are called by seed and recordings, too: others' windows are
+others."""
 
 import argparse
 from dataclasses import dataclass
@@ -40,12 +41,13 @@ class Windows:
 def simulated(
     work: Path, part: str, live: int, each: int, recordings: Recordings, seed: int = 1, kinds=(LIVE, *KINDS)
 ) -> Windows:
-    """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call has left them."""
+    """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call of the same seed and the same
+    recordings has left them. What is trained on and what is measured with share no recording where there are enough."""
     work.mkdir(parents=True, exist_ok=True)
-    made = []
+    recordings, made = recordings.part(measured=part != "train"), []
     for kind in kinds:
         count = live if kind == LIVE else each
-        path = work / f"liveness-{part}-{kind}.npy"
+        path = work / f"liveness-{part}-{kind}-{seed}-{recordings.name()}.npy"
         rows = np.load(path) if path.exists() else np.empty((0, 0, 0), np.float16)
         if len(rows) < count:
             severity = 2.0 if part == "hard" else 1.0

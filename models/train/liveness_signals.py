@@ -4,12 +4,15 @@ A path is N x F: a value for each session at each moment of a grid STEP apart.
 """
 
 import csv
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 STEP = 0.02  # seconds between the moments of a path
+RECORDED = 0.5  # share of the pulses that are recorded ones, where there are any: a few bodies are not all hearts
+KEPT_BACK = 4  # of so many recordings one is measured with and never trained on; where there are fewer, all serve both
 BAND = (0.5, 8.0)  # hertz of a pulse's wave that are kept: its base and enough harmonics
 
 
@@ -64,6 +67,24 @@ class Recordings:
             made.tracks.append(read_track(path))
         return made
 
+    def part(self, measured: bool) -> "Recordings":
+        """Those to measure with, or those to train with: nobody's pulse is in both."""
+
+        def some(every: list) -> list:
+            if len(every) < KEPT_BACK:
+                return every
+            return [one for index, one in enumerate(every) if (index % KEPT_BACK == 0) == measured]
+
+        return Recordings(some(self.waves), some(self.tracks))
+
+    def name(self) -> str:
+        """By which it's known what was made of them: "drawn" where there are none."""
+        digest = hashlib.sha256()
+        for kind, every in enumerate((self.waves, self.tracks)):
+            for one in every:
+                digest.update(f"{kind} {one.shape} ".encode() + one.tobytes())
+        return digest.hexdigest()[:8] if self.waves or self.tracks else "drawn"
+
 
 def read_ppg(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Seconds and the red channel of a Welltory recording (Neshitov et al. 2021, doi 10.3390/s21206798)."""
@@ -99,7 +120,8 @@ def read_track(path: Path) -> np.ndarray:
 
 
 def pulses(random: np.random.Generator, n: int, frames: int, recordings: Recordings) -> np.ndarray:
-    """A wave each, deviation about 1, rising when more light comes back; hearts of 48 to 130 beats a minute."""
+    """A wave each, deviation about 1, rising when more light comes back; hearts of 48 to 130 beats a minute. RECORDED of them
+    are recorded ones where there are any."""
     made = np.empty((n, frames), np.float32)
     rate = random.uniform(0.8, 1.8, n)
     # Beats wander by a few per cent with breathing; the wave has a second, smaller and later hump (the dicrotic wave).
@@ -107,15 +129,15 @@ def pulses(random: np.random.Generator, n: int, frames: int, recordings: Recordi
     turn = 2 * np.pi * phase
     second = random.uniform(0.2, 0.5, n)[:, None]
     made[:] = 1.2 * (np.cos(turn) + second * np.cos(2 * turn - 1.0) + 0.3 * second * np.cos(3 * turn - 2.0))
-    if recordings.waves:
-        for index in range(n):
-            wave = recordings.waves[random.integers(len(recordings.waves))]
-            # A heart may beat a quarter slower or faster than the one that was recorded.
-            pace, need = random.uniform(0.8, 1.25), frames
-            length = int(need * pace) + 2
-            if length < len(wave):
-                start = random.integers(len(wave) - length)
-                made[index] = np.interp(np.arange(need) * pace, np.arange(length), wave[start : start + length])
+    chosen = np.flatnonzero(random.random(n) < RECORDED) if recordings.waves else []
+    for index in chosen:
+        wave = recordings.waves[random.integers(len(recordings.waves))]
+        # A heart may beat a quarter slower or faster than the one that was recorded.
+        pace, need = random.uniform(0.8, 1.25), frames
+        length = int(need * pace) + 2
+        if length < len(wave):
+            start = random.integers(len(wave) - length)
+            made[index] = np.interp(np.arange(need) * pace, np.arange(length), wave[start : start + length])
     return made
 
 
