@@ -216,6 +216,9 @@ class Recipe(Run):
             checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
 
     def publish(self) -> None:
+        """The small checkpoint, and before it the state: one that a kill had left behind it would be taken for the past of another
+        training that went further, and be dropped with its optimiser's memory."""
+        self.save()
         if self.rank == 0:
             checkpoints.save_small(self.average.network, self.pictures, self.small_path)
 
@@ -279,8 +282,7 @@ def train(recipe: Recipe) -> None:
         if time.monotonic() - published > args.publish_minutes * 60:
             recipe.publish()
             recipe.record({"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
-            published = time.monotonic()
-    recipe.save()
+            saved = published = time.monotonic()
     recipe.publish()
     recipe.record({"pictures": recipe.pictures, "validation_cosine": round(recipe.validate(), 4)})
 

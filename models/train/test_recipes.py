@@ -100,6 +100,15 @@ class Recipes(unittest.TestCase):
             if value.is_floating_point():
                 torch.testing.assert_close(value, average[name], rtol=1e-3, atol=1e-4)
 
+    def test_a_kill_after_the_small_checkpoint_was_written_loses_no_state(self):
+        self.train("published", "--pictures", BATCH)
+        killed = recipe.Recipe(recipe.arguments(self.args("published")))
+        killed.train_step(killed.batches(1).make(1))
+        killed.publish()
+        resumed = recipe.Recipe(recipe.arguments(self.args("published")))
+        self.assertEqual((resumed.pictures, resumed.step, resumed.warm_from), (2 * BATCH, 2, 0))
+        self.assertTrue(resumed.optimiser.state_dict()["state"], "what Adam remembers")
+
     def test_a_checkpoint_of_another_width_is_refused(self):
         self.train("narrow", "--pictures", BATCH)
         with self.assertRaisesRegex(SystemExit, "another width"):

@@ -44,9 +44,11 @@ class Stub(Run):
         return dict(cosine=torch.zeros(1), errors=torch.zeros(1))
     def save(self):
         print("saved", self.loop, self.step, flush=True)
+    def publish(self):
+        print("published", self.loop, self.step, flush=True)
     def finished(self):
         return self.step == 50
-    publish = record = measure = lambda *_: None
+    record = measure = lambda *_: None
     validate = lambda *_: 0.0
 
 args = argparse.Namespace(threads=1, seed=1, precision="float", work=Path(tempfile.mkdtemp()), name="together", pictures=1)
@@ -80,8 +82,8 @@ class Together(unittest.TestCase):
             for process in running:
                 said, complaint = process.communicate(timeout=240)
                 self.assertEqual(process.returncode, 0, complaint)
-                wanted = [f"saved {loop} {HEARD}" for loop in ("encoder", "detector", "triplets")]
-                self.assertEqual(said.splitlines(), wanted, complaint)
+                ends = ("published encoder", "saved detector", "saved triplets", "published triplets")
+                self.assertEqual(said.splitlines(), [f"{end} {HEARD}" for end in ends], complaint)
         finally:
             for process in running:
                 process.kill()
