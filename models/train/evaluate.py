@@ -42,9 +42,9 @@ def _picture(person: str, number: str) -> str:
 
 
 def aligned(names: list[str], images: Path, work: Path, kind: str, landmarks) -> np.ndarray:
-    """N x 112 x 112 x 3 RGB bytes, kept in `work` by their `kind`; `landmarks` gives a BGR picture's points. A picture in
-    which no face is found gives its middle, as LFW's are centred."""
-    cache = work / f"lfw-{len(names)}-{kind}.npy"
+    """N x 112 x 112 x 3 RGB bytes, kept in `work` by their `kind`, folder and names; `landmarks` gives a BGR picture's points. A
+    picture in which no face is found gives its middle, as LFW's are centred."""
+    cache = work / f"lfw-{len(names)}-{kind}-{digest(images.resolve(), *names)}.npy"
     if cache.exists():
         return np.load(cache)
     crops = []
@@ -60,13 +60,23 @@ def aligned(names: list[str], images: Path, work: Path, kind: str, landmarks) ->
     return crops
 
 
+def digest(*parts) -> str:
+    """Eight letters, others for other parts: bytes, paths, text. What is kept is called by it, so that it's only found again for
+    what it was made of."""
+    made = hashlib.sha256()
+    for part in parts:
+        part = part if isinstance(part, bytes) else str(part).encode()
+        made.update(len(part).to_bytes(8, "little") + part)
+    return made.hexdigest()[:8]
+
+
 def landmarker(args: argparse.Namespace) -> tuple[str, object]:
     """What crops are called that are aligned so, and what finds a picture's points."""
+    kind = digest(*(path.read_bytes() for path in (args.detector, args.landmarks) if path))
     if not args.landmarks:
         detector = Detector(args.detector)
-        return ("consensus", detector.consensus) if args.consensus else ("single", detector.landmarks)
+        return (f"consensus-{kind}", detector.consensus) if args.consensus else (f"single-{kind}", detector.landmarks)
     detector, refiner = YuNet(args.detector), Refiner(args.landmarks)
-    kind = hashlib.sha256(args.landmarks.read_bytes() + args.detector.read_bytes()).hexdigest()[:8]
 
     def points(picture):
         coarse = prominent(detector, picture, 320)

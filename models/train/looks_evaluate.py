@@ -28,7 +28,7 @@ from tqdm import tqdm
 from align import align
 from checkpoints import load_small
 from consensus import YuNet
-from evaluate import accuracy, encode, read_pairs
+from evaluate import accuracy, digest, encode, read_pairs
 from evaluate_landmarks import Refiner, prominent
 from nets import FACE
 from relight import MARGIN, heights, shading
@@ -69,8 +69,8 @@ def lfw_names(args: argparse.Namespace) -> list[str]:
 def faces_of(names: list[str], root: Path, args: argparse.Namespace, kind: str, plain_of=lambda name: name) -> Faces:
     """Aligned by the points of the landmark network, made once. `plain_of` names the picture whose points a picture is aligned by:
     what is measured is the encoder, and not who finds a face in the dark."""
-    made_by = args.landmarks.read_bytes() + args.detector.read_bytes() + "\n".join(names).encode()
-    cache = args.work / f"{kind}-{hashlib.sha256(made_by).hexdigest()[:8]}.npz"
+    made_by = digest(args.landmarks.read_bytes(), args.detector.read_bytes(), root.resolve(), *names)
+    cache = args.work / f"{kind}-{made_by}.npz"
     if not cache.exists():
         detector, refiner, points, crops = YuNet(args.detector), Refiner(args.landmarks), {}, []
         for name in tqdm(names, desc=kind, unit="picture", disable=None):
