@@ -9,6 +9,7 @@ The same folders and names in OUT, for `facelatch eval pairs.txt --images OUT`. 
 """
 
 import argparse
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,13 +36,19 @@ def changed(pixels: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return np.clip(x + 0.5, 0, 255).astype(np.uint8)
 
 
+def seed_of(name: str) -> int:
+    """Of a picture's noise: of all of its file's name, so that each picture has noise of its own, and the same every time.
+
+    Two pictures of a person that shared their noise would be more alike for it.
+    """
+    return zlib.crc32(Path(name).name.encode())
+
+
 def write(path: Path, root: Path, out: Path, kind: str) -> None:
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    # Of its name, so that each picture has noise of its own and the same every time.
-    seed = int.from_bytes(path.name.encode(), "little") % 2**32
     to = out / path.relative_to(root).with_suffix(".png")
     to.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(changed(pixels, kind, seed)).save(to, compress_level=1)
+    Image.fromarray(changed(pixels, kind, seed_of(path.name))).save(to, compress_level=1)
 
 
 def main() -> None:

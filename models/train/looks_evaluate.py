@@ -35,7 +35,7 @@ from relight import MARGIN, heights, shading
 from running import autocast
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from variants import changed  # noqa: E402
+from variants import changed, seed_of  # noqa: E402
 
 HERE = Path(__file__).parent
 # As docs/measurements.md has it: pictures of LFW that are filed under a wrong name.
@@ -93,8 +93,7 @@ def faces_of(names: list[str], root: Path, args: argparse.Namespace, kind: str, 
 
 
 def in_light(faces: Faces, kind: str) -> np.ndarray:
-    seeds = [int.from_bytes(Path(name).name.encode(), "little") % 2**32 for name in faces.names]
-    return np.stack([changed(crop, kind, seed) for crop, seed in zip(faces.crops, seeds)])
+    return np.stack([changed(crop, kind, seed_of(name)) for crop, name in zip(faces.crops, faces.names)])
 
 
 def lamp_of(name: str) -> float:

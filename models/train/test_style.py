@@ -257,6 +257,14 @@ class Compared(unittest.TestCase):
         np.testing.assert_allclose(lamps[:3], [0, 110, 39.67], atol=0.01)
         self.assertTrue(np.isnan(lamps[3]))
 
+    def test_each_picture_of_a_person_has_noise_of_its_own_in_the_dark_and_the_same_again(self):
+        names = ["Ann_Lee/Ann_Lee_0001.jpg", "Ann_Lee/Ann_Lee_0002.jpg", "Anna_Low/Anna_Low_0001.jpg"]
+        faces = looks_evaluate.Faces(np.full((3, 112, 112, 3), 160, np.uint8), np.array([0, 0, 1]), names)
+        first, again = (looks_evaluate.in_light(faces, "dark") for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        noise = (first - 20.0).reshape(3, -1)
+        self.assertLess(np.abs(np.corrcoef(noise)[np.triu_indices(3, 1)]).max(), 0.03)
+
     def test_looks_of_a_photograph_are_what_they_are_called(self):
         made = looks_evaluate.looks_of(np.full((112, 112, 3), (200, 100, 50), np.uint8))
         self.assertTrue((made["grey"] == 124).all() and (made["dark"][0, 0] == (25, 13, 6)).all())
