@@ -215,7 +215,7 @@ def main(given=None) -> None:
     add = parser.add_argument
     add("detectors", type=Path, nargs="+", help="ONNX files laid out as YuNet is")
     add("--reference", type=Path, help="SCRFD's ONNX file, whose faces and points are taken for the truth; never to teach with")
-    add("--score", type=float, default=0.6, help="the least that counts as a face; the daemon's default")
+    add("--score", type=float, default=0.7, help="the least that counts as a face; the daemon's default")
     add("--lfw", type=Path, help="folder of LFW's pictures")
     add("--yaleb", type=Path, help="folder of the Yale B pictures")
     add("--film", type=Path, help="a film with people, needs --reference")

@@ -98,13 +98,13 @@ def encode(network, crops: np.ndarray, batch: int = 64) -> np.ndarray:
 
 
 def accuracy(scores: np.ndarray, same: np.ndarray, folds: int) -> tuple[float, float]:
-    """Mean over folds and its standard deviation between folds."""
+    """Mean over folds and its standard deviation between folds, over their number less one, as `facelatch eval` has it."""
     fold = np.repeat(np.arange(folds), len(scores) // folds)
     results = []
     for held in range(folds):
         threshold = best_threshold(scores[fold != held], same[fold != held])
         results.append(((scores >= threshold) == same)[fold == held].mean())
-    return float(np.mean(results)), float(np.std(results))
+    return float(np.mean(results)), float(np.std(results, ddof=1))
 
 
 def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:

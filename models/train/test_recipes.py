@@ -188,7 +188,9 @@ class Measuring(unittest.TestCase):
         same = np.tile([True, True, False, False], 2)
         scores = np.array([0.9, 0.8, 0.3, 0.2, 0.9, 0.4, 0.3, 0.2])
         # From the first fold .55, which wrongly refuses .4 in the second; from the second .35, right for the first.
-        self.assertEqual(evaluate.accuracy(scores, same, folds=2)[0], (1 + 0.75) / 2)
+        mean, deviation = evaluate.accuracy(scores, same, folds=2)
+        self.assertEqual(mean, (1 + 0.75) / 2)
+        self.assertAlmostEqual(deviation, 0.125 * 2**0.5, msg="of two folds, each .125 from the mean")
 
     def test_rates_are_told_only_where_the_impostors_suffice(self):
         scores, same = np.linspace(0, 1, 400), np.arange(400) >= 100
