@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data import CROP, PICTURES
+from data import CROP, PICTURES, called_a_picture
 from nets import FACE
 
 VIDEOS = {".avi", ".mkv", ".mov", ".mp4"}
@@ -99,7 +99,7 @@ def main(given=None) -> None:
     parser.add_argument("--detector", type=Path, required=True, help="YuNet's ONNX file")
     args = parser.parse_args(given)
     detector, without = Detector(args.detector), 0
-    paths = sorted(p for p in args.photos.rglob("*") if p.suffix.lower() in PICTURES | VIDEOS)
+    paths = sorted(p for p in args.photos.rglob("*") if called_a_picture(p, PICTURES | VIDEOS))
     for path in tqdm(paths, unit="file", disable=None):
         folder = args.crops / path.parent.relative_to(args.photos)
         folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ import relight
 from align import TEMPLATE, similarity
 from clip import FRAMES, SIDE
 from consensus import YuNet
-from data import pictures_under
+from data import opened, pictures_under
 from evaluate_landmarks import Refiner, prominent
 from nets import FACE
 
@@ -48,8 +48,7 @@ class Photo:
 def read_photos(paths: list[Path], detector: Path, landmarks: Path) -> list[Photo]:
     """Those in which a face is found that stands free on all sides and is large enough to be moved."""
     network, refiner, found = YuNet(detector), Refiner(landmarks), []
-    for path in tqdm(paths, desc="photos", disable=None):
-        picture = cv2.imread(str(path))
+    for _, picture in opened(tqdm(paths, desc="photos", disable=None), len(paths)):
         coarse = prominent(network, picture, 320)
         if coarse is None:
             continue
@@ -288,7 +287,7 @@ def write_y4m(path: Path, frames: list[np.ndarray]) -> None:
 
 def clips_of(frames: list[np.ndarray], detector: YuNet, refiner: Refiner, most: int) -> np.ndarray:
     """Up to `most` clips of a video, evenly over it, aligned by the points that the networks see in each one's middle frame."""
-    starts = np.unique(np.linspace(0, len(frames) - FRAMES, most).astype(int))
+    starts = np.unique(np.linspace(0, len(frames) - FRAMES, most).astype(int)) if len(frames) >= FRAMES else []
     found = []
     for start in starts:
         middle = frames[start + FRAMES // 2]
@@ -329,13 +328,18 @@ def main(given=None) -> None:
             video, frames = cv2.VideoCapture(file), []
             while (read := video.read())[0]:
                 frames.append(read[1])
-            keep(clips_of(frames, network, refiner, len(frames) // 4), kind, number)
+            made = clips_of(frames, network, refiner, len(frames) // 4)
+            if not len(made):
+                print(f"{file}: no clip in its {len(frames)} frames; {FRAMES} with a face are needed", flush=True)
+            keep(made, kind, number)
     else:
         every = np.random.default_rng(args.seed).permutation(np.array(pictures_under(args.photos)))
         tenth = len(every) // 10
         chosen = every[:tenth] if args.part == "test" else every[tenth : tenth + args.most_photos]
         photos = read_photos(list(chosen), args.detector, args.landmarks)
         print(f"{len(photos)} of {len(chosen)} photos will do", flush=True)
+        if not photos:
+            raise SystemExit(f"{args.photos}: more photos are needed, of faces that stand free and are 22 pixels between the eyes")
         if args.videos:
             args.videos.mkdir(parents=True, exist_ok=True)
             network, refiner = YuNet(args.detector), Refiner(args.landmarks)
@@ -352,6 +356,8 @@ def main(given=None) -> None:
                 kind = KINDS[0] if number % 2 == 0 else KINDS[1 + number // 2 % 2]
                 a, b = random.integers(len(photos), size=2)
                 keep([clip(kind, photos[a], photos[b], random)], kind, number % 10)
+    if not clips:
+        raise SystemExit("no clip at all: in none of the videos is a face seen for long enough")
     np.savez_compressed(args.out, clips=np.stack(clips), live=np.array(live), recording=np.array(recording), kinds=np.array(kinds))
     print(f"{args.out}: {len(clips)} clips, {sum(live)} of living faces")
 

@@ -20,7 +20,7 @@ import onnxruntime
 from tqdm import tqdm
 
 from align import TEMPLATE, similarity
-from data import CROP, PICTURES
+from data import CROP, called_a_picture, tell_left_out
 from nets import FACE
 
 MARGIN = (CROP - FACE) // 2
@@ -180,6 +180,8 @@ def offsets(yunet: np.ndarray, mesh: np.ndarray) -> np.ndarray:
 def merged(labels: dict[str, np.ndarray]) -> tuple[list[str], np.ndarray, dict[str, int]]:
     """Names and labels (N x 5 x 2, pixels of the template) of the crops that aren't doubtful, and why how many are."""
     names = [name for name, points in labels.items() if not np.isnan(points).any()]
+    if not names:
+        raise SystemExit(f"none of the {len(labels)} crops has a face that both teachers see")
     yunet, mesh = np.stack([labels[name] for name in names]).swapaxes(0, 1)
     mesh = mesh + offsets(yunet, mesh) @ axes(mesh)
     points = (1 - MESH_SHARE) * yunet + MESH_SHARE * mesh
@@ -232,20 +234,23 @@ def main(given=None) -> None:
     add("--save-every", type=int, default=500, help="crops")
     args = parser.parse_args(given)
     cv2.setNumThreads(1)
-    names = sorted(str(p.relative_to(args.crops)) for p in args.crops.rglob("*") if p.suffix.lower() in PICTURES)
+    names = sorted(str(p.relative_to(args.crops)) for p in args.crops.rglob("*") if called_a_picture(p))
     if not names:
         raise SystemExit(f"no pictures under {args.crops}")
     chosen = np.random.default_rng(args.seed).permutation(len(names))[: args.count or None]
     labels = load(args.labels) if args.labels.exists() else {}
     todo = [names[index] for index in chosen if names[index] not in labels]
-    consensus = Consensus(args.detector, args.mesh)
+    consensus, bad = Consensus(args.detector, args.mesh), []
     for done, name in enumerate(tqdm(todo, unit="crop", disable=None), 1):
         crop = cv2.imread(str(args.crops / name))
-        if crop is None or crop.shape[:2] != (CROP, CROP):
+        if crop is None:
+            bad.append(args.crops / name)
+        elif crop.shape[:2] != (CROP, CROP):
             raise SystemExit(f"{args.crops / name} is no {CROP}x{CROP} crop; align.py makes them from photos")
-        labels[name] = consensus.label(crop)
+        labels[name] = None if crop is None else consensus.label(crop)
         if done % args.save_every == 0 or done == len(todo):
             save(args.labels, labels)
+    tell_left_out(bad, len(todo))
     names, _, doubts = merged(load(args.labels))
     print(f"{len(names)} good labels; left out: " + ", ".join(f"{count} {reason}" for reason, count in sorted(doubts.items())))
 

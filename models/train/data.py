@@ -4,6 +4,7 @@ A step's batch follows from the seed and the step's number alone, so that a run 
 pictures that an undisturbed one would have seen.
 """
 
+import hashlib
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,24 @@ MARGIN = (CROP - FACE) // 2
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
+def digest(*parts) -> str:
+    """Eight letters, others for other parts: bytes, paths, text. What is kept is called by it, so that it's only found again for
+    what it was made of."""
+    made = hashlib.sha256()
+    for part in parts:
+        part = part if isinstance(part, bytes) else str(part).encode()
+        made.update(len(part).to_bytes(8, "little") + part)
+    return made.hexdigest()[:8]
+
+
+def called_a_picture(path: Path, endings=PICTURES) -> bool:
+    """By its name. What macOS leaves beside a file on others' disks (`._1.jpg`, AppleDouble) is none."""
+    return path.suffix.lower() in endings and not path.name.startswith("._")
+
+
 def pictures_under(folder: Path) -> list[Path]:
     """Every picture under `folder`, however nested, in the order of their paths."""
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in Path(folder).rglob("*") if called_a_picture(path))
     if not paths:
         raise SystemExit(f"no pictures under {folder}")
     return paths
@@ -34,24 +50,49 @@ def pictures_under(folder: Path) -> list[Path]:
 
 def load_crops(folder: Path) -> np.ndarray:
     """Every picture under `folder` as N x 128 x 128 x 3 RGB bytes, in the order of their paths."""
-    return read_crops(pictures_under(folder))
+    return read_crops(pictures_under(folder))[0]
 
 
-def read_crops(paths: list[Path]) -> np.ndarray:
-    """Aligned crops as N x 128 x 128 x 3 RGB bytes."""
-    crops = np.empty((len(paths), CROP, CROP, 3), np.uint8)
+def tell_left_out(bad: list[Path], count: int) -> None:
+    """Once: how many of `count` files can't be decoded, and which is the first. One among thousands should end no run of hours."""
+    if bad:
+        print(f"{len(bad)} of {count} files are no pictures and are left out, the first is {bad[0]}", flush=True)
+
+
+def opened(paths, count: int):
+    """Each of `count` paths and its BGR picture; what is none is left out and told at the end."""
+    bad = []
+    for path in paths:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            bad.append(path)
+        else:
+            yield path, picture
+    tell_left_out(bad, count)
+
+
+def read_crops(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Aligned crops as N x 128 x 128 x 3 RGB bytes, and the N places in `paths` that they are from: what is no picture is left
+    out and told."""
+    crops, decoded = np.empty((len(paths), CROP, CROP, 3), np.uint8), np.zeros(len(paths), bool)
 
     def read(index):
         picture = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR)
         if picture is None:
-            raise SystemExit(f"{paths[index]} is no picture")
+            return
         if picture.shape[:2] != (CROP, CROP):
             raise SystemExit(f"{paths[index]} is no {CROP}x{CROP} crop; align.py makes them from photos")
-        crops[index] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        crops[index], decoded[index] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), True
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read, range(len(paths))))
-    return crops
+    kept = np.flatnonzero(decoded)
+    if not len(kept):
+        raise SystemExit(f"none of the {len(paths)} files is a picture; the first is {paths[0]}")
+    tell_left_out([paths[index] for index in np.flatnonzero(~decoded)], len(paths))
+    for place, index in enumerate(kept):
+        crops[place] = crops[index]  # in place: they may fill half of the memory
+    return crops[: len(kept)], kept
 
 
 def split(count: int, validation: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

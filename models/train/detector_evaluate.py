@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from data import PICTURES
+from data import called_a_picture
 from label import overlap
 
 LONGER, ENLARGED = 320, 2.0  # the daemon's canvas, and its most enlargement
@@ -113,7 +113,7 @@ def of_the_middle(faces, picture) -> int | None:
 
 def lfw(networks, reference, folder: Path, every: int) -> None:
     """Faces found, and the points' distance from the reference's as a share of that between the eyes."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)[::every]
+    paths = sorted(path for path in folder.rglob("*") if called_a_picture(path))[::every]
     found, errors = dict.fromkeys(networks, 0), {network: [] for network in networks}
     for path in paths:
         picture = cv2.imread(str(path))
@@ -177,7 +177,7 @@ def film(networks, reference, path: Path, every: int) -> None:
 
 def faceless(networks, folder: Path, frames: int) -> None:
     """False faces in a walk over pictures without people: a window that moves, zooms and turns, in changing light."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in folder.rglob("*") if called_a_picture(path))
     if not paths:
         raise SystemExit(f"no pictures under {folder}")
     false, frames_with = dict.fromkeys(networks, 0), dict.fromkeys(networks, 0)

@@ -5,7 +5,6 @@ encoders, our own and teachers, see the same crops, which are made once and kept
 """
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from align import Detector, align
 from checkpoints import load_small
 from consensus import YuNet
+from data import digest
 from evaluate_landmarks import Refiner, prominent
 from teacher import OnnxTeacher
 
@@ -58,16 +58,6 @@ def aligned(names: list[str], images: Path, work: Path, kind: str, landmarks) ->
     work.mkdir(parents=True, exist_ok=True)
     np.save(cache, crops)
     return crops
-
-
-def digest(*parts) -> str:
-    """Eight letters, others for other parts: bytes, paths, text. What is kept is called by it, so that it's only found again for
-    what it was made of."""
-    made = hashlib.sha256()
-    for part in parts:
-        part = part if isinstance(part, bytes) else str(part).encode()
-        made.update(len(part).to_bytes(8, "little") + part)
-    return made.hexdigest()[:8]
 
 
 def landmarker(args: argparse.Namespace) -> tuple[str, object]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from align import TEMPLATE, similarity
 from consensus import MIRRORED, Face, YuNet, _session, back, warp, window
-from data import pictures_under
+from data import opened, pictures_under
 from nets import FACE
 
 VARIANTS = {"one pass": (1, False), "one pass, mirrored too": (1, True), "two passes": (2, False)}
@@ -131,7 +131,7 @@ def main(given=None) -> None:
     cv2.setNumThreads(1)
     paths = pictures_under(args.images)
     paths = [paths[index] for index in np.random.default_rng(1).permutation(len(paths))[: args.count]]
-    pictures = (cv2.imread(str(path)) for path in tqdm(paths, unit="picture", disable=None))
+    pictures = (picture for _, picture in opened(tqdm(paths, unit="picture", disable=None), len(paths)))
     found = errors(pictures, YuNet(args.detector), Refiner(args.landmarks), Scrfd(args.reference), args.side, args.light)
     print(f"{args.light}: {len(found['one pass'])} of {len(paths)} pictures; error in %: mean, median, 95th percentile")
     for name, of in found.items():

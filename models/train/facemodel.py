@@ -17,7 +17,7 @@ from scipy.spatial import Delaunay
 from tqdm import tqdm
 
 from consensus import MESH_SIDE, _session, warp, window
-from data import CROP, PICTURES
+from data import CROP, called_a_picture
 
 SIDE = 160  # pixels of the texture, which shows a crop: 1.25 times finer than it
 MAX_TURN = 20.0  # degrees: of faces that are turned further, the mesh sees too little
@@ -233,7 +233,7 @@ def main(given=None) -> None:
     cv2.setNumThreads(1)
     paths = []
     for folder in args.crops:
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+        found = sorted(path for path in folder.rglob("*") if called_a_picture(path))
         paths += [found[index] for index in np.random.default_rng(args.seed).permutation(len(found))[: args.count]]
     crops, shapes, kept = collect(paths, Mesh(args.mesh), args.sharp)
     model = build(crops, shapes, kept, min(args.components, len(kept) - 1))

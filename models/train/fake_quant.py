@@ -107,6 +107,6 @@ def _batches(args):
             yield torch.from_numpy(pictures[chosen].astype(np.float32))
     paths = pictures_under(args.faces)
     chosen = np.random.default_rng(args.seed).permutation(len(paths))[: args.fine_tune]
-    crops = read_crops([paths[index] for index in chosen])
+    crops, _ = read_crops([paths[index] for index in chosen])
     for pixels in Batches(crops, np.arange(len(crops)), BATCH, args.seed):
         yield pixels.round()

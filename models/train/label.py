@@ -2,10 +2,12 @@
 
 Each photo is looked at in several sizes and mirrored. A face's box and points are the median of the views that see it:
 the points are a third nearer to a better detector's than those of one view are. How many views agree, and how surely, is
-its certainty: the recipe teaches what most views see and leaves alone what only some do.
+its certainty: the recipe teaches what most views see and leaves alone what only some do. What is labelled is saved every so
+often, and the same command goes on with the photos that are left.
 """
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data import PICTURES
+from data import digest, opened, pictures_under
 
 SIDES = (320, 448, 640)  # longer side of a view, in pixels
 SAME = 0.45  # intersection over union of two views of one face
@@ -30,20 +32,34 @@ class Labels:
     boxes: np.ndarray  # faces x 4: left, top, right, bottom, in pixels of the photo
     points: np.ndarray  # faces x 5 x 2
     certainty: np.ndarray  # faces, 0 to 1: the mean score over all views
+    made_by: str = ""  # the digest of the detector and of the views' sizes
 
     def save(self, path: Path) -> None:
-        np.savez(path, **{**vars(self), "names": np.array(self.names)})
+        """Atomically: a kill leaves the labels of before or these."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
+        try:
+            np.savez(partial, **{**vars(self), "names": np.array(self.names, str)})
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @staticmethod
+    def of(names: list[str], faces: list[tuple], made_by: str = "") -> "Labels":
+        """From each photo's boxes, points and certainties."""
+        none = np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0)
+        first = np.cumsum([0, *(len(certainty) for _, _, certainty in faces)])
+        return Labels(names, first, *(np.concatenate(part).astype(np.float32) for part in zip(none, *faces)), made_by)
 
     def __add__(self, other: "Labels") -> "Labels":
         first = np.concatenate([self.first, self.first[-1] + other.first[1:]])
         rows = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("boxes", "points", "certainty")]
-        return Labels(self.names + other.names, first, *rows)
+        return Labels(self.names + other.names, first, *rows, self.made_by)
 
     @staticmethod
     def load(path: Path) -> "Labels":
         with np.load(path) as found:
             fields = {name: found[name] for name in found.files}
-        return Labels(**{**fields, "names": fields["names"].tolist()})
+        return Labels(**{**fields, "names": fields["names"].tolist(), "made_by": str(fields.get("made_by", ""))})
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -104,26 +120,30 @@ class Views:
 def main(given=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("photos", type=Path, help="folder of photos, nested as you like")
-    parser.add_argument("labels", type=Path)
+    parser.add_argument("labels", type=Path, help="the same command goes on with what is in it; photos that have changed need a new file")
     parser.add_argument("--detector", type=Path, required=True, help="YuNet's ONNX file, of any input size")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="longer sides of the views, in pixels")
+    parser.add_argument("--save-every", type=int, default=500, help="photos")
     args = parser.parse_args(given)
-    views = Views(args.detector, args.sides)
-    paths = sorted(path for path in args.photos.rglob("*") if path.suffix.lower() in PICTURES)
-    names, first, faces = [], [0], []
-    for path in tqdm(paths, unit="photo", disable=None):
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise SystemExit(f"{path} is no picture")
-        found = views.consensus(picture)
+    views, made_by = Views(args.detector, args.sides), digest(args.detector.read_bytes(), *args.sides)
+    labels = Labels.load(args.labels) if args.labels.exists() else Labels.of([], [], made_by)
+    if labels.made_by not in ("", made_by):  # "": a file from before this was written
+        raise SystemExit(f"{args.labels} was made by another detector or with other --sides: name another file")
+    done, names, faces = set(labels.names), [], []
+    todo = [path for path in pictures_under(args.photos) if str(path.relative_to(args.photos)) not in done]
+    for path, picture in opened(tqdm(todo, unit="photo", disable=None), len(todo)):
         names.append(str(path.relative_to(args.photos)))
-        first.append(first[-1] + len(found[2]))
-        faces.append(found)
-    if not names:
-        raise SystemExit(f"no pictures under {args.photos}")
-    boxes, points, certainty = (np.concatenate(part).astype(np.float32) for part in zip(*faces))
-    Labels(names, np.array(first), boxes, points, certainty).save(args.labels)
-    print(f"{len(names)} photos, {(certainty >= 0.5).sum()} faces that most views see, {(certainty < 0.5).sum()} doubtful ones")
+        faces.append(views.consensus(picture))
+        if len(names) == args.save_every:
+            labels = labels + Labels.of(names, faces)
+            labels.save(args.labels)
+            names, faces = [], []
+    labels = labels + Labels.of(names, faces)
+    if not labels.names:
+        raise SystemExit(f"nothing under {args.photos} is a picture")
+    labels.save(args.labels)
+    sure = int((labels.certainty >= 0.5).sum())
+    print(f"{len(labels.names)} photos, {sure} faces that most views see, {len(labels.certainty) - sure} doubtful ones")
 
 
 if __name__ == "__main__":

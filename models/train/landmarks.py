@@ -200,9 +200,10 @@ class Recipe:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(args.seed)
         names, self.points, _ = consensus.merged(consensus.load(args.labels))
-        self.crops = read_crops([args.faces / name for name in names])
-        order = np.random.default_rng(args.seed).permutation(len(names))
-        kept = min(args.validation, len(names) // 10)
+        self.crops, decoded = read_crops([args.faces / name for name in names])
+        self.points = self.points[decoded]
+        order = np.random.default_rng(args.seed).permutation(len(decoded))
+        kept = min(args.validation, len(decoded) // 10)
         self.training, self.validation = order[kept:], order[:kept]
         self.network, self.step = Landmarks().to(self.device, memory_format=torch.channels_last), 0
         self.average = Landmarks().to(self.device).eval().requires_grad_(False)

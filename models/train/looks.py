@@ -25,7 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 import checkpoints
-from data import augment, middle, pictures_under, read_crops
+from data import augment, load_crops, middle, pictures_under, read_crops
 from exposure import Light
 from nets import FACE, Encoder
 from running import asked_to_stop, autocast, keep_memory, record
@@ -151,7 +151,7 @@ def load_faces(args: argparse.Namespace) -> Faces:
     paths = pictures_under(args.faces)
     if args.most and len(paths) > args.most:
         paths = [paths[i] for i in np.random.default_rng(args.seed).choice(len(paths), args.most, replace=False)]
-    return Faces(read_crops(paths), read_crops(pictures_under(args.styles)) if args.styles else None, args.seed)
+    return Faces(read_crops(paths)[0], load_crops(args.styles) if args.styles else None, args.seed)
 
 
 def train(args: argparse.Namespace) -> None:

@@ -28,7 +28,8 @@ from tqdm import tqdm
 from align import align
 from checkpoints import load_small
 from consensus import YuNet
-from evaluate import accuracy, digest, encode, read_pairs
+from data import digest
+from evaluate import accuracy, encode, read_pairs
 from evaluate_landmarks import Refiner, prominent
 from nets import FACE
 from relight import MARGIN, heights, shading

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from align import TEMPLATE
-from data import CROP, pictures_under
+from data import CROP, opened, pictures_under
 from facemodel import Mesh, turned
 from nets import FACE
 from portrait import OUTLINE
@@ -42,7 +42,8 @@ def main(given=None) -> None:
     for folder in args.crops:
         paths = pictures_under(folder)
         chosen = np.random.default_rng(args.seed).permutation(len(paths))[: args.most]
-        seen = [mesh.vertices(cv2.imread(str(paths[i]))) for i in tqdm(chosen, desc=folder.name, disable=None)]
+        crops = opened(tqdm([paths[i] for i in chosen], desc=folder.name, disable=None), len(chosen))
+        seen = [mesh.vertices(crop) for _, crop in crops]
         ahead = np.array([one[list(OUTLINE), :2] - MARGIN for one in seen if abs(turned(one)) <= MOST_TURNED])
         every.append(ahead)
         wide, high = np.ptp(ahead.mean(0), axis=0)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from align import align
 from consensus import YuNet, _session
-from data import CROP, PICTURES
+from data import CROP, called_a_picture
 from evaluate_landmarks import Refiner, prominent
 from facemodel import FaceModel
 from nets import FACE
@@ -163,7 +163,7 @@ def nearest(daemon: Daemon, folder: Path, crops: list[Path], count: int) -> list
 
     Strangers are people with a folder of 4 to 50 crops each, and everybody else.
     """
-    paths = sorted(path for place in crops for path in place.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for place in crops for path in place.rglob("*") if called_a_picture(path))
     paths = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))[: count or None]]
     margin = (CROP - FACE) // 2
     shown = (cv2.imread(str(path))[margin:-margin, margin:-margin] for path in tqdm(paths, unit="crop", disable=None))

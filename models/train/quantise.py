@@ -253,7 +253,7 @@ def face_pictures(folder: Path, count: int, seed: int, augmented: bool) -> np.nd
     """N x 3 x 112 x 112 floats from 0 to 255; every second one dimmed, blurred and so on where `augmented`."""
     paths = pictures_under(folder)
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
-    crops = torch.from_numpy(read_crops([paths[index] for index in chosen]))
+    crops = torch.from_numpy(read_crops([paths[index] for index in chosen])[0])
     plain = middle(crops)
     if augmented:
         generator = torch.Generator().manual_seed(seed)

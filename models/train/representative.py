@@ -40,7 +40,8 @@ def of_landmarks(args) -> np.ndarray:
     names, points, _ = consensus.merged(consensus.load(args.labels))
     random = np.random.default_rng(args.seed)
     chosen = random.choice(len(names), min(args.pictures, len(names)), replace=False)
-    crops = read_crops([args.faces / names[index] for index in chosen])
+    crops, decoded = read_crops([args.faces / names[index] for index in chosen])
+    chosen = chosen[decoded]
     shown, _ = landmarks.views(crops, points[chosen], landmarks.coarse(points[chosen], random), random)
     return shown.transpose(0, 3, 1, 2)
 

@@ -16,7 +16,7 @@ import numpy as np
 import exposure
 import consensus
 from align import TEMPLATE, similarity
-from data import CROP, PICTURES
+from data import CROP, called_a_picture
 from label import MIRRORED, Labels, overlap
 
 CERTAIN = 0.5  # of the views' mean score: these faces are taught; less certain ones are left alone
@@ -58,7 +58,7 @@ class Stock:
 
     def add_hard(self, folder: Path) -> None:
         """The backgrounds in which hard.py's detector saw faces."""
-        self.hard = _read_all(sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in PICTURES))
+        self.hard = _read_all(sorted(path for path in Path(folder).iterdir() if called_a_picture(path)))
 
     def add_crops(self, folder: Path, labels: Path, most: int, seed: int) -> None:
         """Aligned crops and consensus.py's labels of them, of which the doubtful ones are left out."""

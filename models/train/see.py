@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import checkpoints
 from align import align
-from data import CROP, pictures_under
+from data import CROP, opened, pictures_under
 from detector_nets import Detector, DetectorConfig, decode, grid
 from nets import FACE
 from running import keep_memory
@@ -253,10 +253,8 @@ def read(folder: Path, what: str, detector: Path) -> np.ndarray:
     """The pictures under a folder as the network takes them, N x side x side x 3 RGB bytes. For the encoder, crops of
     align.py are used as they are and in other pictures the surest face is aligned; those without one are left out."""
     finder, found = load_detector(detector) if what == "encoder" else None, []
-    for path in tqdm(pictures_under(folder)[:MOST_PICTURES], unit="picture", disable=None):
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise SystemExit(f"{path} is no picture")
+    paths = pictures_under(folder)[:MOST_PICTURES]
+    for _, picture in opened(tqdm(paths, unit="picture", disable=None), len(paths)):
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         margin = (CROP - FACE) // 2
         if what == "detector":

@@ -1,4 +1,4 @@
-"""What is kept is found again only for what it was made of: `python -m unittest test_files`."""
+"""What is kept is found again only for what it was made of, and one bad file among many ends no run: `python -m unittest test_files`."""
 
 import argparse
 import contextlib
@@ -20,7 +20,11 @@ except ModuleNotFoundError as missing:
     raise unittest.SkipTest(reason) from None
 
 sys.path.insert(0, str(Path(__file__).parent))
+import clip_sim
+import consensus
+import data
 import evaluate
+import label
 import looks_evaluate
 from align import TEMPLATE
 
@@ -75,6 +79,99 @@ class Kept(InFolders):
         with mock.patch.multiple(looks_evaluate, YuNet=mock.Mock(), Refiner=refiner, prominent=lambda *_: TEMPLATE):
             faces = [looks_evaluate.faces_of(["Ann/Ann_0001.png"], self.root / of, args, "lfw") for of in "aba"]
         self.assertEqual([one.crops.mean() for one in faces], [40, 200, 40])
+
+
+class BadFiles(InFolders):
+    def test_what_is_no_picture_is_left_out_and_named_once(self):
+        for index in range(4):
+            write(self.root / f"{index}.png", 50 * index)
+        (self.root / "._1.png").write_bytes(b"\0\5\26\7AppleDouble")
+        paths = data.pictures_under(self.root)
+        self.assertEqual([path.name for path in paths], ["0.png", "1.png", "2.png", "3.png"])
+        (self.root / "1.png").write_bytes(b"half a pict")
+        crops, kept = data.read_crops(paths)
+        self.assertEqual(kept.tolist(), [0, 2, 3])
+        self.assertEqual(crops.mean((1, 2, 3)).tolist(), [0, 100, 150])
+        self.assertRegex(self.said.getvalue(), r"^1 of 4 files .*/1\.png\n$")
+        for path in paths:
+            path.write_bytes(b"")
+        with self.assertRaisesRegex(SystemExit, "none of the 4 files"):
+            data.read_crops(paths)
+
+    def test_labels_of_which_none_has_a_face_end_in_a_sentence(self):
+        with self.assertRaisesRegex(SystemExit, "2 crops .* face"):
+            consensus.merged({name: np.full((2, 5, 2), np.nan) for name in "ab"})
+
+    def film(self, name: str, frames: int) -> str:
+        made = cv2.VideoWriter(str(self.root / name), cv2.VideoWriter_fourcc(*"MJPG"), 30, (64, 64))
+        for index in range(frames):
+            made.write(np.full((64, 64, 3), index, np.uint8))
+        made.release()
+        return str(self.root / name)
+
+    def cut(self, *films: str) -> None:
+        """As clip_sim.py does, with a detector that sees a face in frames brighter than 8."""
+        see = lambda _, frame, side: TEMPLATE / 2 if frame.mean() > 8 else None  # noqa: E731
+        refiner = mock.Mock(return_value=mock.Mock(points=lambda _, coarse: coarse))
+        with mock.patch.multiple(clip_sim, YuNet=mock.Mock(), Refiner=refiner, prominent=see):
+            clip_sim.main([str(self.root / "clips.npz"), "--detector", "none.onnx", "--films", *films])
+
+    def test_a_film_without_a_face_costs_itself_and_not_the_others(self):
+        good, dark, short = self.film("good.avi", 24), self.film("dark.avi", 16), self.film("short.avi", 5)
+        self.cut(f"replay={dark}", f"live={good}", f"live={short}")
+        for film in (dark, short):
+            self.assertIn(f"{film}: no clip", self.said.getvalue())
+        with np.load(self.root / "clips.npz") as found:
+            self.assertEqual(set(found["recording"].tolist()), {1})
+        with self.assertRaisesRegex(SystemExit, "no clip at all"):
+            self.cut(f"replay={dark}", f"live={short}")
+
+
+class Views:
+    """Instead of YuNet's: as many faces as the picture's level says. It is stopped when it has seen so many photos."""
+
+    most, seen = 100, 0
+
+    def __init__(self, *_):
+        pass
+
+    def consensus(self, picture):
+        if Views.seen == Views.most:
+            raise KeyboardInterrupt
+        Views.seen += 1
+        count = int(picture[0, 0, 0])
+        return np.full((count, 4), count), np.full((count, 5, 2), count), np.full(count, 0.9)
+
+
+class Labelled(InFolders):
+    def label(self, name: str, most: int = 100) -> int:
+        """How many photos were looked at."""
+        Views.most, Views.seen = most, 0
+        where = [self.root / "photos", self.root / name, "--detector", self.root / "photos" / "detector.onnx"]
+        with mock.patch.object(label, "Views", Views), contextlib.suppress(KeyboardInterrupt):
+            label.main([str(a) for a in (*where, "--save-every", 2)])
+        return Views.seen
+
+    def test_labelling_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(self):
+        for index, faces in enumerate((1, 0, 3, 2, 0, 1, 2)):
+            write(self.root / "photos" / f"{index}.png", faces, 16)
+        (self.root / "photos" / "detector.onnx").write_text("one")
+        (self.root / "photos" / "5.png").write_bytes(b"half a pict")
+        (self.root / "photos" / "._5.png").write_bytes(b"\0\5\26\7AppleDouble")
+        self.assertEqual(self.label("whole.npz"), 6)
+        self.assertEqual([self.label("parts.npz", most) for most in (3, 0, 100, 100)], [3, 0, 4, 0])
+        whole, parts = (label.Labels.load(self.root / name) for name in ("whole.npz", "parts.npz"))
+        self.assertEqual(whole.names, ["0.png", "1.png", "2.png", "3.png", "4.png", "6.png"])
+        self.assertEqual(whole.first.tolist(), [0, 1, 1, 4, 6, 6, 8])
+        self.assertEqual(whole.names, parts.names)
+        for name in ("first", "boxes", "points", "certainty"):
+            one, other = getattr(whole, name), getattr(parts, name)
+            np.testing.assert_array_equal(one, other)
+            self.assertEqual(one.dtype, other.dtype)
+        self.assertEqual({path.name for path in self.root.iterdir()}, {"photos", "whole.npz", "parts.npz"})
+        (self.root / "photos" / "detector.onnx").write_text("another")
+        with self.assertRaisesRegex(SystemExit, "another detector"):
+            self.label("whole.npz")
 
 
 if __name__ == "__main__":

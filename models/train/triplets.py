@@ -79,8 +79,8 @@ class People:
         paths = [path for path, kept in zip(paths, several) if kept]
         if not paths:
             raise SystemExit("nobody has two pictures; put each person's in a folder")
-        self.crops = read_crops(paths)
-        _, self.person = np.unique(number[several], return_inverse=True)
+        self.crops, kept = read_crops(paths)
+        _, self.person = np.unique(number[several][kept], return_inverse=True)
         order = np.random.default_rng(args.seed).permutation(self.person.max() + 1)
         held = order[: min(args.held_out, len(order) // 10)]
         self.training, self.held = (np.flatnonzero(np.isin(self.person, held, invert=i)) for i in (True, False))
