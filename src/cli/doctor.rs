@@ -91,6 +91,9 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("key", key)?;
     let store = store.as_ref().map(Option::as_ref);
     visit.tell("gallery", store.map_or_else(|why| Err(why.clone()), gallery))?;
+    if let Ok(Some(store)) = store {
+        visit.erasure(store)?;
+    }
     visit.tell("ledger", store.map_or_else(|why| Err(why.clone()), ledger))?;
     visit.tell("networks", networks(&ctx))?;
     if args.layers {
@@ -144,6 +147,20 @@ impl Visit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Told where there is something to tell.
+    fn erasure(&mut self, store: &Store) -> Result<(), Failure> {
+        let says = match store.unscrubbed() {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => format!(
+                "bytes of somebody erased may still be on the disk, in {}: see that there is space for a second copy of it, then \
+                 systemctl restart facelatch",
+                store.path().display()
+            ),
+            Err(error) => error.to_string(),
+        };
+        self.show(Finding { check: "erasure", level: Level::Complaint, says })
     }
 
     fn liveness(&mut self) -> Result<(), Failure> {

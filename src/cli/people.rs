@@ -12,7 +12,7 @@ use super::when::parse_expiry;
 use crate::control::rfc3339;
 use crate::gallery::Person;
 use crate::gate::Schedule;
-use crate::hw::store::Store;
+use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
 
@@ -201,23 +201,33 @@ fn erase(ctx: &Context, name: &str, yes: bool) -> Result<Verdict, Failure> {
         return Ok(Verdict::No);
     }
     let erased = store.erase(person.id, ctx.act())?;
+    let what = format!("{} and {}", person.name, counted(erased.templates, "template", "templates"));
     ctx.out.json(&ErasedRow {
         person: person.name.as_str(),
         id: person.id.get(),
         templates: erased.templates,
-        scrubbed: erased.scrubbed,
+        scrubbed: erased.remains.is_none(),
     })?;
-    ctx.out.line(format_args!(
-        "{} and {} are erased, and the key that opened them is destroyed.",
-        person.name,
-        counted(erased.templates, "template", "templates")
-    ))?;
-    if !erased.scrubbed {
-        let note =
-            "facelatch: the file could not be rewritten right now; sealed remains go with the next erasure or restart";
-        super::note(note);
+    if let Some(error) = erased.remains {
+        return Err(still_there(&what, error));
     }
+    ctx.out.line(format_args!("{what} are erased, and the key that opened them is destroyed."))?;
     Ok(Verdict::Yes)
+}
+
+/// They are out of the gallery, and the promise that nothing of them is left isn't kept yet.
+fn still_there(what: &str, error: StoreError) -> Failure {
+    let why = match &error.what {
+        Trouble::Full => "no space is left for it: free some".to_owned(),
+        Trouble::Busy => "another process was reading it".to_owned(),
+        other => other.to_string(),
+    };
+    let sentence = format!(
+        "{what} are erased, but bytes of them may still be on the disk until {} is rewritten ({why}). The daemon tries again \
+         every ten minutes and when it starts; `facelatch doctor` complains until they are gone",
+        error.path.display()
+    );
+    Failure::said(Failure::Store(error).code(), sentence)
 }
 
 fn confirmed(person: &Person) -> bool {

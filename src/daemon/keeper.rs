@@ -33,6 +33,8 @@ const PERIOD: Duration = Duration::from_millis(500);
 const OVERFLOW: usize = 128;
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
+const SCRUB_PERIOD: Duration = Duration::from_secs(600);
 /// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may boot with any
 /// time at all and hear the right one minutes later.
 const STEADY_FOR: Duration = Duration::from_secs(3600);
@@ -169,6 +171,8 @@ pub struct Keeper {
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
+    /// When it was last looked what is left of somebody erased, and the event of it.
+    scrub_looked_at: Option<(Instant, Option<u64>)>,
     steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,
     /// What does not work, by [`Part`].
@@ -208,6 +212,7 @@ impl Keeper {
             demand,
             retention,
             retained_at: None,
+            scrub_looked_at: None,
             steady: None,
             backlog: Deque::new(),
             failing: [false; 2],
@@ -349,6 +354,28 @@ impl Keeper {
             }
         }
         self.retain(shared);
+        self.scrub(shared.now().mono);
+    }
+
+    /// Completes an erasure that could not be when it was asked for. What keeps it from being completed is no fault of the
+    /// door: events are written all the same.
+    fn scrub(&mut self, now: Instant) {
+        let Shelf::Open(store) = &self.shelf else { return };
+        if self.scrub_looked_at.is_some_and(|(at, _)| now.since(at) < SCRUB_PERIOD) {
+            return;
+        }
+        let Ok(left) = store.unscrubbed() else { return };
+        let before = self.scrub_looked_at.replace((now, left)).and_then(|(_, left)| left);
+        if left.is_none() || left != before {
+            return;
+        }
+        match store.scrub_rest() {
+            Ok(_) => log::info!("what was left of somebody erased is gone from the store's files"),
+            Err(error) => log::warn!(
+                "something of somebody erased is still in the store's files ({error}); tried again every {} minutes",
+                SCRUB_PERIOD.as_secs() / 60
+            ),
+        }
     }
 
     fn retain(&mut self, shared: &Shared) {

@@ -74,6 +74,25 @@ fn a_broken_chain_is_no_failure_of_the_store() {
     assert!(!desk.shared.is_store_failing());
 }
 
+#[test]
+fn what_is_left_of_somebody_erased_goes_once_whoever_erased_them_had_a_while_for_it() {
+    let mut desk = Desk::new();
+    let other = rusqlite::Connection::open(desk.reader.path()).unwrap();
+    desk.events_after(Duration::ZERO);
+    other.execute("UPDATE gallery SET unscrubbed = 2", []).unwrap();
+    desk.events_after(SCRUB_PERIOD);
+    assert_eq!(desk.reader.unscrubbed().unwrap(), Some(2), "it may be under way");
+    other.execute_batch("BEGIN; SELECT * FROM people").unwrap();
+    desk.events_after(SCRUB_PERIOD);
+    assert_eq!(desk.reader.unscrubbed().unwrap(), Some(2), "somebody reads");
+    assert!(!desk.shared.is_store_failing());
+    other.execute_batch("COMMIT").unwrap();
+    desk.events_after(Duration::from_secs(599));
+    assert_eq!(desk.reader.unscrubbed().unwrap(), Some(2));
+    desk.events_after(Duration::from_secs(1));
+    assert_eq!(desk.reader.unscrubbed().unwrap(), None);
+}
+
 /// A ticket as a gate gives it out: for the unlocking of a door by hand.
 fn ticket() -> Ticket {
     let now = Now { mono: Instant::BOOT, wall: TODAY };

@@ -3,7 +3,8 @@
 //! Write-ahead log, `synchronous=FULL`: what a method acknowledged is on the disk. Any number of processes may have it
 //! open; the command line enrols while the daemon runs, and the daemon hears of it through [`Store::changed`].
 //! Templates are sealed (`gallery::seal`), events chained (`gallery::chain`), and every change of the gallery appends its
-//! event in the same transaction. What is erased is overwritten, and the log that may still hold it cut.
+//! event in the same transaction. What is erased is overwritten, and the log that may still hold it cut; where that fails it
+//! is tried again, here and by the daemon, until it is done.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ mod error;
 mod events;
 mod people;
 mod schema;
+mod scrub;
 mod templates;
 
 use std::fs::{File, OpenOptions};
@@ -70,7 +72,10 @@ impl Store {
             bind(&mut conn, key)?;
             Ok(conn)
         };
-        open().and_then(|conn| Self::with(conn, path, Some(key.clone()))).map_err(|what| what.at(path))
+        let store = open().and_then(|conn| Self::with(conn, path, Some(key.clone()))).map_err(|what| what.at(path))?;
+        // What can't be done now either is no reason not to open; `doctor` tells of it.
+        let _next_time = store.scrub_rest();
+        Ok(store)
     }
 
     /// Opens an existing database for reading alone. Without the key everything but templates can be read.
@@ -141,8 +146,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn checkpoint(&self) -> Result<bool, StoreError> {
-        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        busy.map(|busy| busy == 0).map_err(|error| Trouble::from(error).at(&self.path))
+        truncate_log(&self.conn).map_err(|what| what.at(&self.path))
     }
 
     /// Reads within one snapshot.
@@ -235,6 +239,10 @@ fn make_durable(conn: &Connection) -> Result<(), Trouble> {
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(())
+}
+
+fn truncate_log(conn: &Connection) -> Result<bool, Trouble> {
+    Ok(conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))? == 0)
 }
 
 /// Ties a new database to its key, and knows that of an old one.

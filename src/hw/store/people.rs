@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 
 use super::error::{StoreError, Trouble};
-use super::{Store, events, templates};
+use super::{Store, events, scrub, templates};
 use crate::gallery::person::{CONSENT_MAX_BYTES, NewPerson, Person, SCHEDULE_MAX_BYTES};
 use crate::gallery::seal::DataKey;
 use crate::gallery::template::{NewTemplate, hex};
@@ -23,13 +23,13 @@ pub struct Act {
 }
 
 /// What came of an erasure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Erased {
     /// How many templates went with the person.
     pub templates: usize,
-    /// The file was rewritten without them and its log cut. Where not (another process was reading, or no space is
-    /// left), what was deleted may still be found in the files until [`Store::scrub`] succeeds.
-    pub scrubbed: bool,
+    /// Why the file was not rewritten without them and its log cut (another process was reading, or no space is left).
+    /// What was deleted may still be found in the files then, until [`Store::scrub`] succeeds; `None` where it did.
+    pub remains: Option<StoreError>,
 }
 
 /// All that is kept about a person, for that person (data portability, GDPR Article 20).
@@ -183,28 +183,17 @@ impl Store {
     /// What flash memory keeps of overwritten blocks is beyond any program; it is noise without the master key.
     ///
     /// # Errors
-    /// [`StoreError`]: nobody has this number. A rewriting that fails is no error: see [`Erased::scrubbed`].
+    /// [`StoreError`]: nobody has this number. A rewriting that fails is no error: see [`Erased::remains`].
     pub fn erase(&mut self, id: PersonId, act: Act) -> Result<Erased, StoreError> {
         let templates = self.change(|tx| {
             let templates = tx.execute("DELETE FROM templates WHERE person = ?1", [id.get()])?;
             if tx.execute("DELETE FROM people WHERE id = ?1", [id.get()])? != 1 {
                 return Err(Trouble::NoPerson(id));
             }
-            events::append(tx, &act.record(Outcome::Erased, id))?;
+            scrub::owe(tx, events::append(tx, &act.record(Outcome::Erased, id))?)?;
             Ok(templates)
         })?;
-        Ok(Erased { templates, scrubbed: self.scrub().unwrap_or(false) })
-    }
-
-    /// Rewrites the file without what was deleted, and cuts the log. `secure_delete` overwrites a deleted row where it
-    /// lies, but not the copies that SQLite leaves behind when it moves rows between pages; rewriting does. `false` where
-    /// another process held the log up.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the database is as it was then.
-    pub fn scrub(&self) -> Result<bool, StoreError> {
-        self.conn.execute_batch("VACUUM").map_err(|error| Trouble::from(error).at(&self.path))?;
-        self.checkpoint()
+        Ok(Erased { templates, remains: self.scrub().err() })
     }
 
     /// All that is kept about a person, their encodings readable.

@@ -15,8 +15,10 @@ const APPLICATION_ID: i64 = 0x464c_6368;
 /// Each brings the schema from the version of its index to the next. Never change one that was released.
 ///
 /// `gallery` and `ledger` hold one row each. `people.id`, `templates.id` are AUTOINCREMENT: a number never comes back.
-/// `events.person` references nobody, for events outlive an erased person.
-const MIGRATIONS: &[&str] = &["
+/// `events.person` references nobody, for events outlive an erased person. `gallery.unscrubbed` is the number of the last
+/// erasure's event until the file was rewritten after it; of those before there was such a column nobody knows.
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE gallery (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         version INTEGER NOT NULL,
@@ -60,7 +62,12 @@ const MIGRATIONS: &[&str] = &["
         reasons TEXT NOT NULL,
         hash BLOB NOT NULL CHECK (length(hash) = 32)
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE gallery ADD COLUMN unscrubbed INTEGER;
+    UPDATE gallery SET unscrubbed = 0 WHERE EXISTS (SELECT 1 FROM events WHERE outcome = 'erased');
+",
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -127,6 +134,19 @@ mod tests {
         run(&mut conn, &["never run again", "ALTER TABLE a ADD COLUMN y INTEGER DEFAULT 8"]).unwrap();
         let row = conn.query_row("SELECT x, y FROM a", [], |row| Ok((row.get(0)?, row.get(1)?)));
         assert_eq!(row, Ok((7, 8)));
+    }
+
+    #[test]
+    fn a_gallery_of_before_scrubbing_was_owed_is_scrubbed_once_if_somebody_was_ever_erased() {
+        for (outcome, owed) in [("erased", Some(0)), ("enrolled", None)] {
+            let mut conn = Connection::open_in_memory().unwrap();
+            run(&mut conn, &MIGRATIONS[..1]).unwrap();
+            let event = "INSERT INTO events VALUES (1, 0, ?1, 1, NULL, '[]', zeroblob(32))";
+            conn.execute(event, [outcome]).unwrap();
+            migrate(&mut conn).unwrap();
+            let found = conn.query_row("SELECT unscrubbed FROM gallery", [], |row| row.get::<_, Option<i64>>(0));
+            assert_eq!(found, Ok(owed), "{outcome}");
+        }
     }
 
     #[test]
