@@ -1,6 +1,6 @@
 //! `calibrate`: the table from score to false match rate, measured on people of one's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::eval::EvalError;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::{Calibration, Origin};
 use crate::gallery::{Decider, DeciderKind, Index};
+use crate::hw::owner;
 use crate::infer::{Decode, ModelSpec};
 
 /// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few people make a cautious table that reaches no small rates.
@@ -113,15 +114,21 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         Decider::PairHead(head) => head.as_ref().clone().with_table(measured.calibration.clone()).to_toml(),
     };
     match &file {
-        Some(path) => {
-            if let Some(dir) = path.parent().filter(|_| args.keep) {
-                std::fs::create_dir_all(dir).map_err(Failure::io(dir))?;
-            }
-            std::fs::write(path, text).map_err(Failure::io(path))?;
+        Some(path) if args.keep => {
+            ctx.made_state_dir()?;
+            keep(path, &text).map_err(Failure::io(path))?;
         }
+        Some(path) => std::fs::write(path, text).map_err(Failure::io(path))?,
         None => ctx.out.line(text.trim_end())?,
     }
     tell(ctx, &measured, decider.kind(), file)
+}
+
+/// In the state directory, of which the daemon must be able to read it.
+fn keep(path: &Path, text: &str) -> std::io::Result<()> {
+    owner::made_dir(owner::parent(path))?;
+    std::fs::write(path, text)?;
+    owner::hand_over_at(path)
 }
 
 /// A table that admits nobody must not take the place of one that works.

@@ -12,8 +12,9 @@ use crate::face::detect::Canvas;
 use crate::face::pipeline::{Faces, ModelChoice, Placing};
 use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
 use crate::gallery::pair_head::MAX_HEAD_BYTES;
-use crate::gallery::{Decider, DeciderKind, KeyPlaces, MasterKey, PairHead};
+use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, MasterKey, PairHead};
 use crate::hw::clock::BootClock;
+use crate::hw::owner;
 use crate::hw::store::{Act, Store};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin, use_cores};
@@ -139,11 +140,23 @@ impl Context {
     pub fn store_and_key(&self) -> Result<(PathBuf, MasterKey), Failure> {
         self.made_state_dir()?;
         let path = self.store_path()?;
-        let found = self.key_places()?.find(&path)?;
+        let found = self.found_key()?;
         if let Some(notice) = &found.notice {
             note(format_args!("facelatch: {notice}"));
         }
         Ok((path, found.key))
+    }
+
+    /// The key, made where there is neither key nor gallery; in a directory of the daemon's user it is that user's.
+    ///
+    /// # Errors
+    /// It can't be had.
+    pub fn found_key(&self) -> Result<Found, Failure> {
+        let found = self.key_places()?.find(&self.store_path()?)?;
+        if found.notice.is_some() {
+            owner::hand_over_at(&found.from).map_err(Failure::io(&found.from))?;
+        }
+        Ok(found)
     }
 
     /// The store for what needs no key: people and events.

@@ -24,6 +24,7 @@ use crate::frame::RgbImage;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
 use crate::hw::gpio::{self, LineId};
+use crate::hw::owner;
 use crate::hw::store::Store;
 use crate::hw::strike::StrikeKind;
 use crate::infer::Decode;
@@ -88,7 +89,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("state", state(&ctx))?;
     let key = key(&ctx);
     let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned()).and_then(|_| open_store(&ctx));
-    visit.tell("key", key)?;
+    visit.tell("key", key.and_then(|key| is_the_daemons_key(&ctx).map(|()| key)))?;
     let store = store.as_ref().map(Option::as_ref);
     visit.tell("gallery", store.map_or_else(|why| Err(why.clone()), gallery))?;
     if let Ok(Some(store)) = store {
@@ -256,6 +257,13 @@ fn key(ctx: &Context) -> Checked {
     places.find(&store).map(|found| found.from.display().to_string()).map_err(|error| error.to_string())
 }
 
+/// Of a key beside the gallery. Elsewhere it is root's own, which systemd reads for the daemon.
+fn is_the_daemons_key(ctx: &Context) -> Result<(), String> {
+    let (places, store) = places(ctx)?;
+    let is_beside = owner::parent(&places.file) == owner::parent(&store) && !is_absent(&places.file);
+    if is_beside { is_its_directorys(&places.file) } else { Ok(()) }
+}
+
 fn places(ctx: &Context) -> Result<(crate::gallery::KeyPlaces, std::path::PathBuf), String> {
     let said = |failure: Failure| failure.to_string();
     Ok((ctx.key_places().map_err(said)?, ctx.store_path().map_err(said)?))
@@ -285,8 +293,26 @@ fn gallery(store: Option<&Store>) -> Checked {
     if mode != 0 {
         return Err(format!("{} can be read by others: chmod 600 {}", path.display(), path.display()));
     }
+    is_its_directorys(path)?;
     let people = counted(people.len(), "person", "people");
     Ok(format!("{people}, {} in {}", counted(templates.len(), "template", "templates"), path.display()))
+}
+
+/// Root opens whatever there is, and the daemon only its own.
+fn is_its_directorys(path: &Path) -> Result<(), String> {
+    let dir = owner::parent(path);
+    let uid = |path: &Path| {
+        std::fs::metadata(path).map(|meta| meta.uid()).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let (own, directorys) = (uid(path)?, uid(dir)?);
+    if own == directorys {
+        return Ok(());
+    }
+    let (path, dir) = (path.display(), dir.display());
+    Err(format!(
+        "{path} belongs to user {own} and its directory to user {directorys}, so the daemon can't open it: chown --reference={dir} \
+         {path}*"
+    ))
 }
 
 fn ledger(store: Option<&Store>) -> Checked {

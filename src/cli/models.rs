@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
+use crate::hw::owner;
 use crate::infer::manifest::{Manifest, ModelSpec};
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +87,12 @@ fn list(ctx: &Context) -> Result<Verdict, Failure> {
 
 fn add(file: &std::path::Path, ctx: &Context) -> Result<Verdict, Failure> {
     let dir = ctx.made_state_dir()?.join("models");
+    owner::made_dir(&dir).map_err(Failure::io(&dir))?;
     let added = Manifest::builtin().add(file, &dir)?;
+    let description = added.path.with_extension("toml");
+    for made in [Some(&added.path), Some(&description).filter(|path| path.exists())].into_iter().flatten() {
+        owner::hand_over_at(made).map_err(Failure::io(made))?;
+    }
     let spec = &added.spec;
     ctx.out.json(&Row::new(spec, Some(added.path.clone())))?;
     if let Some(text) = spec.licence_text() {

@@ -23,7 +23,7 @@ pub mod search;
 pub mod template;
 
 pub use decider::{Decider, DeciderKind};
-pub use key::{KeyError, KeyPlaces};
+pub use key::{Found, KeyError, KeyPlaces};
 pub use pair_head::PairHead;
 pub use person::{NewPerson, Person};
 pub use prototype::Comparisons;

@@ -11,6 +11,7 @@ pub mod inputs;
 pub mod journal;
 pub mod memory;
 pub mod notify;
+pub mod owner;
 pub mod sensors;
 pub mod store;
 pub mod strike;

@@ -30,3 +30,53 @@ fn an_erasure_that_leaves_bytes_on_the_disk_is_no_success_and_the_doctor_complai
     assert_eq!(finding(&home, "erasure"), None);
     home.run(&["people", "erase", "Ana", "--yes"]).fails(66, &["nobody here"]);
 }
+
+/// A user who exists nowhere.
+const DAEMON: u32 = 54_321;
+
+fn owner_of(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap())
+}
+
+/// A state directory that belongs to the daemon's user, as the service leaves it; `None`, said aloud, where this isn't root.
+fn home_of_the_daemon() -> Option<Home> {
+    let home = Home::new();
+    fs::create_dir(home.path("state")).unwrap();
+    if owner_of(&home.path("state")) != 0 {
+        eprintln!("SKIPPED: only root can give files away");
+        return None;
+    }
+    std::os::unix::fs::chown(home.path("state"), Some(DAEMON), Some(DAEMON)).unwrap();
+    Some(home)
+}
+
+#[test]
+fn what_root_makes_in_the_daemons_state_directory_is_the_daemons() {
+    let Some(home) = home_of_the_daemon() else { return };
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    let detector = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/detector.onnx");
+    let added = home.run(&["models", "add", &detector.display().to_string(), "--json"]).json();
+    assert_eq!(owner_of(Path::new(added["path"].as_str().unwrap())), DAEMON, "{added}");
+    for made in ["facelatch.db", "facelatch.key", "models"] {
+        assert_eq!(owner_of(&home.path("state").join(made)), DAEMON, "{made}");
+    }
+    for check in ["key", "gallery"] {
+        assert_eq!(finding(&home, check).unwrap()["level"], "ok");
+    }
+}
+
+#[test]
+fn a_gallery_or_a_key_that_the_daemon_cannot_open_is_wrong_though_root_can() {
+    let Some(home) = home_of_the_daemon() else { return };
+    home.enrol("Ana", 1.0);
+    for (file, check) in [("facelatch.db", "gallery"), ("facelatch.key", "key")] {
+        let path = home.path("state").join(file);
+        std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
+        let found = finding(&home, check).unwrap();
+        let says = found["says"].as_str().unwrap();
+        assert!(found["level"] == "wrong" && says.contains("chown --reference="), "{found}");
+        let command = says.split_once("can't open it: ").unwrap().1;
+        assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
+        assert_eq!(finding(&home, check).unwrap()["level"], "ok");
+    }
+}

@@ -151,7 +151,7 @@ fn carry_out(plan: &Plan, text: Option<&str>, globals: Globals) -> Result<Verdic
         write::made_directory(&path)?;
         ctx.made_state_dir()?;
         // Before the configuration: what can't have its key is left as it is.
-        let key = ctx.key_places()?.find(&ctx.store_path()?)?;
+        let key = ctx.found_key()?;
         Ok((text.map(|text| write::put(&path, text)).transpose()?.flatten(), key))
     })?;
     out.json(&Answer { configuration: &path, text: None, copy: copy.as_deref(), key: Some(&key.from) })?;

@@ -29,6 +29,7 @@ pub use people::{Act, Erased, Export, ExportedTemplate};
 pub use templates::Kept;
 
 use crate::gallery::seal::MasterKey;
+use crate::hw::owner;
 
 /// How long a statement waits for another process's transaction. None of ours takes a tenth of it.
 const BUSY_SECONDS: u64 = 5;
@@ -187,11 +188,12 @@ impl Store {
     }
 }
 
-/// An empty file of mode 0600, which is an empty database; SQLite gives its log the same mode.
+/// An empty file of mode 0600, which is an empty database; SQLite gives its log the same mode and owner.
 fn make_if_missing(path: &Path) -> Result<(), Trouble> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => {
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(file) => {
+            let dir = owner::parent(path);
+            owner::hand_over(&file, dir)?;
             Ok(File::open(dir)?.sync_all()?)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
