@@ -20,7 +20,7 @@ use crate::face::pipeline::{Faces, Portrait, Role};
 use crate::face::quality;
 use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
-use crate::gallery::{DeciderKind, NewPerson, NewTemplate, Person};
+use crate::gallery::{Changes, DeciderKind, NewPerson, NewTemplate, Person};
 use crate::gate::{PoorMeasure, Schedule};
 use crate::hw::store::Kept;
 use crate::person::{Name, PersonId};
@@ -95,7 +95,7 @@ struct Refused {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let name = Name::new(&args.name).map_err(|error| Failure::Usage(error.to_string()))?;
-    let details = Details::read(args)?;
+    let details = details(args)?;
     // Whatever can't be read is told before anything is loaded or kept.
     let photos = args.photos.iter().map(|path| photo::load(path)).collect::<Result<Vec<_>, _>>()?;
     let mut sitting = Sitting::new(ctx, name)?;
@@ -115,22 +115,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     sitting.keep(details)
 }
 
-/// What may be said about somebody; what isn't said stays as it is.
-struct Details {
-    expires: Option<Option<crate::time::Wall>>,
-    schedule: Option<String>,
-    consent: Option<String>,
-}
-
-impl Details {
-    fn read(args: &Args) -> Result<Self, Failure> {
-        let schedule = args.schedule.as_ref().map(|text| Schedule::parse(text)).transpose();
-        Ok(Self {
-            expires: args.expires.as_deref().map(parse_expiry).transpose()?,
-            schedule: schedule.map_err(|error| Failure::Usage(error.to_string()))?.map(|s| s.to_string()),
-            consent: args.consent.clone(),
-        })
-    }
+fn details(args: &Args) -> Result<Changes, Failure> {
+    let schedule = args.schedule.as_ref().map(|text| Schedule::parse(text)).transpose();
+    Ok(Changes {
+        expires: args.expires.as_deref().map(parse_expiry).transpose()?,
+        schedule: schedule.map_err(|error| Failure::Usage(error.to_string()))?.map(|s| s.to_string()),
+        consent: args.consent.clone(),
+    })
 }
 
 /// One person in front of the lens: what was taken of them so far.
@@ -274,7 +265,7 @@ impl<'a> Sitting<'a> {
     }
 
     /// Stores what was taken, all of it or nothing.
-    fn keep(mut self, details: Details) -> Result<Verdict, Failure> {
+    fn keep(mut self, details: Changes) -> Result<Verdict, Failure> {
         for Refused { photo, reason } in &self.refused {
             note(format_args!("facelatch: {photo}: {reason}"));
         }
@@ -293,19 +284,7 @@ impl<'a> Sitting<'a> {
                 new.consent = details.consent.unwrap_or_default();
                 store.enrol(&new, &self.taken, cap, act)?
             }
-            Some(person) => {
-                let kept = store.add_templates(person.id, &self.taken, cap, act)?;
-                if let Some(expires) = details.expires {
-                    store.set_expiry(person.id, expires, act)?;
-                }
-                if let Some(schedule) = &details.schedule {
-                    store.set_schedule(person.id, schedule, act)?;
-                }
-                if let Some(consent) = &details.consent {
-                    store.set_consent(person.id, consent, act)?;
-                }
-                (person.id, kept)
-            }
+            Some(person) => (person.id, store.enrol_again(person.id, &details, &self.taken, cap, act)?),
         };
         let person = store.person(id)?.ok_or_else(|| Failure::said(Code::NoInput, "erased meanwhile; enrol again"))?;
         self.tell(Some((&person, &kept)))?;

@@ -25,7 +25,7 @@ pub mod template;
 pub use decider::{Decider, DeciderKind};
 pub use key::{Found, KeyError, KeyPlaces};
 pub use pair_head::PairHead;
-pub use person::{NewPerson, Person};
+pub use person::{Changes, NewPerson, Person};
 pub use prototype::Comparisons;
 pub use seal::MasterKey;
 pub use search::{Hit, Index, Ranked, Scratch};

@@ -26,6 +26,17 @@ pub struct Person {
     pub templates: u32,
 }
 
+/// What is said anew about somebody; what isn't said stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// `Some(None)`: never.
+    pub expires: Option<Option<Wall>>,
+    /// As in [`NewPerson`].
+    pub schedule: Option<String>,
+    /// As in [`NewPerson`].
+    pub consent: Option<String>,
+}
+
 /// Somebody about to be enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPerson {

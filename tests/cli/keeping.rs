@@ -80,3 +80,14 @@ fn a_gallery_or_a_key_that_the_daemon_cannot_open_is_wrong_though_root_can() {
         assert_eq!(finding(&home, check).unwrap()["level"], "ok");
     }
 }
+
+#[test]
+fn somebody_enrolled_again_with_a_note_that_is_too_long_is_as_before() {
+    let home = Home::new();
+    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    let before = home.run(&["people", "show", "Ada", "--json"]).json();
+    let long = "x".repeat(1025);
+    let again = ["enroll", "Ada", &picture("ada-2.jpg"), "--expires", "2030-01-01", "--consent", &long];
+    home.run(&again).fails(65, &["a consent note of 1025 bytes is longer than 1024"]);
+    assert_eq!(home.run(&["people", "show", "Ada", "--json"]).json(), before);
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::{StoreError, Trouble};
 use super::{Store, events, scrub, templates};
-use crate::gallery::person::{CONSENT_MAX_BYTES, NewPerson, Person, SCHEDULE_MAX_BYTES};
+use crate::gallery::person::{CONSENT_MAX_BYTES, Changes, NewPerson, Person, SCHEDULE_MAX_BYTES};
 use crate::gallery::seal::DataKey;
 use crate::gallery::template::{NewTemplate, hex};
 use crate::gate::record::{Outcome, Reason, Record};
@@ -95,6 +95,43 @@ impl Store {
             let kept = templates::add(tx, master, id, templates, cap)?;
             events::append(tx, &act.record(Outcome::Enrolled, id))?;
             Ok((id, kept))
+        })
+    }
+
+    /// Enrols somebody again: further templates, as [`Store::add_templates`], and whatever is said anew about them. Its event
+    /// is that of an enrolment, of which a consent is a part, and one more for each of expiry and schedule.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nobody has this number, a text is too long, no template was given, or the store fails; nothing was
+    /// changed then.
+    pub fn enrol_again(
+        &mut self,
+        id: PersonId,
+        changes: &Changes,
+        new: &[NewTemplate],
+        cap: usize,
+        act: Act,
+    ) -> Result<templates::Kept, StoreError> {
+        let key = self.key.clone();
+        self.change(|tx| {
+            let master = key.as_ref().ok_or(Trouble::NoKey)?;
+            let Changes { expires, schedule, consent } = changes;
+            check_length("a schedule", schedule.as_deref().unwrap_or_default(), SCHEDULE_MAX_BYTES)?;
+            check_length("a consent note", consent.as_deref().unwrap_or_default(), CONSENT_MAX_BYTES)?;
+            let kept = templates::add(tx, master, id, new, cap)?;
+            if let Some(consent) = consent {
+                update(tx, id, "consent", consent)?;
+            }
+            events::append(tx, &act.record(Outcome::Enrolled, id))?;
+            if let Some(expires) = expires {
+                update(tx, id, "expires", expires.map(Wall::unix_millis))?;
+                events::append(tx, &act.record(Outcome::ExpiryChanged, id))?;
+            }
+            if let Some(schedule) = schedule {
+                update(tx, id, "schedule", schedule)?;
+                events::append(tx, &act.record(Outcome::ScheduleChanged, id))?;
+            }
+            Ok(kept)
         })
     }
 

@@ -6,12 +6,12 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::error::{StoreError, Trouble};
 use super::people::row_number;
-use super::{Act, Store, events};
+use super::{Act, Store};
 use crate::gallery::keep::{self, Candidate};
+use crate::gallery::person::Changes;
 use crate::gallery::seal::{DataKey, MasterKey};
 use crate::gallery::search::MAX_TEMPLATES;
 use crate::gallery::template::{NewTemplate, Template, TemplateId};
-use crate::gate::record::Outcome;
 use crate::person::PersonId;
 
 /// What became of new templates under the cap.
@@ -54,12 +54,7 @@ impl Store {
         cap: usize,
         act: Act,
     ) -> Result<Kept, StoreError> {
-        let key = self.key.clone();
-        self.change(|tx| {
-            let kept = add(tx, key.as_ref().ok_or(Trouble::NoKey)?, person, new, cap)?;
-            events::append(tx, &act.record(Outcome::Enrolled, person))?;
-            Ok(kept)
-        })
+        self.enrol_again(person, &Changes::default(), new, cap, act)
     }
 }
 

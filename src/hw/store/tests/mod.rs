@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::face::encoding::Encoding;
-use crate::gallery::person::NewPerson;
+use crate::gallery::person::{Changes, NewPerson};
 use crate::gallery::template::NewTemplate;
 use crate::gate::record::{Outcome, PoorMeasure, Reason, Record};
 use crate::person::{Name, PersonId};

@@ -72,6 +72,24 @@ fn a_change_that_fails_leaves_neither_itself_nor_its_event() {
 }
 
 #[test]
+fn somebody_is_enrolled_again_with_all_that_is_said_or_not_at_all() {
+    let room = Room::new();
+    let mut store = room.store();
+    let id = enrol(&mut store, "Ana", 0.0);
+    let said = Changes { expires: Some(Some(NOW)), schedule: Some("daily".into()), consent: Some("paper 9".into()) };
+    let before = (store.person(id).unwrap(), store.templates().unwrap());
+    let long = Changes { consent: Some("x".repeat(1025)), ..said.clone() };
+    let refused = store.enrol_again(id, &long, &[template(40.0)], CAP, ACT).unwrap_err();
+    assert!(matches!(refused.what, Trouble::Long { what: "a consent note", .. }), "{refused}");
+    assert_eq!((store.person(id).unwrap(), store.templates().unwrap()), before);
+    assert_eq!(outcomes(&store), ["enrolled"]);
+    store.enrol_again(id, &said, &[template(40.0)], CAP, ACT).unwrap();
+    let ana = store.person(id).unwrap().unwrap();
+    assert_eq!((ana.expires, &*ana.schedule, &*ana.consent, ana.templates), (Some(NOW), "daily", "paper 9", 2));
+    assert_eq!(outcomes(&store), ["enrolled", "enrolled", "expiry_changed", "schedule_changed"]);
+}
+
+#[test]
 fn beyond_the_cap_the_least_useful_template_goes_and_another_models_make_room() {
     let room = Room::new();
     let mut store = room.store();
