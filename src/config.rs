@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use crate::face::quality::Limits;
+use crate::frame::MAX_SIDE;
 use crate::gallery::{DeciderKind, keep};
 use crate::gate::{LivenessPolicy, Mode, Policy};
 use crate::hw::camera::CameraConfig;
@@ -369,6 +370,7 @@ impl Config {
             let why = format!("{} is out of range, {}", wrong.value, wrong.range);
             Nonsense::new(&format!("gate.{}{unit}", wrong.key), why)
         })?;
+        self.check_camera()?;
         self.check_faces()?;
         self.check_wiring()?;
         self.check_sensors()?;
@@ -381,6 +383,23 @@ impl Config {
             return Err(Nonsense::new("control.group", "name either a group or uids, not both"));
         }
         Ok(())
+    }
+
+    fn check_camera(&self) -> Result<(), Nonsense> {
+        let CameraConfig { width, height, fps, .. } = self.camera;
+        let wrong = |key: &str, value: &dyn std::fmt::Display, range: String| {
+            Err(Nonsense::new(&format!("camera.{key}"), format!("{value} is out of range, {range}")))
+        };
+        for (key, side) in [("width", width), ("height", height)] {
+            if !(1..=MAX_SIDE).contains(&side) {
+                return wrong(key, &side, format!("1 to {MAX_SIDE}"));
+            }
+        }
+        // Written positively: NaN is no rate.
+        if fps > 0.0 && fps <= CameraConfig::MAX_FPS {
+            return Ok(());
+        }
+        wrong("fps", &fps, format!("more than 0 and at most {}", CameraConfig::MAX_FPS))
     }
 
     fn check_faces(&self) -> Result<(), Nonsense> {

@@ -50,6 +50,23 @@ fn a_value_out_of_range_is_named_with_its_line() {
 }
 
 #[test]
+fn a_camera_is_asked_only_for_frames_that_can_be_held_at_a_rate_that_is_one() {
+    for wrong in ["width = 0", "width = 8193", "height = 0", "height = 4294967295"] {
+        let said = refusal(&format!("[camera]\ndevice = \"/dev/video2\"\n{wrong}\n"));
+        let key = wrong.split(' ').next().unwrap();
+        assert!(said.starts_with(&format!("/etc/door.toml, line 3: camera.{key}: ")), "{said}");
+        assert!(said.contains("out of range, 1 to 8192"), "{said}");
+    }
+    for wrong in ["0", "-30.0", "nan", "inf", "1000.5"] {
+        let said = refusal(&format!("[camera]\nfps = {wrong}\n"));
+        assert!(said.starts_with("/etc/door.toml, line 2: camera.fps: "), "{said}");
+        assert!(said.contains("out of range, more than 0 and at most 1000"), "{said}");
+    }
+    parse("[camera]\nwidth = 8192\nheight = 1\nfps = 7.5\n").unwrap();
+    parse("[camera]\nfps = 1000\n").unwrap();
+}
+
+#[test]
 fn broken_toml_is_told_by_its_line() {
     let said = refusal("[gate]\nagree = \n");
     assert!(said.starts_with("/etc/door.toml, line 2: "), "{said}");
@@ -163,6 +180,13 @@ const SAMPLE: &str = include_str!("../../systemd/facelatch.toml");
 #[test]
 fn the_sample_states_the_defaults() {
     assert_eq!(parse(SAMPLE).unwrap(), Config::default());
+}
+
+#[test]
+fn the_sample_states_what_a_camera_may_be_asked_for() {
+    let ranges =
+        format!("# width and height: 1 to {MAX_SIDE}. fps: more than 0 and at most {}.\n", CameraConfig::MAX_FPS);
+    assert!(SAMPLE.contains(&ranges), "{ranges}");
 }
 
 #[test]

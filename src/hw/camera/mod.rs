@@ -43,6 +43,11 @@ pub struct CameraConfig {
     pub format: Option<WantedFormat>,
 }
 
+impl CameraConfig {
+    /// The most frames a second that may be asked for; none gives more.
+    pub const MAX_FPS: f32 = 1000.0;
+}
+
 impl Default for CameraConfig {
     fn default() -> Self {
         Self { device: PathBuf::from("/dev/video0"), width: 640, height: 480, fps: 30.0, format: None }
