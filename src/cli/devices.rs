@@ -19,6 +19,10 @@ use crate::hw::strike::StrikeKind;
 const CAMERAS: &str = "char-video4linux";
 /// Sensors behind the kernel's Industrial I/O.
 const IIO: &str = "char-iio";
+/// Serial ports by USB, and what each is called below /dev. By class for the same reason as cameras.
+const SERIAL: [(&str, &str); 2] = [("/dev/ttyACM", "char-ttyACM"), ("/dev/ttyUSB", "char-ttyUSB")];
+/// Links to the one or the other.
+const SERIAL_LINKS: &str = "/dev/serial/";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
 pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
@@ -53,14 +57,28 @@ fn needed(config: &Config) -> BTreeSet<String> {
     let button = inputs.exit_button.as_ref().map(|button| &button.chip);
     let contact = inputs.door_contact.as_ref().map(|contact| &contact.chip);
     needed.extend([button, contact].into_iter().flatten().map(|chip| quoted(chip.as_ref().unwrap_or(&inputs.chip))));
-    needed.extend(config.sensors.iter().filter_map(|sensor| match sensor.driver {
+    needed.extend(config.sensors.iter().flat_map(|sensor| match sensor.driver {
         // Which number it has is settled at each boot.
-        Driver::Iio => Some(IIO.to_owned()),
-        Driver::V4l2Thermal => Some(CAMERAS.to_owned()),
-        // A socket is no device.
-        _ => sensor.device.starts_with("/dev").then(|| quoted(&sensor.device)),
+        Driver::Iio => vec![IIO.to_owned()],
+        Driver::V4l2Thermal => vec![CAMERAS.to_owned()],
+        Driver::Grid => serial(&sensor.device),
+        _ => by_path(&sensor.device),
     }));
     needed
+}
+
+/// A port of the board itself keeps its number.
+fn serial(device: &Path) -> Vec<String> {
+    let path = device.to_string_lossy();
+    let is_link = path.starts_with(SERIAL_LINKS);
+    let classes = SERIAL.iter().filter(|(ports, _)| is_link || path.starts_with(ports));
+    let classes: Vec<String> = classes.map(|(_, class)| (*class).to_owned()).collect();
+    if classes.is_empty() { by_path(device) } else { classes }
+}
+
+/// A socket is no device.
+fn by_path(device: &Path) -> Vec<String> {
+    if device.starts_with("/dev") { vec![quoted(device)] } else { Vec::new() }
 }
 
 /// A path as systemd.syntax(7) wants it: `%` is a specifier's, and blanks need quotes.
@@ -117,6 +135,18 @@ mod tests {
         let light = sensor("light", "iio", "bh1750");
         let thermal = sensor("thermal", "grid", "unix:/run/thermal.sock");
         assert_eq!(needs(&format!("{depth}{light}{thermal}")), ["/dev/i2c-1", "char-iio", "char-video4linux"]);
+    }
+
+    #[test]
+    fn a_serial_port_that_may_come_back_under_another_number_is_needed_by_class() {
+        let grid =
+            |device: &str| needs(&format!("[[sensor]]\nkind = \"thermal\"\ndriver = \"grid\"\ndevice = {device:?}\n"));
+        assert_eq!(grid("/dev/ttyACM0"), ["char-ttyACM", "char-video4linux"]);
+        assert_eq!(grid("/dev/ttyUSB1"), ["char-ttyUSB", "char-video4linux"]);
+        for link in ["/dev/serial/by-id/usb-depth", "/dev/serial/by-path/usb-1"] {
+            assert_eq!(grid(link), ["char-ttyACM", "char-ttyUSB", "char-video4linux"]);
+        }
+        assert_eq!(grid("/dev/ttyAMA0"), ["/dev/ttyAMA0", "char-video4linux"]);
     }
 
     #[test]
