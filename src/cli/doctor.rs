@@ -3,6 +3,7 @@
 pub mod group;
 mod program;
 mod sensors;
+mod swap;
 
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -96,6 +97,8 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.erasure(store)?;
     }
     visit.tell("ledger", store.map_or_else(|why| Err(why.clone()), ledger))?;
+    let (level, says) = swap::look(Path::new("/"));
+    visit.show(Finding { check: "swap", level, says })?;
     visit.tell("networks", networks(&ctx))?;
     if args.layers {
         visit.layers()?;
