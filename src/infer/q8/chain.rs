@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use tract_onnx::pb::NodeProto;
+
 use super::graph::{Graph, Grid, float_or};
 
 /// Where a layer ends.
@@ -21,6 +23,8 @@ pub(super) struct Slope(pub Vec<f32>);
 #[derive(Debug, Clone)]
 pub(super) struct Chain<'a> {
     pub slope: Option<Slope>,
+    /// Between which a rounding in the middle kept what it rounded: after the slope, and before the addition.
+    pub bounds: Option<[f32; 2]>,
     /// Bytes that are added.
     pub addend: Option<(&'a str, Grid)>,
     /// Whether what is below zero after the addition becomes zero.
@@ -32,11 +36,31 @@ pub(super) struct Chain<'a> {
     pub end: End<'a>,
 }
 
+impl<'a> Chain<'a> {
+    fn new(node: usize, end: End<'a>) -> Self {
+        let nodes = vec![node];
+        Self { slope: None, bounds: None, addend: None, is_clamped: false, ceiling: None, nodes, end }
+    }
+
+    /// Takes an activation; `None` where bounds before it are none after it, which takes one slope for all that doesn't fall.
+    fn bend(&mut self, slopes: Vec<f32>) -> Option<()> {
+        if let Some([low, high]) = self.bounds {
+            let first = *slopes.first()?;
+            if !(0.0..=f32::MAX).contains(&first) || slopes.iter().any(|slope| *slope != first) {
+                return None;
+            }
+            self.bounds = Some([low * first, high]);
+        }
+        self.slope = Some(Slope(slopes));
+        Some(())
+    }
+}
+
 /// Follows the result of `node`. `is_ready` says whether such bytes exist by now, so that they can be added.
 pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str) -> bool) -> Option<Chain<'a>> {
     let mut at = graph.nodes[node].output.first()?.as_str();
     let end = End::Real(at);
-    let mut chain = Chain { slope: None, addend: None, is_clamped: false, ceiling: None, nodes: vec![node], end };
+    let mut chain = Chain::new(node, end);
     // The last place at which the layer may end; what comes after an addition counts only when it ends as bytes.
     let mut best = chain.clone();
     while let Some(next) = graph.only_reader(at) {
@@ -58,13 +82,8 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
             }
             _ if chain.is_clamped || chain.ceiling.is_some() => break,
             "Relu" if chain.addend.is_some() => chain.is_clamped = true,
-            "Relu" if chain.slope.is_none() => chain.slope = Some(Slope(vec![0.0])),
-            "LeakyRelu" if chain.slope.is_none() && chain.addend.is_none() => {
-                chain.slope = Some(Slope(vec![float_or(follower, "alpha", 0.01)]));
-            }
-            "PRelu" if chain.slope.is_none() && chain.addend.is_none() => {
-                let Some(slopes) = follower.input.get(1).and_then(|slopes| graph.floats(slopes)) else { break };
-                chain.slope = Some(Slope(slopes));
+            "Relu" | "LeakyRelu" | "PRelu" if chain.slope.is_none() && chain.addend.is_none() => {
+                let Some(()) = slopes(graph, follower).and_then(|slopes| chain.bend(slopes)) else { break };
             }
             "Clip" => {
                 let bound = |k: usize| {
@@ -78,7 +97,7 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
         }
         chain.nodes.push(next);
         at = follower.output.first()?.as_str();
-        if chain.addend.is_none() && !chain.is_clamped {
+        if chain.addend.is_none() && !chain.is_clamped && chain.bounds.is_none() {
             chain.end = End::Real(at);
             best = chain.clone();
         }
@@ -86,7 +105,17 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
     Some(best)
 }
 
-/// Past a rounding in the middle of a layer, to what reads it: an activation or an addition.
+/// The factors of an activation for what is below zero: of each channel, or one for all.
+fn slopes(graph: &Graph<'_>, activation: &NodeProto) -> Option<Vec<f32>> {
+    match activation.op_type.as_str() {
+        "PRelu" => graph.floats(activation.input.get(1)?),
+        "LeakyRelu" => Some(vec![float_or(activation, "alpha", 0.01)]),
+        _ => Some(vec![0.0]),
+    }
+}
+
+/// Past a rounding in the middle of a layer, to what reads it: an activation or an addition. Nothing is rounded, but what is
+/// beyond the bytes saturates as it would: a quantiser leaves a ReLU to that alone.
 fn beyond<'a>(graph: &Graph<'a>, chain: &mut Chain<'a>, bytes: &str, grid: Grid) -> Option<&'a str> {
     if chain.addend.is_some() || chain.is_clamped || chain.ceiling.is_some() {
         return None;
@@ -97,14 +126,8 @@ fn beyond<'a>(graph: &Graph<'a>, chain: &mut Chain<'a>, bytes: &str, grid: Grid)
     if !["Add", "Relu", "PRelu", "LeakyRelu"].contains(&graph.nodes[next].op_type.as_str()) {
         return None;
     }
-    // A rounding that has no bytes below zero is a ReLU, which must not get lost.
-    if grid.zero == 0 {
-        match &chain.slope {
-            None => chain.slope = Some(Slope(vec![0.0])),
-            Some(slope) if slope.0 == [0.0] => {}
-            Some(_) => return None,
-        }
-    }
+    let [low, high] = grid.ends();
+    chain.bounds = Some(chain.bounds.map_or([low, high], |bounds| [bounds[0].max(low), bounds[1].min(high)]));
     chain.nodes.push(back);
     Some(real)
 }

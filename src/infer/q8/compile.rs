@@ -346,7 +346,9 @@ impl Draft<'_> {
         let negative = channels.map(|channel| (step(channel) * slope(channel)) as f32).collect();
         let residual = layer.inputs.get(1).map(|&addend| {
             let Grid { scale, zero } = self.recipe.grids[addend];
-            Residual { zero, scale: (f64::from(scale) / to) as f32 }
+            let in_steps = |real: f32| (f64::from(real) / to) as f32;
+            let bounds = c.bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+            Residual { zero, scale: in_steps(scale), bounds: bounds.map(in_steps) }
         });
         Finish::new(weights, depth, bias, [positive, negative], act, residual).ok_or("sums beyond 32 bits")
     }

@@ -20,6 +20,18 @@ pub(super) struct Grid {
     pub zero: u8,
 }
 
+impl Grid {
+    /// The least and the greatest number that a byte stands for; zero lies between them.
+    pub fn ends(self) -> [f32; 2] {
+        [0.0, 255.0].map(|byte| (byte - f32::from(self.zero)) * self.scale)
+    }
+
+    /// The byte that stands for a number, or comes closest.
+    pub fn byte(self, real: f32) -> u8 {
+        ((real / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, 255.0) as u8
+    }
+}
+
 /// Signed weights with a scale for each output, or one for all.
 pub(super) struct Weights {
     pub numbers: Vec<i8>,

@@ -5,8 +5,9 @@
 //! in the file, and puts one operator in the place of each connected part. tract infers shapes, runs
 //! the operator and whatever is around it; inside, a [`program::Program`] goes from layer to layer in memory planned at load.
 //!
-//! Between a convolution and the addition that follows it a file rounds once more; here the sum goes on unrounded. That
-//! is one rounding less than the file asks for, and the only difference from it beyond the last bit of a scale.
+//! Between a convolution and the addition or activation that follows it a file rounds once more; here the sum goes on
+//! unrounded, within the bounds at which it would have saturated. That is one rounding less than the file asks for, and the
+//! only difference from it beyond the last bit of a scale.
 
 #![forbid(unsafe_code)]
 

@@ -73,6 +73,8 @@ pub(super) struct Convolution {
     pub bias: Vec<i32>,
     /// One for each output, if sums below zero have a factor of their own.
     pub slopes: Option<Vec<f32>>,
+    /// Between which the layer's own part of an addition is kept.
+    pub bounds: Option<[f32; 2]>,
     /// Of the bytes that come out; its zero is theirs.
     pub act: Act,
 }

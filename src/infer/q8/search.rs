@@ -156,8 +156,8 @@ impl<'a, 'b> Search<'a, 'b> {
         let (kernel, stride, dilation, pads, groups) = window(proto, &weights.dims)?;
         let chain = follow(graph, node, |bytes| self.exists(bytes))?;
         let slopes = slopes(chain.slope.as_ref(), outputs)?;
-        let act = act(&chain);
-        let convolution = Convolution { weights, kernel, stride, dilation, pads, groups, bias, slopes, act };
+        let (act, bounds) = (act(&chain), chain.bounds);
+        let convolution = Convolution { weights, kernel, stride, dilation, pads, groups, bias, slopes, bounds, act };
         let inputs = [(bytes, input)].into_iter().chain(chain.addend).collect();
         Some(self.found(node, Work::Convolution(convolution), inputs, chain.end, chain.nodes))
     }
@@ -361,11 +361,15 @@ fn slopes(slope: Option<&Slope>, outputs: usize) -> Option<Option<Vec<f32>>> {
 fn act(chain: &Chain<'_>) -> Act {
     let End::Bytes { grid, .. } = chain.end else { return Act::linear(0) };
     let mut act = Act::linear(grid.zero);
+    // What is added to is bounded before the addition.
+    if let (Some(bounds), None) = (chain.bounds, chain.addend) {
+        [act.low, act.high] = bounds.map(|bound| grid.byte(bound));
+    }
     if chain.is_clamped {
         act.low = grid.zero;
     }
     if let Some(ceiling) = chain.ceiling {
-        act.high = ((ceiling / grid.scale).round_ties_even() + f32::from(grid.zero)).clamp(0.0, 255.0) as u8;
+        act.high = act.high.min(grid.byte(ceiling));
     }
     act
 }

@@ -227,6 +227,38 @@ fn a_residual_goes_into_the_convolution_before_it_and_floats_come_out_of_the_las
 }
 
 #[test]
+fn a_rounding_in_the_middle_saturates_though_nothing_is_rounded() {
+    let bent = |net: &mut Net, x: &Wire, slopes: &[f32]| {
+        let slopes = net.floats(&[slopes.len(), 1, 1], slopes);
+        net.simple("PRelu", &[x, &(slopes, 0)], vec![])
+    };
+    let uneven: Vec<f32> = (0..16).map(|c| 0.2 + 0.04 * c as f32).collect();
+    // Zeros that leave what is above, what lies between, and what is below.
+    for (seed, zero) in [(12, 0), (13, 100), (14, 255)] {
+        for after in ["an addition", "an activation", "both", "an activation of each channel"] {
+            let mut net = Net::new(seed, seed % 2 == 0);
+            let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+            let x = net.conv(&x, 16, &[1, 1], 1, vec![]);
+            let trunk = net.rounded_on(&x, 0.02, 128);
+            let x = net.conv(&trunk, 16, &[3, 3], 1, vec![pads(1)]);
+            let x = net.rounded_on(&x, 0.001, zero);
+            let x = match after {
+                "an addition" => net.simple("Add", &[&x, &trunk], vec![]),
+                "an activation" => bent(&mut net, &x, &[0.5]),
+                "both" => {
+                    let x = bent(&mut net, &x, &[0.5]);
+                    net.simple("Add", &[&x, &trunk], vec![])
+                }
+                _ => bent(&mut net, &x, &uneven),
+            };
+            let last = net.rounded_on(&x, 0.02, 128);
+            let net = net.model(&[1, 3, 9, 7], &[&last.0]);
+            assert_eq!(compare(net, &[1, 3, 9, 7], (0.02, 2.0, 0.9)), 1, "{after} to {zero}");
+        }
+    }
+}
+
+#[test]
 fn a_layer_may_add_what_it_reads_and_a_tensor_be_added_to_itself() {
     let mut net = Net::new(11, true);
     let x = net.rounded_on(&image(), 1.0 / 255.0, 0);

@@ -11,8 +11,9 @@ const MAX_REAL: f64 = (1 << 30) as f64;
 
 /// The step between a sum and the next byte; lengths are those of the output channels.
 ///
-/// y = sum · `positive`, or sum · `negative` where sum < 0; plus (r − residual's zero) · residual's scale where there is an
-/// addend r; the byte is y rounded to the nearest integer, ties to even, plus `zero`, within `low` and `high`.
+/// y = sum · `positive`, or sum · `negative` where sum < 0; where there is an addend r, y within the residual's bounds, plus
+/// (r − residual's zero) · residual's scale; the byte is y rounded to the nearest integer, ties to even, plus `zero`, within
+/// `low` and `high`.
 ///
 /// So a PReLU of slope a is `negative = a · positive`, a ReLU `negative = 0` or `low = zero`, a ReLU6 a `high`.
 #[derive(Debug, Clone)]
@@ -48,14 +49,16 @@ pub struct Residual {
     pub zero: u8,
     /// Of the addend's steps in the output's.
     pub scale: f32,
+    /// Between which the layer's own part is kept, in the output's steps; zero lies between them.
+    pub bounds: [f32; 2],
 }
 
 impl Finish {
     /// For a layer with these `weights`, whose rows (one for each channel) have `depth` numbers. `bias` includes what the
     /// input's zero adds.
     ///
-    /// `None` where a sum could leave 32 bits, a scale isn't finite, or a result could be beyond 2³⁰: such a layer can't be
-    /// computed here.
+    /// `None` where a sum could leave 32 bits, a scale isn't finite, a result could be beyond 2³⁰, or an addend's bounds are
+    /// none: such a layer can't be computed here.
     pub fn new(
         weights: &[i8],
         depth: usize,
@@ -66,7 +69,8 @@ impl Finish {
     ) -> Option<Self> {
         let channels = bias.len();
         let fits = depth > 0 && depth <= MAX_DEPTH && channels > 0 && weights.len() == channels * depth;
-        if !(fits && positive.len() == channels && negative.len() == channels && act.low <= act.high) {
+        let has_bounds = residual.is_none_or(|Residual { bounds: [low, high], .. }| low <= 0.0 && high >= 0.0);
+        if !(fits && has_bounds && positive.len() == channels && negative.len() == channels && act.low <= act.high) {
             return None;
         }
         let added = residual.map_or(0.0, |r| f64::from(r.scale.abs()) * 255.0);
@@ -101,7 +105,8 @@ impl Finish {
     pub(super) fn byte(&self, channel: usize, sum: i32, addend: Option<u8>) -> u8 {
         let mut real = self.real(channel, sum);
         if let (Some(residual), Some(addend)) = (self.residual, addend) {
-            real += (i32::from(addend) - i32::from(residual.zero)) as f32 * residual.scale;
+            let [low, high] = residual.bounds;
+            real = real.max(low).min(high) + (i32::from(addend) - i32::from(residual.zero)) as f32 * residual.scale;
         }
         let stepped = real.round_ties_even() as i32 + i32::from(self.act.zero);
         stepped.clamp(i32::from(self.act.low), i32::from(self.act.high)) as u8
@@ -127,6 +132,8 @@ impl Finish {
 mod tests {
     use super::*;
 
+    const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
     fn finish(scale: [f32; 2], act: Act, residual: Option<Residual>) -> Option<Finish> {
         Finish::new(&[100], 1, vec![0], scale.map(|s| vec![s]), act, residual)
     }
@@ -146,11 +153,22 @@ mod tests {
 
     #[test]
     fn an_addend_is_added_before_the_rounding() {
-        let added = finish([0.5, 0.5], Act::linear(0), Some(Residual { zero: 128, scale: 0.25 })).unwrap();
+        let residual = Residual { zero: 128, scale: 0.25, bounds: UNBOUNDED };
+        let added = finish([0.5, 0.5], Act::linear(0), Some(residual)).unwrap();
         assert_eq!(added.byte(0, 1, Some(130)), 1);
         assert_eq!(added.byte(0, 1, Some(129)), 1);
         assert_eq!(added.byte(0, 1, Some(128)), 0);
         assert_eq!(added.byte(0, 8, Some(0)), 0);
+    }
+
+    #[test]
+    fn what_is_added_to_stays_within_its_bounds() {
+        let residual = |bounds| Some(Residual { zero: 100, scale: 1.0, bounds });
+        let added = finish([1.0, 1.0], Act::linear(50), residual([-20.0, 30.0])).unwrap();
+        assert_eq!([-1_000, -20, 7, 30, 1_000].map(|sum| added.byte(0, sum, Some(110))), [40, 40, 67, 90, 90]);
+        for none in [[1.0, 2.0], [-2.0, -1.0], [f32::NAN, 1.0], [0.0, f32::NAN]] {
+            assert!(finish([1.0, 1.0], Act::linear(0), residual(none)).is_none(), "{none:?}");
+        }
     }
 
     #[test]
@@ -159,7 +177,7 @@ mod tests {
         assert!(finish([1e6, 1.0], linear, None).is_none());
         assert!(finish([f32::NAN, 1.0], linear, None).is_none());
         assert!(finish([1.0, f32::INFINITY], linear, None).is_none());
-        assert!(finish([1.0, 1.0], linear, Some(Residual { zero: 0, scale: f32::NAN })).is_none());
+        assert!(finish([1.0, 1.0], linear, Some(Residual { zero: 0, scale: f32::NAN, bounds: UNBOUNDED })).is_none());
         assert!(finish([1.0, 1.0], Act { zero: 0, low: 2, high: 1 }, None).is_none());
         let of = |bias| Finish::new(&[127; 4], 4, vec![bias], [vec![0.1], vec![0.1]], linear, None);
         assert!(of(i32::MAX - 127 * 4 * 255).is_some());

@@ -333,9 +333,10 @@ impl<const N: usize> Scales<N> {
 #[target_feature(enable = "neon")]
 fn add<const N: usize>(reals: &mut [float32x4_t; N], residual: Residual, bytes: uint8x16_t) {
     let (zero, scale) = (vdupq_n_s32(residual.zero.into()), vdupq_n_f32(residual.scale));
+    let [low, high] = residual.bounds.map(|bound| vdupq_n_f32(bound));
     for (real, bytes) in reals.iter_mut().zip(widened(bytes)) {
         let steps = vcvtq_f32_s32(vsubq_s32(bytes, zero));
-        *real = vaddq_f32(*real, vmulq_f32(steps, scale));
+        *real = vaddq_f32(vminq_f32(vmaxq_f32(*real, low), high), vmulq_f32(steps, scale));
     }
 }
 

@@ -29,7 +29,9 @@ fn finish(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Finish {
         (0..channels).map(|c| i32::from_le_bytes(std::array::from_fn(|k| numbers[(2 + k) * channels + c])) >> 12);
     let zero = bytes(seed ^ 1, 1)[0];
     let act = [Act::linear(zero), Act { zero, low: zero, high: 255 }, Act { zero, low: zero / 2, high: zero.max(200) }];
-    let residual = has_addend.then(|| Residual { zero: numbers[0], scale: 3.0 * number(channels) });
+    let bounds = [[f32::NEG_INFINITY, f32::INFINITY], [-40.0 * number(0), 60.0 * number(0)], [0.0, 90.0]];
+    let bounds = bounds[seed as usize / 9 % 3];
+    let residual = has_addend.then(|| Residual { zero: numbers[0], scale: 3.0 * number(channels), bounds });
     Finish::new(weights, depth, bias.collect(), [positive, negative], act[seed as usize / 3 % 3], residual)
         .expect("sums and scales within their limits")
 }

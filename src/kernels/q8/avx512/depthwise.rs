@@ -181,7 +181,7 @@ impl Sink for Bytes<'_> {
         unsafe {
             let mut reals = self.ends.reals([0, 1, 2, 3].map(|n| filter.first + n * WIDE), sums);
             let pixels = if MANY { filter.walk.pixels } else { 1 };
-            if let Some((addend, zero, scale)) = self.addend {
+            if let Some((addend, zero, scale, bounds)) = self.addend {
                 let from = |k: usize| {
                     let place = *addend.places.at.get_unchecked(at + k.min(count - 1)) as usize;
                     addend.bytes.as_ptr().add(place + filter.first)
@@ -207,7 +207,7 @@ impl Sink for Bytes<'_> {
                     _mm512_extracti32x4_epi32::<3>(bytes),
                 ];
                 for (real, bytes) in reals.iter_mut().zip(lanes) {
-                    *real = added(*real, bytes, zero, scale);
+                    *real = added(*real, bytes, zero, scale, bounds);
                 }
             }
             let bytes = self.ends.bytes(reals);

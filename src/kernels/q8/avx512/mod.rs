@@ -177,23 +177,24 @@ impl Sink for Sums {
     }
 }
 
-/// What the sixteen bytes of an addend stand for, added.
+/// What the sixteen bytes of an addend stand for, added to what is kept within bounds.
 ///
 /// # Safety
 /// The CPU has AVX-512 F.
 #[inline(always)]
-unsafe fn added(real: __m512, bytes: __m128i, zero: __m512i, scale: __m512) -> __m512 {
+unsafe fn added(real: __m512, bytes: __m128i, zero: __m512i, scale: __m512, [low, high]: [__m512; 2]) -> __m512 {
     // SAFETY: the caller's promise.
     unsafe {
         let steps = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), zero));
+        let real = _mm512_min_ps(_mm512_max_ps(real, low), high);
         _mm512_add_ps(real, _mm512_mul_ps(steps, scale))
     }
 }
 
 struct Bytes<'a> {
     ends: Ends,
-    /// With its zero and scale.
-    addend: Option<(Addend<'a>, __m512i, __m512)>,
+    /// With its zero and scale, and the bounds of what it's added to.
+    addend: Option<(Addend<'a>, __m512i, __m512, [__m512; 2])>,
     target: *mut u8,
     places: &'a [u32],
 }
@@ -201,9 +202,11 @@ struct Bytes<'a> {
 impl<'a> Bytes<'a> {
     #[target_feature(enable = "avx512f,avx512bw")]
     fn new(finish: &Finish, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
-        let addend = addend
-            .zip(finish.residual)
-            .map(|(addend, Residual { zero, scale })| (addend, _mm512_set1_epi32(zero.into()), _mm512_set1_ps(scale)));
+        let with = |(addend, Residual { zero, scale, bounds: [low, high] })| {
+            let bounds = [_mm512_set1_ps(low), _mm512_set1_ps(high)];
+            (addend, _mm512_set1_epi32(zero.into()), _mm512_set1_ps(scale), bounds)
+        };
+        let addend = addend.zip(finish.residual).map(with);
         Self { ends: Ends::new(finish), addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
     }
 
@@ -231,11 +234,11 @@ impl<'a> Bytes<'a> {
                 (four[k], channels[k]) = (sums[m + k / N][k % N], first + k % N * WIDE);
             }
             let mut reals = self.ends.reals(channels, four);
-            if let Some((addend, zero, scale)) = self.addend {
+            if let Some((addend, zero, scale, bounds)) = self.addend {
                 for k in 0..rows * N {
                     let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row + m + k / N) as usize);
                     let bytes = load_some(from.add(channels[k]), (mask >> (k % N * WIDE)) as u16);
-                    reals[k] = added(reals[k], bytes, zero, scale);
+                    reals[k] = added(reals[k], bytes, zero, scale, bounds);
                 }
             }
             // Packing works in lanes of 128 bits: each has four outputs of each register.

@@ -162,7 +162,7 @@ impl BlockSink for Bytes<'_> {
         // SAFETY: scales are filled up to 64; the caller's promise.
         unsafe {
             let mut reals = self.ends.reals([0, 1, 2, 3].map(|n| first + n * LANES), sums);
-            if let Some((addend, zero, scale)) = self.addend {
+            if let Some((addend, zero, scale, bounds)) = self.addend {
                 let from = |k: usize| {
                     let place = *addend.places.at.get_unchecked(at + k.min(count - 1)) as usize;
                     addend.bytes.as_ptr().add(place + first)
@@ -186,7 +186,7 @@ impl BlockSink for Bytes<'_> {
                     _mm_unpackhi_epi64(shuffled[1], shuffled[1]),
                 ];
                 for (real, eight) in reals.iter_mut().zip(eights) {
-                    *real = added(*real, eight, zero, scale);
+                    *real = added(*real, eight, zero, scale, bounds);
                 }
             }
             let bytes = self.ends.bytes(reals);

@@ -207,15 +207,16 @@ impl Sink for Sums {
     }
 }
 
-/// What the first eight bytes of an addend stand for, added.
+/// What the first eight bytes of an addend stand for, added to what is kept within bounds.
 ///
 /// # Safety
 /// The CPU has AVX2.
 #[inline(always)]
-unsafe fn added(real: __m256, bytes: __m128i, zero: __m256i, scale: __m256) -> __m256 {
+unsafe fn added(real: __m256, bytes: __m128i, zero: __m256i, scale: __m256, [low, high]: [__m256; 2]) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
         let steps = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), zero));
+        let real = _mm256_min_ps(_mm256_max_ps(real, low), high);
         _mm256_add_ps(real, _mm256_mul_ps(steps, scale))
     }
 }
@@ -223,8 +224,8 @@ unsafe fn added(real: __m256, bytes: __m128i, zero: __m256i, scale: __m256) -> _
 /// Bytes, each row at its place.
 pub(super) struct Bytes<'a> {
     ends: Ends,
-    /// With its zero and scale.
-    addend: Option<(Addend<'a>, __m256i, __m256)>,
+    /// With its zero and scale, and the bounds of what it's added to.
+    addend: Option<(Addend<'a>, __m256i, __m256, [__m256; 2])>,
     target: *mut u8,
     places: &'a [u32],
 }
@@ -237,8 +238,11 @@ impl<'a> Bytes<'a> {
         let addend = addend.zip(finish.residual);
         // SAFETY: the caller's promise.
         unsafe {
-            let with = |residual: Residual| (_mm256_set1_epi32(residual.zero.into()), _mm256_set1_ps(residual.scale));
-            let addend = addend.map(|(addend, residual)| (addend, with(residual).0, with(residual).1));
+            let all = |number| _mm256_set1_ps(number);
+            let with = |(addend, Residual { zero, scale, bounds })| {
+                (addend, _mm256_set1_epi32(i32::from(zero)), all(scale), [all(bounds[0]), all(bounds[1])])
+            };
+            let addend = addend.map(with);
             let ends = Ends::new(finish);
             Self { ends, addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
         }
@@ -248,13 +252,13 @@ impl<'a> Bytes<'a> {
     /// As [`Sink::put`].
     #[inline(always)]
     unsafe fn add(&self, row: usize, first: usize, outputs: usize, reals: &mut [__m256]) {
-        let Some((addend, zero, scale)) = self.addend else { return };
+        let Some((addend, zero, scale, bounds)) = self.addend else { return };
         // SAFETY: the caller's promise.
         unsafe {
             let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row) as usize).add(first);
             let bytes = if outputs == WIDE { _mm_loadu_si128(from.cast()) } else { load_some(from, outputs) };
             for (real, bytes) in reals.iter_mut().zip([bytes, _mm_unpackhi_epi64(bytes, bytes)]) {
-                *real = added(*real, bytes, zero, scale);
+                *real = added(*real, bytes, zero, scale, bounds);
             }
         }
     }
