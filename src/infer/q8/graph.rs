@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 /// TensorProto.DataType of ONNX.
-const FLOAT: i32 = 1;
+pub(in crate::infer) const FLOAT: i32 = 1;
 const UINT8: i32 = 2;
 const INT8: i32 = 3;
 const INT32: i32 = 6;
@@ -15,7 +15,7 @@ const INT64: i32 = 7;
 
 /// What a byte stands for: (byte − zero) · scale. A signed byte of the file is 128 less than the one here, its zero too.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Grid {
+pub(in crate::infer) struct Grid {
     pub scale: f32,
     pub zero: u8,
 }
@@ -33,7 +33,7 @@ impl Grid {
 }
 
 /// Signed weights with a scale for each output, or one for all.
-pub(super) struct Weights {
+pub(in crate::infer) struct Weights {
     pub numbers: Vec<i8>,
     pub dims: Vec<usize>,
     pub scales: Vec<f32>,
@@ -45,7 +45,7 @@ impl Weights {
     }
 }
 
-pub(super) struct Graph<'a> {
+pub(in crate::infer) struct Graph<'a> {
     pub nodes: &'a [NodeProto],
     constants: HashMap<&'a str, &'a TensorProto>,
     makers: HashMap<&'a str, usize>,

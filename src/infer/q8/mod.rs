@@ -24,6 +24,7 @@ mod search;
 mod tests;
 mod unroll;
 
+pub(super) use graph::{FLOAT, Graph};
 pub(super) use operator::{Operator, place};
 pub(super) use recipe::Recipe;
 pub(super) use search::{rewrite, take_pixels};
