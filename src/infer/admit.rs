@@ -52,6 +52,8 @@ const KEEPING_OPS: [&str; 23] = [
 /// Operators whose result has at most as many elements as the product of what their inputs have.
 const BROADCASTING_OPS: [&str; 12] =
     ["Add", "And", "Div", "Equal", "Gather", "Greater", "Less", "Max", "Min", "Mul", "Pow", "Sub"];
+/// Operators that tract fills on loading, as large as a tensor of the picture's size may be.
+const FILLING_OPS: [&str; 2] = ["ConstantLike", "EyeLike"];
 
 /// Refuses what is described above, and says which layer or tensor it was.
 pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
@@ -153,8 +155,11 @@ fn too_large(NodeProto { name, op_type, output, .. }: &NodeProto) -> String {
 /// What a layer becomes on loading; `None` where it waits for the picture.
 fn fold(node: &NodeProto, constants: &HashMap<&str, Constant>) -> Result<Option<Constant>, Grows> {
     let op = node.op_type.as_str();
-    if op == "Shape" {
-        return Ok(Some(Constant::computed(MAX_RANK)));
+    match op {
+        "Shape" => return Ok(Some(Constant::computed(MAX_RANK))),
+        "Size" => return Ok(Some(Constant::computed(1))),
+        _ if FILLING_OPS.contains(&op) => return Err(Grows),
+        _ => {}
     }
     let named = node.input.iter().filter(|name| !name.is_empty());
     let inputs: Option<Vec<_>> = named.map(|name| constants.get(name.as_str())).collect();
@@ -219,6 +224,9 @@ mod tests {
             assert!(told(vec![shape("s", &[1])], made(layer(op, &["s", "s"], "made"))).is_some(), "{op}");
             assert_eq!(told(vec![shape("s", &[1])], made(layer(op, &["image", "s"], "made"))), None, "{op}");
         }
+        for op in ["ConstantLike", "EyeLike"] {
+            assert!(told(vec![], made(layer(op, &["image"], "made"))).is_some(), "{op}");
+        }
     }
 
     #[test]
@@ -248,6 +256,12 @@ mod tests {
             layer("Reshape", &["image", "shape"], "out"),
         ];
         assert_eq!(told(vec![shape("s", &[2])], reckoned), None);
+        let counted = vec![
+            layer("Size", &["image"], "size"),
+            layer("Concat", &["size", "size"], "sides"),
+            layer("ConstantOfShape", &["sides"], "made"),
+        ];
+        assert!(told(vec![], counted).unwrap().starts_with("made, which ConstantOfShape makes"));
         let twice = told(vec![shape("s", &[2])], vec![layer("Neg", &["image"], "s")]).unwrap();
         assert_eq!(twice, "two tensors are called s");
     }

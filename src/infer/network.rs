@@ -253,9 +253,11 @@ fn build(proto: &ModelProto, recipes: Vec<q8::Recipe>, input: Form, outputs: &[O
     let model = model.with_input_fact(0, input.fact())?.into_typed()?;
     for node in model.nodes() {
         for output in &node.outputs {
-            let elements =
-                output.fact.shape.as_concrete().map(|shape| shape.iter().try_fold(1, |n, &side| volume(n, side)));
-            let fits = elements.is_none_or(|n| n.is_some_and(|n| n <= MAX_ELEMENTS));
+            let Some(shape) = output.fact.shape.as_concrete() else {
+                return Err(TractError::msg(format!("{} has no fixed shape", node.name)));
+            };
+            let elements = shape.iter().try_fold(1, |n, &side| volume(n, side));
+            let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
             ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
         }
     }
@@ -298,7 +300,7 @@ fn guarded<T>(call: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
 #[cfg(test)]
 mod tests {
     use super::super::Manifest;
-    use super::super::tiny::{bytes, model, onnx, text, varint, with_op};
+    use super::super::tiny::{bytes, model, of_layers, onnx, text, varint, with_op};
     use super::*;
     use crate::sim::rng::SplitMix64;
 
@@ -351,6 +353,22 @@ mod tests {
         let huge = varint(1, 1 << 40);
         assert!(told(with_op("MatMul", &WEIGHTS, &huge)).contains("impossible sides"));
         assert!(told(Vec::new()).contains("no graph"));
+    }
+
+    #[test]
+    fn a_tensor_whose_size_each_picture_chooses_is_refused() {
+        let layers: [(&str, &[&str], &str); 5] = [
+            ("MatMul", &["flat", "w"], "product"),
+            ("NonZero", &["image"], "places"),
+            ("CastLike", &["places", "flat"], "some"),
+            ("ReduceMean", &["some"], "mean"),
+            ("Add", &["product", "mean"], "embedding"),
+        ];
+        let told = load(of_layers(&layers, &WEIGHTS, &[])).map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("places has no fixed shape"), "{told}");
+        let layers = [("Size", &["image"][..], "size"), ("ConstantOfShape", &["size"], "embedding")];
+        let told = load(of_layers(&layers, &WEIGHTS, &[])).map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("could take all memory"), "{told}");
     }
 
     #[test]

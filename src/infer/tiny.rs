@@ -14,6 +14,11 @@ pub fn onnx(weights: &[f32]) -> Vec<u8> {
 
 /// The same with another last operator and more in the matrix's tensor.
 pub fn with_op(op: &str, weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
+    of_layers(&[(op, &["flat", "w"], "embedding")], weights, more_of_tensor)
+}
+
+/// The same with other layers after the means of the channels, `flat`: of such kinds, what each reads, and what it makes.
+pub fn of_layers(layers: &[(&str, &[&str], &str)], weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
     let outputs = weights.len() as u64 / 3;
     let raw: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
     let float = varint(2, 1);
@@ -21,7 +26,7 @@ pub fn with_op(op: &str, weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
     let graph = [
         bytes(1, &node("GlobalAveragePool", &["image"], "pooled")),
         bytes(1, &node("Flatten", &["pooled"], "flat")),
-        bytes(1, &node(op, &["flat", "w"], "embedding")),
+        layers.iter().flat_map(|(op, inputs, output)| bytes(1, &node(op, inputs, output))).collect(),
         text(2, "tiny"),
         bytes(5, &tensor.concat()),
         bytes(11, &value("image", &[1, 3, 112, 112])),
