@@ -48,7 +48,8 @@ pub enum ManifestError {
     )]
     Unknown { path: PathBuf, digest: Digest, beside: PathBuf },
     #[error(
-        "{path} is damaged or another version: its SHA-256 is {got}, and {}'s is {}; get it again from {}",
+        "{path} is damaged or another version: its SHA-256 is {got}, and {}'s is {}; get it again from {}, or give \
+         one of your own another file name",
         expected.name, expected.sha256, expected.source, path = path.display()
     )]
     WrongDigest { path: PathBuf, expected: Box<ModelSpec>, got: Digest },
@@ -127,6 +128,7 @@ impl Manifest {
     /// Finds a network by the name that the manifest or its own description gives it, or by the path of its file.
     ///
     /// A name that is not built in is looked for in `dir` (the state directory's models). Anything with a slash or ending in `.onnx` is a path.
+    /// A name of the manifest is the network of its digest, whatever lies there.
     ///
     /// # Errors
     /// No such file or name, and everything of [`Manifest::open`].
@@ -137,16 +139,22 @@ impl Manifest {
         if let Some(model) = self.built_in(name_or_file) {
             return Ok(model);
         }
-        let file = self.find_by_name(name_or_file).map_or(format!("{name_or_file}.onnx"), |m| m.file.clone());
-        let path = dir.join(file);
+        let known = self.find_by_name(name_or_file);
+        let path = dir.join(known.map_or(format!("{name_or_file}.onnx"), |m| m.file.clone()));
         if path.exists() {
-            return self.open(&path);
+            let model = self.open(&path)?;
+            // Another known network's bytes may lie under this one's name.
+            return match known.filter(|known| known.sha256 != model.spec.sha256) {
+                Some(known) => Err(wrong_digest(known, &path, model.spec.sha256)),
+                None => Ok(model),
+            };
         }
         let known = self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
         Err(ManifestError::NoSuch { name: name_or_file.into(), dir: dir.into(), known })
     }
 
-    /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it.
+    /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it. A
+    /// description makes no known network of other bytes: its file name is taken.
     ///
     /// # Errors
     /// It can't be read, is too large, is unknown, or bears a known network's file name with other bytes.
@@ -156,18 +164,16 @@ impl Manifest {
         if let Some(spec) = self.find_by_sha256(&digest) {
             return Ok(ModelFile { spec: spec.clone(), path: path.into(), bytes });
         }
-        let beside = path.with_extension("toml");
-        if beside.is_file() {
-            let spec = read_side_spec(&beside, path, digest)?;
-            return Ok(ModelFile { spec, path: path.into(), bytes });
-        }
         let file = path.file_name().unwrap_or_default();
-        match self.models.iter().find(|m| *m.file == *file) {
-            Some(known) => {
-                Err(ManifestError::WrongDigest { path: path.into(), expected: Box::new(known.clone()), got: digest })
-            }
-            None => Err(ManifestError::Unknown { path: path.into(), digest, beside }),
+        if let Some(known) = self.models.iter().find(|m| *m.file == *file) {
+            return Err(wrong_digest(known, path, digest));
         }
+        let beside = path.with_extension("toml");
+        if !beside.is_file() {
+            return Err(ManifestError::Unknown { path: path.into(), digest, beside });
+        }
+        let spec = read_side_spec(&beside, path, digest)?;
+        Ok(ModelFile { spec, path: path.into(), bytes })
     }
 
     /// Copies a network into `dir`, with its description where it isn't a known one; under its final name it is either
@@ -199,6 +205,10 @@ impl Manifest {
         paths.sort();
         paths.iter().map(|path| self.open(path)).collect()
     }
+}
+
+fn wrong_digest(known: &ModelSpec, path: &Path, got: Digest) -> ManifestError {
+    ManifestError::WrongDigest { path: path.into(), expected: Box::new(known.clone()), got }
 }
 
 fn read_side_spec(beside: &Path, model: &Path, sha256: Digest) -> Result<ModelSpec, ManifestError> {
@@ -301,6 +311,23 @@ mod tests {
         fs::write(&file, b"half a download").unwrap();
         let damaged = Manifest::builtin().open(&file).unwrap_err();
         assert!(matches!(damaged, ManifestError::WrongDigest { .. }), "{damaged}");
+    }
+
+    #[test]
+    fn no_description_makes_other_bytes_a_known_network() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = Manifest::builtin();
+        let lay = |file: &str, bytes: &[u8]| fs::write(dir.path().join(file), bytes).unwrap();
+        lay("face_detection_yunet_2023mar.onnx", b"another network");
+        lay("face_detection_yunet_2023mar.toml", MINE.as_bytes());
+        for name in ["yunet".to_owned(), dir.path().join("face_detection_yunet_2023mar.onnx").display().to_string()] {
+            let wrong = manifest.resolve(dir.path(), &name).unwrap_err();
+            assert!(matches!(wrong, ManifestError::WrongDigest { .. }), "{wrong}");
+        }
+        // Nor do another known network's bytes.
+        lay("scrfd_500m.onnx", &manifest.built_in("facelatch-detector").unwrap().bytes);
+        let wrong = manifest.resolve(dir.path(), "scrfd-500m").unwrap_err();
+        assert!(wrong.to_string().contains("and scrfd-500m's is"), "{wrong}");
     }
 
     #[test]
