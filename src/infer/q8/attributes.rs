@@ -27,13 +27,13 @@ pub(super) fn strides(node: &NodeProto) -> Option<([usize; 2], [usize; 2], [usiz
     if !["", "NOTSET"].contains(&text(node, "auto_pad")) {
         return None;
     }
-    let pads = match sides(node, "pads").unwrap_or_default()[..] {
+    let pads = match sides(node, "pads")?[..] {
         [] => [0; 4],
         [before, after] => [0, before, 0, after],
         [top, left, bottom, right] => [top, left, bottom, right],
         _ => return None,
     };
-    let or_ones = |name| two(sides(node, name).unwrap_or_default(), 1);
+    let or_ones = |name| two(sides(node, name)?, 1);
     let (stride, dilation) = (or_ones("strides")?, or_ones("dilations")?);
     stride.iter().chain(&dilation).all(|&n| n > 0).then_some((stride, dilation, pads))
 }

@@ -226,14 +226,16 @@ pub(super) fn float_or(node: &NodeProto, name: &str, otherwise: f32) -> f32 {
     node.attribute.iter().find(|a| a.name == name).map_or(otherwise, |a| a.f)
 }
 
-/// A text attribute.
+/// A text attribute: empty where it isn't there, and no word that anybody knows where it is no text.
 pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
     let attribute = node.attribute.iter().find(|a| a.name == name);
-    attribute.and_then(|a| std::str::from_utf8(&a.s).ok()).unwrap_or_default()
+    attribute.map_or("", |a| std::str::from_utf8(&a.s).unwrap_or("?"))
 }
 
-/// A list of sides, if it is there and none is negative.
+/// A list of sides: empty where it isn't there, `None` where it's none or one of them is negative. Such a layer isn't one with
+/// the default; tract says what is wrong with it.
 pub(super) fn sides(node: &NodeProto, name: &str) -> Option<Vec<usize>> {
-    let attribute = node.attribute.iter().find(|a| a.name == name)?;
-    attribute.ints.iter().map(|&side| usize::try_from(side).ok()).collect()
+    let Some(attribute) = node.attribute.iter().find(|a| a.name == name) else { return Some(Vec::new()) };
+    let sides = attribute.ints.iter().map(|&side| usize::try_from(side).ok());
+    sides.collect::<Option<Vec<_>>>().filter(|sides| !sides.is_empty())
 }

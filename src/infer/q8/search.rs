@@ -189,7 +189,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let first = proto.input.first()?;
         let (work, inputs) = match proto.op_type.as_str() {
             "MaxPool" if attribute_or(proto, "ceil_mode", 0) == 0 && proto.output.len() == 1 => {
-                let kernel = two(sides(proto, "kernel_shape")?, 1)?;
+                let kernel = two(sides(proto, "kernel_shape").filter(|kernel| !kernel.is_empty())?, 1)?;
                 let (stride, dilation, pads) = strides(proto)?;
                 (dilation == [1, 1]).then_some((Work::MaxPool { kernel, stride, pads }, vec![of(first)?]))?
             }

@@ -259,6 +259,26 @@ fn a_rounding_in_the_middle_saturates_though_nothing_is_rounded() {
 }
 
 #[test]
+fn a_layer_with_sides_that_are_none_is_left_to_tract() {
+    let none = |name: &str, of: &[i64]| AttributeProto { ints: of.to_vec(), ..ints(name, &[]) };
+    for (wrong, is_left) in [
+        (none("pads", &[-1; 4]), true),
+        (none("pads", &[]), true),
+        (none("strides", &[2, -2]), true),
+        (none("dilations", &[-1, 1]), true),
+        (AttributeProto { s: vec![0xff], ..words("auto_pad", "") }, true),
+        (none("strides", &[2, 2]), false),
+    ] {
+        let mut net = Net::new(15, true);
+        let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+        let x = net.conv(&x, 8, &[3, 3], 1, vec![wrong.clone()]);
+        let x = net.rounded(&x, 128);
+        let mut proto = net.model(&[1, 3, 8, 8], &[&x.0]);
+        assert_eq!(rewrite(&mut proto).is_empty(), is_left, "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_layer_may_add_what_it_reads_and_a_tensor_be_added_to_itself() {
     let mut net = Net::new(11, true);
     let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
