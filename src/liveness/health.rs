@@ -196,6 +196,10 @@ impl Health {
         if reading.value.kind() != self.kind {
             return Err(Invalid::OutOfRange);
         }
+        // Before anything is remembered of it: what comes next would be out of order until time has caught up with it.
+        if reading.at > now + FUTURE {
+            return Err(Invalid::FromTheFuture);
+        }
         let digest = digest(reading.value);
         let is_new = self.last_at != Some(reading.at);
         let is_backwards = self.last_at.is_some_and(|last| reading.at < last);
@@ -232,9 +236,6 @@ impl Health {
     }
 
     fn check_times(&self, at: Instant, is_backwards: bool, now: Instant) -> Result<(), Invalid> {
-        if at > now + FUTURE {
-            return Err(Invalid::FromTheFuture);
-        }
         if now.since(at) > self.nature.max_age {
             return Err(Invalid::Late);
         }

@@ -126,7 +126,8 @@ fn old_early_and_misordered_readings_are_told_apart() {
     assert_eq!(take(1040, 1541, 601.0), Some(Invalid::Late));
     assert_eq!(take(1020, 1510, 602.0), Some(Invalid::OutOfOrder));
     assert_eq!(take(1580, 1560, 603.0), None, "a tick of the clock");
-    assert_eq!(take(1700, 1600, 604.0), Some(Invalid::FromTheFuture));
+    assert_eq!(take(3_600_000, 1600, 604.0), Some(Invalid::FromTheFuture));
+    assert_eq!(take(1620, 1640, 605.0), None, "one wrong stamp makes the next ones no worse");
 }
 
 #[test]
