@@ -51,24 +51,30 @@ pub struct Detail {
 pub struct Pictures {
     /// Each with the number of whose it is; those of one person follow each other.
     people: Vec<(usize, PathBuf)>,
-    /// Of people who are none of those.
-    strangers: Vec<PathBuf>,
+    /// Of people who are none of those, each with the number of the folder in a folder that it may share with others of the same
+    /// person, or one of its own; those of one number follow each other.
+    strangers: Vec<(usize, PathBuf)>,
 }
 
 impl Pictures {
     /// Lists those in the folders of `people`, a folder a person, and those in `strangers` and their folders, whoever they
-    /// show.
+    /// show. What lies in one folder of these may be of one person, and counts as that.
     ///
     /// # Errors
     /// A folder can't be read, there are fewer than two people, a folder of strangers without a picture, or too many
     /// pictures.
     pub fn list(people: &Path, strangers: &[PathBuf]) -> Result<Self, EvalError> {
         let mut listed = Self { people: list_people(people)?, strangers: Vec::new() };
+        let mut number = listed.people.last().map_or(0, |(last, _)| last + 1);
         for root in strangers {
             let before = listed.strangers.len();
-            listed.strangers.extend(pictures_in(root)?);
+            for picture in pictures_in(root)? {
+                listed.strangers.push((number, picture));
+                number += 1;
+            }
             for folder in entries(root)?.iter().filter(|path| path.is_dir()) {
-                listed.strangers.extend(pictures_in(folder)?);
+                listed.strangers.extend(pictures_in(folder)?.into_iter().map(|picture| (number, picture)));
+                number += 1;
             }
             let wrong = |reason: String| Err(EvalError::Folder { path: root.clone(), reason });
             if listed.strangers.len() == before {
@@ -93,14 +99,13 @@ impl Pictures {
 
     /// Of people, then of strangers.
     pub fn paths(&self) -> Vec<PathBuf> {
-        self.people.iter().map(|(_, path)| path).chain(&self.strangers).cloned().collect()
+        self.people.iter().chain(&self.strangers).map(|(_, path)| path.clone()).collect()
     }
 
-    /// The faces that were found, of people and of strangers, each stranger with a number of its own.
+    /// The faces that were found, of people and of strangers.
     fn faces(&self, encodings: Vec<Option<Encoding>>) -> (Vec<Face>, Vec<Face>) {
-        let known = self.people.iter().map(|(person, _)| *person);
-        let strangers = self.people.last().map_or(0, |(last, _)| last + 1)..;
-        let faces = encodings.into_iter().zip(known.chain(strangers)).enumerate();
+        let whose = self.people.iter().chain(&self.strangers).map(|(person, _)| *person);
+        let faces = encodings.into_iter().zip(whose).enumerate();
         let found =
             faces.filter_map(|(picture, (encoding, person))| Some(Face { picture, person, encoding: encoding? }));
         found.partition(|face| face.picture < self.people.len())
@@ -239,13 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn strangers_lie_in_their_folder_or_one_below_and_an_empty_one_is_refused() {
-        let root =
-            folders(&["people/ana/1.jpg", "people/ben/1.jpg", "x/1.webp", "x/y/2.jpg", "x/z/3.jpg", "none/a.txt"]);
+    fn strangers_lie_in_their_folder_each_or_in_one_below_together_and_an_empty_one_is_refused() {
+        let people = ["people/ana/1.jpg", "people/ben/1.jpg"];
+        let strangers = ["x/1.webp", "x/2.png", "x/y/2.jpg", "x/y/4.jpg", "x/z/3.jpg", "none/a.txt"];
+        let root = folders(&[&people[..], &strangers].concat());
         let at = |name: &str| root.path().join(name);
         let pictures = Pictures::list(&at("people"), &[at("x")]).unwrap();
-        assert_eq!(pictures.strangers, ["x/1.webp", "x/y/2.jpg", "x/z/3.jpg"].map(at));
-        assert_eq!((pictures.len(), pictures.paths().len()), (5, 5));
+        let strangers = [(2, "x/1.webp"), (3, "x/2.png"), (4, "x/y/2.jpg"), (4, "x/y/4.jpg"), (5, "x/z/3.jpg")];
+        assert_eq!(pictures.strangers, strangers.map(|(number, name)| (number, at(name))));
+        assert_eq!((pictures.len(), pictures.paths().len()), (7, 7));
         let refused = Pictures::list(&at("people"), &[at("x"), at("none")]).unwrap_err();
         assert!(refused.to_string().ends_with("none: no picture of a stranger"), "{refused}");
         assert!(matches!(Pictures::list(&at("people"), &[at("nowhere")]), Err(EvalError::Read { .. })));
@@ -256,7 +263,8 @@ mod tests {
         let path = |name: &str| PathBuf::from(name);
         let people = vec![(0, "a1"), (0, "a2"), (1, "b1"), (1, "b2"), (2, "c1"), (2, "c2"), (2, "c3")];
         let people = people.into_iter().map(|(person, name)| (person, path(name))).collect();
-        let pictures = Pictures { people, strangers: ["s1", "s2", "s3"].map(path).into() };
+        let strangers = [(3, "s1"), (4, "s2"), (5, "s3")].map(|(number, name)| (number, path(name))).into();
+        let pictures = Pictures { people, strangers };
         let at = |degrees: f32| {
             let (sin, cos) = degrees.to_radians().sin_cos();
             Encoding::from_raw(&[cos, sin])

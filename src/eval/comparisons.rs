@@ -11,7 +11,8 @@
 //! (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015). The last term takes a comparison's own variance out, which
 //! the sum holds twice; where two people have several pictures each it takes out too little, so V is rather too large.
 //! V / c(1 − p) is the design effect (Kish 1965): so many comparisons tell as much as one that is independent. A picture
-//! of a stranger counts as a person of its own, since nobody has said whose it is.
+//! of a stranger counts as a person of its own, unless it shares a folder with others: nobody has said whose they are, and they may
+//! be one person's.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +32,7 @@ pub const SUSPECTS: usize = 100;
 pub struct Face {
     /// Which picture it is on.
     pub picture: usize,
-    /// Faces of one person have one number and follow each other.
+    /// Faces of one person have one number and follow each other; of strangers, those that may be one person's.
     pub person: usize,
     pub encoding: Encoding,
 }
@@ -128,10 +129,11 @@ impl Faces<'_> {
         rows.iter().zip(squares).map(effect).collect()
     }
 
-    /// Everybody: the faces of a person, or a stranger's only one.
+    /// Everybody: the faces of a person, or of a stranger.
     fn units(&self) -> Vec<(Kind, &[Face])> {
         let people = self.people.chunk_by(|a, b| a.person == b.person).map(|faces| (Kind::Person, faces));
-        people.chain(self.strangers.chunks(1).map(|faces| (Kind::Stranger, faces))).collect()
+        let strangers = self.strangers.chunk_by(|a, b| a.person == b.person).map(|faces| (Kind::Stranger, faces));
+        people.chain(strangers).collect()
     }
 
     /// Compares somebody with everybody else, and returns the number of comparisons.
@@ -246,6 +248,22 @@ mod tests {
         let alone = n * p * (1.0 - p);
         let effect = faces.design_effects(&table, &Decider::Threshold, 1)[0];
         assert!((effect - (squares - alone) / alone).abs() < 1e-6 && effect > 15.0, "{effect}");
+    }
+
+    #[test]
+    fn two_pictures_of_one_stranger_tell_less_than_those_of_two() {
+        let axis = |i: usize| -> [f32; 64] { std::array::from_fn(|k| f32::from(k == i)) };
+        let between: [f32; 64] = std::array::from_fn(|k| f32::from(k < 20));
+        let people: Vec<_> = (0..20).map(|i| face(i, i, &axis(i))).collect();
+        let effect = |persons: [usize; 2]| {
+            let alike = persons.into_iter().enumerate().map(|(i, person)| face(20 + i, person, &between));
+            let strangers: Vec<_> = alike.chain((22..60).map(|i| face(i, i, &axis(i)))).collect();
+            let faces = Faces { people: &people, strangers: &strangers };
+            let table = table(&faces.count(&Decider::Threshold, 1));
+            faces.design_effects(&table, &Decider::Threshold, 1)[0]
+        };
+        let (of_two, of_one) = (effect([20, 21]), effect([20, 20]));
+        assert!(of_one > 1.5 * of_two, "{of_one} {of_two}");
     }
 
     #[test]
