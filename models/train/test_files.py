@@ -9,17 +9,17 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import cv2
     import numpy as np
     import onnx  # noqa: F401
     import torch  # noqa: F401
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
-sys.path.insert(0, str(Path(__file__).parent))
 import clip_sim
 import consensus
 import data

@@ -7,6 +7,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import cv2
     import numpy as np
@@ -14,11 +17,8 @@ try:
     import onnxruntime
     import torch
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
-sys.path.insert(0, str(Path(__file__).parent))
 import checkpoints
 import consensus
 import landmarks as recipe

@@ -8,17 +8,17 @@ import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import numpy as np
     import onnx
     import onnxruntime
     import torch
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
-sys.path.insert(0, str(Path(__file__).parent))
 import checkpoints
 import liveness as recipe
 import liveness_camera

@@ -8,15 +8,15 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import numpy as np
     import torch  # noqa: F401
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
-sys.path.insert(0, str(Path(__file__).parent))
 import liveness_data as data
 import liveness_signals as signals
 from liveness_signals import Recordings

@@ -7,16 +7,16 @@ import tempfile
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import cv2
     import numpy as np
     __import__("scipy")
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the demo people's recipe needs {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
-sys.path.insert(0, str(Path(__file__).parent))
 import facemodel
 import outline
 import people

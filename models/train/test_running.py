@@ -7,14 +7,15 @@ import sys
 import unittest
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+from skipping import skipped
+
 try:
     import cv2  # noqa: F401
     import onnx  # noqa: F401
     import torch  # noqa: F401
 except ModuleNotFoundError as missing:
-    reason = f"SKIPPED, NOT TESTED: the training recipes need {missing.name}; pip install -r models/train/requirements.txt"
-    print(reason, file=sys.stderr, flush=True)
-    raise unittest.SkipTest(reason) from None
+    raise skipped(missing) from None
 
 HERE = Path(__file__).parent
 HEARD = 3  # the step in which the second process is asked to stop

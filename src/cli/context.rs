@@ -42,6 +42,18 @@ pub struct Context {
     pub out: Output,
 }
 
+/// As [`Context::found_key`], for whoever asks again and again.
+///
+/// # Errors
+/// It can't be had.
+pub fn found_key(places: &KeyPlaces, gallery: &Path) -> Result<Found, Failure> {
+    let found = places.find(gallery)?;
+    if found.notice.is_some() {
+        owner::hand_over_at(&found.from).map_err(Failure::io(&found.from))?;
+    }
+    Ok(found)
+}
+
 impl Context {
     /// Reads the configuration that the options name, or the usual one where it exists.
     ///
@@ -152,11 +164,7 @@ impl Context {
     /// # Errors
     /// It can't be had.
     pub fn found_key(&self) -> Result<Found, Failure> {
-        let found = self.key_places()?.find(&self.store_path()?)?;
-        if found.notice.is_some() {
-            owner::hand_over_at(&found.from).map_err(Failure::io(&found.from))?;
-        }
-        Ok(found)
+        found_key(&self.key_places()?, &self.store_path()?)
     }
 
     /// The store for what needs no key: people and events.

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::context::Context;
+use super::context::{Context, found_key};
 use super::doctor::group::join;
 use super::exit::{Code, Failure, Verdict};
 use super::known;
@@ -164,7 +164,7 @@ fn shelf(ctx: &Context) -> Result<Shelf, Failure> {
         |failure| {
             log::error!("{failure}; nobody is admitted by face until it opens");
             Shelf::Awaited(Box::new(move || {
-                let key = places.find(&path).map_err(|error| error.to_string())?.key;
+                let key = found_key(&places, &path).map_err(|failure| failure.to_string())?.key;
                 Store::open(&path, &key).map_err(|error| error.to_string())
             }))
         },

@@ -25,16 +25,23 @@ impl Daemon {
         let mut command = home.command(&["run"]);
         command.stdout(Stdio::null()).stderr(log);
         let mut daemon = Self(command.spawn().unwrap());
-        let begun = Instant::now();
-        while home.run(&["status"]).code == 69 {
-            assert!(begun.elapsed() < PATIENCE && daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_until("it answers", || {
+            assert!(daemon.0.try_wait().unwrap().is_none(), "the daemon did not start");
+            home.run(&["status"]).code != 69
+        });
         daemon
     }
 
     fn told(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -84,24 +91,17 @@ fn a_daemon_whose_key_is_gone_starts_and_knows_everybody_once_it_is_back_and_ref
     fs::rename(&key, &away).unwrap();
     let log = home.path("log");
     let daemon = Daemon::starts(&home, fs::File::create(&log).unwrap().into());
-    let until = |what: &str, is_so: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "never: {what}; {}", fs::read_to_string(&log).unwrap());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    };
     let status = || home.run(&["status", "--json"]).json();
     // A picture that never changes is a fault of its own.
     let is_failing = || status()["faults"].as_array().unwrap().contains(&"store".into());
-    until("the fault", &is_failing);
+    wait_until("the fault", is_failing);
     assert_eq!(status()["people"], 0);
     fs::rename(&away, &key).unwrap();
-    until("Ana is known", &|| status()["people"] == 1 && !is_failing());
+    wait_until("Ana is known", || status()["people"] == 1 && !is_failing());
     configure(&home, false);
     daemon.told(rustix::process::Signal::HUP);
     let logged = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
-    until("the refusal", &|| logged("the configuration in force stays: it asks for liveness now"));
+    wait_until("the refusal", || logged("the configuration in force stays: it asks for liveness now"));
     assert!(logged("nobody is admitted by face until it opens"));
 }
 

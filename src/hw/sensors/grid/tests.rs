@@ -94,12 +94,16 @@ fn a_file_in_the_sockets_place_is_left_alone_and_told_of() {
     assert!(open(&config).err().unwrap().reason.contains("ls /dev/serial/by-id"));
 }
 
+/// A thermal sensor at one end of a pipe, in a serial port's place, and the other end.
+fn on_a_pipe() -> (Grids, File) {
+    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
+    (Grids::new(&config, Source::Port(File::from(near))), File::from(far))
+}
+
 #[test]
 fn a_serial_port_gives_whole_lines_however_they_are_cut_up() {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let mut far = File::from(far);
-    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
-    let mut sensor = Grids::new(&config, Source::Port(File::from(near)));
+    let (mut sensor, mut far) = on_a_pipe();
     let now = Instant::from_millis(50);
     let line = sealed("thermal 3 1 0 20.25 31.5 -");
     let mut next = |bytes: &[u8]| {
@@ -119,10 +123,7 @@ fn a_serial_port_gives_whole_lines_however_they_are_cut_up() {
 
 #[test]
 fn a_line_without_an_end_takes_no_more_memory_than_the_longest() {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let mut far = File::from(far);
-    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
-    let mut sensor = Grids::new(&config, Source::Port(File::from(near)));
+    let (mut sensor, mut far) = on_a_pipe();
     for _ in 0..32 {
         far.write_all(&[b'7'; 4096]).unwrap();
         assert_eq!(sensor.poll(Instant::BOOT), Ok(None));
@@ -137,10 +138,7 @@ fn a_line_without_an_end_takes_no_more_memory_than_the_longest() {
 
 #[test]
 fn lines_that_are_all_damaged_are_an_error_that_says_why_until_one_is_whole() {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let mut far = File::from(far);
-    let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
-    let mut sensor = Grids::new(&config, Source::Port(File::from(near)));
+    let (mut sensor, mut far) = on_a_pipe();
     for round in 0..2 {
         for _ in 0..MAX_DAMAGED {
             far.write_all(b"thermal 1 1 0 31*00\n").unwrap();
