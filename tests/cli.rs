@@ -530,6 +530,10 @@ fn what_is_read_is_not_written_over_and_what_was_drawn_before_is() {
     let [ada, other] = ["ada.jpg", "other.jpg"].map(|name| home.write(name, &photo));
     fs::create_dir_all(home.path("people/ada")).unwrap();
     fs::create_dir_all(home.path("people/bela")).unwrap();
+    for other in 0..10 {
+        fs::create_dir_all(home.path(&format!("people/{other}"))).unwrap();
+        fs::copy(picture("bela-2.jpg"), home.path(&format!("people/{other}/1.jpg"))).unwrap();
+    }
     fs::hard_link(home.path("ada.jpg"), home.path("people/ada/ada_0001.jpg")).unwrap();
     fs::copy(picture("bela-1.jpg"), home.path("people/bela/bela_0001.jpg")).unwrap();
     let people = home.path("people").display().to_string();

@@ -9,7 +9,6 @@ use super::eval::workers;
 use super::exit::{Code, Failure, Verdict};
 use super::known::Scale;
 use super::{counted, note, outfile};
-use crate::eval::EvalError;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::{Calibration, Origin};
 use crate::gallery::{Decider, DeciderKind, Index};
@@ -98,10 +97,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let named = (args.evaluation(), date);
     let measured = measure(&pictures, &choice, &decider, named, workers(args.workers), &progress)?;
     bar.finish_and_clear();
-    let measured = measured.ok_or_else(|| EvalError::Folder {
-        path: args.dir.clone(),
-        reason: "no table: too few faces were found, or one picture is filed under two people".into(),
-    })?;
     for path in &measured.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
     }

@@ -10,12 +10,15 @@ use super::comparisons::{Counted, Face, Faces};
 use super::encode::{EvalError, encode_all};
 use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::Decider;
-use crate::gallery::calibrate::{Calibration, Counts, Origin, Row};
+use crate::gallery::calibrate::{Calibration, Origin, Row};
+use crate::gallery::counts::Counts;
 use crate::units::Similarity;
 
 /// The most pictures of people, and the most of strangers: 5 · 10⁹ comparisons among the ones, 10¹⁰ with the others. Of
 /// each picture its encoding is kept, 2 KiB; of a comparison nothing but its count.
 pub const MAX_IMAGES: usize = 100_000;
+/// The fewest people: six pairs of people of whom nobody is in two, the fewest that show a rate of a half (3/n).
+pub const MIN_PEOPLE: usize = 12;
 const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm"];
 
 /// Two pictures of different people that look like one person, or of one person that is filed under two names.
@@ -61,11 +64,16 @@ impl Pictures {
     /// show. What lies in one folder of these may be of one person, and counts as that.
     ///
     /// # Errors
-    /// A folder can't be read, there are fewer than two people, a folder of strangers without a picture, or too many
+    /// A folder can't be read, there are fewer than [`MIN_PEOPLE`], a folder of strangers without a picture, or too many
     /// pictures.
     pub fn list(people: &Path, strangers: &[PathBuf]) -> Result<Self, EvalError> {
         let mut listed = Self { people: list_people(people)?, strangers: Vec::new() };
         let mut number = listed.people.last().map_or(0, |(last, _)| last + 1);
+        if number < MIN_PEOPLE {
+            let reason =
+                format!("a table needs a folder for each of at least {MIN_PEOPLE} people, and these are {number}");
+            return Err(EvalError::Folder { path: people.into(), reason });
+        }
         for root in strangers {
             let before = listed.strangers.len();
             for picture in pictures_in(root)? {
@@ -123,7 +131,7 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     let is_picture = |p: &PathBuf| {
         p.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
     };
-    Ok(entries(folder)?.into_iter().filter(is_picture).collect())
+    Ok(entries(folder)?.into_iter().filter(|path| is_picture(path) && !path.is_dir()).collect())
 }
 
 /// The pictures in the folders of `root`, in the order of their names, each with the number of its folder.
@@ -142,18 +150,17 @@ pub fn list_people(root: &Path) -> Result<Vec<(usize, PathBuf)>, EvalError> {
         }
     }
     if people < 2 {
-        let reason = "a calibration needs a folder for each of at least two people".into();
+        let reason = "a folder for each of at least two people is needed".into();
         return Err(EvalError::Folder { path: root.into(), reason });
     }
     Ok(pictures)
 }
 
 /// Compares every picture of a person with every other and with every stranger's, by this decider. `evaluation` and `date`
-/// go into the table as they are. `None` where that makes no table: too few faces were found, or one picture
-/// is of two.
+/// go into the table as they are.
 ///
 /// # Errors
-/// Pictures can't be read, or a network fails.
+/// Pictures can't be read, a network fails, too few faces were found, or one picture is filed under two people.
 pub fn measure(
     pictures: &Pictures,
     choice: &ModelChoice,
@@ -161,7 +168,7 @@ pub fn measure(
     (evaluation, date): (String, String),
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Option<Measured>, EvalError> {
+) -> Result<Measured, EvalError> {
     let encoded = encode_all(&pictures.paths(), choice, Role::Probe, workers, progress)?;
     let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
     let origin = Origin {
@@ -172,18 +179,18 @@ pub fn measure(
         date,
         ..Origin::default()
     };
-    Ok(compare(pictures, encodings, decider, origin, workers))
+    compare(pictures, encodings, decider, origin, workers)
 }
 
 /// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; and fills in the
-/// counts of `origin`. `None` where that makes no table, see [`Counts::tabulate`].
+/// counts of `origin`.
 fn compare(
     pictures: &Pictures,
     encodings: Vec<Option<Encoding>>,
     decider: &Decider,
     mut origin: Origin,
     workers: usize,
-) -> Option<Measured> {
+) -> Result<Measured, EvalError> {
     let paths = pictures.paths();
     let lost: Vec<_> = paths.iter().zip(&encodings).filter(|(_, e)| e.is_none()).map(|(p, _)| p.clone()).collect();
     let (people, strangers) = pictures.faces(encodings);
@@ -195,16 +202,20 @@ fn compare(
     origin.strangers = pictures.strangers.len() as u64;
     origin.strangers_lost = (pictures.strangers.len() - strangers.len()) as u64;
     origin.stranger_impostors = with.impostors();
+    let no_table = || match alike.first() {
+        Some(&(Similarity::MAX, a, b)) => EvalError::Twice { a: paths[a].clone(), b: paths[b].clone() },
+        _ => EvalError::TooFew { found: people.len() },
+    };
     let widened = |counts: &Counts, faces: &Faces<'_>| {
         let table = counts.tabulate(origin.clone())?;
         let effects = faces.design_effects(&table, decider, workers);
-        table.widened(&effects)
+        table.widened(&effects, faces.independent())
     };
-    let mut calibration = widened(&among, &Faces { strangers: &[], ..faces })?;
+    let mut calibration = widened(&among, &Faces { strangers: &[], ..faces }).ok_or_else(no_table)?;
     if !strangers.is_empty() {
         let mut all = among.clone();
         all.add(&with);
-        calibration = calibration.lengthened(&widened(&all, &faces)?, &with);
+        calibration = calibration.lengthened(&widened(&all, &faces).ok_or_else(no_table)?, &with);
     }
     let detail = |row: &Row| Detail {
         fmr_people: among.fmr_from(row.similarity).unwrap_or(0.0),
@@ -217,7 +228,7 @@ fn compare(
         similarity,
     };
     let suspects = alike.into_iter().map(suspect).collect();
-    Some(Measured { calibration, details, suspects, lost })
+    Ok(Measured { calibration, details, suspects, lost })
 }
 
 #[cfg(test)]
@@ -245,14 +256,19 @@ mod tests {
 
     #[test]
     fn strangers_lie_in_their_folder_each_or_in_one_below_together_and_an_empty_one_is_refused() {
-        let people = ["people/ana/1.jpg", "people/ben/1.jpg"];
+        let people: Vec<_> = (10..22).map(|i| format!("people/{i}/1.jpg")).collect();
+        let people: Vec<_> = people.iter().map(String::as_str).collect();
         let strangers = ["x/1.webp", "x/2.png", "x/y/2.jpg", "x/y/4.jpg", "x/z/3.jpg", "none/a.txt"];
         let root = folders(&[&people[..], &strangers].concat());
         let at = |name: &str| root.path().join(name);
         let pictures = Pictures::list(&at("people"), &[at("x")]).unwrap();
-        let strangers = [(2, "x/1.webp"), (3, "x/2.png"), (4, "x/y/2.jpg"), (4, "x/y/4.jpg"), (5, "x/z/3.jpg")];
+        let strangers = [(12, "x/1.webp"), (13, "x/2.png"), (14, "x/y/2.jpg"), (14, "x/y/4.jpg"), (15, "x/z/3.jpg")];
         assert_eq!(pictures.strangers, strangers.map(|(number, name)| (number, at(name))));
-        assert_eq!((pictures.len(), pictures.paths().len()), (7, 7));
+        assert_eq!((pictures.len(), pictures.paths().len()), (17, 17));
+        fs::remove_file(at("people/10/1.jpg")).unwrap();
+        let few = Pictures::list(&at("people"), &[]).unwrap_err().to_string();
+        assert!(few.contains("at least 12 people, and these are 11"), "{few}");
+        fs::write(at("people/10/1.jpg"), b"").unwrap();
         let refused = Pictures::list(&at("people"), &[at("x"), at("none")]).unwrap_err();
         assert!(refused.to_string().ends_with("none: no picture of a stranger"), "{refused}");
         assert!(matches!(Pictures::list(&at("people"), &[at("nowhere")]), Err(EvalError::Read { .. })));
@@ -260,23 +276,24 @@ mod tests {
 
     #[test]
     fn a_lost_face_is_counted_where_it_belongs_and_strangers_are_told_apart() {
-        let path = |name: &str| PathBuf::from(name);
-        let people = vec![(0, "a1"), (0, "a2"), (1, "b1"), (1, "b2"), (2, "c1"), (2, "c2"), (2, "c3")];
-        let people = people.into_iter().map(|(person, name)| (person, path(name))).collect();
-        let strangers = [(3, "s1"), (4, "s2"), (5, "s3")].map(|(number, name)| (number, path(name))).into();
-        let pictures = Pictures { people, strangers };
+        // Twelve people with two pictures each, all on half a circle, and three strangers on the other.
         let at = |degrees: f32| {
             let (sin, cos) = degrees.to_radians().sin_cos();
             Encoding::from_raw(&[cos, sin])
         };
-        let found = [0.0, 10.0, f32::NAN, 90.0, 200.0, 210.0, 220.0, 180.0, f32::NAN, 45.0].map(at);
-        let measured = compare(&pictures, found.into(), &Decider::Threshold, Origin::default(), 1).unwrap();
-        let Origin { people, images, lost, strangers, strangers_lost, impostors, stranger_impostors, genuine, .. } =
-            measured.calibration.origin();
-        assert_eq!((people, images, lost, strangers, strangers_lost), (&3, &7, &1, &3, &1));
-        assert_eq!((impostors, stranger_impostors, genuine), (&11, &12, &4));
-        assert_eq!(measured.lost, [path("b1"), path("s2")]);
-        assert_eq!((&measured.suspects[0].a, &measured.suspects[0].b), (&path("c1"), &path("s1")));
+        let people: Vec<_> = (0..24).map(|i| (i / 2, PathBuf::from(format!("p{i}")))).collect();
+        let strangers: Vec<_> = (0..3).map(|i| (12 + i, PathBuf::from(format!("s{i}")))).collect();
+        let mut found: Vec<_> = (0..24u8).map(|i| at(f32::from(i) * 7.0)).collect();
+        found[2] = None;
+        found.extend([at(162.0), None, at(300.0)]);
+        let pictures = Pictures { people, strangers };
+        let measured = compare(&pictures, found, &Decider::Threshold, Origin::default(), 1).unwrap();
+        let origin = measured.calibration.origin();
+        assert_eq!((origin.people, origin.images, origin.lost), (12, 24, 1));
+        assert_eq!((origin.strangers, origin.strangers_lost, origin.stranger_impostors), (3, 1, 46));
+        assert_eq!((origin.genuine, origin.impostors, origin.pairs), (11, 23 * 22 / 2 - 11, 66));
+        assert_eq!(measured.lost, ["p2", "s1"].map(PathBuf::from));
+        assert_eq!((&measured.suspects[0].a, &measured.suspects[0].b), (&"p23".into(), &"s0".into()));
         assert_eq!(measured.details.len(), measured.calibration.rows().len());
     }
 }

@@ -2,17 +2,16 @@
 //! independent.
 //!
 //! # What the bounds make of it
-//! A face takes part in thousands of comparisons, and one that looks like many people makes many false matches. So the
-//! count of false matches c varies more than a Poisson count does. With R the false matches that a person takes part in,
-//! n the person's comparisons and p the rate, the variance of c is, each comparison sharing both of its people with others,
+//! Somebody who looks like many people makes many false matches at once. So their number varies more than a Poisson count
+//! does. With x the share of their comparisons by which two people match, p its mean over all pairs of people, R the sum of x over
+//! the n pairs that a person is in, the variance of the sum of x over all N pairs is
 //!
-//! > V = Σ (R − n·p)² over all people − c·(1 − p)
+//! > V = Σ (R − n·p)² over all people − Σ (x − p)² over all pairs
 //!
-//! (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015). The last term takes a comparison's own variance out, which
-//! the sum holds twice; where two people have several pictures each it takes out too little, so V is rather too large.
-//! V / c(1 − p) is the design effect (Kish 1965): so many comparisons tell as much as one that is independent. A picture
-//! of a stranger counts as a person of its own, unless it shares a folder with others: nobody has said whose they are, and they may
-//! be one person's.
+//! since two pairs that share anybody share one person, but a pair shares two with itself (Fafchamps and Gubert 2007; Aronow,
+//! Samii and Assenova 2015). V / N·p(1 − p) is the design effect (Kish 1965): so many pairs tell as much as one that is
+//! independent. A picture of a stranger counts as a person of its own, unless it shares a folder with others: nobody has said
+//! whose they are, and they may be one person's.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::encode::MAX_WORKERS;
 use crate::face::Encoding;
 use crate::gallery::Decider;
-use crate::gallery::calibrate::{Calibration, Counts, Row, STEPS, step};
+use crate::gallery::calibrate::{Calibration, Row};
+use crate::gallery::counts::{Counts, STEPS, step};
 use crate::units::Similarity;
 
 /// Of the comparisons of different people, so many of the most alike are named: among them are mislabelled pictures, and
@@ -58,33 +58,31 @@ pub struct Counted {
     pub alike: Vec<Alike>,
 }
 
-impl Faces<'_> {
+impl<'a> Faces<'a> {
     /// Makes every comparison once.
     pub fn count(&self, decider: &Decider, workers: usize) -> Counted {
-        let mut of_person = vec![0usize; self.people.last().map_or(0, |f| f.person + 1)];
-        self.people.iter().for_each(|f| of_person[f.person] += 1);
+        let units = self.units();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut counted = Counted::default();
-            // Rows are handed out one by one, since later ones are shorter.
+            // People are handed out one by one, since later ones have fewer to be compared with.
             while let Some((i, a)) =
-                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, self.people.get(i)?)))
+                Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, units.people.get(i)?)))
             {
-                for b in &self.people[i + 1..] {
-                    let Some(similarity) = decider.similarity(&a.encoding, &b.encoding) else { continue };
-                    if a.person == b.person {
-                        let n = of_person[a.person];
-                        counted.people.genuine(similarity, n * (n - 1) / 2);
-                    } else {
-                        counted.people.impostor(similarity);
-                        keep_most_alike(&mut counted.alike, (similarity, a.picture, b.picture));
+                let own = a.len() * (a.len() - 1) / 2;
+                for (x, y) in a.iter().enumerate().flat_map(|(at, x)| a[at + 1..].iter().map(move |y| (x, y))) {
+                    if let Some(similarity) = decider.similarity(&x.encoding, &y.encoding) {
+                        counted.people.genuine(similarity, own);
                     }
                 }
-                for b in self.strangers {
-                    let Some(similarity) = decider.similarity(&a.encoding, &b.encoding) else { continue };
-                    counted.strangers.impostor(similarity);
-                    keep_most_alike(&mut counted.alike, (similarity, a.picture, b.picture));
-                }
+                let mut impostors = |into: &mut Counts, b: &[Face]| {
+                    for (similarity, x, y) in comparisons(decider, a, b) {
+                        into.impostor(similarity, a.len() * b.len());
+                        keep_most_alike(&mut counted.alike, (similarity, x.picture, y.picture));
+                    }
+                };
+                units.people[i + 1..].iter().for_each(|b| impostors(&mut counted.people, b));
+                units.strangers.iter().for_each(|b| impostors(&mut counted.strangers, b));
             }
             counted
         };
@@ -97,65 +95,100 @@ impl Faces<'_> {
         total
     }
 
-    /// The design effect of each row of their table, at least 1: see the module. Every comparison of different people is
+    /// The design effect of each row of their table: see the module. Every comparison of different people is
     /// made twice, once from each side, so that nothing has to be kept of anybody.
     pub fn design_effects(&self, table: &Calibration, decider: &Decider, workers: usize) -> Vec<f64> {
         let (rows, units) = (table.rows(), self.units());
         let row_of = rows_of_steps(rows);
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut squares = vec![0.0; rows.len()];
-            // By the number of rows that a score reaches.
-            let mut scores = vec![0u64; rows.len() + 1];
-            while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                scores.fill(0);
-                let n = self.each_score_of(unit, decider, |score| scores[row_of[step(score)]] += 1);
-                let mut matches = 0;
+            let mut sums = vec![Sums::default(); rows.len()];
+            let mut reached = Vec::new();
+            while let Some((unit, others)) = units.with_all_others(next.fetch_add(1, Ordering::Relaxed)) {
+                // By the number of rows that a score reaches.
+                let mut by_rows = vec![Sums::default(); rows.len() + 1];
+                let mut n = 0.0;
+                for other in others {
+                    reached.clear();
+                    reached.extend(comparisons(decider, unit, other).map(|(score, ..)| row_of[step(score)]));
+                    reached.sort_unstable_by(|a, b| b.cmp(a));
+                    let all = (unit.len() * other.len()) as f64;
+                    for (before, &rows) in reached.iter().enumerate() {
+                        // With this one so many reach these rows: their share rises by a part, and its square.
+                        by_rows[rows].share += 1.0 / all;
+                        by_rows[rows].square += (2 * before + 1) as f64 / (all * all);
+                    }
+                    n += 1.0;
+                }
+                let mut of_unit = Sums::default();
                 for (at, row) in rows.iter().enumerate().rev() {
-                    matches += scores[at + 1];
-                    squares[at] += (matches as f64 - n as f64 * row.fmr).powi(2);
+                    of_unit.share += by_rows[at + 1].share;
+                    of_unit.square += by_rows[at + 1].square;
+                    sums[at].share += (of_unit.share - n * row.fmr).powi(2);
+                    sums[at].square += of_unit.square - 2.0 * row.fmr * of_unit.share + n * row.fmr * row.fmr;
                 }
             }
-            squares
+            sums
         };
-        let mut squares = vec![0.0; rows.len()];
+        let mut sums = vec![Sums::default(); rows.len()];
         for part in on_threads(workers, &work) {
-            squares.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-        }
-        let effect = |(row, squares): (&Row, f64)| {
-            let alone = table.origin().impostors as f64 * row.fmr * (1.0 - row.fmr);
-            if alone > 0.0 { ((squares - alone) / alone).max(1.0) } else { 1.0 }
-        };
-        rows.iter().zip(squares).map(effect).collect()
-    }
-
-    /// Everybody: the faces of a person, or of a stranger.
-    fn units(&self) -> Vec<(Kind, &[Face])> {
-        let people = self.people.chunk_by(|a, b| a.person == b.person).map(|faces| (Kind::Person, faces));
-        let strangers = self.strangers.chunk_by(|a, b| a.person == b.person).map(|faces| (Kind::Stranger, faces));
-        people.chain(strangers).collect()
-    }
-
-    /// Compares somebody with everybody else, and returns the number of comparisons.
-    fn each_score_of(&self, unit: &(Kind, &[Face]), decider: &Decider, mut score: impl FnMut(Similarity)) -> u64 {
-        let (kind, faces) = unit;
-        let strangers = if *kind == Kind::Person { self.strangers } else { &[] };
-        let mut n = 0;
-        for a in *faces {
-            let others = self.people.iter().filter(|b| b.person != a.person).chain(strangers);
-            for similarity in others.filter_map(|b| decider.similarity(&a.encoding, &b.encoding)) {
-                score(similarity);
-                n += 1;
+            for (total, part) in sums.iter_mut().zip(part) {
+                total.share += part.share;
+                total.square += part.square;
             }
         }
-        n
+        let effect = |(row, sums): (&Row, Sums)| {
+            let alone = table.origin().pairs as f64 * row.fmr * (1.0 - row.fmr);
+            // From either side every pair was seen twice.
+            if alone > 0.0 { (sums.share - sums.square / 2.0) / alone } else { 1.0 }
+        };
+        rows.iter().zip(sums).map(effect).collect()
+    }
+
+    /// So many pairs can be made that nobody is in two of.
+    pub fn independent(&self) -> f64 {
+        let Units { people, strangers } = self.units();
+        let (people, strangers) = (people.len() as f64, strangers.len() as f64);
+        people.min((people + strangers) / 2.0).floor()
+    }
+
+    fn units(&self) -> Units<'a> {
+        let of = |faces: &'a [Face]| faces.chunk_by(|a, b| a.person == b.person).collect();
+        Units { people: of(self.people), strangers: of(self.strangers) }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Person,
-    Stranger,
+/// Over everybody: of the shares that match the squared deviations of each one's sum; and their own.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    share: f64,
+    square: f64,
+}
+
+/// The faces of each person, and of each stranger.
+struct Units<'a> {
+    people: Vec<&'a [Face]>,
+    strangers: Vec<&'a [Face]>,
+}
+
+impl<'a> Units<'a> {
+    /// Somebody, and everybody who is compared with them.
+    fn with_all_others(&self, at: usize) -> Option<(&'a [Face], impl Iterator<Item = &'a [Face]>)> {
+        let unit = *self.people.iter().chain(&self.strangers).nth(at)?;
+        let strangers = if at < self.people.len() { &self.strangers[..] } else { &[] };
+        let people = self.people.iter().enumerate().filter(move |(other, _)| *other != at).map(|(_, faces)| *faces);
+        Some((unit, people.chain(strangers.iter().copied())))
+    }
+}
+
+/// Each face of the one with each of the other.
+fn comparisons<'a>(
+    decider: &'a Decider,
+    a: &'a [Face],
+    b: &'a [Face],
+) -> impl Iterator<Item = (Similarity, &'a Face, &'a Face)> {
+    let pairs = a.iter().flat_map(move |x| b.iter().map(move |y| (x, y)));
+    pairs.filter_map(move |(x, y)| Some((decider.similarity(&x.encoding, &y.encoding)?, x, y)))
 }
 
 /// For each step of a score, how many rows begin at it or below.
@@ -186,6 +219,7 @@ fn keep_most_alike(alike: &mut Vec<Alike>, pair: Alike) {
 mod tests {
     use super::*;
     use crate::gallery::calibrate::Origin;
+    use crate::sim::rng::Rng;
 
     fn face(picture: usize, person: usize, raw: &[f32]) -> Face {
         Face { picture, person, encoding: Encoding::from_raw(raw).unwrap() }
@@ -255,15 +289,17 @@ mod tests {
         let axis = |i: usize| -> [f32; 64] { std::array::from_fn(|k| f32::from(k == i)) };
         let between: [f32; 64] = std::array::from_fn(|k| f32::from(k < 20));
         let people: Vec<_> = (0..20).map(|i| face(i, i, &axis(i))).collect();
-        let effect = |persons: [usize; 2]| {
+        let bound_of_a_match = |persons: [usize; 2]| {
             let alike = persons.into_iter().enumerate().map(|(i, person)| face(20 + i, person, &between));
             let strangers: Vec<_> = alike.chain((22..60).map(|i| face(i, i, &axis(i)))).collect();
             let faces = Faces { people: &people, strangers: &strangers };
             let table = table(&faces.count(&Decider::Threshold, 1));
-            faces.design_effects(&table, &Decider::Threshold, 1)[0]
+            let effects = faces.design_effects(&table, &Decider::Threshold, 1);
+            let row = table.widened(&effects, faces.independent()).unwrap().rows()[0];
+            row.upper / row.fmr
         };
-        let (of_two, of_one) = (effect([20, 21]), effect([20, 20]));
-        assert!(of_one > 1.5 * of_two, "{of_one} {of_two}");
+        let (of_two, of_one) = (bound_of_a_match([20, 21]), bound_of_a_match([20, 20]));
+        assert!(of_one > 1.3 * of_two, "{of_one} {of_two}");
     }
 
     #[test]
@@ -284,5 +320,49 @@ mod tests {
             table.rows().iter().zip(effects).filter(|(row, _)| row.fmr > 1e-2).map(|(_, e)| e).collect();
         let mean = often.iter().sum::<f64>() / often.len() as f64;
         assert!(often.len() > 10 && mean < 1.3, "{mean}: {often:?}");
+    }
+
+    /// Of people drawn at random, some of whom look like everybody, so many pictures each.
+    fn drawn(rng: &mut Rng, people: usize, pictures: usize) -> Vec<Face> {
+        let mut normal = || ((0..12).map(|_| rng.unit()).sum::<f64>() - 6.0) as f32;
+        let mut faces = Vec::new();
+        for person in 0..people {
+            let like_all = 0.8 * normal().abs();
+            let centre: [f32; 24] = std::array::from_fn(|k| normal() + if k == 0 { like_all } else { 0.0 });
+            for _ in 0..pictures {
+                let raw = centre.map(|x| x + 0.5 * normal());
+                faces.push(face(faces.len(), person, &raw));
+            }
+        }
+        faces
+    }
+
+    #[test]
+    fn bounds_hold_in_nineteen_towns_of_twenty_whether_of_few_people_with_many_pictures_or_of_many_with_few() {
+        let table_of = |people: &[Face]| {
+            let faces = Faces { people, strangers: &[] };
+            let counted = faces.count(&Decider::Threshold, 1).people;
+            let table = counted.tabulate(Origin::default()).unwrap();
+            let effects = faces.design_effects(&table, &Decider::Threshold, 1);
+            (counted, table.widened(&effects, faces.independent()).unwrap())
+        };
+        let mut rng = Rng::new(1);
+        let (all, _) = table_of(&drawn(&mut rng, 2000, 1));
+        for (people, pictures) in [(30, 12), (150, 2), (150, 1)] {
+            // Of the rows at about a rate of each, and of the last.
+            let mut held = [0; 4];
+            const TOWNS: usize = 100;
+            for _ in 0..TOWNS {
+                let (_, table) = table_of(&drawn(&mut rng, people, pictures));
+                let holds = |row: &Row| all.fmr_from(row.similarity).unwrap() <= row.upper;
+                for (at, rate) in [0.1, 0.01, 0.003].into_iter().enumerate() {
+                    let row = table.rows().iter().find(|row| row.fmr <= rate).unwrap();
+                    held[at] += usize::from(holds(row));
+                }
+                held[3] += usize::from(holds(table.rows().last().unwrap()));
+            }
+            eprintln!("{people} people with {pictures} pictures: {held:?} of {TOWNS}");
+            assert!(held.iter().all(|&held| held >= 90), "{people} people with {pictures} pictures: {held:?}");
+        }
     }
 }

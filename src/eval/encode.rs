@@ -29,6 +29,10 @@ pub enum EvalError {
     Infer(#[from] InferError),
     #[error("{path}: {reason}", path = path.display())]
     Folder { path: PathBuf, reason: String },
+    #[error("no table: faces of too few people were found, {found} in all")]
+    TooFew { found: usize },
+    #[error("no table: {a} and {b} are the same picture, filed under two people; take it out of one", a = a.display(), b = b.display())]
+    Twice { a: PathBuf, b: PathBuf },
 }
 
 /// Milliseconds of each stage.

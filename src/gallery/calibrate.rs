@@ -7,7 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{upper_bound, wilson};
+use super::bounds::upper_bound;
+use super::counts::Counts;
 use super::template::hex;
 use crate::units::{Fmr, Similarity};
 
@@ -15,14 +16,12 @@ use crate::units::{Fmr, Similarity};
 pub const MAX_ROWS: usize = 256;
 /// The longest file of a table, in bytes.
 pub const MAX_TABLE_BYTES: usize = 64 << 10;
-/// Rows that a table is thinned to: so many for each tenfold drop of the rate.
-const ROWS_PER_DECADE: f64 = 10.0;
-/// Similarities are counted in steps of 1/2048.
-pub const STEPS: usize = 2 * 2048;
-/// So many false matches of people among themselves tell how often strangers match in comparison.
+/// So many pairs of people that match tell how often strangers match in comparison.
 const ENOUGH: f64 = 100.0;
+/// So many pairs of people that match tell how they depend on each other.
+const SEEN: f64 = 20.0;
 /// The weakest rate worth a row.
-const WEAKEST: f64 = 0.5;
+pub(super) const WEAKEST: f64 = 0.5;
 
 const BUILTIN: [&str; 5] = [
     include_str!("../../models/calibration/encoder-small.toml"),
@@ -36,9 +35,9 @@ const BUILTIN: [&str; 5] = [
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     pub similarity: Similarity,
-    /// The share of impostors that were accepted; 0 where none was.
+    /// The share of impostors that were accepted, every two people weighing the same; 0 where none was.
     pub fmr: f64,
-    /// Its one-sided 95 % upper confidence bound: as if comparisons were independent from [`Counts::tabulate`], and wider
+    /// Its one-sided 95 % upper confidence bound: as if pairs of people were independent from [`Counts::tabulate`], and wider
     /// after [`Calibration::widened`].
     pub upper: f64,
     /// The share of genuine comparisons that were refused, each person weighing the same.
@@ -65,6 +64,10 @@ pub struct Origin {
     pub lost: u64,
     pub impostors: u64,
     pub genuine: u64,
+    /// Pairs of different people that `impostors` are of, of which each weighs the same; 0 in tables that were measured before
+    /// this was so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pairs: u64,
     /// Pictures of people who are none of these, each compared with all of theirs and none of its own kind.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub strangers: u64,
@@ -225,128 +228,67 @@ impl Calibration {
         Threshold { similarity: row.similarity, bound, met: met.is_some() }
     }
 
-    /// The same with the bounds that the design effects of its rows leave: so many comparisons tell as much as one that is
-    /// independent of all others. `None` where no row keeps a bound worth one.
-    pub fn widened(mut self, effects: &[f64]) -> Option<Self> {
-        let (all, mut stricter) = (self.origin.impostors as f64, 0.0f64);
-        for (row, effect) in self.rows.iter_mut().zip(effects).rev() {
-            let effect = effect.max(1.0);
-            // An effect is itself an estimate, and bounds must fall all the same.
-            row.upper = (effect * upper_bound((row.fmr * all).round() / effect) / all).max(stricter);
-            stricter = row.upper;
+    /// A table of rows in their order, at least one.
+    pub(super) fn of(origin: Origin, rows: Vec<Row>) -> Self {
+        Self { origin, rows }
+    }
+
+    /// The same with the bounds that the design effects of its rows leave: so many pairs of people tell as much as one that is
+    /// independent of all others. `independent` pairs are, whoever they look like. `None` where no row keeps a bound worth one.
+    ///
+    /// An effect is measured by what matches, so where little does the last one stays that was seen. It falls with the
+    /// rate, since the fewer match the rarer two matches share a person: what stays is rather too large.
+    pub fn widened(mut self, effects: &[f64], independent: f64) -> Option<Self> {
+        let all = self.origin.pairs as f64;
+        let mut seen = (all / independent).max(1.0);
+        for (row, &effect) in self.rows.iter_mut().zip(effects) {
+            seen = if row.fmr * all < SEEN { seen.max(effect) } else { effect.max(1.0) };
+            row.upper = seen * upper_bound(row.fmr * all / seen) / all;
+        }
+        // An effect is itself an estimate, and bounds must fall all the same.
+        let mut stricter = 0.0f64;
+        for row in self.rows.iter_mut().rev() {
+            stricter = row.upper.max(stricter);
+            row.upper = stricter;
         }
         self.rows.retain(|row| row.upper <= WEAKEST);
         (!self.rows.is_empty()).then_some(self)
     }
 
-    /// This table of people alone, and from where they have fewer than a hundred false matches the rows of `all`, of the same
-    /// people with each other and with strangers. As it is where it has no such row, or where strangers never match.
+    /// This table of people alone, and from where fewer than a hundred pairs of them match those rows of `all`, of the same
+    /// people with each other and with strangers, that promise less at a similarity. As it is where it has no such row, or where
+    /// strangers never match.
     ///
     /// Strangers are of all kinds, and people drawn at random from all kinds match less often than people who have much in
     /// common, as those of one town or one collection do. So a comparison with a stranger counts for less than one: for
     /// the strangers' rate by the upper bound of the people's, where both are known last.
     #[must_use]
     pub fn lengthened(mut self, all: &Self, strangers: &Counts) -> Self {
-        let own = self.origin.impostors as f64;
-        let known = self.rows.iter().rposition(|row| (row.fmr * own).round() >= ENOUGH);
+        let own = self.origin.pairs as f64;
+        let known = self.rows.iter().rposition(|row| row.fmr * own >= ENOUGH);
         let Some(last) = known.map(|at| self.rows[at]) else { return self };
         let weight = (strangers.fmr_from(last.similarity).unwrap_or(0.0) / last.upper).min(1.0);
         // As it is written.
         self.origin.stranger_weight = (weight * 1e3).floor() / 1e3;
-        let scale = all.origin.impostors as f64 / (own + self.origin.stranger_weight * strangers.impostors() as f64);
+        let scale = all.origin.pairs as f64 / (own + self.origin.stranger_weight * strangers.pairs());
         let beyond = all.rows.iter().filter(|row| row.similarity > last.similarity);
         let scaled = beyond.map(|row| Row { fmr: row.fmr * scale, upper: row.upper * scale, ..*row });
-        let longer: Vec<_> = scaled.filter(|row| row.upper <= last.upper).collect();
         if self.origin.stranger_weight > 0.0 {
-            self.rows.retain(|row| row.similarity <= last.similarity);
-            self.rows.extend(longer);
+            self.rows.extend(scaled);
+            self.rows
+                .sort_by(|a, b| a.similarity.get().total_cmp(&b.similarity.get()).then(a.upper.total_cmp(&b.upper)));
+            let mut least = f64::INFINITY;
+            self.rows.retain(|row| {
+                let before = least;
+                least = before.min(row.upper);
+                row.upper < before
+            });
         }
         self
     }
 
     fn strictest(&self) -> &Row {
         self.rows.last().expect("a table has at least one row")
-    }
-}
-
-/// Counts of scores, from which a table is made; those of several threads add up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Counts {
-    impostors: Vec<u64>,
-    genuine: Vec<f64>,
-    compared: u64,
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self { impostors: vec![0; STEPS + 1], genuine: vec![0.0; STEPS + 1], compared: 0 }
-    }
-}
-
-/// The step that a similarity falls into, of [`STEPS`] and one for 1: it is at or above the step's lower edge.
-pub fn step(of: Similarity) -> usize {
-    ((of.get() + 1.0) * (STEPS / 2) as f32) as usize
-}
-
-fn edge(step: usize) -> Similarity {
-    Similarity::new(step as f32 / (STEPS / 2) as f32 - 1.0).expect("steps lie between -1 and 1")
-}
-
-impl Counts {
-    /// Two pictures of different people.
-    pub fn impostor(&mut self, similarity: Similarity) {
-        self.impostors[step(similarity)] += 1;
-    }
-
-    /// Two pictures of one person, who has `of` such pairs in all.
-    pub fn genuine(&mut self, similarity: Similarity, of: usize) {
-        self.genuine[step(similarity)] += 1.0 / of.max(1) as f64;
-        self.compared += 1;
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        self.impostors.iter_mut().zip(&other.impostors).for_each(|(a, b)| *a += b);
-        self.genuine.iter_mut().zip(&other.genuine).for_each(|(a, b)| *a += b);
-        self.compared += other.compared;
-    }
-
-    /// How many comparisons of different people were counted.
-    pub fn impostors(&self) -> u64 {
-        self.impostors.iter().sum()
-    }
-
-    /// The share of them that reached this similarity; `None` without any.
-    pub fn fmr_from(&self, similarity: Similarity) -> Option<f64> {
-        let all = self.impostors();
-        let accepted: u64 = self.impostors[step(similarity)..].iter().sum();
-        (all > 0).then(|| accepted as f64 / all as f64)
-    }
-
-    /// The table, its strictest row the first that no impostor reached. `None` without any impostor, or where one
-    /// reached a similarity of 1.
-    ///
-    /// Fills in the counts of `origin`.
-    pub fn tabulate(&self, mut origin: Origin) -> Option<Calibration> {
-        let impostors = self.impostors();
-        let people: f64 = self.genuine.iter().sum();
-        (origin.impostors, origin.genuine) = (impostors, self.compared);
-        let (mut accepted, mut refused) = (impostors, 0.0);
-        let mut rows: Vec<Row> = Vec::new();
-        for step in 0..=STEPS {
-            let (fmr, fnmr) = (accepted as f64 / impostors as f64, refused / people.max(f64::MIN_POSITIVE));
-            let (upper, fnmr) = (upper_bound(accepted as f64) / impostors as f64, fnmr.min(1.0));
-            let row = Row { similarity: edge(step), fmr, upper, fnmr, fnmr_upper: Some(wilson(fnmr, people)) };
-            let due = rows.last().is_none_or(|last| upper <= last.upper * 10f64.powf(-1.0 / ROWS_PER_DECADE));
-            if upper <= WEAKEST && (due || accepted == 0) {
-                rows.push(row);
-            }
-            if accepted == 0 {
-                break;
-            }
-            accepted -= self.impostors[step];
-            refused += self.genuine[step];
-        }
-        (accepted == 0 && (1..=MAX_ROWS).contains(&rows.len())).then_some(Calibration { origin, rows })
     }
 }
 
@@ -361,7 +303,7 @@ mod tests {
     fn measured() -> Calibration {
         let mut counts = Counts::default();
         for i in 0..10_000 {
-            counts.impostor(similarity(-0.3 + 0.6 * i as f32 / 10_000.0));
+            counts.impostor(similarity(-0.3 + 0.6 * i as f32 / 10_000.0), 1);
         }
         counts.genuine(similarity(0.25), 2);
         counts.genuine(similarity(0.8), 2);
@@ -446,26 +388,41 @@ mod tests {
     }
 
     #[test]
-    fn comparisons_that_depend_on_each_other_widen_the_bounds_and_let_them_fall_all_the_same() {
+    fn people_who_depend_on_each_other_widen_the_bounds_and_let_them_fall_all_the_same() {
         let table = measured();
-        let same = table.clone().widened(&vec![1.0; table.rows().len()]).unwrap();
-        assert_eq!(same, table);
-        let mut effects = vec![4.0; table.rows().len()];
+        let rows = table.rows().len();
+        let same = table.clone().widened(&vec![1.0; rows], 10_000.0).unwrap();
+        assert!(same.rows().iter().zip(table.rows()).all(|(a, b)| (a.upper / b.upper - 1.0).abs() < 1e-9));
+        let mut effects = vec![4.0; rows];
         effects[1] = 1.0;
-        let wide = table.clone().widened(&effects).unwrap();
+        let wide = table.clone().widened(&effects, 10_000.0).unwrap();
         assert!(wide.rows().windows(2).all(|w| w[0].upper >= w[1].upper));
         let strictest = wide.strictest().upper;
-        assert!((strictest - 4.0 * 2.9957e-4).abs() < 1e-6, "none of as many comparisons as a quarter: {strictest}");
-        assert_eq!(table.widened(&[1e9; 99]), None);
+        assert!((strictest - 4.0 * 2.9957e-4).abs() < 1e-6, "none of as many pairs as a quarter: {strictest}");
+        assert_eq!(table.widened(&[1e9; 99], 10_000.0), None);
+    }
+
+    #[test]
+    fn where_few_match_the_last_effect_that_was_seen_stays_and_where_few_ever_do_only_strangers_to_all_others_count() {
+        let table = measured();
+        let effect = |row: &Row| if row.fmr * 1e4 < SEEN { 1.0 } else { 3.0 };
+        let wide = table.clone().widened(&table.rows().iter().map(effect).collect::<Vec<_>>(), 10_000.0).unwrap();
+        assert!((wide.strictest().upper - 3.0 * 2.9957e-4).abs() < 1e-6, "{:?}", wide.strictest());
+        let mut counts = Counts::default();
+        (0..15).for_each(|i| counts.impostor(similarity(i as f32 / 100.0), 1));
+        let few = counts.tabulate(Origin::default()).unwrap();
+        let ones = vec![1.0; few.rows().len()];
+        assert_eq!(few.clone().widened(&ones, 3.0), None, "six people are three pairs");
+        assert!((few.widened(&ones, 12.0).unwrap().strictest().upper - 2.9957 / 12.0).abs() < 1e-4);
     }
 
     #[test]
     fn strangers_lengthen_a_table_where_people_end_and_count_for_less_where_they_are_less_alike() {
         let (own, mut strangers) = (measured(), Counts::default());
         // Two thirds as often as the people among themselves, at any similarity that is high.
-        (0..100_000).for_each(|i| strangers.impostor(similarity(-0.6 + 0.9 * i as f32 / 100_000.0)));
+        (0..100_000).for_each(|i| strangers.impostor(similarity(-0.6 + 0.9 * i as f32 / 100_000.0), 1));
         let mut all = strangers.clone();
-        (0..10_000).for_each(|i| all.impostor(similarity(-0.3 + 0.6 * i as f32 / 10_000.0)));
+        (0..10_000).for_each(|i| all.impostor(similarity(-0.3 + 0.6 * i as f32 / 10_000.0), 1));
         let all = all.tabulate(Origin::default()).unwrap();
         let longer = own.clone().lengthened(&all, &strangers);
         let weight = longer.origin().stranger_weight;
@@ -476,7 +433,7 @@ mod tests {
         assert!((strictest - 2.9957 / (1e4 + weight * 1e5)).abs() < 1e-8, "{strictest}");
         assert_eq!(Calibration::parse(&longer.to_toml()).unwrap().to_toml(), longer.to_toml());
         let mut unlike = Counts::default();
-        (0..1000).for_each(|_| unlike.impostor(similarity(-0.5)));
+        (0..1000).for_each(|_| unlike.impostor(similarity(-0.5), 1));
         assert_eq!(own.clone().lengthened(&all, &unlike), own, "who never matches proves nothing");
     }
 
@@ -487,13 +444,5 @@ mod tests {
             assert!(table.origin().impostors > 1_000_000, "{}", table.origin().model);
             assert_eq!(table.origin().sha256.len(), 64);
         }
-    }
-
-    #[test]
-    fn an_impostor_with_a_similarity_of_one_leaves_no_strict_row() {
-        let mut counts = Counts::default();
-        counts.impostor(Similarity::MAX);
-        assert_eq!(counts.tabulate(Origin::default()), None);
-        assert_eq!(Counts::default().tabulate(Origin::default()), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`person`] and [`template`] say what is kept, [`seal`] and [`key`] how it is kept secret, [`enrol`] and [`keep`] what
 //! gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`prototype`] makes one of a
-//! person's several, [`search`] finds, [`calibrate`] turns a similarity into a false match rate, [`audit`] names what
+//! person's several, [`search`] finds, [`calibrate`] turns a similarity into a false match rate as [`counts`] of scores say, [`audit`] names what
 //! endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here touches the database: `hw::store` does.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod audit;
 pub mod bounds;
 pub mod calibrate;
 pub mod chain;
+pub mod counts;
 pub mod decider;
 pub mod enrol;
 pub mod keep;

@@ -191,7 +191,8 @@ fn digest(hex: &str) -> Option<ModelSha256> {
 mod tests {
     use super::*;
     use crate::face::encoding::Encoding;
-    use crate::gallery::calibrate::{Counts, Origin};
+    use crate::gallery::calibrate::Origin;
+    use crate::gallery::counts::Counts;
     use crate::units::Similarity;
     use proptest::prelude::*;
 
@@ -203,7 +204,7 @@ mod tests {
 
     fn table() -> Calibration {
         let mut counts = Counts::default();
-        (0..1000).for_each(|i| counts.impostor(Similarity::new(i as f32 / 2000.0).unwrap()));
+        (0..1000).for_each(|i| counts.impostor(Similarity::new(i as f32 / 2000.0).unwrap(), 1));
         let empty = "evaluation = ''\ndate = ''\npeople = 2\nimages = 0\nlost = 0\nimpostors = 0\ngenuine = 0";
         let origin: Origin = toml::from_str(&format!("model = ''\nsha256 = ''\ndetector = ''\n{empty}")).unwrap();
         counts.tabulate(origin).unwrap()
