@@ -179,7 +179,7 @@ fn of_model(error: &ManifestError) -> Code {
 
 fn of_key(error: &KeyError) -> Code {
     match error {
-        KeyError::Missing { .. } | KeyError::Sealed { .. } => Code::NoInput,
+        KeyError::Missing { .. } | KeyError::NotHanded { .. } | KeyError::Sealed { .. } => Code::NoInput,
         KeyError::Mode { .. } => Code::NoPermission,
         KeyError::Content { .. } | KeyError::NotAFile { .. } => Code::Data,
         KeyError::Read { source, .. } => of_io(source),

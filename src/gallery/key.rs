@@ -19,6 +19,9 @@ pub const CREDENTIAL: &str = "facelatch.key";
 
 /// What a sealed key file is called behind the key file's name, in systemd/facelatch-sealed-key.conf.
 const SEALED_ENDING: &str = ".cred";
+/// What the credential says where systemd found no key (`SetCredential=` in the unit): without it the service would not even start,
+/// and nobody would be let out.
+const NO_CREDENTIAL: &[u8] = b"missing";
 const HEX_DIGITS: usize = 2 * KEY_BYTES;
 /// More than a key and a line's end is no key file.
 const MAX_FILE_BYTES: u64 = 256;
@@ -35,6 +38,9 @@ pub enum KeyError {
              --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/board.md), or restore the key from its \
              copy", file.display(), sealed.display())]
     Sealed { file: PathBuf, sealed: PathBuf },
+    #[error("{}: there was no key when the service started: restore it from its copy, or enrol somebody, which makes one where \
+             there is no gallery yet, and then run `systemctl restart facelatch`", file.display())]
+    NotHanded { file: PathBuf },
     #[error("{}: the key file can be read by others (mode {mode:04o}): run `chmod 600 {}`", file.display(), file.display())]
     Mode { file: PathBuf, mode: u32 },
     #[error("{}: a key file holds {HEX_DIGITS} hexadecimal digits and nothing else: restore it from its copy", file.display())]
@@ -79,7 +85,11 @@ impl KeyPlaces {
     /// # Errors
     /// [`KeyError`]; it names the file and what to do.
     pub fn find(&self, gallery: &Path) -> Result<Found, KeyError> {
-        if let Some(credential) = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL))
+        let credential = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL));
+        if credential.as_ref().is_some_and(|credential| fs::read(credential).is_ok_and(|says| says == NO_CREDENTIAL)) {
+            return Err(KeyError::NotHanded { file: self.file.clone() });
+        }
+        if let Some(credential) = credential
             && let Some(key) = read(&credential, Trust::Systemd)?
         {
             return Ok(Found { key, from: credential, notice: None });
@@ -253,6 +263,19 @@ mod tests {
         write(&dir.path().join(CREDENTIAL), &"ab".repeat(32), 0o440);
         let found = places.find(&gallery).unwrap();
         assert_eq!(found.key.as_bytes(), &[0xab; 32]);
+    }
+
+    #[test]
+    fn a_service_that_was_handed_no_key_says_what_to_do_and_makes_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut places, gallery) = places(dir.path());
+        places.credentials = Some(dir.path().into());
+        write(&dir.path().join(CREDENTIAL), "missing", 0o440);
+        let error = places.find(&gallery).unwrap_err().to_string();
+        assert!(error.contains("master.key") && error.contains("systemctl restart facelatch"), "{error}");
+        assert!(!places.file.exists());
+        let unit = include_str!("../../systemd/facelatch.service");
+        assert!(unit.lines().any(|line| line == "SetCredential=facelatch.key:missing"), "the unit says so, too");
     }
 
     #[test]

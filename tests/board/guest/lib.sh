@@ -157,3 +157,6 @@ ready() { systemctl is-active --quiet facelatch.service; }
 events() { facelatch events --json --limit 100000 --outcome "$1" | wc -l; }
 more_events() { [ "$(events "$1")" -gt "$2" ]; }
 ledger_is_whole() { facelatch events --verify; }
+
+# The last line of the daemon in the journal that says this.
+journal_says() { journalctl --unit facelatch.service --no-pager --grep "$1" --output cat --lines 1; }

@@ -89,7 +89,6 @@ no_journal() {
     within 180 status_has '"camera":"ok"'
 }
 
-journal_says() { journalctl --unit facelatch.service --no-pager --grep "$1" --output cat --lines 1; }
 clock_of_1970() {
     local was before
     was=$(date +%s)

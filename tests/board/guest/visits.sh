@@ -68,10 +68,29 @@ exit_button() {
     within 30 more_events exit "$before"
 }
 
+# The key is away: nobody is known, people get out, and the key is taken again with the next start.
+key_gone() {
+    local key=/etc/facelatch/facelatch.key
+    # shellcheck disable=SC2064
+    trap "mv --no-clobber $key.away $key" EXIT
+    mv $key $key.away
+    systemctl restart facelatch.service
+    within 120 status_has '"faults":\["store'
+    journal_says 'systemctl restart facelatch'
+    pull button pull-down
+    see_pulse 30
+    pull button pull-up
+    mv $key.away $key
+    systemctl restart facelatch.service
+    within 120 status_has '"faults":\[\]'
+    face
+}
+
 run_visits() {
     run_case "nobody stands there, and the line rests" nobody_there
     run_case "a stranger comes, and the line rests" stranger
     run_case "Ada comes, the line goes active, and falls again in time" face
     run_case "killed while the door is open: the line falls, the ledger is whole, the service is back" killed
     run_case "the exit button releases" exit_button
+    run_case "without its key it starts and lets people out, and with it knows them again" key_gone
 }
