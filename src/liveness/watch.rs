@@ -58,12 +58,15 @@ struct Watched {
     tamper: Tamper,
     /// Why its last word could not be taken, and since when.
     invalid: Option<(Invalid, Instant)>,
+    /// Since when all that was wrong with it is none of an empty doorstep's doing.
+    unable: Option<Instant>,
 }
 
 impl Watch {
     /// A judge with the frames that `looks` brings and the sensors that it is to listen to.
     pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>) -> Self {
-        let watched = |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None };
+        let watched =
+            |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None, unable: None };
         Self { judge, looks, sensors: sensors.into_iter().map(watched).collect() }
     }
 
@@ -73,21 +76,24 @@ impl Watch {
         self.sensors.iter().find_map(|watched| {
             let is_required = Source::of(watched.sensor.kind()).is_some_and(|source| required.contains(source));
             let (why, since) = watched.invalid.filter(|_| is_required)?;
-            let since =
-                if may_see_nothing(watched.sensor.kind(), why) { self.judge.since()?.max(since) } else { since };
-            let is_long = now.since(since) >= SICK_AFTER;
-            is_long.then(|| format!("{}: {}", watched.sensor.describe(), why.as_str()))
+            let is_long = |since: Instant| now.since(since) >= SICK_AFTER;
+            // Before a face there is something to see, and nothing excuses it.
+            let is_sick =
+                watched.unable.is_some_and(is_long) || self.judge.since().is_some_and(|face| is_long(face.max(since)));
+            is_sick.then(|| format!("{}: {}", watched.sensor.describe(), why.as_str()))
         })
     }
 }
 
 /// Whether a sensor in order may be so while nobody stands there: an empty room stands still, what measures distance meets
-/// nothing, what wants a finger has none.
+/// nothing, what wants a finger has none. What does not answer, or gives no true time, is out of order whoever stands there.
 const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
     match why {
         Invalid::Stuck => true,
-        Invalid::Silent => false,
-        _ => matches!(kind, SensorKind::Distance | SensorKind::Depth | SensorKind::Touch),
+        Invalid::NotFinite | Invalid::OutOfRange | Invalid::Saturated => {
+            matches!(kind, SensorKind::Distance | SensorKind::Depth | SensorKind::Touch)
+        }
+        _ => false,
     }
 }
 
@@ -120,6 +126,8 @@ impl Watched {
             _ => {}
         }
         self.invalid = invalid.map(|why| (why, self.invalid.map_or(now, |(_, since)| since)));
+        let is_unable = invalid.is_some_and(|why| !may_see_nothing(self.sensor.kind(), why));
+        self.unable = is_unable.then(|| self.unable.unwrap_or(now));
     }
 }
 
@@ -393,6 +401,27 @@ mod tests {
         let mut door = Door::new(Source::Thermometer, Box::new(ScriptedSensor::constant(broken, FRAME, 0.0)));
         door.until(20_000, false);
         assert!(door.faults[0].0 < ms(7000) && door.faults[0].1.contains("not_finite"), "{:?}", door.faults[0]);
+    }
+
+    #[test]
+    fn a_sensor_that_fails_is_a_fault_of_an_empty_doorstep_too_and_one_read_that_fails_is_none() {
+        let distance = (Source::Distance, Value::Distance as fn(f32) -> Value<'static>, f32::NAN);
+        for (source, value, nothing) in [distance, (Source::Touch, Value::Touch, 0.0)] {
+            for (until, is_fault) in [(10_080, false), (20_000, true)] {
+                let schedule =
+                    Schedule::listed([Episode { from: ms(10_000), until: ms(until), fault: SensorFault::Broken }]);
+                let sees_nothing = ScriptedSensor::constant(value, FRAME, nothing);
+                let injector = FaultInjector::new(sees_nothing, Arc::new(SimClock::default()), schedule, 1);
+                let mut door = Door::new(source, Box::new(injector));
+                door.until(20_000, false);
+                assert_eq!(!door.faults.is_empty(), is_fault, "{source:?} until {until}: {:?}", door.faults.first());
+            }
+        }
+        for fault in [SensorFault::Broken, SensorFault::Silent] {
+            let mut door = troubled(Source::Depth, [(0, 60_000)], fault);
+            door.until(40_000, false);
+            assert!(!door.faults.is_empty(), "{fault:?}");
+        }
     }
 
     #[test]
