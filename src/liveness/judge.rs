@@ -100,6 +100,8 @@ pub struct Judge {
 struct Judged {
     from: Instant,
     is_live: bool,
+    /// The sensors that took part.
+    by: SourceSet,
 }
 
 impl Judge {
@@ -160,10 +162,15 @@ impl Judge {
         self.silent[source as usize] = Some(why);
     }
 
-    /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either.
+    /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either, nor does any window that it
+    /// took part in.
     pub fn distrust(&mut self, source: Source, why: &'static str) {
         self.leave_out(source, why);
         self.series.forget(source);
+        // Once: as long as it lasts, no further window has the sensor in it.
+        if self.recent.iter().any(|judged| judged.by.contains(source)) {
+            self.recent.clear();
+        }
     }
 
     /// A new judgement, of a window that ends at least [`HOP`] later than the last; `None` while there is nothing to say.
@@ -194,7 +201,7 @@ impl Judge {
         }
         let is_live = score.log_odds >= needed;
         self.scored = Some((score.log_odds, is_live));
-        let _there_is_room = self.recent.push_back(Judged { from, is_live });
+        let _there_is_room = self.recent.push_back(Judged { from, is_live, by: self.present() });
         let (verdict, began) = self.verdict();
         let evidence = self.evidence(&score, needed, verdict);
         Some(LivenessReport { from: began.unwrap_or(from), until, verdict, evidence })

@@ -144,6 +144,25 @@ fn a_required_sensor_that_is_silent_or_distrusted_is_inconclusive_and_named() {
 }
 
 #[test]
+fn a_window_that_a_distrusted_sensor_took_part_in_counts_for_nothing_either() {
+    for (is_distrusted, second) in [(false, Verdict::Live), (true, Verdict::Inconclusive)] {
+        let mut door = Door::new(&[Source::Thermometer, Source::Light]);
+        while door.reports.is_empty() {
+            let at = Instant::from_millis(door.now + FRAME);
+            door.judge.reading(&Reading { at, value: Value::Light(200.0) });
+            door.plays(FRAME, true, Some(34.0));
+        }
+        while door.reports.len() < 3 {
+            if is_distrusted {
+                door.judge.distrust(Source::Light, "stuck");
+            }
+            door.plays(FRAME, true, Some(34.0));
+        }
+        assert_eq!(door.verdicts(), [Verdict::Inconclusive, second, Verdict::Live], "{is_distrusted}");
+    }
+}
+
+#[test]
 fn evidence_of_whoever_stood_there_before_does_not_count() {
     let mut door = Door::new(&[Source::Thermometer]);
     door.plays(3000, true, Some(34.0));
