@@ -118,16 +118,18 @@ def depth(ranges: np.ndarray, face: np.ndarray, hfov_deg) -> dict[str, np.ndarra
     """M x 64 millimetres, row by row → depth_face_mm, relief_mm, planarity_mm, step_mm, depth_eye_gap_mm, chest_mm."""
     under, around, _ = places(DEPTH_GRID, DEPTH_FOV, hfov_deg, face, FEWEST_ZONES)
     ranges = np.asarray(ranges, np.float64)
-    middle = quantile(ranges, under, 0.5)
-    x, y = centres(DEPTH_GRID, DEPTH_FOV, np.broadcast_to(hfov_deg, len(face)))
     good = under & np.isfinite(ranges)
+    # Of a zone or two that met something, nobody knows whether it was the face.
+    seen = 2 * good.sum(1) >= under.sum(1)
+    middle = np.where(seen, quantile(ranges, under, 0.5), np.nan)
+    x, y = centres(DEPTH_GRID, DEPTH_FOV, np.broadcast_to(hfov_deg, len(face)))
     z, count = np.where(good, ranges, 0.0), good.sum(1)
     centred = lambda v: np.where(good, v - np.where(good, v, 0).sum(1, keepdims=True) / np.maximum(count, 1)[:, None], 0.0)  # noqa: E731
     # Least squares of z on x and y about their means: two unknowns, so Cramer's rule.
     x, y, z = centred(x), centred(y), centred(z)
     xx, yy, xy = (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)
     xz, yz, det = (x * z).sum(1), (y * z).sum(1), xx * yy - xy * xy
-    enough = (count >= FEWEST_FOR_PLANE) & (det > 1e-12 * xx * yy)
+    enough = seen & (count >= FEWEST_FOR_PLANE) & (det > 1e-12 * xx * yy)
     det = np.where(enough, det, 1.0)
     left = z - x * ((xz * yy - yz * xy) / det)[:, None] - y * ((yz * xx - xz * xy) / det)[:, None]
     planarity = np.sqrt(np.where(good, left**2, 0).sum(1) / np.maximum(count, 1))

@@ -113,6 +113,18 @@ class Fusion(unittest.TestCase):
         expected = 0.12 * 2 * np.tan(np.radians(35)) * found["depth_face_mm"][0]
         self.assertAlmostEqual(found["depth_eye_gap_mm"][0], expected)
 
+    def test_a_face_has_a_distance_where_half_of_the_zones_under_it_saw_something(self):
+        face = np.array([[0.12, 0.0, 0.0]])
+        under, _, _ = fusion.places(fusion.DEPTH_GRID, fusion.DEPTH_FOV, 70.0, face, fusion.FEWEST_ZONES)
+        zones = np.flatnonzero(under[0])
+        for seen in range(len(zones) + 1):
+            ranges = np.where(under, np.nan, 1500.0)
+            ranges[0, zones[:seen]] = 500.0
+            found = fusion.depth(ranges, face, 70.0)
+            for name in ("depth_face_mm", "relief_mm", "step_mm"):
+                wanted = 2 * seen >= len(zones)
+                self.assertEqual(np.isfinite(found[name][0]), wanted, f"{name}: {seen} of {len(zones)}")
+
     def test_a_warm_ellipse_before_a_cold_wall_fills_the_face_and_nothing_beside_it(self):
         face = np.array([[0.1, 0.05, 0.0]])
         under, _, _ = fusion.places(fusion.THERMAL_GRID, fusion.THERMAL_FOV, 70.0, face, fusion.FEWEST_PIXELS)

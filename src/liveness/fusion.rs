@@ -126,7 +126,9 @@ impl Fusion {
     fn depth(&self, grid: &Grid<'_>, place: Place, mut say: impl FnMut(Channel, f32)) {
         let mut all = about(grid, place, self.width_at_1);
         let cells = sort(&mut all, LEAST_ZONES);
-        let Some(face) = median(cells.face.iter()) else { return };
+        // Of a zone or two that met something, nobody knows whether it was the face.
+        let is_seen = 2 * cells.face.len() >= cells.under;
+        let Some(face) = median(cells.face.iter()).filter(|_| is_seen) else { return };
         say(Channel::DepthFaceMm, face);
         say(Channel::DepthEyeGapMm, self.eye_gap_mm(place, face));
         if let Some(mut residuals) = off_plane(&cells.face) {

@@ -8,7 +8,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
 
-use crate::ports::{Reading, SensorError, SensorKind, Value};
+use crate::ports::{MAX_CELLS, Reading, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Readings at an end of the range in a row until it is called saturated: the first may be a hand that touched it.
@@ -160,6 +160,8 @@ pub struct Health {
     /// Of a thermometer itself, and when.
     ambient: Option<(Instant, f32)>,
     is_failing: bool,
+    /// The last grid's, as they were passed on; at most [`MAX_CELLS`].
+    cells: Vec<f32>,
 }
 
 /// How long a value has been the same, by the times of its readings.
@@ -183,15 +185,17 @@ impl Health {
             ring: Ring::default(),
             ambient: None,
             is_failing: false,
+            cells: Vec::new(),
         }
     }
 
     /// Takes a reading that arrived at `now`. A reading with the stamp of the one before it is that one again, as a sensor
-    /// gives it that is polled more often than it measures: it is judged as before and counts for nothing.
+    /// gives it that is polled more often than it measures: it is judged as before and counts for nothing. Of a grid that passes,
+    /// what a cell can't have measured is NaN, as if it had seen nothing.
     ///
     /// # Errors
     /// [`Invalid`]: it is no measurement.
-    pub fn take<'a>(&mut self, reading: Reading<'a>, now: Instant) -> Result<Reading<'a>, Invalid> {
+    pub fn take<'a>(&'a mut self, reading: Reading<'a>, now: Instant) -> Result<Reading<'a>, Invalid> {
         (self.is_failing, self.last_seen) = (false, Some(now));
         if reading.value.kind() != self.kind {
             return Err(Invalid::OutOfRange);
@@ -217,7 +221,15 @@ impl Health {
             return Err(Invalid::Repeating);
         }
         self.check_jump(&reading)?;
-        Ok(reading)
+        Ok(Reading { value: self.within(reading.value), ..reading })
+    }
+
+    fn within<'a>(&'a mut self, value: Value<'a>) -> Value<'a> {
+        let (Value::Depth(grid) | Value::Thermal(grid)) = value else { return value };
+        let [low, high] = self.nature.range;
+        self.cells.clear();
+        self.cells.extend(grid.cells.iter().map(|cell| if (low..=high).contains(cell) { *cell } else { f32::NAN }));
+        value.with_cells(&self.cells)
     }
 
     /// The sensor did not answer.
@@ -247,15 +259,16 @@ impl Health {
         let Nature { range, ends, .. } = self.nature;
         let (finite, within, saturated) = match value {
             Value::Depth(grid) | Value::Thermal(grid) => {
-                let is_whole = grid.columns.checked_mul(grid.rows) == Some(grid.cells.len()) && !grid.cells.is_empty();
+                let all = grid.cells.len();
+                let is_whole = grid.columns.checked_mul(grid.rows) == Some(all) && (1..=MAX_CELLS).contains(&all);
                 let finite = grid.cells.iter().filter(|cell| cell.is_finite()).count();
                 let within = grid.cells.iter().filter(|cell| (range[0]..=range[1]).contains(*cell)).count();
-                // A zone of depth may see nothing; of a thermal array one pixel in eight may be dead or look at the sky.
-                let enough = match self.kind {
-                    SensorKind::Depth => finite > 0,
-                    _ => 8 * (grid.cells.len() - finite) <= grid.cells.len(),
-                };
-                (is_whole && enough, 2 * within >= finite, false)
+                // A zone of depth may see nothing; of a thermal array one pixel in eight may be dead, or see what
+                // can't be.
+                match self.kind {
+                    SensorKind::Depth => (is_whole && finite > 0, 2 * within >= finite, false),
+                    _ => (is_whole && 8 * finite >= 7 * all, 8 * within >= 7 * all, false),
+                }
             }
             Value::Thermometer { object, ambient } => {
                 let finite = object.is_finite() && ambient.is_finite();

@@ -83,16 +83,19 @@ pub(super) fn about(grid: &Grid<'_>, place: Place, width_at_1: f32) -> Cells {
 pub(super) struct Sorted {
     pub face: Cells,
     pub around: Cells,
+    /// How many are under the face, whether they saw something or not.
+    pub under: usize,
 }
 
 /// Which cells are under the face is a matter of where they look, whether they saw something or not; where it covers fewer than
 /// `least`, those count that look nearest to its middle. Changes the order of `all`.
 pub(super) fn sort(all: &mut Cells, least: usize) -> Sorted {
-    let is_small = all.iter().filter(|cell| cell.radius() <= 1.0).count() < least;
+    let covered = all.iter().filter(|cell| cell.radius() <= 1.0).count();
+    let is_small = covered < least;
     if is_small {
         all.sort_unstable_by(|a, b| a.from(0.0, CENTRE).total_cmp(&b.from(0.0, CENTRE)));
     }
-    let mut sorted = Sorted::default();
+    let mut sorted = Sorted { under: covered.max(least), ..Sorted::default() };
     for (n, &cell) in all.iter().enumerate().filter(|(_, cell)| cell.value.is_finite()) {
         // Of a small face the nearest cells, which count as its own, may lie clear of it as well.
         if if is_small { n < least } else { cell.radius() <= 1.0 } {

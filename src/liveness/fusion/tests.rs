@@ -2,6 +2,7 @@
 
 use super::cells::CENTRE;
 use super::*;
+use crate::liveness::health::Health;
 
 const AT: Instant = Instant::from_millis(5000);
 
@@ -56,13 +57,45 @@ fn a_chest_shows_whether_somebody_stands_behind_what_is_seen() {
 
 #[test]
 fn zones_that_saw_nothing_are_left_out_and_too_few_say_nothing_of_relief() {
-    let fusion = watching(400.0);
+    let fusion = watching(1000.0);
     let mut cells = [f32::NAN; 64];
     assert!(look(&fusion, &cells).is_empty());
     [27, 28, 35].into_iter().for_each(|i| cells[i] = 410.0);
     let samples = look(&fusion, &cells);
     assert_eq!(value(&samples, Channel::DepthFaceMm), Some(410.0));
     assert_eq!(samples.len(), 2, "neither plane nor surroundings: {samples:?}");
+}
+
+#[test]
+fn a_face_has_a_distance_where_half_of_the_zones_under_it_saw_something_however_little_is_around_it() {
+    let fusion = watching(400.0);
+    let all = about(
+        &Grid { columns: 8, rows: 8, cells: &[0.0; 64], view: [45.0; 2] },
+        fusion.face.unwrap().0,
+        fusion.width_at_1,
+    );
+    let under: Vec<usize, 64> = (0..64).filter(|i| all[*i].radius() <= 1.0).collect();
+    for seen in 0..=under.len() {
+        let mut cells = [f32::NAN; 64];
+        under[..seen].iter().for_each(|i| cells[*i] = 400.0);
+        let said = value(&look(&fusion, &cells), Channel::DepthFaceMm);
+        assert_eq!(said, (2 * seen >= under.len()).then_some(400.0), "{seen} of {} zones", under.len());
+    }
+}
+
+#[test]
+fn a_zone_out_of_its_range_is_one_that_saw_nothing() {
+    let fusion = watching(400.0);
+    let relief = |wrong: f32| {
+        let mut cells: [f32; 64] = std::array::from_fn(|i| 400.0 + (i % 3) as f32);
+        [27, 28, 35].into_iter().for_each(|i| cells[i] = wrong);
+        let value = Value::Depth(Grid { columns: 8, rows: 8, cells: &cells, view: [45.0, 45.0] });
+        let mut health = Health::new(value.kind(), AT);
+        self::value(&fusion.samples(&health.take(Reading { at: AT, value }, AT).unwrap()), Channel::ReliefMm).unwrap()
+    };
+    for beyond in [8191.0, -1.0] {
+        assert_eq!(relief(beyond), relief(f32::NAN), "{beyond}");
+    }
 }
 
 /// 32 x 24 pixels of a thermal array, each as `celsius` says of where it looks: from the middle of the eyes of a face as in

@@ -191,6 +191,12 @@ fn grids_are_judged_whole() {
     warm[6] = nan;
     assert_eq!(judge(Value::Thermal(grid(&warm))), Some(Invalid::NotFinite));
     assert_eq!(judge(Value::Thermal(grid(&[500.0; 16]))), Some(Invalid::OutOfRange));
+    let mut hot = [21.0; 16];
+    hot[..2].fill(500.0);
+    assert_eq!(judge(Value::Thermal(grid(&hot))), None, "two of sixteen that can't be");
+    hot[2] = 500.0;
+    assert_eq!(judge(Value::Thermal(grid(&hot))), Some(Invalid::OutOfRange));
+    assert_eq!(judge(Value::Depth(grid(&vec![600.0; MAX_CELLS + 2]))), Some(Invalid::NotFinite));
     let (mut health, mut cells) = (Health::new(SensorKind::Depth, MS(0)), [600.0, nan, 640.0, 700.0]);
     let mut take =
         |ms, cells: &[f32]| health.take(Reading { at: MS(ms), value: Value::Depth(grid(cells)) }, MS(ms)).err();
