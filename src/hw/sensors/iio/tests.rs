@@ -206,6 +206,23 @@ fn a_max30102_is_switched_on_and_its_buffer_read_in_the_order_of_time() {
 }
 
 #[test]
+fn a_max30102_as_it_is_configured_by_default_gives_stamps_that_go_on_by_its_period() {
+    let board = Board::new();
+    let dir = ppg(&board, "0");
+    board.measure(0, &[]);
+    let mut sensor = open(&config(SensorKind::Touch, "max30102"), &board.places()).unwrap();
+    assert_eq!(std::fs::read_to_string(dir.join("buffer/enable")).unwrap(), "1");
+    let mut stamps = Vec::new();
+    for now in (1000..1200).step_by(20) {
+        board.measure(0, &[1; 16]);
+        while let Some(reading) = sensor.poll(Instant::from_millis(now)).unwrap() {
+            stamps.push(reading.at.as_nanos() / 1_000_000);
+        }
+    }
+    assert_eq!(stamps, (990..1190).step_by(10).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_buffer_that_runs_already_is_taken_as_it_is() {
     let board = Board::new();
     let dir = ppg(&board, "1");
