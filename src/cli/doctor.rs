@@ -26,9 +26,11 @@ use crate::gallery::Index;
 use crate::hw::clock::BootClock;
 use crate::hw::gpio::{self, LineId};
 use crate::hw::owner;
+use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
 use crate::hw::strike::StrikeKind;
 use crate::infer::Decode;
+use crate::liveness::Source;
 use crate::ports::{Clock, Strike as _};
 use crate::time::Duration;
 
@@ -36,6 +38,9 @@ use crate::time::Duration;
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// Liveness that lets more than one in ten windows of some attack pass is worth a complaint.
 const LOOSE: f64 = 0.1;
+/// Of an AMG8833, which no table was measured with.
+const OTHER_ARRAY: &str = "; an MLX90640's figures (32x24, 55°), and this door has an AMG8833 (8x8, 60°): it turns living people away several \
+                           times as often";
 
 /// Exits with 1 where something is wrong.
 #[derive(Debug, clap::Args)]
@@ -179,9 +184,7 @@ impl Visit<'_> {
                 Ok((_, says)) if self.ctx.config.camera_alone_opens() => {
                     (Level::Complaint, format!("{says}; {CAMERA_ONLY_KEY} stands in the configuration"))
                 }
-                // Written positively: a rate that isn't known is worth a complaint.
-                Ok((worst, says)) if worst <= LOOSE => (Level::Ok, says),
-                Ok((_, says)) => (Level::Complaint, says),
+                Ok(found) => found,
                 Err(says) => (Level::Wrong, says),
             }
         } else {
@@ -199,8 +202,8 @@ impl Visit<'_> {
     }
 }
 
-/// What liveness judges by, and what that lets through: of the worst attack that was measured, as a share and in a sentence.
-fn in_force(ctx: &Context) -> Result<(f64, String), String> {
+/// What liveness judges by, and what it lets through of the worst attack that was measured, if it judges.
+fn in_force(ctx: &Context) -> Result<(Level, String), String> {
     ctx.liveness_head().map_err(|failure| failure.to_string())?;
     let demands = ctx.liveness_demands().map_err(|failure| failure.to_string())?;
     let Some(point) = demands.point(demands.sources) else {
@@ -212,7 +215,15 @@ fn in_force(ctx: &Context) -> Result<(f64, String), String> {
     };
     let (sources, required, evaluation) = (demands.sources, demands.required, &demands.thresholds.evaluation);
     let worst = point.apcer_worst.max(point.apcer_worst_held_out.unwrap_or(0.0));
-    Ok((worst, format!("by {sources}, required {required}: {point}; {evaluation}")))
+    let is_coarse = ctx.config.sensors.iter().any(|sensor| sensor.driver == Driver::Amg8833);
+    // A table of the installer's own is taken to be of their own sensors.
+    let other = match is_coarse && sources.contains(Source::Thermal) && ctx.config.liveness.table.is_none() {
+        true => OTHER_ARRAY,
+        false => "",
+    };
+    // Written positively: a rate that isn't known is worth a complaint.
+    let level = if worst <= LOOSE && other.is_empty() { Level::Ok } else { Level::Complaint };
+    Ok((level, format!("by {sources}, required {required}: {point}; {evaluation}{other}")))
 }
 
 fn clock() -> Checked {
@@ -457,6 +468,20 @@ fn inputs(ctx: &Context) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hw::sensors::SensorConfig;
+    use crate::ports::SensorKind;
+
+    #[test]
+    fn a_thermal_array_that_the_figures_are_not_of_is_told() {
+        let says = |driver| {
+            let mut ctx = Context::without_config(Globals::default());
+            ctx.config.sensors = vec![SensorConfig::new(SensorKind::Thermal, driver, "/dev/i2c-1")];
+            in_force(&ctx).unwrap()
+        };
+        let ((level, other), (_, measured)) = (says(Driver::Amg8833), says(Driver::Mlx90640));
+        assert!(other.contains("an MLX90640's figures") && level == Level::Complaint, "{other}");
+        assert!(!measured.contains("AMG8833"), "{measured}");
+    }
 
     #[test]
     fn either_of_a_raspberry_pis_registers_will_do_and_none_is_told_with_both() {
