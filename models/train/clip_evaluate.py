@@ -23,7 +23,7 @@ import checkpoints
 from clip import FRAMES, ClipNet, fit, read, say
 from liveness_evaluate import Int8, rows_kept
 from liveness_table import read_session
-from liveness_windows import TICK, TICKS, of_session
+from liveness_windows import TICK, TICKS, has_face, of_session
 from running import keep_memory
 
 HERE = Path(__file__).parent
@@ -60,12 +60,14 @@ def trained(args: argparse.Namespace, name: str, clips, live) -> ClipNet:
 
 
 def windows_of(path: Path) -> np.ndarray:
-    """N x 116 x 50, one each fifth of a second from the first full window on; none of a session that is too short."""
+    """N x 116 x 50, one each fifth of a second from the first full window on in which a face was seen as the daemon asks for;
+    none of a session that is too short."""
     session = read_session(path)[0]
     if "face_size" not in session or not len(session["face_size"][0]):
         return np.zeros((0, 116, 50), np.float32)
     first, last = session["face_size"][0][[0, -1]]
-    return of_session(session, np.arange(first + TICKS * TICK, last + 1e-6, EVERY))
+    rows = of_session(session, np.arange(first + TICKS * TICK, last + 1e-6, EVERY))
+    return rows[has_face(rows)]
 
 
 def of_sessions(paths: list[Path], head: Int8) -> dict[str, list]:

@@ -20,7 +20,8 @@ def moments(random, n: int, length: float, rate: tuple, jitter: float, severity:
     hertz = np.exp(random.uniform(*np.log(rate), (n, 1)))
     count = int(length * rate[1]) + 2
     times = (np.arange(count) + random.random((n, 1))) / hertz + random.normal(0, jitter, (n, count))
-    times[times > length] = np.nan
+    # A session begins at 0, and jitter knows nothing of that.
+    times[(times < 0) | (times > length)] = np.nan
     lost = random.random((n, count)) < random.choice([0.0, 0.01, 0.04], (n, 1)) * severity
     begin, gap = random.uniform(0, length, (n, 1)), random.uniform(0.15, 0.8, (n, 1)) * severity
     stuck = random.random((n, 1)) < 0.01 * severity

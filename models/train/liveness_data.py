@@ -11,7 +11,7 @@ import numpy as np
 from liveness_sim import windows_of
 from liveness_signals import Recordings
 from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, SENSORS, of_sensors, read_session
-from liveness_windows import ROW_CHANNEL, TICK, TICKS, of_session
+from liveness_windows import ROW_CHANNEL, TICK, TICKS, has_face, of_session
 
 PARTS = {"train": 1, "validate": 2, "measure": 3, "hard": 4}  # "hard" is measured with, too: noise and mounting twice as bad
 ARRAYS = 2048  # windows to calibrate int8 with and to measure it on
@@ -61,8 +61,8 @@ def simulated(
 
 
 def recorded(folder: Path, kinds=(LIVE, *KINDS)) -> Windows:
-    """Windows of an installer's own session files, one each half second in which a face was seen. Those of other kinds are left
-    out, as are "unknown" ones."""
+    """Windows of an installer's own session files, one each half second in which a face was seen as the daemon asks for. Those of
+    other kinds are left out, as are "unknown" ones."""
     made = []
     for path in sorted(Path(folder).rglob("*.csv")):
         session, head = read_session(path)
@@ -70,9 +70,10 @@ def recorded(folder: Path, kinds=(LIVE, *KINDS)) -> Windows:
             continue
         first, last = session["face_size"][0][[0, -1]]
         rows = of_session(session, np.arange(first + TICKS * TICK, max(last, first + TICKS * TICK) + 1e-6, EVERY))
+        rows = rows[has_face(rows)]
         made.append(Windows(rows.astype(np.float16), np.full(len(rows), (LIVE, *KINDS).index(head["label"]))))
-    if not made:
-        raise SystemExit(f"{folder}: no session file with a label that is learnt and a face in it")
+    if not sum(len(some.kinds) for some in made):
+        raise SystemExit(f"{folder}: no session file with a label that is learnt and a face in a window of it")
     return Windows.together(made)
 
 

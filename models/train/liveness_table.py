@@ -86,8 +86,8 @@ def write_session(path: Path, session: dict, label: str, source: str, note: str 
 def read_session(path: Path) -> tuple[dict, dict]:
     """The session and its head: label, source and perhaps note.
 
-    Exits with the file's name and line where it isn't one: another first line, an unknown column, a time that falls, or
-    a cell that isn't a number.
+    Exits with the file's name and line where it isn't one: another first line, an unknown column, a time that falls or is
+    before 0, or a cell that isn't a number.
     """
     with open(path, newline="") as file:
         if file.readline().strip() != HEADER:
@@ -103,7 +103,7 @@ def read_session(path: Path) -> tuple[dict, dict]:
             raise SystemExit(
                 f"{path}: label {head.get('label')!r}, first column {names[0]!r}, unknown columns {sorted(unknown)}"
             )
-        session, before = {name: ([], []) for name in names[1:]}, -np.inf
+        session, before = {name: ([], []) for name in names[1:]}, 0.0
         for number, row in enumerate(csv.reader(file)):
             try:
                 time = float(row[0])

@@ -10,6 +10,7 @@ from liveness_table import CHANNELS, NAMES
 
 TICKS, TICK = 50, 0.04  # ticks of a window, and seconds of each
 FEWEST = 5  # valid ticks, or the channel is invalid throughout
+CAMERA_TICKS = 45  # ticks with a face, or the daemon judges no window (src/liveness/judge.rs)
 FEWEST_COLOURS = 25  # ticks with all three colours, or there is no pulse
 LIMIT = 4.0
 VALUE_ROWS = sum(len(channel.inputs) for channel in CHANNELS)
@@ -127,6 +128,11 @@ def of_session(session: dict, ends) -> np.ndarray:
     ends = np.atleast_1d(ends)
     batch = {name: tuple(np.broadcast_to(x, (len(ends), len(x))) for x in pair) for name, pair in session.items()}
     return windows(batch, ends)
+
+
+def has_face(made: np.ndarray) -> np.ndarray:
+    """N x 116 x 50 → N: whether a face is in as many ticks of a window as the daemon needs to judge it."""
+    return made[:, MASK_ROW + NAMES.index("face_size")].sum(1) >= CAMERA_TICKS
 
 
 # Which channel each row belongs to; the pulse's are the green's.

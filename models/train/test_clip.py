@@ -24,6 +24,8 @@ except ModuleNotFoundError as missing:
 import clip
 import clip_evaluate
 import clip_sim
+import liveness_table as table
+import liveness_windows as windows
 
 
 def clips(count: int, moving: bool, seed: int) -> np.ndarray:
@@ -155,6 +157,14 @@ class Evaluated(unittest.TestCase):
     def test_a_still_says_the_same_at_every_moment(self):
         shown = torch.arange(clip.FRAMES).view(1, 1, -1, 1, 1).expand(1, 3, -1, 2, 2)
         self.assertTrue((clip_evaluate.stills(shown) == clip.FRAMES // 2).all())
+
+    def test_the_heads_windows_all_have_a_face_as_the_daemon_asks_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, seen = Path(folder) / "a.csv", np.concatenate([np.arange(0, 3, 0.04), np.arange(8, 11, 0.04)])
+            table.write_session(path, {"face_size": (seen, np.full(len(seen), 0.1))}, "live", "recorded")
+            rows = clip_evaluate.windows_of(path)
+            self.assertGreater(len(rows), 8)
+            self.assertTrue(windows.has_face(rows).all())
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import json
 import sys
 import tempfile
 import unittest
+from argparse import Namespace
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -22,6 +24,7 @@ except ModuleNotFoundError as missing:
 import checkpoints
 import liveness as recipe
 import liveness_camera
+import liveness_evaluate as evaluate
 import liveness_fusion as fusion
 import liveness_golden as golden
 import liveness_nets as nets
@@ -60,7 +63,8 @@ class Table(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "x.csv"
             head = f'{table.HEADER}\n# label = "live"\n'
-            for text in ("t_s\n", head + "t_s,nose\n", head + "t_s,yaw\n1,0\n0.5,0\n", head + "t_s,yaw\n1,zero\n"):
+            rows = ("t_s,nose\n", "t_s,yaw\n1,0\n0.5,0\n", "t_s,yaw\n-0.01,0\n", "t_s,yaw\n1,zero\n")
+            for text in ("t_s\n", *(head + some for some in rows)):
                 path.write_text(text)
                 with self.assertRaisesRegex(SystemExit, "x.csv"):
                     table.read_session(path)
@@ -205,6 +209,12 @@ class Simulator(unittest.TestCase):
         self.assertGreater(np.nanmin(times), 0.5)
         self.assertLess(np.nanmax(times), 10.95)
 
+    def test_no_sensor_speaks_before_a_session_begins(self):
+        for visit in sim.visits("live", 64, 3, 1.0, Recordings()):
+            self.assertEqual({table.CHANNELS[table.NAMES.index(name)].sensor for name in visit}, set(table.SENSORS))
+            for name, (times, _) in visit.items():
+                self.assertGreaterEqual(np.nanmin(times), 0, name)
+
     def test_the_files_that_it_writes_are_sessions(self):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             sim.main([folder, "--sessions", "1", "--kinds", "live", "phone", "--sensors", "camera", "depth"])
@@ -232,6 +242,40 @@ class Rule(unittest.TestCase):
         interval = liveness_rule.tune(people, attacks, 0.01)
         self.assertGreater(liveness_rule.passes(people, interval).mean(), 0.985)
         self.assertLess(liveness_rule.passes(attacks, interval).mean(), 0.05)
+
+
+class Rates(unittest.TestCase):
+    def test_rates_that_were_kept_are_of_the_same_networks_and_windows_or_measured_anew(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for kind in table.KINDS:
+                (root / f"without-{kind}.onnx").write_text(kind)
+            held, asked = mock.Mock(), []
+            held.rows = lambda kind, most: np.full((most, 2), held.seed)
+            held.seed = 1
+
+            def network(path):
+                asked.append(path.read_text())
+                return lambda rows, kept: rows[:, 0]
+
+            def measured(live=3, each=2) -> tuple[dict, int]:
+                asked.clear()
+                with mock.patch.object(evaluate, "Int8", network):
+                    rates = evaluate.held_out_rates(Namespace(held_out=root, held_live=live, held_each=each), held)
+                return rates, len(asked)
+
+            first, all_kinds = measured()
+            self.assertEqual((len(first), all_kinds), (256, 12))
+            again, none = measured()
+            self.assertEqual((list(again), none), (list(first), 0))
+            self.assertEqual([measured(live=4)[1], measured(each=3)[1]], [12, 12])
+            measured()
+            held.seed = 2
+            self.assertEqual(measured()[1], 12, "other windows")
+            (root / "without-phone.onnx").write_text("trained anew")
+            self.assertEqual(measured()[1], 12, "another network")
+            (root / "without-phone.onnx").unlink()
+            self.assertEqual(measured(), ({}, 0), "no network to compare with")
 
 
 class Training(unittest.TestCase):

@@ -19,6 +19,8 @@ except ModuleNotFoundError as missing:
 
 import liveness_data as data
 import liveness_signals as signals
+import liveness_table as table
+import liveness_windows as windows
 from liveness_signals import Recordings
 
 
@@ -57,6 +59,24 @@ class Kept(unittest.TestCase):
             self.assertEqual(levels["train"] & levels["measure"], levels["train"] if shared else set())
             self.assertEqual(levels["train"] | levels["measure"], {100.0 + index for index in range(count)})
             self.assertEqual(levels["measure"], levels["hard"])
+
+
+class Recorded(unittest.TestCase):
+    def test_an_installers_windows_all_have_a_face_as_the_daemon_asks_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            seen = np.concatenate([np.arange(0, 3, 0.04), np.arange(8, 11, 0.04)])
+            all_along = np.arange(0, 11, 0.1)
+            whole = {"face_size": (seen, np.full(len(seen), 0.1)), "ambient_log_lux": (all_along, np.full(len(all_along), 2.0))}
+            table.write_session(Path(folder) / "a.csv", whole, "live", "recorded")
+            short = {name: (times[times < 1], values[times < 1]) for name, (times, values) in whole.items()}
+            table.write_session(Path(folder) / "b.csv", short, "phone", "recorded")
+            found = data.recorded(Path(folder))
+            faces = found.rows[:, windows.MASK_ROW + table.NAMES.index("face_size")].sum(1)
+            self.assertGreater(len(faces), 3)
+            self.assertGreaterEqual(faces.min(), windows.CAMERA_TICKS)
+            (Path(folder) / "a.csv").unlink()
+            with self.assertRaisesRegex(SystemExit, "a face in a window of it"):
+                data.recorded(Path(folder))
 
 
 class Pulses(unittest.TestCase):

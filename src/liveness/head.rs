@@ -115,7 +115,7 @@ fn decide(logits: &[f32]) -> Score {
 pub struct Thresholds {
     /// What was measured, and that it was simulated if it was.
     pub evaluation: String,
-    /// Windows of living people behind each point.
+    /// Windows behind each point, of living people and of attacks together.
     pub windows: u64,
     subset: Vec<Subset>,
 }
