@@ -278,7 +278,9 @@ def mannequin(random, n, frames, recordings, arrive=None, leave=None):
     held.head = tuple(h * nods for h in held.head)
     temperature = place.air + random.normal(0, 1, n) + np.where(random.random(n) < 0.25, uniform(1, 15), 0)
     figure = head_surface(random, held, temperature.astype(np.float32), temperature - 0.5, uniform(0.3, 0.85))
-    figure.emissivity, figure.tip = np.full(n, PLASTIC_EMISSIVITY, np.float32), 0.0
+    figure.emissivity = np.full(n, PLASTIC_EMISSIVITY, np.float32)
+    # Frost cools a face's nose and cheeks below its brow, and nothing below the air.
+    figure.tip, figure.fall = 0.0, 0.0
     figure.spots, figure.spot_phase = uniform(0, 0.8), uniform(0, 6)
     holder = _holder(random, held, place, np.full(n, 120, np.float32), ~still * 1.0, behind=(150, 550), aside=(60, 420))
     stump = torso_surface(random, held, temperature.astype(np.float32), (random.random(n) < 0.5) * 1.0)

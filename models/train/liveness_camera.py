@@ -12,6 +12,7 @@ from liveness_signals import STEP, at
 
 LEVEL_NOSE = 0.495  # face::quality's: of the way from eyes to mouth, the template's nose has gone so much
 PIXELS = 640  # of the frame's width
+ANTISPOOF_EVERY = 0.2  # seconds from one look of the networks for single frames to the next (src/liveness/camera/eyes.rs)
 
 
 def moments(random, n: int, length: float, rate: tuple, jitter: float, severity: float) -> np.ndarray:
@@ -56,7 +57,7 @@ def _turned(points, angles, pivot) -> np.ndarray:
     x, z = x * np.cos(yaw) - z * np.sin(yaw), z * np.cos(yaw) + x * np.sin(yaw)
     y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)
     x, y = x * np.cos(roll) - y * np.sin(roll), y * np.cos(roll) + x * np.sin(roll)
-    # The neck turns, the eyes' middle stays: where it goes is the body's path.
+    # The axis stays, and the middle of the eyes swings about it: that comes on top of the body's path.
     z = z + (np.asarray(pivot)[..., 0] if np.ndim(pivot) else 0)
     return np.stack([x, y, z], -1)
 
@@ -110,7 +111,18 @@ def camera(random, shown: Shown, place: Place, length: float, severity: float) -
     luminance, noise = exposure(random, shown, place)
     found |= colours(random, shown, good, luminance, noise, severity)
     found |= looks(random, shown, place, good, size, noise, uniform, between)
-    return np.where(there, times, np.nan), found
+    seen_at = np.where(there, times, np.nan)
+    found["antispoof"] = np.where(apart(seen_at, ANTISPOOF_EVERY), found["antispoof"], np.nan)
+    return seen_at, found
+
+
+def apart(times: np.ndarray, by: float) -> np.ndarray:
+    """Of N x K moments those that are taken by who takes one as soon as the last was `by` seconds ago."""
+    taken, last = np.zeros(times.shape, bool), np.full(len(times), -np.inf)
+    for index in range(times.shape[1]):
+        taken[:, index] = times[:, index] - last >= by
+        last = np.where(taken[:, index], times[:, index], last)
+    return taken
 
 
 def exposure(random, shown: Shown, place: Place) -> tuple[np.ndarray, np.ndarray]:
@@ -129,8 +141,9 @@ def exposure(random, shown: Shown, place: Place) -> tuple[np.ndarray, np.ndarray
 
 
 def colours(random, shown, times, luminance, noise, severity) -> dict[str, np.ndarray]:
-    """Mean colours: a pulse moves green most, then blue, then red (.33, .77, .53: de Haan & Jeanne 2013), light moves all alike;
-    what a mean over a few thousand pixels leaves of the noise, and steps of exposure."""
+    """Mean colours: a pulse moves green most, then blue, then red (.33, .77, .53: de Haan & van Leest 2014, doi
+    10.1088/0967-3334/35/9/1913), light moves all alike; what a mean over a few thousand pixels leaves of the noise, and steps of
+    exposure."""
     n = len(luminance)
     pulse, gain = at(shown.pulse, times) / 0.77, at(shown.gain, times)
     steps = random.normal(0, 0.012, (n, 1)) * (times > random.uniform(-2, 6, (n, 1)))

@@ -15,7 +15,7 @@ from liveness_signals import at
 
 PAIR = 600.0  # mm: two surfaces of one zone nearer together than this are one echo (VL53L5CX)
 BLUR = (0.21, 0.58, 0.21)  # of a thermal pixel that neighbours share, across and down: a lens' point is wider than a pixel
-FACE_HOLD = 0.25  # seconds for which the face's last place serves
+FACE_HOLD = 0.4  # seconds for which the face's last place serves (src/liveness/fusion.rs)
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Mount:
 
 
 def _cone(across: int, degrees: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Angles of rays in a cone and their weights, Gaussian with its half width at half the angle."""
+    """Angles of rays in a cone `degrees` wide and their weights, Gaussian: half of the axis' at .65 of the way to the rim."""
     line = (np.arange(across) + 0.5) / across * 2 - 1
     x, y = (g.ravel() for g in np.meshgrid(line, line))
     inside = x**2 + y**2 <= 1
@@ -220,8 +220,6 @@ def sense(random, place, scene: Scene, shown, heart, length: float, severity: fl
         batch |= {"object_c": (times, found), "ambient_c": (times, own), "object_over_ambient_c": (times, found - own)}
     if "proximity" in sensors:
         times, found, off = proximity(random, scene, place, length, severity)
-        # A sensor in the sun is saturated, lit or not.
-        found = np.where(found + off > 1, np.nan, found)
         batch |= {"nir_reflected": (times, found), "nir_ambient": (times, off)}
     if "light" in sensors:
         times, found = light(random, place, length, severity)

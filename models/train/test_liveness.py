@@ -23,6 +23,7 @@ except ModuleNotFoundError as missing:
 
 import checkpoints
 import liveness as recipe
+import liveness_attacks
 import liveness_camera
 import liveness_evaluate as evaluate
 import liveness_fusion as fusion
@@ -30,6 +31,7 @@ import liveness_golden as golden
 import liveness_nets as nets
 import liveness_pulse
 import liveness_rule
+import liveness_sensors
 import liveness_sim as sim
 import liveness_table as table
 import liveness_windows as windows
@@ -214,6 +216,32 @@ class Simulator(unittest.TestCase):
             self.assertEqual({table.CHANNELS[table.NAMES.index(name)].sensor for name in visit}, set(table.SENSORS))
             for name, (times, _) in visit.items():
                 self.assertGreaterEqual(np.nanmin(times), 0, name)
+
+    def test_the_networks_for_single_frames_look_as_often_as_the_daemons(self):
+        asked = "live", 16, 6.0, 1.0, Recordings(), ("camera", "antispoof")
+        times, values = sim.batch_of(np.random.default_rng(4), *asked, arrive=np.zeros(16))["antispoof"]
+        looks = [times[i][np.isfinite(times[i]) & np.isfinite(values[i])] for i in range(16)]
+        gaps = np.concatenate([np.diff(one) for one in looks])
+        self.assertGreater(len(gaps), 100)
+        self.assertGreaterEqual(gaps.min(), 0.2)
+        self.assertLess(np.median(gaps), 0.3)
+
+    def test_a_dolls_rim_is_no_colder_than_the_air(self):
+        for seed in range(4):
+            place, scene, _, _ = liveness_attacks.mannequin(np.random.default_rng(seed), 64, 100, Recordings())
+            figure = scene.surfaces[-1]
+            # Four deviations of what it is off by.
+            self.assertTrue((figure.temperature - figure.fall > place.air - 4).all())
+
+    def test_infrared_in_the_sun_is_given_as_the_daemon_takes_it(self):
+        batch = sim.batch_of(np.random.default_rng(5), "live", 256, sim.LENGTH, 1.0, Recordings(), ("camera", "proximity"))
+        (times, lit), (_, dark) = batch["nir_reflected"], batch["nir_ambient"]
+        there = np.isfinite(times) & (lit + dark > 1)
+        self.assertTrue(there.any())
+
+    def test_the_faces_last_place_serves_as_long_as_the_daemons(self):
+        found = liveness_sensors.last_known(np.array([[1.0]]), np.array([[0.1]]), np.array([[0.9, 1.0, 1.39, 1.41]]))
+        np.testing.assert_array_equal(found, [[np.nan, 0.1, 0.1, np.nan]])
 
     def test_the_files_that_it_writes_are_sessions(self):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

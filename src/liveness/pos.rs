@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn skin(light: impl Fn(f32) -> f32, pulse: impl Fn(f32) -> f32) -> [[Option<f32>; TICKS]; 3] {
-        // How much of the blood's change each colour shows (Wang et al., table I: about .33, .77, .53 normalised).
+        // How much of the blood's change each colour shows (de Haan & van Leest 2014, doi 10.1088/0967-3334/35/9/1913).
         let colours = [(150.0, 0.33), (110.0, 0.77), (90.0, 0.53)];
         colours.map(|(mean, blood)| {
             std::array::from_fn(|i| {

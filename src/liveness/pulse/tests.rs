@@ -31,7 +31,7 @@ fn a_wave_of_any_rate_is_found_through_drift_and_noise() {
 
 #[test]
 fn a_pulse_in_the_skin_is_found_under_light_that_flickers_ten_times_as_much() {
-    // Blood takes green more than blue and red (Wang et al. 2017, equation 1: 0.33, 0.77, 0.53); light takes all alike.
+    // Blood takes green more than blue and red (de Haan & van Leest 2014, doi 10.1088/0967-3334/35/9/1913); light takes all alike.
     let series: Vec<_> = (0..450)
         .map(|i| f64::from(i) / 30.0)
         .map(|t| {
