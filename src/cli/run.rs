@@ -138,8 +138,11 @@ impl Reload<'_> {
     fn read(&self) -> Result<Reloaded, String> {
         let path = self.of.config_path.as_ref().ok_or("there is no configuration file to read again")?;
         let (old, new) = (&self.of.config, Config::load(path).map_err(|error| error.to_string())?);
-        if new.liveness_required() && !old.liveness_required() {
-            return Err("it asks for liveness now, which doesn't run: restart the daemon".into());
+        match (old.liveness_required(), new.liveness_required()) {
+            (false, true) => return Err("it asks for liveness now, which doesn't run: restart the daemon".into()),
+            // Nothing that the start refuses or complains about was looked at for a door that is already wired.
+            (true, false) => return Err("it asks for no liveness any more: restart the daemon".into()),
+            (true, true) | (false, false) => {}
         }
         let changed = [
             ("[camera]", old.camera != new.camera || old.replay != new.replay),

@@ -18,10 +18,14 @@ struct Daemon(Child);
 impl Daemon {
     /// Before whose camera Ada stands for ever, at a door that takes a photograph for her; what it logs goes to `log`.
     fn starts(home: &Home, log: Stdio) -> Self {
+        configure(home, true);
+        Self::starts_as_configured(home, log)
+    }
+
+    fn starts_as_configured(home: &Home, log: Stdio) -> Self {
         let frames = home.path("frames");
         fs::create_dir(&frames).unwrap();
         fs::copy(picture("ada-1.jpg"), frames.join("1.jpg")).unwrap();
-        configure(home, true);
         let mut command = home.command(&["run"]);
         command.stdout(Stdio::null()).stderr(log);
         let mut daemon = Self(command.spawn().unwrap());
@@ -103,6 +107,19 @@ fn a_daemon_whose_key_is_gone_starts_and_knows_everybody_once_it_is_back_and_ref
     let logged = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
     wait_until("the refusal", || logged("the configuration in force stays: it asks for liveness now"));
     assert!(logged("nobody is admitted by face until it opens"));
+}
+
+#[test]
+fn a_daemon_that_asks_for_liveness_refuses_to_turn_it_off_while_it_runs() {
+    let home = Home::new();
+    let log = home.path("log");
+    configure(&home, false);
+    let daemon = Daemon::starts_as_configured(&home, fs::File::create(&log).unwrap().into());
+    configure(&home, true);
+    daemon.told(rustix::process::Signal::HUP);
+    let logged = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
+    wait_until("an answer", || logged("the configuration in force stays") || logged("configuration read again"));
+    assert!(logged("the configuration in force stays: it asks for no liveness any more"));
 }
 
 /// Something that answers one request on the home's control socket.
