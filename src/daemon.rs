@@ -173,6 +173,7 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError::Died`] where a thread had panicked.
     pub fn stop(self) -> Result<(), DaemonError> {
+        self.shared.close();
         self.shared.send(Message::Stop);
         let gate = self.gate.join().map_err(|_| DaemonError::Died("gate"));
         self.shared.stop();

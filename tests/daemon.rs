@@ -361,6 +361,26 @@ fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault()
 }
 
 #[test]
+fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_neither_is_written_later() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
+    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let unlock = || match house.ask(&Request::Unlock) {
+        Response::Event(event) => event.outcome,
+        other => panic!("{other:?}"),
+    };
+    std::thread::scope(|scope| {
+        let both = [scope.spawn(unlock), scope.spawn(unlock)];
+        assert_eq!(both.map(|asked| asked.join().unwrap()), ["fault", "fault"]);
+    });
+    assert_eq!(house.strike.releases(), 0);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    house.await_outcome(Outcome::FaultCleared);
+    assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
+}
+
+#[test]
 fn whoever_stopped_watching_leaves_their_place_though_nothing_happens() {
     let house = House::new();
     house.await_outcome(Outcome::Started);

@@ -248,8 +248,8 @@ impl Client {
         let Some(events) = self.follow(0) else { return Ok(()) };
         self.shared.tell(Event::ManualRelease { uid });
         self.await_event(&events, |written| match written.record.outcome {
-            Outcome::ManualRelease => written.stands,
-            Outcome::Fault => written.record.person.is_none() && written.record.reasons.iter().any(is_of_ledger),
+            Outcome::ManualRelease => written.stands && written.record.reasons.contains(&Reason::ByUid(uid)),
+            Outcome::Fault => written.record.person.is_none() && written.record.reasons.iter().any(ends_release),
             _ => false,
         })
     }
@@ -317,9 +317,9 @@ pub const fn alarm_name(alarm: Alarm) -> &'static str {
     }
 }
 
-/// Whether a release failed for the ledger's sake.
-const fn is_of_ledger(reason: &Reason) -> bool {
-    matches!(reason, Reason::LedgerLate | Reason::Fault(Fault::Store))
+/// Whether this is why a manual release doesn't come to pass.
+const fn ends_release(reason: &Reason) -> bool {
+    matches!(reason, Reason::LedgerLate | Reason::Fault(Fault::Store) | Reason::Stopping)
 }
 
 const fn ends_attempt(outcome: Outcome) -> bool {

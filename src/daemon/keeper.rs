@@ -293,7 +293,9 @@ impl Keeper {
                 return self.look_around(shared);
             }
         };
-        let is_late = |ticket: &Option<Asked>| ticket.is_some_and(|asked| shared.now().mono >= asked.until);
+        let is_late = |ticket: &Option<Asked>| {
+            ticket.is_some_and(|asked| shared.is_closing() || shared.now().mono >= asked.until)
+        };
         let is_wanted = !is_late(&ticket);
         let seq = if is_wanted && self.catch_up(shared) { self.append(shared, &record) } else { None };
         if let Some(Asked { ticket, .. }) = ticket {

@@ -86,6 +86,7 @@ pub struct Shared {
     camera: Mutex<CameraState>,
     is_store_failing: AtomicBool,
     has_recording_ended: AtomicBool,
+    is_closing: AtomicBool,
     is_stopping: AtomicBool,
     sleepers: (Mutex<()>, Condvar),
 }
@@ -110,6 +111,7 @@ impl Shared {
             camera: Mutex::default(),
             is_store_failing: AtomicBool::new(false),
             has_recording_ended: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             sleepers: (Mutex::new(()), Condvar::new()),
         }
@@ -220,6 +222,15 @@ impl Shared {
 
     pub fn has_recording_ended(&self) -> bool {
         self.has_recording_ended.load(Ordering::Relaxed)
+    }
+
+    /// The gate is about to be told to stop: from now on nothing that it waits for comes to pass.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::SeqCst)
     }
 
     pub fn is_stopping(&self) -> bool {

@@ -34,11 +34,16 @@ enum State {
 }
 
 /// A manual release that the ledger is writing down.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Manual {
     ticket: Ticket,
     deadline: Instant,
+    /// Who has asked for one meanwhile: it is theirs too, and they are written down once it has come to pass.
+    sharing: heapless::Vec<u32, MAX_SHARING>,
 }
+
+/// How many share a manual release with the first who asked, at most: the control socket serves eight at a time.
+pub const MAX_SHARING: usize = 7;
 
 /// What a person wants to know of the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +132,7 @@ impl Gate {
             State::Recording { deadline, .. } => Some(*deadline),
             State::LockedOut { until } => Some(*until),
         };
-        let manual = self.manual.map(|manual| manual.deadline);
+        let manual = self.manual.as_ref().map(|manual| manual.deadline);
         [self.strike.until(), self.leaf.due(&self.policy), state, manual].into_iter().flatten().min()
     }
 
@@ -136,7 +141,9 @@ impl Gate {
     pub fn stop(&mut self, now: Now) -> Actions {
         let mut out = Actions::new();
         self.secure(now, &mut out);
-        self.manual = None;
+        if self.manual.take().is_some() {
+            record(&mut out, Record::new(now.wall, Outcome::Fault).because(Reason::Stopping));
+        }
         if self.is_attempt() {
             self.end_attempt(
                 now,
@@ -192,8 +199,7 @@ impl Gate {
             record(out, Record::new(now.wall, outcome));
             push(out, Action::Alarm(self.leaf.alarm()));
         }
-        if self.manual.is_some_and(|manual| now.mono >= manual.deadline) {
-            self.manual = None;
+        if self.manual.take_if(|manual| now.mono >= manual.deadline).is_some() {
             record(out, Record::new(now.wall, Outcome::Fault).because(Reason::LedgerLate));
         }
         match &self.state {
@@ -279,10 +285,10 @@ impl Gate {
     }
 
     fn recorded(&mut self, now: Now, ticket: Ticket, written: bool, out: &mut Actions) {
-        if let Some(manual) = self.manual.filter(|manual| manual.ticket == ticket) {
-            self.manual = None;
+        if let Some(manual) = self.manual.take_if(|manual| manual.ticket == ticket) {
             if written && now.mono < manual.deadline {
                 self.release(now, out);
+                manual.sharing.into_iter().for_each(|uid| record(out, manual_release(now, uid)));
             } else {
                 record(out, Record::new(now.wall, Outcome::Fault).because(Reason::Fault(Fault::Store)));
             }
@@ -378,14 +384,15 @@ impl Gate {
     }
 
     fn ask_manual(&mut self, now: Now, uid: u32, out: &mut Actions) {
-        let asked = Record::new(now.wall, Outcome::ManualRelease).because(Reason::ByUid(uid));
-        if self.manual.is_some() {
-            // The one before is still being written; its release is this one's too.
-            return record(out, asked);
+        if let Some(pending) = &mut self.manual {
+            // Whoever finds no place is promised nothing: no record of the release bears their number.
+            let _more_than_the_socket_serves = pending.sharing.push(uid);
+            return;
         }
         let ticket = self.ticket();
-        push(out, Action::Record { record: asked, ticket: Some(ticket) });
-        self.manual = Some(Manual { ticket, deadline: now.mono + self.policy.ledger_timeout });
+        push(out, Action::Record { record: manual_release(now, uid), ticket: Some(ticket) });
+        let deadline = now.mono + self.policy.ledger_timeout;
+        self.manual = Some(Manual { ticket, deadline, sharing: heapless::Vec::new() });
     }
 
     /// Names whom the attempt is of, where that is known: a grant that is taken back, and a claim that has waited in vain.
@@ -448,6 +455,10 @@ impl Gate {
         self.next_ticket = self.next_ticket.wrapping_add(1);
         Ticket(self.next_ticket)
     }
+}
+
+fn manual_release(now: Now, uid: u32) -> Record {
+    Record::new(now.wall, Outcome::ManualRelease).because(Reason::ByUid(uid))
 }
 
 fn record(out: &mut Actions, record: Record) {

@@ -33,7 +33,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use attempt::{Candidate, Face, Finding, Seen, Sighting};
-pub use machine::{Gate, Status};
+pub use machine::{Gate, MAX_SHARING, Status};
 pub use policy::{LivenessPolicy, MAX_OF, MAX_PULSE, Mode, Policy, PolicyError};
 pub use record::{Fault, MAX_REASONS, Outcome, PoorMeasure, Reason, Reasons, Record};
 pub use roster::{Member, Roster};

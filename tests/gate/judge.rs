@@ -8,7 +8,7 @@ mod denials;
 use std::rc::Rc;
 
 use facelatch::gate::{
-    Action, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, Mode, Outcome, Policy, Reason, Record,
+    Action, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, MAX_SHARING, Mode, Outcome, Policy, Reason, Record,
     Ticket, Verdict,
 };
 use facelatch::person::PersonId;
@@ -70,6 +70,8 @@ pub struct Judge {
     open: Option<Open>,
     grant: Option<Pending>,
     manual: Option<Pending>,
+    /// Who has asked for a manual release while one was being written.
+    sharing: usize,
     expecting: Option<PersonId>,
     denials: Vec<Ms>,
     locked_until: Ms,
@@ -104,6 +106,7 @@ impl Judge {
             open: None,
             grant: None,
             manual: None,
+            sharing: 0,
             expecting: None,
             denials: Vec::new(),
             locked_until: 0,
@@ -126,6 +129,7 @@ impl Judge {
         let is_new_frame = self.learn(now, event);
         self.leaf.learn(now, event, self.released.is_some(), self.secured_at);
         let step = Step { now, wall, event, is_new_frame };
+        let asked_before = self.manual.as_ref().map(|manual| manual.ticket);
         for (i, action) in actions.iter().enumerate() {
             match action {
                 Action::Record { record, ticket } => self.record(&step, record, *ticket)?,
@@ -136,6 +140,7 @@ impl Judge {
             }
             must!(!self.lockout_owed || i + 1 < actions.len(), "a lockout is due");
         }
+        self.share(event, asked_before)?;
         let is_owed = match event {
             Event::ExitButton { pressed } => *pressed,
             Event::Recorded { ticket, written: true } => {
@@ -195,14 +200,7 @@ impl Judge {
         must!(ticket.is_none() || matches!(record.outcome, O::Granted | O::ManualRelease), "a ticket for {record:?}");
         match record.outcome {
             O::Granted => self.granted(step, record, ticket),
-            O::ManualRelease => {
-                must!(matches!(step.event, Event::ManualRelease { .. }), "nobody asked");
-                must!(ticket.is_some() == self.manual.is_none(), "one manual release at a time");
-                if let Some(ticket) = ticket {
-                    self.manual = Some(Pending { ticket, until: self.ledger_deadline(step), person: None });
-                }
-                Ok(())
-            }
+            O::ManualRelease => self.manual_release(step, ticket),
             O::Exit => {
                 must!(matches!(step.event, Event::ExitButton { pressed: true }), "no exit");
                 let released = self.released.as_mut().ok_or("an exit without release")?;
@@ -226,6 +224,36 @@ impl Judge {
                 self.denied(step, record)
             }
         }
+    }
+
+    /// The first who asks is written down before the strike moves, and whoever shares that release once it has come to pass.
+    fn manual_release(&mut self, step: &Step<'_>, ticket: Option<Ticket>) -> Verdicts {
+        match (step.event, ticket) {
+            (Event::ManualRelease { .. }, Some(ticket)) => {
+                must!(self.manual.is_none(), "one manual release at a time");
+                self.manual = Some(Pending { ticket, until: self.ledger_deadline(step), person: None });
+                self.sharing = 0;
+            }
+            (Event::Recorded { written: true, .. }, None) => {
+                must!(self.manual.is_none() && self.released.is_some(), "written down before it came to pass");
+                self.sharing = self.sharing.checked_sub(1).ok_or("nobody else asked")?;
+            }
+            _ => return Err("nobody asked".into()),
+        }
+        Ok(())
+    }
+
+    /// Counts who asked for what somebody else waits for, and sees to it that nobody is left out.
+    fn share(&mut self, event: &Event, asked_before: Option<Ticket>) -> Verdicts {
+        let pending = self.manual.as_ref().map(|manual| manual.ticket);
+        if matches!(event, Event::ManualRelease { .. }) {
+            must!(pending.is_some(), "somebody who asked was not heard");
+            if pending == asked_before {
+                self.sharing = (self.sharing + 1).min(MAX_SHARING);
+            }
+        }
+        must!(pending.is_some() || self.sharing == 0, "{} who shared a release are not written down", self.sharing);
+        Ok(())
     }
 
     fn granted(&mut self, step: &Step<'_>, record: &Record, ticket: Option<Ticket>) -> Verdicts {

@@ -122,6 +122,19 @@ fn a_release_that_comes_too_late_to_the_keeper_is_neither_written_nor_told() {
 }
 
 #[test]
+fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_written_nor_told() {
+    let mut desk = Desk::new();
+    let follower = desk.shared.watchers.follow(0).unwrap();
+    let ticket = Some(Asked { ticket: ticket(), until: Instant::from_millis(2000) });
+    desk.shared.close();
+    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket });
+    desk.keeper.take(&desk.shared, Job::Write { record: Record::new(TODAY, Outcome::Stopped), ticket: None });
+    let told: Vec<_> = follower.try_iter().map(|written| written.record.outcome).collect();
+    assert_eq!(told, [Outcome::Stopped]);
+    assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
+}
+
+#[test]
 fn what_a_hung_keeper_does_not_take_waits_in_order_and_no_release_overtakes_it() {
     let (mut inbox, jobs) = inbox();
     let at = |n: usize| exit(Wall::from_unix_millis(n as i64));

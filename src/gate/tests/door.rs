@@ -79,7 +79,29 @@ fn an_operators_release_that_the_ledger_lacks_opens_nothing_and_says_so() {
 fn two_operators_at_once_share_a_release_and_both_are_written_down() {
     let mut door = Script::new();
     door.event(Event::ManualRelease { uid: 1 }).event(Event::ManualRelease { uid: 2 }).wait(100);
-    door.says(["0 manual_release? [by_uid 1]", "0 manual_release [by_uid 2]", "0.02 release"]);
+    door.says(["0 manual_release? [by_uid 1]", "0.02 release", "0.02 manual_release [by_uid 2]"]);
+}
+
+#[test]
+fn two_operators_whose_release_the_ledger_never_confirms_share_its_fault_and_are_not_written_down() {
+    for (ledger, fault) in [(Ledger::Silent, "2 fault [ledger_late]"), (Ledger::Fails, "0.02 fault [fault store]")] {
+        let mut door = Script::new();
+        door.ledger = ledger;
+        door.event(Event::ManualRelease { uid: 1 }).event(Event::ManualRelease { uid: 2 }).wait(3000);
+        door.says(["0 manual_release? [by_uid 1]", fault]);
+    }
+}
+
+#[test]
+fn operators_beyond_those_whom_the_socket_serves_are_not_written_down_as_if_they_had_released() {
+    let mut door = Script::new();
+    for uid in 0..=MAX_SHARING as u32 + 5 {
+        door.event(Event::ManualRelease { uid });
+    }
+    door.wait(100);
+    let last = format!("0.02 manual_release [by_uid {MAX_SHARING}]");
+    assert_eq!(door.lines.len(), 2 + MAX_SHARING, "the first asked for, the release, and those who share it");
+    assert_eq!(door.lines.last(), Some(&last));
 }
 
 #[test]

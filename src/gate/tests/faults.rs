@@ -134,7 +134,7 @@ fn stopping_locks_and_writes_down_what_was_going_on() {
     door.event(Event::Claim(ANA)).exit().event(Event::ManualRelease { uid: 7 }).skip();
     let last = door.gate.stop(door.clocks());
     door.note(last);
-    door.says(["0 secure", "0 fault #1 [stopping]", "0 expect nobody", "0 stopped"]);
+    door.says(["0 secure", "0 fault [stopping]", "0 fault #1 [stopping]", "0 expect nobody", "0 stopped"]);
     // What the ledger still answers opens nothing.
     door.wait(30_000).says([]);
 }

@@ -14,7 +14,7 @@ impl Judge {
             let is_unwritten = only(Reason::Fault(Fault::Store))
                 && matches!(step.event, Event::Recorded { ticket, written: false } if manual.is_some_and(|m| m.ticket == *ticket));
             if is_late || is_unwritten {
-                self.manual = None;
+                (self.manual, self.sharing) = (None, 0);
                 return Ok(true);
             }
             return Ok(self.open.is_none() && matches!(step.event, Event::Fault(fault) if only(Reason::Fault(*fault))));
