@@ -328,6 +328,29 @@ fn whoever_is_enrolled_or_erased_meanwhile_is_known_or_unknown_at_once() {
 }
 
 #[test]
+fn whoever_is_erased_is_unknown_soon_though_records_keep_coming() {
+    let mut house = House::new();
+    house.await_outcome(Outcome::Started);
+    let (socket, is_over) = (house.dir.path().join("control"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                client::request(&socket, &Request::Unlock).unwrap();
+            }
+        });
+        house.store.erase(PersonId::new(1), ACT).unwrap();
+        let is_known = || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 1);
+        let begun = std::time::Instant::now();
+        while is_known() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Before anything fails: the scope waits for whoever asks.
+        is_over.store(true, Ordering::Relaxed);
+        assert!(!is_known(), "never: nobody is known");
+    });
+}
+
+#[test]
 fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     let house = House::new();
     house.await_outcome(Outcome::Started);

@@ -269,12 +269,18 @@ impl Keeper {
 
     /// Writes and loads until the daemon stops and every record is out of the inbox.
     pub fn run(mut self, shared: &Shared, jobs: &Jobs) {
+        let mut look_at = shared.now().mono + PERIOD;
         loop {
-            match jobs.0.recv_timeout(PERIOD) {
+            match jobs.0.recv_timeout(look_at.since(shared.now().mono)) {
                 Ok(job) => self.take(shared, job),
                 Err(RecvTimeoutError::Timeout) if shared.is_stopping() => break,
-                Err(RecvTimeoutError::Timeout) => self.look_around(shared),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Also where one record follows the other: whoever is erased must not be let in for that.
+            if shared.now().mono >= look_at {
+                self.look_around(shared);
+                look_at = shared.now().mono + PERIOD;
             }
             shared.beat(Health::Keeper);
         }
