@@ -121,8 +121,9 @@ impl Inbox {
     /// Hands on what waits, as far as there is room.
     pub fn flush(&mut self) {
         while let Some(record) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(Job::Write { record, .. })) =
-                self.sender.try_send(Job::Write { record, ticket: None })
+            if let Err(
+                TrySendError::Full(Job::Write { record, .. }) | TrySendError::Disconnected(Job::Write { record, .. }),
+            ) = self.sender.try_send(Job::Write { record, ticket: None })
             {
                 let _its_place_is_free = self.waiting.push_front(record);
                 return;
@@ -133,6 +134,25 @@ impl Inbox {
     /// `false` where it is full. Never waits.
     pub fn demand(&self, demand: Demand) -> bool {
         self.sender.try_send(Job::Demand(demand)).is_ok()
+    }
+
+    /// Hands on what there is room for, and tells the journal of the rest; how many that are.
+    fn leave(&mut self) -> usize {
+        self.flush();
+        let left = self.waiting.len();
+        while let Some(record) = self.waiting.pop_front() {
+            journal::outcome(&record, None);
+        }
+        left
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let left = self.leave();
+        if left > 0 {
+            log::error!("the store hung to the end: {left} events are in the journal alone");
+        }
     }
 }
 

@@ -135,6 +135,21 @@ fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_writt
 }
 
 #[test]
+fn what_still_waits_for_a_hung_keeper_at_the_end_is_counted_and_what_finds_room_is_handed_on() {
+    let (mut inbox, jobs) = inbox();
+    for _ in 0..INBOX + 10 {
+        assert!(inbox.put(exit(TODAY), None));
+    }
+    for _ in 0..3 {
+        jobs.0.try_recv().unwrap();
+    }
+    assert_eq!(inbox.leave(), 7);
+    assert_eq!(inbox.leave(), 0, "told once");
+    drop(inbox);
+    assert_eq!(jobs.0.try_iter().count(), INBOX);
+}
+
+#[test]
 fn what_a_hung_keeper_does_not_take_waits_in_order_and_no_release_overtakes_it() {
     let (mut inbox, jobs) = inbox();
     let at = |n: usize| exit(Wall::from_unix_millis(n as i64));
