@@ -53,7 +53,8 @@ pub struct Parts {
     pub camera: OpenCamera,
     pub perception: Box<dyn Perception>,
     pub liveness: Option<Box<dyn Liveness>>,
-    pub inputs: Option<OpenInputs>,
+    /// By name. Each is read by a thread of its own, so that one that fails takes no other with it.
+    pub inputs: Vec<(&'static str, OpenInputs)>,
     /// Opened, and so locked, before anything else.
     pub strike: Box<dyn Strike>,
     pub keeper: Keeper,
@@ -138,8 +139,10 @@ impl Daemon {
         if let Some(mut liveness) = liveness {
             threads.spawn("sensors", move |shared| sensors::run(shared, liveness.as_mut()))?;
         }
-        if let Some(inputs) = inputs {
-            threads.spawn("inputs", move |shared| inputs::run(shared, inputs))?;
+        let failing = Arc::new(inputs::Failing::default());
+        for (name, open) in inputs {
+            let failing = Arc::clone(&failing);
+            threads.spawn(name, move |shared| inputs::run(shared, name, open, &failing))?;
         }
         if let Some(server) = control {
             let describe = Arc::new(Describe { sensors });

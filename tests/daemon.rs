@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
-use facelatch::daemon::{Daemon, Keeper, OpenCamera, Parts, Shelf, Thresholds};
+use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
@@ -84,6 +84,15 @@ impl House {
 
     /// With a shelf for the store, which has Ana in it.
     fn whose(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera, shelf: impl FnOnce(Store) -> Shelf) -> Self {
+        Self::wired(open_camera, shelf, None)
+    }
+
+    /// With one more wire.
+    fn wired(
+        open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
+        shelf: impl FnOnce(Store) -> Shelf,
+        wire: Option<OpenInputs>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
@@ -97,14 +106,15 @@ impl House {
         let keeper_store = store.open_again().unwrap();
         let control = ControlConfig { socket: dir.path().join("control"), allowed_uids: vec![], gid: None };
         let mut inputs = Some(inputs);
+        let scripted: OpenInputs = Box::new(move || {
+            inputs.take().map(|inputs| Box::new(inputs) as Box<dyn Inputs>).ok_or("opened twice".into())
+        });
         let parts = Parts {
             policy: policy(),
             camera: open_camera(&clock),
             perception: Box::new(perception),
             liveness: None,
-            inputs: Some(Box::new(move || {
-                inputs.take().map(|inputs| Box::new(inputs) as Box<dyn Inputs>).ok_or("opened twice".into())
-            })),
+            inputs: wire.map(|wire| ("another", wire)).into_iter().chain([("scripted", scripted)]).collect(),
             strike: Box::new(strike),
             keeper: Keeper::new(
                 shelf(keeper_store),
@@ -239,6 +249,27 @@ fn the_exit_button_works_with_camera_network_and_ledger_all_hanging() {
     wait_for("locked without the ledger", || !house.strike.is_released());
     blocker.execute_batch("ROLLBACK").unwrap();
     house.await_outcome(Outcome::Exit);
+}
+
+#[test]
+fn the_exit_button_works_while_the_door_contact_cannot_be_read_and_a_face_opens_once_it_can() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&is_mended);
+    let contact: OpenInputs = Box::new(move || match mended.load(Ordering::Relaxed) {
+        true => Ok(Box::new(ScriptedInputs::new(Arc::new(BootClock), [])) as Box<dyn Inputs>),
+        false => Err("a cut wire".into()),
+    });
+    let house = House::wired(steady, Shelf::Open, Some(contact));
+    house.await_outcome(Outcome::Fault);
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released", || house.strike.releases() == 1);
+    house.hand.set(Input::ExitButton(false));
+    house.await_outcome(Outcome::Exit);
+    assert!(matches!(house.ask(&Request::Status), Response::Status(s) if s.faults == ["inputs"]));
+    is_mended.store(true, Ordering::Relaxed);
+    house.await_outcome(Outcome::FaultCleared);
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    house.await_outcome(Outcome::Granted);
 }
 
 #[test]

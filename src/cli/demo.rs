@@ -85,7 +85,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         camera: once(VisitorCamera::new(Arc::clone(&stage), Arc::clone(&clock), SEED), CameraError::Ended),
         perception: Box::new(Recogniser::new(faces, ctx.config.limits())),
         liveness: Some(Box::new(PlayedLiveness::new(Arc::clone(&stage), judge))),
-        inputs: Some(once_inputs(inputs)),
+        inputs: vec![("inputs", once_inputs(inputs))],
         strike: Box::new(strike),
         keeper,
         control: None,

@@ -22,7 +22,7 @@ use crate::gallery::Decider;
 use crate::gallery::calibrate::Calibration;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
-use crate::hw::inputs::GpioInputs;
+use crate::hw::inputs::GpioInput;
 use crate::hw::store::Store;
 use crate::hw::{journal, notify, sensors, strike};
 use crate::infer::Decode;
@@ -225,16 +225,16 @@ pub fn camera(config: &Config, clock: &Arc<dyn Clock>) -> OpenCamera {
     })
 }
 
-fn inputs(config: &Config, clock: &Arc<dyn Clock>) -> Option<OpenInputs> {
-    let wired = config.inputs.clone();
-    if wired.exit_button.is_none() && wired.door_contact.is_none() {
-        return None;
-    }
-    let clock = Arc::clone(clock);
-    Some(Box::new(move || {
-        let opened = GpioInputs::open(&wired, Arc::clone(&clock));
-        opened.map(|inputs| Box::new(inputs) as Box<dyn Inputs>).map_err(|error| error.to_string())
-    }))
+fn inputs(config: &Config, clock: &Arc<dyn Clock>) -> Vec<(&'static str, OpenInputs)> {
+    let open = |(name, wire)| -> (_, OpenInputs) {
+        let clock = Arc::clone(clock);
+        let opener = move || {
+            let opened = GpioInput::open(&wire, Arc::clone(&clock));
+            opened.map(|input| Box::new(input) as Box<dyn Inputs>).map_err(|error| error.to_string())
+        };
+        (name, Box::new(opener))
+    };
+    config.inputs.wires().map(open).collect()
 }
 
 fn control(config: &Config) -> Result<Server, Failure> {

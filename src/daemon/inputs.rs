@@ -1,4 +1,6 @@
-//! The inputs' thread: the exit button and the door contact, told to the gate.
+//! A thread for each of the door's own wires, exit button and door contact, which tells the gate what they say.
+
+use std::sync::{Mutex, PoisonError};
 
 use super::shared::Shared;
 use crate::gate::{Event, Fault};
@@ -9,33 +11,57 @@ use crate::time::Duration;
 /// How long one wait for an edge lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// Opens the lines, as often as needed.
+/// Opens a wire, as often as needed.
 pub type OpenInputs = Box<dyn FnMut() -> Result<Box<dyn Inputs>, String> + Send>;
 
-/// Runs until the daemon stops. Lines that fail are opened again after growing pauses.
-pub fn run(shared: &Shared, mut open: OpenInputs) {
+/// How many wires can't be read. It is one fault for all of them, which ends with the last.
+#[derive(Debug, Default)]
+pub struct Failing(Mutex<usize>);
+
+impl Failing {
+    /// A wire fails, for the first time or again.
+    fn fails(&self, shared: &Shared, is_news: bool) {
+        // The gate is told while the lock is held, so that it hears of one wire's failure and another's recovery in their order.
+        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *wires += usize::from(is_news);
+        shared.tell(Event::Fault(Fault::Inputs));
+    }
+
+    /// One that failed works again.
+    fn works(&self, shared: &Shared) {
+        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *wires -= 1;
+        if *wires == 0 {
+            shared.tell(Event::Cleared(Fault::Inputs));
+        }
+    }
+}
+
+/// Runs until the daemon stops. A wire that fails is opened again after growing pauses.
+pub fn run(shared: &Shared, name: &str, mut open: OpenInputs, failing: &Failing) {
     let mut backoff = Backoff::default();
     let mut is_faulty = false;
     while !shared.is_stopping() {
         let failed = match open() {
             Ok(mut inputs) => {
                 if std::mem::take(&mut is_faulty) {
-                    shared.tell(Event::Cleared(Fault::Inputs));
+                    failing.works(shared);
                 }
                 listen(shared, inputs.as_mut(), &mut backoff)
             }
             Err(reason) => Some(reason),
         };
         let Some(reason) = failed else { return };
-        if !std::mem::replace(&mut is_faulty, true) {
-            log::error!("exit button and door contact: {reason}");
+        let is_news = !std::mem::replace(&mut is_faulty, true);
+        if is_news {
+            log::error!("{name}: {reason}");
         }
-        shared.tell(Event::Fault(Fault::Inputs));
+        failing.fails(shared, is_news);
         shared.sleep(backoff.failed());
     }
 }
 
-/// Passes changes on until the daemon stops (`None`) or the lines fail.
+/// Passes changes on until the daemon stops (`None`) or the wire fails.
 fn listen(shared: &Shared, inputs: &mut dyn Inputs, backoff: &mut Backoff) -> Option<String> {
     while !shared.is_stopping() {
         match inputs.wait(WAIT) {
@@ -47,4 +73,31 @@ fn listen(shared: &Shared, inputs: &mut dyn Inputs, backoff: &mut Backoff) -> Op
         backoff.succeeded();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::Message;
+    use crate::daemon::keeper::nobody;
+    use crate::sim::clock::SimClock;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_fault_of_two_wires_ends_with_the_second() {
+        let shared = Shared::new(Arc::new(SimClock::default()), nobody());
+        let failing = Failing::default();
+        let told = || match shared.queue.take(Some(Duration::ZERO)) {
+            Some(Message::Event(event)) => Some(format!("{event:?}")),
+            _ => None,
+        };
+        for is_news in [true, true, false] {
+            failing.fails(&shared, is_news);
+            assert_eq!(told().as_deref(), Some("Fault(Inputs)"));
+        }
+        failing.works(&shared);
+        assert_eq!(told(), None);
+        failing.works(&shared);
+        assert_eq!(told().as_deref(), Some("Cleared(Inputs)"));
+    }
 }

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gpiocdev::line::{Bias, EdgeDetection, Value};
@@ -87,14 +87,40 @@ pub enum BiasConfig {
 /// Most edges that are read off one line in one go; the level is read after them, so the rest do no harm.
 const MAX_EDGES: usize = 64;
 
-/// The door's own wires.
-pub struct GpioInputs {
-    wires: heapless::Vec<Wire, 2>,
-    clock: Arc<dyn Clock>,
+/// A wire as it is configured.
+#[derive(Debug, Clone)]
+pub struct WireConfig {
+    chip: PathBuf,
+    line: LineId,
+    bias: BiasConfig,
+    active: Level,
+    debounce: Duration,
+    means: fn(bool) -> Input,
 }
 
-/// One line and what was last told of it.
-struct Wire {
+impl InputsConfig {
+    /// The wires that there are, by name.
+    pub fn wires(&self) -> impl Iterator<Item = (&'static str, WireConfig)> {
+        let wire = |chip: &Option<PathBuf>, line: &LineId, bias, active, means| WireConfig {
+            chip: chip.as_ref().unwrap_or(&self.chip).clone(),
+            line: line.clone(),
+            bias,
+            active,
+            debounce: Duration::from_millis(self.debounce_ms.into()),
+            means,
+        };
+        let button = self.exit_button.as_ref().map(|button| {
+            ("exit button", wire(&button.chip, &button.line, button.bias, button.pressed, Input::ExitButton))
+        });
+        let contact = self.door_contact.as_ref().map(|contact| {
+            ("door contact", wire(&contact.chip, &contact.line, contact.bias, contact.open, Input::DoorContact))
+        });
+        button.into_iter().chain(contact)
+    }
+}
+
+/// One of the door's own wires, and what was last told of it.
+pub struct GpioInput {
     request: gpiocdev::Request,
     offset: u32,
     active: Level,
@@ -102,90 +128,16 @@ struct Wire {
     told: Option<bool>,
     /// Where the kernel does not debounce.
     debounce: Option<Debounce>,
+    clock: Arc<dyn Clock>,
 }
 
-impl GpioInputs {
-    /// Takes the lines that are configured; with none, [`Inputs::wait`] only waits.
+impl GpioInput {
+    /// Takes the line.
     ///
     /// # Errors
     /// [`GpioError`]: no such chip or line, no permission, in use and by whom.
-    pub fn open(config: &InputsConfig, clock: Arc<dyn Clock>) -> Result<Self, GpioError> {
-        let period = Duration::from_millis(config.debounce_ms.into());
-        let mut wires = heapless::Vec::new();
-        if let Some(button) = &config.exit_button {
-            let chip = button.chip.as_ref().unwrap_or(&config.chip);
-            let wire = Wire::open(chip, &button.line, button.bias, button.pressed, period, Input::ExitButton)?;
-            let _two_fit = wires.push(wire);
-        }
-        if let Some(contact) = &config.door_contact {
-            let chip = contact.chip.as_ref().unwrap_or(&config.chip);
-            let wire = Wire::open(chip, &contact.line, contact.bias, contact.open, period, Input::DoorContact)?;
-            let _two_fit = wires.push(wire);
-        }
-        Ok(Self { wires, clock })
-    }
-
-    /// The first wire whose level differs from what was told.
-    fn change(&mut self) -> Result<Option<Input>, String> {
-        let now = self.clock.now().mono;
-        for wire in &mut self.wires {
-            if let Some(input) = wire.change(now)? {
-                return Ok(Some(input));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Sleeps until an edge or until `timeout` has passed.
-    fn sleep(&mut self, timeout: Duration) -> Result<(), String> {
-        if self.wires.is_empty() {
-            self.clock.pause(timeout);
-            return Ok(());
-        }
-        let mut fds = heapless::Vec::<PollFd<'_>, 2>::new();
-        for wire in &self.wires {
-            let _two_fit = fds.push(PollFd::from_borrowed_fd(wire.request.as_fd(), PollFlags::IN));
-        }
-        let limit = Timespec::try_from(timeout).map_err(|e| format!("a timeout of {timeout:?}: {e}"))?;
-        match poll(&mut fds, Some(&limit)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(e) => Err(format!("waiting for the inputs: {e}")),
-        }
-    }
-}
-
-impl Inputs for GpioInputs {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Input>, String> {
-        if let Some(input) = self.change()? {
-            return Ok(Some(input));
-        }
-        let end = self.clock.now().mono + timeout;
-        loop {
-            let now = self.clock.now().mono;
-            let left = end.since(now);
-            // A level that is still settling ends the sleep when it has settled.
-            let settles = self.wires.iter().filter_map(|w| w.debounce.as_ref()?.settles_at()).min();
-            let nap = settles.map_or(left, |at| left.min(at.since(now)));
-            self.sleep(nap)?;
-            if let Some(input) = self.change()? {
-                return Ok(Some(input));
-            }
-            if self.clock.now().mono >= end {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-impl Wire {
-    fn open(
-        chip: &Path,
-        line: &LineId,
-        bias: BiasConfig,
-        active: Level,
-        period: Duration,
-        means: fn(bool) -> Input,
-    ) -> Result<Self, GpioError> {
+    pub fn open(wire: &WireConfig, clock: Arc<dyn Clock>) -> Result<Self, GpioError> {
+        let WireConfig { chip, line, bias, active, debounce: period, means } = wire;
         let request = |debounced: bool| {
             gpio::request(chip, line, |builder| {
                 builder.as_input().with_edge_detection(EdgeDetection::BothEdges);
@@ -196,7 +148,7 @@ impl Wire {
                     BiasConfig::AsIs => builder.with_bias(None),
                 };
                 if debounced {
-                    builder.with_debounce_period(period);
+                    builder.with_debounce_period(*period);
                 }
             })
         };
@@ -205,16 +157,27 @@ impl Wire {
             Err(GpioError::Other { reason, .. }) if !period.is_zero() => {
                 let got = request(false)?;
                 log::info!("line {line} of {}: the kernel does not debounce ({reason}), so we do", chip.display());
-                (got, Some(Debounce::new(period)))
+                (got, Some(Debounce::new(*period)))
             }
             Err(e) => return Err(e),
         };
         let (request, offset) = got;
-        Ok(Self { request, offset, active, means, told: None, debounce })
+        Ok(Self { request, offset, active: *active, means: *means, told: None, debounce, clock })
     }
 
-    fn change(&mut self, now: Instant) -> Result<Option<Input>, String> {
-        let fail = |e: gpiocdev::Error| format!("{}: {e}", self.request.chip_path().display());
+    /// Sleeps until an edge or until `timeout` has passed.
+    fn sleep(&self, timeout: Duration) -> Result<(), String> {
+        let mut edge = [PollFd::from_borrowed_fd(self.request.as_fd(), PollFlags::IN)];
+        let limit = Timespec::try_from(timeout).map_err(|e| format!("a timeout of {timeout:?}: {e}"))?;
+        match poll(&mut edge, Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(format!("waiting for an edge: {e}")),
+        }
+    }
+
+    /// The level, where it differs from what was told.
+    fn change(&mut self) -> Result<Option<Input>, String> {
+        let fail = |e: gpiocdev::Error| format!("line {} of {}: {e}", self.offset, self.request.chip_path().display());
         for _ in 0..MAX_EDGES {
             if !self.request.has_edge_event().map_err(fail)? {
                 break;
@@ -231,7 +194,7 @@ impl Wire {
         let active = level == self.active;
         let settled = match &mut self.debounce {
             None => Some(active),
-            Some(debounce) => debounce.sample(now, active),
+            Some(debounce) => debounce.sample(self.clock.now().mono, active),
         };
         match settled {
             Some(level) if self.told != Some(level) => {
@@ -239,6 +202,28 @@ impl Wire {
                 Ok(Some((self.means)(level)))
             }
             _ => Ok(None),
+        }
+    }
+}
+
+impl Inputs for GpioInput {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Input>, String> {
+        if let Some(input) = self.change()? {
+            return Ok(Some(input));
+        }
+        let end = self.clock.now().mono + timeout;
+        loop {
+            let now = self.clock.now().mono;
+            let left = end.since(now);
+            // A level that is still settling ends the sleep when it has settled.
+            let settles = self.debounce.as_ref().and_then(Debounce::settles_at);
+            self.sleep(settles.map_or(left, |at| left.min(at.since(now))))?;
+            if let Some(input) = self.change()? {
+                return Ok(Some(input));
+            }
+            if self.clock.now().mono >= end {
+                return Ok(None);
+            }
         }
     }
 }
@@ -335,11 +320,21 @@ mod tests {
     }
 
     #[test]
-    fn without_lines_a_wait_only_waits_and_a_missing_chip_is_named() {
-        let mut none = GpioInputs::open(&InputsConfig::default(), Arc::new(BootClock)).unwrap();
-        assert_eq!(none.wait(Duration::from_millis(1)), Ok(None));
-        let config: InputsConfig = toml::from_str("chip = \"/dev/gpiochip987\"\nexit_button = { line = 27 }").unwrap();
-        let error = GpioInputs::open(&config, Arc::new(BootClock)).err().unwrap();
-        assert!(error.to_string().contains("gpiodetect"), "{error}");
+    fn each_wire_that_is_configured_is_opened_by_itself_and_a_missing_chip_is_named() {
+        assert_eq!(InputsConfig::default().wires().count(), 0);
+        let config: InputsConfig = toml::from_str(
+            "chip = \"/dev/gpiochip987\"\nexit_button = { line = 27 }\n\
+             door_contact = { line = 22, chip = \"/dev/gpiochip986\" }",
+        )
+        .unwrap();
+        let errors: Vec<_> = config
+            .wires()
+            .map(|(name, wire)| {
+                (name, GpioInput::open(&wire, Arc::new(BootClock)).err().map(|error| error.to_string()).unwrap())
+            })
+            .collect();
+        assert_eq!(errors.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["exit button", "door contact"]);
+        assert!(errors[0].1.contains("/dev/gpiochip987") && errors[0].1.contains("gpiodetect"), "{errors:?}");
+        assert!(errors[1].1.contains("/dev/gpiochip986"), "{errors:?}");
     }
 }

@@ -8,8 +8,8 @@ mod denials;
 use std::rc::Rc;
 
 use facelatch::gate::{
-    Action, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, MAX_SHARING, Mode, Outcome, Policy, Reason, Record,
-    Ticket, Verdict,
+    Action, Event, Face, Fault, LivenessPolicy, LivenessReport, MAX_PULSE, MAX_SHARING, Mode, Outcome, Policy, Reason,
+    Record, Ticket, Verdict,
 };
 use facelatch::person::PersonId;
 use facelatch::time::Now;
