@@ -331,6 +331,9 @@ impl Gate {
             State::LockedOut { .. } => {
                 record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.policy.lockout_after)));
             }
+            // A card that was read twice: how that attempt ends is the answer to both.
+            State::Recording { found, .. } if found.person == person => {}
+            State::Observing(attempt) if attempt.claimed == Some(person) => {}
             State::Recording { .. } => record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed)),
             State::Observing(attempt) if attempt.claimed.is_some() => {
                 record(out, refused(Outcome::NotRecognised, Reason::ClaimNotConfirmed));

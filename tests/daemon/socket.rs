@@ -17,6 +17,23 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
 }
 
 #[test]
+fn two_claims_of_the_same_person_at_once_are_both_answered_by_what_came_of_the_attempt() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let (socket, claim) = (house.dir.path().join("control"), Request::Claim { name: "Ana Ruiz".into() });
+    std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(|| client::request(&socket, &claim).unwrap()));
+        // Nothing shows that the second was heard, which takes milliseconds.
+        std::thread::sleep(Duration::from_millis(300));
+        house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+        for answer in both {
+            assert!(matches!(answer.join().unwrap(), Response::Event(e) if e.outcome == "granted"));
+        }
+    });
+    assert!(!house.outcomes().contains(&Outcome::NotRecognised), "{:?}", house.outcomes());
+}
+
+#[test]
 fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault() {
     let house = House::whose(steady, |store| {
         // A disk that has room for all but what a decision hangs on.

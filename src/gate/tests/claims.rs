@@ -93,6 +93,23 @@ fn observing_a_second_claim_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn observing_and_recording_a_second_claim_of_the_same_person_joins_the_first() {
+    let mut door = Script::new();
+    door.ledger = Ledger::Writes(500);
+    door.event(Event::Claim(ANA)).wait(300).event(Event::Claim(ANA)).show(scored(ANA, 0.8), 600);
+    door.event(Event::Claim(ANA)).wait(500);
+    door.says(["0 expect #1", "0.8 expect nobody", "0.8 granted? #1 0.800 [frames_agreed 5, needed 3]", "1.3 release"]);
+    assert_eq!(door.gate.status().state, "unlocked");
+    let mut door = Script::new();
+    door.event(Event::Claim(ANA)).wait(9000).event(Event::Claim(ANA)).wait(20_000);
+    door.says([
+        "0 expect #1",
+        "10 not_recognised #1 [frames_agreed 0, needed 3, claim_not_confirmed, too_few_frames]",
+        "10 expect nobody",
+    ]);
+}
+
+#[test]
 fn recording_locked_out_and_faulted_refuse_claims_with_the_reason() {
     let mut door = Script::new();
     door.ledger = Ledger::Silent;

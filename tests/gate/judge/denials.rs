@@ -23,7 +23,10 @@ impl Judge {
         if record.person != Some(person) {
             return Ok(false);
         }
-        let is_busy = self.open.as_ref().is_some_and(|open| open.claimed.is_some()) || self.grant.is_some();
+        let claimed = self.open.as_ref().and_then(|open| open.claimed);
+        let is_theirs =
+            claimed == Some(person) || self.grant.as_ref().is_some_and(|grant| grant.person == Some(person));
+        let is_busy = (claimed.is_some() || self.grant.is_some()) && !is_theirs;
         Ok(match record.outcome {
             O::NotRecognised => is_busy && only(Reason::ClaimNotConfirmed),
             O::LockedOut => step.now < self.locked_until && only(Reason::TooManyDenials(self.policy.lockout_after)),
