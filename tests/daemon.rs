@@ -109,12 +109,13 @@ impl House {
         let scripted: OpenInputs = Box::new(move || {
             inputs.take().map(|inputs| Box::new(inputs) as Box<dyn Inputs>).ok_or("opened twice".into())
         });
+        let wires = wire.map(|wire| ("another", wire)).into_iter().chain([("scripted", scripted)]);
         let parts = Parts {
             policy: policy(),
             camera: open_camera(&clock),
             perception: Box::new(perception),
             liveness: None,
-            inputs: wire.map(|wire| ("another", wire)).into_iter().chain([("scripted", scripted)]).collect(),
+            inputs: wires.collect(),
             strike: Box::new(strike),
             keeper: Keeper::new(
                 shelf(keeper_store),

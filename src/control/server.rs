@@ -1,6 +1,6 @@
 //! The answering side: a thread that accepts, and a thread for each of a few clients.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
 use crate::daemon::{Follower, Gallery, Shared, Written};
@@ -235,13 +237,11 @@ impl Client {
         Ok(())
     }
 
-    /// Whether the client closed its end, seen without waiting.
-    fn has_hung_up(&mut self) -> bool {
-        let mut byte = [0];
-        let would_wait = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
-        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.read(&mut byte));
-        let restored = self.stream.set_nonblocking(false);
-        restored.is_err() || matches!(peeked, Ok(0)) || peeked.is_err_and(|error| !would_wait(&error))
+    /// Whether the client has gone, seen without waiting. One that only has nothing more to say still listens.
+    fn has_hung_up(&self) -> bool {
+        let mut end = [PollFd::new(&self.stream, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut end, Some(&at_once)).is_ok() && end[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     fn unlock(&mut self, uid: u32) -> std::io::Result<()> {

@@ -1,9 +1,26 @@
 //! What the control socket answers, and to whom.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+
+/// The outcomes that the same request, made twice at once, is answered with; `then` happens once both have been heard.
+fn twice(house: &House, request: &Request, then: impl FnOnce()) -> [String; 2] {
+    let socket = house.dir.path().join("control");
+    let outcome = || match client::request(&socket, request).unwrap() {
+        Response::Event(event) => event.outcome,
+        other => panic!("{other:?}"),
+    };
+    std::thread::scope(|scope| {
+        let both = [(); 2].map(|()| scope.spawn(outcome));
+        // Nothing shows that the second was heard, which takes milliseconds.
+        std::thread::sleep(Duration::from_millis(300));
+        then();
+        both.map(|asked| asked.join().unwrap())
+    })
+}
 
 #[test]
 fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
@@ -20,16 +37,9 @@ fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
 fn two_claims_of_the_same_person_at_once_are_both_answered_by_what_came_of_the_attempt() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let (socket, claim) = (house.dir.path().join("control"), Request::Claim { name: "Ana Ruiz".into() });
-    std::thread::scope(|scope| {
-        let both = [(); 2].map(|()| scope.spawn(|| client::request(&socket, &claim).unwrap()));
-        // Nothing shows that the second was heard, which takes milliseconds.
-        std::thread::sleep(Duration::from_millis(300));
-        house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
-        for answer in both {
-            assert!(matches!(answer.join().unwrap(), Response::Event(e) if e.outcome == "granted"));
-        }
-    });
+    let claim = Request::Claim { name: "Ana Ruiz".into() };
+    let steps_up = || house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    assert_eq!(twice(&house, &claim, steps_up), ["granted", "granted"]);
     assert!(!house.outcomes().contains(&Outcome::NotRecognised), "{:?}", house.outcomes());
 }
 
@@ -61,18 +71,47 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
     house.await_outcome(Outcome::Started);
     let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
     blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let unlock = || match house.ask(&Request::Unlock) {
-        Response::Event(event) => event.outcome,
-        other => panic!("{other:?}"),
-    };
-    std::thread::scope(|scope| {
-        let both = [scope.spawn(unlock), scope.spawn(unlock)];
-        assert_eq!(both.map(|asked| asked.join().unwrap()), ["fault", "fault"]);
-    });
+    assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
     assert_eq!(house.strike.releases(), 0);
     blocker.execute_batch("ROLLBACK").unwrap();
     house.await_outcome(Outcome::FaultCleared);
     assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
+}
+
+#[test]
+fn a_client_that_closes_its_sending_half_gets_its_answer_all_the_same() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
+    stream.write_all(b"{\"op\":\"claim\",\"name\":\"Ana Ruiz\"}\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    // Longer than it takes to see that somebody has gone.
+    std::thread::sleep(Duration::from_millis(500));
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"outcome\":\"granted\""), "{answer:?}");
+}
+
+#[test]
+fn whoever_waits_for_a_claim_and_hangs_up_leaves_their_place() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let claim = || {
+        let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
+        stream.write_all(b"{\"op\":\"claim\",\"name\":\"Ana Ruiz\"}\n").unwrap();
+        stream
+    };
+    let state = || match client::request(&house.dir.path().join("control"), &Request::Status) {
+        Ok(Response::Status(status)) => Some(status.state),
+        // Whoever finds no place may see its request refused, or unread.
+        _ => None,
+    };
+    // As many as are served at a time.
+    let waiting: Vec<_> = (0..8).map(|_| claim()).collect();
+    wait_for("no place", || state().is_none());
+    drop(waiting);
+    wait_for("a place while the claim still runs", || state().as_deref() == Some("observing"));
 }
 
 #[test]
