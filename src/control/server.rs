@@ -1,13 +1,13 @@
 //! The answering side: a thread that accepts, and a thread for each of a few clients.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -151,6 +151,29 @@ fn peer_uid(stream: &UnixStream) -> Option<u32> {
     rustix::net::sockopt::socket_peercred(stream).ok().map(|credentials| credentials.uid.as_raw())
 }
 
+/// What a client says by a deadline. A stream's own timeout begins anew with each byte, and so never ends for one that trickles.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    until: Instant,
+}
+
+impl<'a> Patient<'a> {
+    fn with(stream: &'a UnixStream, patience: Duration) -> Self {
+        Self { stream, until: Instant::now() + patience }
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(into)
+    }
+}
+
 /// What `status` tells besides the gate's own state.
 #[derive(Debug, Default)]
 pub struct Describe {
@@ -166,9 +189,8 @@ struct Client {
 impl Client {
     fn answer(&mut self, uid: u32) -> std::io::Result<()> {
         self.stream.set_nonblocking(false)?;
-        self.stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
         self.stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
-        match read_request(&self.stream)? {
+        match read_request(Patient::with(&self.stream, CLIENT_PATIENCE))? {
             Ok(Request::Status) => {
                 let status = self.status();
                 self.send(&status)
@@ -267,8 +289,8 @@ impl Client {
     }
 
     fn await_event(&mut self, events: &Follower, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
-        let deadline = std::time::Instant::now() + CLAIM_MAX;
-        while let Some(left) = deadline.checked_duration_since(std::time::Instant::now()) {
+        let deadline = Instant::now() + CLAIM_MAX;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             match events.recv_timeout(left.min(ACCEPT_PAUSE)) {
                 Ok(written) if is_it(&written) => {
                     let line = event_line(&written, &self.shared.gallery());
@@ -351,4 +373,30 @@ pub fn gid_of(group: &str) -> Result<u32, String> {
             (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
         })
         .ok_or_else(|| format!("control.group: there is no group '{group}' on this machine; make it with groupadd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_a_deadline_as_a_whole_however_small_the_pauses_in_it() {
+        let says = |request: &'static str, pause: Duration| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let client = std::thread::spawn(move || {
+                for byte in request.bytes() {
+                    std::thread::sleep(pause);
+                    // Whoever isn't listened to any more finds the stream closed.
+                    let _gone = theirs.write_all(&[byte]);
+                }
+            });
+            let heard = read_request(Patient::with(&ours, Duration::from_millis(400)));
+            drop(ours);
+            client.join().unwrap();
+            heard.map(Result::unwrap)
+        };
+        const STATUS: &str = "{\"op\":\"status\"}\n";
+        assert_eq!(says(STATUS, Duration::ZERO).unwrap(), Request::Status);
+        assert!(says(STATUS, Duration::from_millis(50)).is_err());
+    }
 }
