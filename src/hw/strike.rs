@@ -100,6 +100,14 @@ pub trait Output: Send {
     /// # Errors
     /// Why the line could not be driven.
     fn drive(&mut self, level: Level) -> Result<(), String>;
+
+    /// Gets hold of the line anew, which carries this level from the first. Where a line can't be lost it is only driven.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    fn take_anew(&mut self, level: Level) -> Result<(), String> {
+        self.drive(level)
+    }
 }
 
 /// A strike on an [`Output`]: knows which level means what, and locks on every way out.
@@ -117,28 +125,34 @@ impl<O: Output> Wired<O> {
         Self { output, name, fail: config.fail, active_low: config.active_low }
     }
 
-    fn drive(&mut self, door: Door) -> Result<(), StrikeError> {
-        let level = level(self.fail, self.active_low, door);
-        self.output.drive(level).map_err(|reason| StrikeError { line: self.name.clone(), reason })
+    fn level(&self, door: Door) -> Level {
+        level(self.fail, self.active_low, door)
+    }
+
+    fn explain(&self, reason: String) -> StrikeError {
+        StrikeError { line: self.name.clone(), reason }
     }
 }
 
 impl<O: Output> Strike for Wired<O> {
     fn release(&mut self) -> Result<(), StrikeError> {
-        let released = self.drive(Door::Released);
+        let released = self.output.drive(self.level(Door::Released));
         if released.is_err() {
             // Whatever the failed attempt left on the wire, the caller believes the door locked.
-            let _the_first_error_counts = self.drive(Door::Locked);
+            let _the_first_error_counts = self.secure();
         }
-        released
+        released.map_err(|reason| self.explain(reason))
     }
 
     fn secure(&mut self) -> Result<(), StrikeError> {
-        self.drive(Door::Locked)
+        let locked = self.level(Door::Locked);
+        // A chip that went away and came back is another one to the kernel: what we hold of it stays dead.
+        let secured = self.output.drive(locked).or_else(|_| self.output.take_anew(locked));
+        secured.map_err(|reason| self.explain(reason))
     }
 
     fn describe(&self) -> String {
-        let locked = level(self.fail, self.active_low, Door::Locked);
+        let locked = self.level(Door::Locked);
         let kind = match self.fail {
             Fail::Secure => "fail-secure",
             Fail::Safe => "fail-safe",
@@ -149,7 +163,7 @@ impl<O: Output> Strike for Wired<O> {
 
 impl<O: Output> Drop for Wired<O> {
     fn drop(&mut self) {
-        if let Err(error) = self.drive(Door::Locked) {
+        if let Err(error) = self.secure() {
             log::error!("the strike could not be locked on the way out: {error}");
         }
     }
@@ -161,8 +175,22 @@ pub type Gpiochip = Wired<ChipLine>;
 /// An output line that the kernel has given to us.
 #[derive(Debug)]
 pub struct ChipLine {
-    request: gpiocdev::Request,
-    offset: u32,
+    chip: PathBuf,
+    line: LineId,
+    /// With its offset; `None` where it could not be had anew.
+    held: Option<(gpiocdev::Request, u32)>,
+}
+
+impl ChipLine {
+    /// Takes the line and drives it in one request.
+    fn take(&mut self, level: Level) -> Result<(), GpioError> {
+        // Let go of first: the kernel gives a line to one at a time, even to ourselves.
+        self.held = None;
+        self.held = Some(gpio::request(&self.chip, &self.line, |builder| {
+            builder.as_output(value(level));
+        })?);
+        Ok(())
+    }
 }
 
 impl Gpiochip {
@@ -175,17 +203,20 @@ impl Gpiochip {
         let fail = |reason| StrikeError { line: name.clone(), reason };
         let line = config.line.as_ref().ok_or_else(|| fail(NO_LINE.to_owned()))?;
         let locked = level(config.fail, config.active_low, Door::Locked);
-        let (request, offset) = gpio::request(&config.chip, line, |builder| {
-            builder.as_output(value(locked));
-        })
-        .map_err(|e: GpioError| fail(e.to_string()))?;
-        Ok(Self::new(ChipLine { request, offset }, name, config))
+        let mut output = ChipLine { chip: config.chip.clone(), line: line.clone(), held: None };
+        output.take(locked).map_err(|error| fail(error.to_string()))?;
+        Ok(Self::new(output, name, config))
     }
 }
 
 impl Output for ChipLine {
     fn drive(&mut self, level: Level) -> Result<(), String> {
-        self.request.set_value(self.offset, value(level)).map_err(|e| e.to_string())
+        let (request, offset) = self.held.as_ref().ok_or("the line was lost")?;
+        request.set_value(*offset, value(level)).map_err(|e| e.to_string())
+    }
+
+    fn take_anew(&mut self, level: Level) -> Result<(), String> {
+        self.take(level).map_err(|error| error.to_string())
     }
 }
 
@@ -331,6 +362,28 @@ mod tests {
         let mut strike = Wired::new(wire.clone(), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
         assert_eq!(strike.release().unwrap_err().to_string(), "wire: wire cut");
         assert_eq!(*wire.levels.lock().unwrap(), [Level::Low]);
+    }
+
+    #[test]
+    fn a_line_whose_chip_went_away_is_taken_anew_and_is_locked_from_the_first() {
+        /// Dead until it is taken anew, which takes two tries.
+        struct Unplugged(Wire, u32);
+        impl Output for Unplugged {
+            fn drive(&mut self, level: Level) -> Result<(), String> {
+                if self.1 < 2 { Err("no such device".to_owned()) } else { self.0.drive(level) }
+            }
+            fn take_anew(&mut self, level: Level) -> Result<(), String> {
+                self.1 += 1;
+                self.drive(level)
+            }
+        }
+        let wire = Wire::default();
+        let mut strike =
+            Wired::new(Unplugged(wire.clone(), 0), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
+        assert_eq!(strike.secure().unwrap_err().to_string(), "wire: no such device");
+        strike.secure().unwrap();
+        strike.release().unwrap();
+        assert_eq!(*wire.levels.lock().unwrap(), [Level::Low, Level::High]);
     }
 
     #[test]
