@@ -4,7 +4,7 @@
 #     cross/twice.sh [arm64|amd64] [LIBRARY]
 #
 # The second build is a full one. Needs what cross/build.sh and cross/packaging/deb.sh need, and 3 GB below TMPDIR. To compare
-# with packages that somebody else published: `facelatch release make again`, and then again/SHA256SUMS with theirs.
+# with packages that somebody else published: `facelatch release make ../again`, and then ../again/SHA256SUMS with theirs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 arch=${1:-arm64}

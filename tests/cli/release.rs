@@ -37,6 +37,10 @@ fn a_release_is_whole_although_packages_for_others_are_missing() {
     assert_eq!(answer["files"][0], serde_json::json!({ "name": "facelatch_0.1.0-1_amd64.deb", "is": "absent" }));
     let line = fs::read_to_string(&key).unwrap().lines().nth(1).unwrap().to_owned();
     assert_eq!(check(&home, &line).code, 0, "the key itself in the place of its file");
+    fs::copy(&key, dir.join("facelatch.pub")).unwrap();
+    fs::create_dir(dir.join("facelatch")).unwrap();
+    let beside = check(&home, "release/facelatch.pub");
+    assert_eq!(beside.code, 0, "key and sources beside the packages are no part of a release: {}", beside.out);
     for name in [PACKAGE, "facelatch_0.1.0-1_arm64"] {
         fs::remove_file(dir.join(name)).unwrap();
     }
@@ -110,8 +114,15 @@ fn a_release_is_made_of_what_was_committed_and_signed_as_its_list_says() {
     let make = |args: &[&str]| home.run(&[&["release", "make", "release"], args].concat());
     make(&["--source", "/nowhere"]).fails(66, &["/nowhere", "name a checkout"]);
     fs::write(source.join("notes"), "").unwrap();
-    make(&["--source", "checkout"]).fails(65, &["commit or remove", "notes"]);
+    make(&["--source", "checkout"]).fails(65, &["move these away", "notes"]);
     fs::remove_file(source.join("notes")).unwrap();
+    fs::write(source.join(".gitignore"), "/target\n/out\n").unwrap();
+    make(&["--source", "checkout"]).fails(65, &["commit or undo these", ".gitignore"]);
+    let mut undo = Command::new("git");
+    assert!(undo.args(["checkout", "-q", ".gitignore"]).current_dir(&source).status().unwrap().success());
+    let inside = home.run(&["release", "make", "checkout/cross/../out", "--source", "checkout"]);
+    inside.fails(2, &["lies in the checkout", "../out"]);
+    assert!(!source.join("out").exists());
     let made = make(&["--source", "checkout"]);
     assert_eq!(made.code, 0, "{}{}", made.out, made.err);
     assert!(home.path("release/facelatch_1.2-3_amd64.cdx.json").exists());

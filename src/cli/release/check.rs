@@ -11,6 +11,8 @@ use super::{Context, Failure, SIGNATURE, Verdict};
 use crate::cli::exit::Code;
 use crate::infer::Digest;
 
+/// What `make`'s files are called by. The public key and a folder of whoever installs bear the program's name as well.
+const OURS: &str = "facelatch_";
 /// Files in a directory that are looked through for what the list doesn't name.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -67,7 +69,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     show(&args.dir, &super::public_key(&args.public_key)?, ctx)
 }
 
-/// Every file of the list, and every other that calls itself facelatch's.
+/// Every file of the list, and every other that is called as a release's are.
 ///
 /// # Errors
 /// The list names a file elsewhere; a file or the directory can't be read.
@@ -88,7 +90,7 @@ pub fn look(dir: &Path, list: &List) -> Result<Vec<(String, Found)>, Failure> {
     }
     let entries = std::fs::read_dir(dir).map_err(Failure::io(dir))?;
     let names = entries.flatten().take(MAX_ENTRIES).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let foreign = names.filter(|name| name.starts_with("facelatch") && !list.files.contains_key(name));
+    let foreign = names.filter(|name| name.starts_with(OURS) && !list.files.contains_key(name));
     found.extend(foreign.map(|name| (name, Found::Unlisted)));
     Ok(found)
 }

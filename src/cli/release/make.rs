@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use super::list::{LIST, List, digest_of};
 use super::{Context, Failure, Verdict, complete};
 use crate::cli::exit::Code;
+use crate::hw::owner::parent;
 
 /// Who wants to see whether a release comes of its sources builds it again, and compares SHA256SUMS.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A directory that isn't there yet
+    /// A directory that isn't there yet, outside the checkout
     dir: PathBuf,
     /// A checkout of facelatch's sources, without changes that aren't committed
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -38,6 +39,7 @@ impl Arch {
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let source = &args.source;
     let version = version(source)?;
+    must_lie_outside(&args.dir, source)?;
     let commit = commit(source)?;
     std::fs::create_dir(&args.dir).map_err(Failure::io(&args.dir))?;
     let mut list = List { about: format!("facelatch {version}, commit {commit}"), files: Default::default() };
@@ -82,12 +84,26 @@ fn version(source: &Path) -> Result<String, Failure> {
     version.filter(is_plain).map(str::to_owned).ok_or_else(none)
 }
 
+/// Of a release in its own checkout git says that it has changed, and the next one is refused.
+fn must_lie_outside(dir: &Path, source: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| path.canonicalize().map_err(Failure::io(path));
+    if real(parent(dir))?.starts_with(real(source)?) {
+        let sentence = format!("{} lies in the checkout: name a directory outside, such as ../out", dir.display());
+        return Err(Failure::Usage(sentence));
+    }
+    Ok(())
+}
+
 /// What is built, so that anybody can build it again.
 fn commit(source: &Path) -> Result<String, Failure> {
-    let changed = git(source, &["status", "--porcelain"])?;
-    if !changed.is_empty() {
-        let sentence = format!("commit or remove these first, else nobody can build the release again:\n{changed}");
-        return Err(Failure::said(Code::Data, sentence));
+    let status = git(source, &["status", "--porcelain"])?;
+    // Of files that git doesn't know one may be the secret key, which is not to be committed.
+    let (unknown, changed): (Vec<_>, Vec<_>) = status.lines().partition(|line| line.starts_with("?? "));
+    for (what, files) in [("move these away", unknown), ("commit or undo these", changed)] {
+        if !files.is_empty() {
+            let sentence = format!("{what}, else nobody can build the release again:\n{}", files.join("\n"));
+            return Err(Failure::said(Code::Data, sentence));
+        }
     }
     git(source, &["rev-parse", "HEAD"])
 }
