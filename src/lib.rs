@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod draft;
 pub mod eval;
 pub mod face;
 pub mod frame;

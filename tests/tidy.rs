@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `use` of anything else is a door in the wrong wall.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("units", &[]),
     ("time", &[]),
     ("person", &[]),
+    ("draft", &[]),
     ("frame", &["time"]),
     ("kernels", &["frame"]),
     ("liveness", &["face", "frame", "gate", "infer", "kernels", "ports", "time"]),
     ("gate", &["person", "time", "units"]),
-    ("infer", &["face", "frame", "units", "gallery", "kernels"]),
+    ("infer", &["draft", "face", "frame", "units", "gallery", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "time", "units"]),
     ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
     ("eval", &["face", "frame", "gallery", "gate", "infer", "kernels", "liveness", "person", "time", "units"]),

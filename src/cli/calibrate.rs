@@ -9,6 +9,7 @@ use super::eval::workers;
 use super::exit::{Code, Failure, Verdict};
 use super::known::Scale;
 use super::{counted, note, outfile};
+use crate::draft::Draft;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::{Calibration, Origin};
 use crate::gallery::{Decider, DeciderKind, Index};
@@ -121,9 +122,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 
 /// In the state directory, of which the daemon must be able to read it.
 fn keep(path: &Path, text: &str) -> std::io::Result<()> {
-    owner::made_dir(owner::parent(path))?;
-    std::fs::write(path, text)?;
-    owner::hand_over_at(path)
+    let dir = owner::parent(path);
+    owner::made_dir(dir)?;
+    let draft = Draft::new(path, text.as_bytes())?;
+    owner::hand_over(draft.file(), dir)?;
+    draft.place()
 }
 
 /// A table that admits nobody must not take the place of one that works.
@@ -187,4 +190,21 @@ fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<P
     let rows = table.rows().iter().zip(&measured.details).map(row).collect();
     ctx.out.json(&Answer { origin: table.origin(), decider, rows, file, suspects })?;
     Ok(Verdict::Yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_table_replaces_a_planted_link_and_leaves_the_file_behind_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [victim, table] = ["victim", "calibration/a.toml"].map(|name| dir.path().join(name));
+        std::fs::write(&victim, "precious").unwrap();
+        std::fs::create_dir(owner::parent(&table)).unwrap();
+        std::os::unix::fs::symlink(&victim, &table).unwrap();
+        keep(&table, "rows").unwrap();
+        assert_eq!([&victim, &table].map(|path| std::fs::read_to_string(path).unwrap()), ["precious", "rows"]);
+        assert_eq!(std::fs::read_dir(owner::parent(&table)).unwrap().count(), 1);
+    }
 }

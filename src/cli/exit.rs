@@ -173,6 +173,7 @@ fn of_model(error: &ManifestError) -> Code {
     match error {
         ManifestError::Read { source, .. } | ManifestError::Write { source, .. } => of_io(source),
         ManifestError::NoSuch { .. } => Code::NoInput,
+        ManifestError::Taken { .. } => Code::CantCreate,
         _ => Code::Data,
     }
 }

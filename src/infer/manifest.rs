@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::builtin;
 use super::spec::SideSpec;
 pub use super::spec::{ChannelOrder, Decode, Digest, InputSpec, Kind, ModelSpec};
+use crate::draft::Draft;
 
 /// The largest file that is taken for a network.
 pub const MAX_MODEL_BYTES: u64 = 64 << 20;
@@ -60,6 +61,13 @@ pub enum ManifestError {
         dir = dir.display()
     )]
     NoSuch { name: String, dir: PathBuf, known: String },
+    #[error(
+        "two networks are called {name:?}: {first} and {second}; choose one by the path of its file, or call it otherwise in its .toml",
+        first = paths[0].display(), second = paths[1].display()
+    )]
+    Namesakes { name: String, paths: [PathBuf; 2] },
+    #[error("another network lies in {path} already; give this one another file name, or remove that one", path = path.display())]
+    Taken { path: PathBuf },
     #[error("{path} is a network for {got}, and a {wanted} is needed", path = path.display())]
     Kind { path: PathBuf, wanted: Kind, got: Kind },
     #[error("{path}: {source}; is the state directory writable?", path = path.display())]
@@ -127,11 +135,12 @@ impl Manifest {
 
     /// Finds a network by the name that the manifest or its own description gives it, or by the path of its file.
     ///
-    /// A name that is not built in is looked for in `dir` (the state directory's models). Anything with a slash or ending in `.onnx` is a path.
-    /// A name of the manifest is the network of its digest, whatever lies there.
+    /// A name that is not built in is looked for in `dir` (the state directory's models), among the files first and then among
+    /// what their descriptions call them. Anything with a slash or ending in `.onnx` is a path. A name of the manifest is the
+    /// network of its digest, whatever lies there.
     ///
     /// # Errors
-    /// No such file or name, and everything of [`Manifest::open`].
+    /// No such file or name, a name that two have, and everything of [`Manifest::open`].
     pub fn resolve(&self, dir: &Path, name_or_file: &str) -> Result<ModelFile, ManifestError> {
         if name_or_file.contains('/') || name_or_file.ends_with(".onnx") {
             return self.open(Path::new(name_or_file));
@@ -149,8 +158,28 @@ impl Manifest {
                 None => Ok(model),
             };
         }
+        match known {
+            Some(_) => Err(self.no_such(dir, name_or_file)),
+            None => self.described_as(dir, name_or_file),
+        }
+    }
+
+    /// The one network in `dir` whose own description calls it so.
+    fn described_as(&self, dir: &Path, name: &str) -> Result<ModelFile, ManifestError> {
+        let opened = networks_in(dir).into_iter().filter_map(|path| self.open(&path).ok());
+        let mut named = opened.filter(|model| model.spec.name == name);
+        match (named.next(), named.next()) {
+            (Some(model), None) => Ok(model),
+            (Some(first), Some(second)) => {
+                Err(ManifestError::Namesakes { name: name.into(), paths: [first.path, second.path] })
+            }
+            (None, _) => Err(self.no_such(dir, name)),
+        }
+    }
+
+    fn no_such(&self, dir: &Path, name: &str) -> ManifestError {
         let known = self.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
-        Err(ManifestError::NoSuch { name: name_or_file.into(), dir: dir.into(), known })
+        ManifestError::NoSuch { name: name.into(), dir: dir.into(), known }
     }
 
     /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it. A
@@ -177,16 +206,20 @@ impl Manifest {
     }
 
     /// Copies a network into `dir`, with its description where it isn't a known one; under its final name it is either
-    /// whole or absent.
+    /// whole or absent. Of a known network it replaces what lies there, which its digest tells from it; one of somebody's
+    /// own takes no other's place.
     ///
     /// # Errors
-    /// Everything of [`Manifest::open`]; the directory can't be written.
+    /// Everything of [`Manifest::open`]; another network lies there; the directory can't be written.
     pub fn add(&self, file: &Path, dir: &Path) -> Result<Added, ManifestError> {
         let model = self.open(file)?;
         fs::create_dir_all(dir).map_err(|source| ManifestError::Write { path: dir.into(), source })?;
         let path = dir.join(&model.spec.file);
         let already = read_bounded(&path, MAX_MODEL_BYTES).is_ok_and(|there| *there == *model.bytes);
         if self.find_by_sha256(&model.spec.sha256).is_none() {
+            if !already && fs::symlink_metadata(&path).is_ok() {
+                return Err(ManifestError::Taken { path });
+            }
             let description = read_bounded(&file.with_extension("toml"), MAX_SPEC_BYTES)?;
             write_whole(&path.with_extension("toml"), &description)?;
         }
@@ -199,12 +232,17 @@ impl Manifest {
     /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or unreadable
     /// is listed with its error.
     pub fn installed(&self, dir: &Path) -> Vec<Result<ModelFile, ManifestError>> {
-        let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-        let is_network = |p: &PathBuf| p.extension().is_some_and(|e| e == "onnx");
-        let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).filter(is_network).take(MAX_LISTED).collect();
-        paths.sort();
-        paths.iter().map(|path| self.open(path)).collect()
+        networks_in(dir).iter().map(|path| self.open(path)).collect()
     }
+}
+
+/// Files of networks in the order of their names.
+fn networks_in(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let is_network = |p: &PathBuf| p.extension().is_some_and(|e| e == "onnx");
+    let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).filter(is_network).take(MAX_LISTED).collect();
+    paths.sort();
+    paths
 }
 
 fn wrong_digest(known: &ModelSpec, path: &Path, got: Digest) -> ManifestError {
@@ -239,21 +277,9 @@ fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, ManifestError> {
     Ok(bytes)
 }
 
-/// Writes beside the target, syncs, and renames over it, so that a power cut leaves the old file or the new one.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ManifestError> {
-    let wrong = |source| ManifestError::Write { path: path.into(), source };
-    let partial = path.with_extension("partial");
-    let written = File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    });
-    if written.is_err() {
-        // Best effort: what failed to be written is of no use, and the first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-    }
-    written.map_err(wrong)
+    let written = Draft::new(path, bytes).and_then(Draft::place);
+    written.map_err(|source| ManifestError::Write { path: path.into(), source })
 }
 
 #[cfg(test)]
@@ -342,6 +368,59 @@ mod tests {
         assert_eq!(manifest.resolve(&dir, "mine").unwrap().bytes.as_ref(), b"bytes");
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
         assert_eq!(manifest.installed(&dir).len(), 1);
+    }
+
+    #[test]
+    fn a_network_is_chosen_by_the_name_that_its_description_gives_it_unless_two_bear_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let lay = |file: &str, text: &str| fs::write(dir.path().join(file), text).unwrap();
+        lay("net-v2.onnx", "bytes");
+        lay("net-v2.toml", MINE);
+        let manifest = Manifest::builtin();
+        assert_eq!(manifest.resolve(dir.path(), "mine").unwrap().path, dir.path().join("net-v2.onnx"));
+        assert_eq!(manifest.resolve(dir.path(), "net-v2").unwrap().spec.name, "mine");
+        assert!(matches!(manifest.resolve(dir.path(), "yours"), Err(ManifestError::NoSuch { .. })));
+        lay("net-v3.onnx", "other bytes");
+        lay("net-v3.toml", MINE);
+        let two = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();
+        assert!(two.contains("net-v2.onnx") && two.contains("net-v3.onnx"), "{two}");
+    }
+
+    #[test]
+    fn a_network_of_ones_own_takes_no_others_place_and_a_known_one_that_of_a_damaged_file() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let file = from.path().join("model.onnx");
+        fs::write(from.path().join("model.toml"), MINE).unwrap();
+        let (manifest, dir) = (Manifest::builtin(), to.path());
+        fs::write(&file, b"one").unwrap();
+        manifest.add(&file, dir).unwrap();
+        fs::write(&file, b"two").unwrap();
+        fs::write(from.path().join("model.toml"), MINE.replace("mine", "yours")).unwrap();
+        let taken = manifest.add(&file, dir).unwrap_err();
+        assert!(matches!(taken, ManifestError::Taken { .. }), "{taken}");
+        let there = manifest.resolve(dir, "mine").unwrap();
+        assert_eq!((there.bytes.as_ref(), there.spec.name.as_str()), (&b"one"[..], "mine"));
+        let known = manifest.built_in("facelatch-detector").unwrap();
+        fs::write(from.path().join(&known.path), &known.bytes).unwrap();
+        fs::write(dir.join(&known.path), b"half a download").unwrap();
+        manifest.add(&from.path().join(&known.path), dir).unwrap();
+        assert_eq!(fs::read(dir.join(&known.path)).unwrap(), known.bytes.as_ref());
+    }
+
+    #[test]
+    fn adding_writes_through_no_link_that_is_planted_in_the_directory() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = from.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let known = Manifest::builtin().built_in("facelatch-detector").unwrap();
+        let file = from.path().join(&known.path);
+        fs::write(&file, &known.bytes).unwrap();
+        for planted in ["detector.onnx", "detector.partial"] {
+            std::os::unix::fs::symlink(&victim, to.path().join(planted)).unwrap();
+        }
+        Manifest::builtin().add(&file, to.path()).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(fs::symlink_metadata(to.path().join("detector.onnx")).unwrap().is_file());
     }
 
     #[test]

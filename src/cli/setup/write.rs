@@ -1,21 +1,20 @@
 //! The configuration as a file: rendered, read back before it counts, and put in place whole or not at all.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{Code, Failure};
 use crate::config::{Config, Liveness};
+use crate::draft::Draft;
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::kind_name;
 use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 
-/// It holds no secret, and the daemon's own user reads it.
-const MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 /// Most old configurations that are kept beside the one in force.
 const MAX_COPIES: usize = 100;
@@ -176,19 +175,10 @@ pub fn made_directory(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// Nothing has changed then, but that there may be a copy.
 pub fn put(path: &Path, text: &str) -> Result<Option<PathBuf>, Failure> {
-    let draft = beside(path, &format!("draft.{}", std::process::id()));
-    let placed = write_synced(&draft, text).and_then(|()| {
+    let placed = Draft::new(path, text.as_bytes()).and_then(|draft| {
         let copy = kept(path)?;
-        fs::rename(&draft, path)?;
-        Ok(copy)
+        draft.place().map(|()| copy)
     });
-    let placed = placed.and_then(|copy| {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all().map(|()| copy)
-    });
-    if placed.is_err() {
-        let _absent_if_never_made = fs::remove_file(&draft);
-    }
     placed.map_err(|error| {
         let why =
             format!("{}: the configuration can't be written ({error}); what was there is as it was", path.display());
@@ -217,16 +207,10 @@ fn kept(path: &Path) -> io::Result<Option<PathBuf>> {
     Err(io::Error::other(format!("{MAX_COPIES} old ones lie there already: remove some")))
 }
 
-fn write_synced(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    // Whatever the umask is.
-    file.set_permissions(fs::Permissions::from_mode(MODE))?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
