@@ -4,6 +4,7 @@
 
 mod deciders;
 mod door;
+mod events;
 mod keeping;
 mod liveness;
 mod release;

@@ -57,7 +57,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let person = args.person.as_ref().map(|name| people::find(&store, name)).transpose()?.map(|person| person.id);
     let since = args.since.as_ref().map(|text| parse_since(text, BootClock.now().wall)).transpose()?;
     let mut query = EventQuery {
-        limit: args.limit.min(MAX_EVENTS_A_QUERY),
+        // At least one, as its number says where those begin that are new.
+        limit: args.limit.max(1),
         last: true,
         outcome: args.outcome,
         person,
@@ -65,13 +66,13 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     };
     let mut names = names(&store)?;
     let found = match since {
-        Some(since) => last_since(&store, &query, since, args.limit)?,
-        None => Found::all(store.events(&query)?),
+        None if args.limit <= MAX_EVENTS_A_QUERY => Found::last(store.events(&query)?, args.limit),
+        _ => last_since(&store, &query, since, args.limit)?,
     };
     for event in &found.events {
         door::show(&line(event, &names), ctx)?;
     }
-    if found.earlier > 0 {
+    if since.is_some() && found.earlier > 0 {
         let (earlier, all) =
             (counted(found.earlier, "earlier event", "earlier events"), found.earlier + found.events.len());
         note(format_args!("facelatch: {earlier} since then not shown; --limit {all} shows all"));
@@ -104,20 +105,22 @@ struct Found {
 }
 
 impl Found {
-    fn all(events: Vec<EventRow>) -> Self {
-        Self { next: events.last().map_or(0, |event| event.seq + 1), earlier: 0, events: events.into() }
+    fn last(events: Vec<EventRow>, limit: usize) -> Self {
+        let (next, earlier) = (events.last().map_or(0, |event| event.seq + 1), events.len() - limit.min(events.len()));
+        Self { events: events.into_iter().skip(earlier).collect(), earlier, next }
     }
 }
 
-/// Goes through the whole ledger: clocks are set back now and then, so times need not rise with numbers.
-fn last_since(store: &Store, query: &EventQuery, since: Wall, limit: usize) -> Result<Found, Failure> {
-    let mut found = Found::all(Vec::new());
+/// Goes through the whole ledger: one query gives no more than [`MAX_EVENTS_A_QUERY`], and clocks are set back now and then, so
+/// times need not rise with numbers.
+fn last_since(store: &Store, query: &EventQuery, since: Option<Wall>, limit: usize) -> Result<Found, Failure> {
+    let mut found = Found::last(Vec::new(), limit);
     loop {
         let page = EventQuery { from: found.next, last: false, limit: MAX_EVENTS_A_QUERY, ..*query };
         let events = store.events(&page)?;
         let Some(last) = events.last() else { return Ok(found) };
         found.next = last.seq + 1;
-        for event in events.into_iter().filter(|event| event.at >= since) {
+        for event in events.into_iter().filter(|event| since.is_none_or(|since| event.at >= since)) {
             found.events.push_back(event);
             if found.events.len() > limit {
                 found.events.pop_front();

@@ -22,14 +22,15 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
     }
 }
 
-/// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`).
+/// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`, and as well
+/// `2h ago`, which a span's parser takes for a negative one).
 pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
     if let Some(day) = day(text) {
         return day.to_zoned_datetime(TimeZone::system()).map(|at| wall(at.timestamp())).map_err(|_| unreadable(text));
     }
     if let Ok(ago) = text.parse::<jiff::Span>() {
         let now = Timestamp::from_millisecond(now.unix_millis()).unwrap_or(Timestamp::UNIX_EPOCH);
-        let then = ZonedDateTime::new(now, TimeZone::system()).checked_sub(ago).map_err(|_| unreadable(text))?;
+        let then = ZonedDateTime::new(now, TimeZone::system()).checked_sub(ago.abs()).map_err(|_| unreadable(text))?;
         return Ok(wall(then.timestamp()));
     }
     instant(text)
@@ -85,7 +86,9 @@ mod tests {
     #[test]
     fn a_span_counts_back_from_now() {
         let now = Wall::from_unix_millis(1_790_000_000_000);
-        assert_eq!(parse_since("2h", now).unwrap().unix_millis(), 1_790_000_000_000 - 7_200_000);
+        for text in ["2h", "2h ago", "2 hours ago", "-2h"] {
+            assert_eq!(parse_since(text, now).unwrap().unix_millis(), 1_790_000_000_000 - 7_200_000, "{text}");
+        }
         assert!(parse_since("7d", now).unwrap() < now);
         assert!(parse_since("soon", now).is_err());
     }

@@ -1,0 +1,42 @@
+//! What `events` shows of a long ledger, and from where it follows one.
+
+use super::*;
+
+/// So many strangers' attempts after what the ledger has, as another hand would write them: without the chain.
+fn strangers(home: &Home, count: u64) {
+    let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
+    let attempts = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+        INSERT INTO events SELECT (SELECT max(seq) FROM events) + i, 1790000000000, 'not_recognised', NULL, NULL, '[]', zeroblob(32) FROM n";
+    db.execute(attempts, [count]).unwrap();
+}
+
+#[test]
+fn a_limit_beyond_what_one_query_gives_shows_as_many_as_it_says() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    strangers(&home, 10_001);
+    let count = |args: &[&str]| {
+        let said = home.run(&[&["events"], args].concat());
+        assert_eq!((said.code, &*said.err), (0, ""));
+        said.out.lines().count()
+    };
+    assert_eq!(count(&["--limit", "10001"]), 10_001);
+    assert_eq!(count(&["--limit", "20000"]), 10_002, "all that there are");
+    assert_eq!(count(&["--limit", "20000", "--outcome", "enrolled"]), 1);
+    assert_eq!(count(&["--limit", "0"]), 0);
+}
+
+#[test]
+fn following_without_what_was_begins_with_what_comes() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    let mut follower = home.command(&["events", "--follow", "--limit", "0", "--json"]).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(follower.stdout.take().unwrap()).lines();
+    // Whatever it would show of before it shows at once; an event that comes too early would be of before.
+    std::thread::sleep(Duration::from_secs(2));
+    home.enrol("Ben", -1.0);
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    assert_eq!(first["person"], "Ben", "{first}");
+}
