@@ -9,6 +9,7 @@
 # for the camera and gpio-sim for the wires, so that nothing has to be compiled. Nothing of facelatch is on the disk.
 # Needs root, mmdebstrap, kmod, cpio, xz and mke2fs; for another architecture arch-test and qemu-user-static as well, whose handler of
 # foreign programs is registered for as long as the disk is made, unless it is already.
+# Exit status 69: one of these is missing, or Debian's archive doesn't answer, and nothing is wrong but that; 1: something failed.
 set -euo pipefail
 arch=$1 out=$(realpath -m "$2")
 here=$(dirname "$(realpath "$0")")
@@ -21,14 +22,22 @@ modules_disk="autofs4 vivid gpio-sim virtio-rng softdog"
 
 made_by=$(cat "$0" "$here"/guest/init "$here"/guest/*.service | sha256sum | cut -d' ' -f1)
 [ "$(cat "$out/made-by" 2>/dev/null)" = "$made_by" ] && exit 0
+absent() {
+    echo "machine.sh: $1" >&2
+    exit 69
+}
+for tool in mmdebstrap modprobe cpio xz mke2fs; do command -v $tool >/dev/null || absent "$tool is missing"; done
+
 # Debian's part takes longest and changes least.
 debian=$out/debian-$suite-$(echo "$packages" | sha256sum | cut -c1-8).tar
 
 handler=
+[ -f "$debian" ] || command -v arch-test >/dev/null || absent "arch-test is missing"
 if [ ! -f "$debian" ] && ! arch-test -n "$arch" >/dev/null 2>&1; then
     # The file system that it is registered in is seen by this process and its children alone.
     [ -n "${BOARD_NAMESPACE:-}" ] || BOARD_NAMESPACE=1 exec unshare --mount "$0" "$@"
     [ "$arch" = arm64 ] && cpu=aarch64 || cpu=x86_64
+    [ -f "/usr/lib/binfmt.d/qemu-$cpu.conf" ] || absent "qemu-user-static is missing"
     mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
     handler=/proc/sys/fs/binfmt_misc/qemu-$cpu
     [ -e "$handler" ] || cat "/usr/lib/binfmt.d/qemu-$cpu.conf" >/proc/sys/fs/binfmt_misc/register
@@ -39,6 +48,9 @@ cleanup() {
     rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT
+# By apt's own way, which may lead over a proxy.
+/usr/lib/apt/apt-helper -o APT::Sandbox::User=root download-file "http://deb.debian.org/debian/dists/$suite/InRelease" "$work/answer" \
+    >/dev/null 2>&1 || absent "Debian's archive doesn't answer"
 mkdir -p "$out"
 rm -f "$out/made-by"
 
@@ -48,6 +60,8 @@ if [ ! -f "$debian" ]; then
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$work/debian.tar"
     mv "$work/debian.tar" "$debian"
 fi
+# Those of other packages: pi.sh takes the one that there is.
+find "$out" -maxdepth 1 -name 'debian-*.tar' ! -path "$debian" -delete
 mkdir "$root"
 tar -xf "$debian" -C "$root"
 
