@@ -88,14 +88,15 @@ fn compare(
     for path in &evaluation.lost {
         note(format_args!("facelatch: {}: no face was found", path.display()));
     }
+    // First of all: it took hours, and the disk may have filled up meanwhile.
+    ctx.out.json(&evaluation.report)?;
+    ctx.out.line(summary(&evaluation.report, decider.measure()))?;
     if let Some(path) = &args.det {
         draw(&evaluation, path)?;
     }
     if let Some(dir) = &args.dump {
         dump::write(dir, &pictures, choice)?;
     }
-    ctx.out.json(&evaluation.report)?;
-    ctx.out.line(summary(&evaluation.report, decider.measure()))?;
     Ok(Verdict::Yes)
 }
 

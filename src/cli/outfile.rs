@@ -3,15 +3,19 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::exit::Failure;
+use rustix::fs::{Access, access};
 
-/// Refuses a file to write that is one of those to be read, by whichever name or link. A command asks before it works, since
-/// it may work for hours.
+use super::exit::Failure;
+use crate::hw::owner::parent;
+
+/// Refuses a file to write that is one of those to be read, by whichever name or link, or that can't be written. A command asks
+/// before it works, since it may work for hours.
 ///
 /// # Errors
-/// It is; the sentence names both.
+/// It is one of them, and the sentence names both; it can't be made, or not written.
 pub fn spares(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<(), Failure> {
-    // What isn't there yet is no input; what can't be looked at can't be written either, and writing says why.
+    can_be_written(out).map_err(Failure::io(out))?;
+    // What isn't there yet is no input.
     let Some(place) = place(out) else { return Ok(()) };
     match inputs.into_iter().find(|input| self::place(input.as_ref()) == Some(place)) {
         None => Ok(()),
@@ -20,6 +24,16 @@ pub fn spares(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) ->
             out.display(),
             input.as_ref().display()
         ))),
+    }
+}
+
+/// As far as it can be known without writing: the file that is there, or the directory that it would be made in.
+fn can_be_written(out: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(out) {
+        Ok(meta) if meta.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(access(out, Access::WRITE_OK)?),
+        // With the slash a file in the directory's place is none.
+        Err(_) => Ok(access(parent(out).join(""), Access::WRITE_OK | Access::EXEC_OK)?),
     }
 }
 
@@ -49,6 +63,20 @@ mod tests {
         }
         for out in [&before, &new] {
             spares(out, [&input]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_written_is_refused_before_the_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for out in [dir.path(), &file.join("x.svg"), &dir.path().join("none/x.svg")] {
+            let refused = spares(out, std::iter::empty::<&Path>()).unwrap_err();
+            assert!(refused.to_string().contains(&out.display().to_string()), "{refused}");
+        }
+        for out in ["/dev/null", "new.svg"] {
+            spares(Path::new(out), std::iter::empty::<&Path>()).unwrap();
         }
     }
 }

@@ -54,6 +54,14 @@ fn a_pair_head_judges_where_the_configuration_says_so() {
 }
 
 #[test]
+fn a_drawing_that_can_not_be_written_is_refused_before_anything_is_encoded() {
+    let home = Home::new();
+    let pairs = home.write("pairs.txt", b"1\t1\nAda\t1\t2\nAda\t1\tBela\t1\n");
+    home.run(&["eval", &pairs]).fails(66, &["Ada_0001.jpg"]);
+    home.run(&["eval", &pairs, "--det", "/nowhere/x.svg"]).fails(66, &["/nowhere/x.svg"]);
+}
+
+#[test]
 fn what_is_no_pair_head_or_another_encoders_is_refused_with_what_to_do() {
     let home = Home::new();
     let (ana, head) = (picture("ada-1.jpg"), even_head(&home));

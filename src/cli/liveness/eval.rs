@@ -63,6 +63,16 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     }
     bar.finish_and_clear();
     let report = tally.report();
+    if report.simulated > 0 {
+        note(format_args!("facelatch: {} of {} sessions are simulated", report.simulated, report.recordings));
+    }
+    let door = door.is_some().then(|| visits.report());
+    // First of all: it took long, and the disk may have filled up meanwhile.
+    ctx.out.json(&Answer { report: &report, door: door.as_ref() })?;
+    ctx.out.line(summary(&report))?;
+    if let Some(door) = &door {
+        ctx.out.line(door)?;
+    }
     if let Some(path) = &args.det {
         let scores: Vec<_> = tally.attacks().map(|kind| (kind.name(), tally.trade_off(kind))).collect();
         let of = |name| report.rates.get(name).map_or(0, |rate| rate.sessions);
@@ -70,15 +80,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let curves: Vec<_> = scores.iter().map(|(name, scores)| curve((*name, scores.as_slice()))).collect();
         let title = if report.simulated > 0 { "Liveness, simulated sessions" } else { "Liveness" };
         std::fs::write(path, det::svg(title, Axes::LIVENESS, &curves)).map_err(Failure::io(path))?;
-    }
-    if report.simulated > 0 {
-        note(format_args!("facelatch: {} of {} sessions are simulated", report.simulated, report.recordings));
-    }
-    let door = door.is_some().then(|| visits.report());
-    ctx.out.json(&Answer { report: &report, door: door.as_ref() })?;
-    ctx.out.line(summary(&report))?;
-    if let Some(door) = &door {
-        ctx.out.line(door)?;
     }
     Ok(Verdict::Yes)
 }
