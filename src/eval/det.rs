@@ -119,8 +119,11 @@ fn shade_what_is_unknown(out: &mut String, curves: &[Curve]) {
 
 fn draw(out: &mut String, index: usize, curve: &Curve) {
     const COLOURS: [&str; 5] = ["#2563eb", "#d9480f", "#0f766e", "#9333ea", "#b91c1c"];
-    let colour = COLOURS[index % COLOURS.len()];
-    let _ = write!(out, "<path class=\"curve\" stroke=\"{colour}\" d=\"");
+    // For more curves than there are colours that can be told apart.
+    const DASHES: [&str; 3] = ["none", "7 3", "2 3"];
+    let (colour, dash) = (COLOURS[index % COLOURS.len()], DASHES[index / COLOURS.len() % DASHES.len()]);
+    let stroke = format!("stroke=\"{colour}\" stroke-dasharray=\"{dash}\"");
+    let _ = write!(out, "<path class=\"curve\" {stroke} d=\"");
     let mut last: Option<[f64; 2]> = None;
     for point in trade_off(curve.scores) {
         let at = [x(point.fmr), y(point.fnmr)];
@@ -139,7 +142,7 @@ fn draw(out: &mut String, index: usize, curve: &Curve) {
     let row = MARGIN[0] + 22.0 + 18.0 * index as f64;
     let _ = writeln!(
         out,
-        "\"/>\n<path stroke=\"{colour}\" stroke-width=\"3\" d=\"M{:.0} {:.0}h18\"/><text class=\"ink\" x=\"{:.0}\" y=\"{row:.0}\" text-anchor=\"end\">{}</text>",
+        "\"/>\n<path {stroke} stroke-width=\"3\" d=\"M{:.0} {:.0}h18\"/><text class=\"ink\" x=\"{:.0}\" y=\"{row:.0}\" text-anchor=\"end\">{}</text>",
         WIDTH - MARGIN[1] - 30.0,
         row - 4.0,
         WIDTH - MARGIN[1] - 38.0,
@@ -204,6 +207,21 @@ mod tests {
             plot.matches("<path").count(),
             plot.matches("/>").count() + plot.matches("</path>").count() - plot.matches("<rect").count()
         );
+    }
+
+    #[test]
+    fn a_curve_of_each_attack_is_told_from_every_other_and_looks_in_the_legend_as_in_the_plot() {
+        let scores = [true, false].map(|same| Scored { score: 0.5, same, fold: 0 });
+        let curves: Vec<_> = (0..12).map(|_| Curve::new("one of them", &scores)).collect();
+        let plot = svg("", Axes::LIVENESS, &curves);
+        // Colour and dashes.
+        let stroke =
+            |line: &str| line.split_once("stroke=").map(|(_, rest)| rest.splitn(3, "\" ").take(2).collect::<String>());
+        let strokes =
+            |class: &str| plot.lines().filter(|l| l.starts_with(class)).filter_map(stroke).collect::<Vec<_>>();
+        let (drawn, legend) = (strokes("<path class=\"curve\""), strokes("<path stroke"));
+        assert_eq!((&drawn, drawn.len()), (&legend, 12));
+        assert_eq!(drawn.iter().collect::<std::collections::BTreeSet<_>>().len(), 12, "{drawn:?}");
     }
 
     #[test]

@@ -189,7 +189,8 @@ impl Count {
     }
 }
 
-/// The session files of a folder and the folders in it, in the order of their names.
+/// The session files of a folder and the folders in it, in the order of their names. Links to folders aren't followed: what
+/// lies behind one would be counted twice, or without end.
 ///
 /// # Errors
 /// The folder can't be read, with its path.
@@ -197,8 +198,9 @@ pub fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let (mut dirs, mut files) = (vec![dir.to_owned()], Vec::new());
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(&dir)? {
-            let path = entry?.path();
-            if path.is_dir() {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
                 dirs.push(path);
             } else if path.extension().is_some_and(|ending| ending == "csv") && files.len() < MAX_SESSIONS {
                 files.push(path);
@@ -253,6 +255,7 @@ mod tests {
         for name in ["b/2.csv", "1.csv", "note.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("b/again")).unwrap();
         let found = list(dir.path()).unwrap();
         assert_eq!(found, [dir.path().join("1.csv"), dir.path().join("b/2.csv")]);
         assert!(list(&dir.path().join("none")).is_err());

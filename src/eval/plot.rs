@@ -148,11 +148,17 @@ fn row(out: &mut String, session: &Session, channel: Channel, top: f64, judged: 
         top + ROW_HEIGHT
     );
     let _ = write!(out, "<path class=\"line\" d=\"");
-    let mut last: Option<f64> = None;
-    for (t, value) in points.iter().step_by(points.len().div_ceil(MAX_POINTS)) {
-        let command = if last.is_some_and(|last| t - last <= BREAK_S) { 'L' } else { 'M' };
-        let _ = write!(out, "{command}{:.1} {:.1}", x(*t), y(*value));
-        last = Some(*t);
+    let step = points.len().div_ceil(MAX_POINTS);
+    let (mut last, mut is_broken) = (f64::NEG_INFINITY, true);
+    for (i, (t, value)) in points.iter().enumerate() {
+        // Between neighbours: of a long session the points that are drawn are further apart than that themselves.
+        is_broken |= t - last > BREAK_S;
+        last = *t;
+        if i.is_multiple_of(step) {
+            let command = if is_broken { 'M' } else { 'L' };
+            let _ = write!(out, "{command}{:.1} {:.1}", x(*t), y(*value));
+            is_broken = false;
+        }
     }
     let _ = writeln!(out, "\"/>");
 }
@@ -189,6 +195,25 @@ mod tests {
         }
         assert!(!plot.contains("NaN") && !plot.contains("inf"));
         assert_eq!(plot.matches("<circle").count(), 1);
+    }
+
+    /// The course of a channel that was seen at these milliseconds.
+    fn course(at: impl Iterator<Item = u64>) -> String {
+        let samples =
+            at.map(|ms| Sample { at: Instant::from_millis(ms), channel: Channel::ObjectC, value: ms as f32 }).collect();
+        let session = Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples };
+        let heard = Heard { windows: vec![], reports: vec![] };
+        let plot = svg("", &session, &Judged { heard: &heard, needed: None, weights: &[] });
+        let (_, course) = plot.split_once("class=\"line\" d=\"").unwrap();
+        course.split_once('"').unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn a_line_is_broken_where_samples_are_missing_and_not_because_the_session_is_long() {
+        let long = course((0..30_000).map(|i| i * 40));
+        assert_eq!((long.matches('M').count(), long.matches('L').count()), (1, 1999));
+        let gap = course((0..30_000).map(|i| i * 40 + if i < 15_007 { 0 } else { 600 }));
+        assert_eq!((gap.matches('M').count(), gap.matches('L').count()), (2, 1998));
     }
 
     #[test]
