@@ -177,6 +177,14 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line() {
     home.run(&["run"]).fails(78, &["camera_only_opens_the_door = true"]);
     fs::remove_file(home.path("door.toml")).unwrap();
     home.run(&["status"]).fails(78, &["door.toml: there is no configuration; sudo facelatch setup writes one"]);
+    let wired = |chip: &str| {
+        home.configure(&format!(
+            "[liveness]\ncamera_only_opens_the_door = true\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n"
+        ));
+        home.run(&["run"])
+    };
+    wired("/dev/gpiochip987").fails(66, &["/dev/gpiochip987 line 17", "gpiodetect"]);
+    wired("/dev/null").fails(66, &["/dev/null is no GPIO chip"]);
     fs::create_dir(home.path("door.toml")).unwrap();
     home.run(&["status"]).fails(78, &["check that it is a file"]);
 }

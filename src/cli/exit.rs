@@ -1,5 +1,6 @@
 //! What the exit code says: one table, and one function from error to code.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use crate::face::photo::PhotoError;
 use crate::gallery::KeyError;
 use crate::gallery::search::IndexError;
 use crate::hw::store::{StoreError, Trouble};
+use crate::hw::strike::OpenError;
 use crate::infer::{InferError, ManifestError};
 use crate::liveness::session::SessionError;
 use crate::ports::CameraError;
@@ -56,8 +58,8 @@ impl Code {
         (Self::No, "no: not this person, not recognised, not well"),
         (Self::Usage, "the command line is wrong"),
         (Self::Data, "what was given can't be used: a photograph, a network, a list, an answer"),
-        (Self::NoInput, "a file, a person or a network isn't there"),
-        (Self::Unavailable, "the daemon, the camera or the store doesn't answer, or is busy"),
+        (Self::NoInput, "a file, a person, a network or the strike's line isn't there"),
+        (Self::Unavailable, "the daemon, the camera, the strike's line or the store doesn't answer, or is busy"),
         (Self::Software, "a fault of facelatch itself, or a network that computes nonsense"),
         (Self::Os, "the system refuses something it should give"),
         (Self::CantCreate, "a file or directory can't be made or changed"),
@@ -108,6 +110,8 @@ pub enum Failure {
     Replay(#[from] ReplayError),
     #[error("camera: {0}")]
     Camera(#[from] CameraError),
+    #[error(transparent)]
+    Strike(#[from] OpenError),
     #[error(transparent)]
     Eval(#[from] EvalError),
     #[error(transparent)]
@@ -162,6 +166,8 @@ impl Failure {
             Self::Replay(ReplayError::Unreadable { source, .. }) => of_io(source),
             Self::Replay(_) => Code::Data,
             Self::Camera(_) => Code::Unavailable,
+            Self::Strike(error) if error.kind == ErrorKind::InvalidInput => Code::Config,
+            Self::Strike(error) => of_io(&error.kind.into()),
             Self::Daemon(error) => of_daemon(error),
             Self::ClosedPipe | Self::Output(_) => Code::Io,
             Self::Said(code, _) => *code,
@@ -235,7 +241,7 @@ fn of_daemon(error: &DaemonError) -> Code {
 }
 
 fn of_io(error: &std::io::Error) -> Code {
-    use std::io::ErrorKind as K;
+    use ErrorKind as K;
     match error.kind() {
         K::NotFound => Code::NoInput,
         K::PermissionDenied => Code::NoPermission,

@@ -82,7 +82,7 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 }
 
 fn open_strike(config: &Config, clock: &Arc<dyn Clock>) -> Result<Box<dyn Strike>, Failure> {
-    let wired = strike::open(&config.strike).map_err(|error| Failure::said(Code::NoPermission, error.to_string()))?;
+    let wired = strike::open(&config.strike)?;
     Ok(wired.unwrap_or_else(|| Box::new(RecordingStrike::new(Arc::clone(clock)))))
 }
 

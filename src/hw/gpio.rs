@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -96,6 +97,18 @@ pub enum GpioError {
     Busy { chip: PathBuf, line: LineId, by: String },
     #[error("line {line} of {}: {reason}", chip.display())]
     Other { chip: PathBuf, line: LineId, reason: String },
+}
+
+impl GpioError {
+    /// Which kind of trouble it is, as the system's calls have it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoChip { .. } | Self::NotAChip { .. } | Self::NoLine { .. } => ErrorKind::NotFound,
+            Self::NoPermission { .. } => ErrorKind::PermissionDenied,
+            Self::Busy { .. } => ErrorKind::ResourceBusy,
+            Self::Other { .. } => ErrorKind::Other,
+        }
+    }
 }
 
 /// Most chips of a board that are looked at, and most lines of one.
@@ -233,6 +246,11 @@ mod tests {
         assert!(say(libc::EBUSY, Some("spi0 CS1")).contains("in use by \"spi0 CS1\""));
         assert!(say(libc::EBUSY, None).contains("another program or driver"));
         assert!(say(libc::EIO, None).starts_with("line 17 of /dev/gpiochip0: "));
+        let kind = |raw| explain(chip, &line, &os(raw), None).kind();
+        assert_eq!(
+            [libc::EACCES, libc::ENOENT, libc::EBUSY, libc::EIO].map(kind),
+            [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::ResourceBusy, ErrorKind::Other]
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -83,11 +84,21 @@ pub const fn level(fail: Fail, active_low: bool, door: Door) -> Level {
     if energised == active_low { Level::Low } else { Level::High }
 }
 
+/// Why there is no strike: which line, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}: {reason}")]
+pub struct OpenError {
+    line: String,
+    /// As the system's calls have it; of a configuration that makes no sense `InvalidInput`.
+    pub kind: ErrorKind,
+    reason: String,
+}
+
 /// A strike on real hardware, or `None` where the configuration asks for a recording one, which belongs to `sim`.
 ///
 /// # Errors
-/// [`StrikeError`] with the line and what to do.
-pub fn open(config: &StrikeConfig) -> Result<Option<Box<dyn Strike>>, StrikeError> {
+/// [`OpenError`] with the line and what to do.
+pub fn open(config: &StrikeConfig) -> Result<Option<Box<dyn Strike>>, OpenError> {
     Ok(match config.kind {
         StrikeKind::Gpiochip => Some(Box::new(Gpiochip::open(config)?)),
         StrikeKind::RaspberryPi => Some(Box::new(RaspberryPi::open(config)?)),
@@ -197,14 +208,14 @@ impl Gpiochip {
     /// Takes the line and drives it to the level for locked in one request.
     ///
     /// # Errors
-    /// [`StrikeError`]: no such chip or line, no permission, in use and by whom.
-    pub fn open(config: &StrikeConfig) -> Result<Self, StrikeError> {
+    /// [`OpenError`]: no such chip or line, no permission, in use and by whom.
+    pub fn open(config: &StrikeConfig) -> Result<Self, OpenError> {
         let name = format!("{} line {}", config.chip.display(), shown(config.line.as_ref()));
-        let fail = |reason| StrikeError { line: name.clone(), reason };
-        let line = config.line.as_ref().ok_or_else(|| fail(NO_LINE.to_owned()))?;
+        let fail = |kind, reason| OpenError { line: name.clone(), kind, reason };
+        let line = config.line.as_ref().ok_or_else(|| fail(ErrorKind::InvalidInput, NO_LINE.to_owned()))?;
         let locked = level(config.fail, config.active_low, Door::Locked);
         let mut output = ChipLine { chip: config.chip.clone(), line: line.clone(), held: None };
-        output.take(locked).map_err(|error| fail(error.to_string()))?;
+        output.take(locked).map_err(|error| fail(error.kind(), error.to_string()))?;
         Ok(Self::new(output, name, config))
     }
 }
@@ -240,18 +251,21 @@ impl RaspberryPi {
     /// Takes the pin and drives it to the level for locked.
     ///
     /// # Errors
-    /// [`StrikeError`]: not a Raspberry Pi, no such pin, no permission.
-    pub fn open(config: &StrikeConfig) -> Result<Self, StrikeError> {
+    /// [`OpenError`]: not a Raspberry Pi, no such pin, no permission.
+    pub fn open(config: &StrikeConfig) -> Result<Self, OpenError> {
         let name = format!("Raspberry Pi BCM pin {}", shown(config.line.as_ref()));
-        let fail = |reason: &str| StrikeError { line: name.clone(), reason: reason.to_owned() };
+        let fail = |(kind, reason)| OpenError { line: name.clone(), kind, reason };
+        let nonsense = |reason: &str| fail((ErrorKind::InvalidInput, reason.to_owned()));
         let number = match config.line {
             Some(LineId::Offset(n)) => {
-                u8::try_from(n).map_err(|_| fail(&pi_sentence(&rppal::gpio::Error::PinNotAvailable(u8::MAX))))?
+                u8::try_from(n).map_err(|_| fail(pi_trouble(&rppal::gpio::Error::PinNotAvailable(u8::MAX))))?
             }
-            Some(LineId::Name(_)) => return Err(fail("a Raspberry Pi's pin is its BCM number, such as `line = 17`")),
-            None => return Err(fail(NO_LINE)),
+            Some(LineId::Name(_)) => {
+                return Err(nonsense("a Raspberry Pi's pin is its BCM number, such as `line = 17`"));
+            }
+            None => return Err(nonsense(NO_LINE)),
         };
-        let pin = rppal::gpio::Gpio::new().and_then(|gpio| gpio.get(number)).map_err(|e| fail(&pi_sentence(&e)))?;
+        let pin = rppal::gpio::Gpio::new().and_then(|gpio| gpio.get(number)).map_err(|e| fail(pi_trouble(&e)))?;
         let mut output = match level(config.fail, config.active_low, Door::Locked) {
             Level::Low => pin.into_output_low(),
             Level::High => pin.into_output_high(),
@@ -278,15 +292,22 @@ fn shown(line: Option<&LineId>) -> String {
     line.map_or_else(|| "?".to_owned(), LineId::to_string)
 }
 
-fn pi_sentence(error: &rppal::gpio::Error) -> String {
+/// What an error of rppal's is, and in a sentence what to do.
+fn pi_trouble(error: &rppal::gpio::Error) -> (ErrorKind, String) {
     use rppal::gpio::Error;
     match error {
-        Error::UnknownModel => "this is no Raspberry Pi that rppal knows: use `kind = \"gpiochip\"`".to_owned(),
-        Error::PinNotAvailable(_) => "there is no such pin: BCM numbers of the header are 2 to 27".to_owned(),
-        Error::PermissionDenied(path) => {
-            format!("no permission on {path}: add the user to group gpio (a service: SupplementaryGroups=gpio)")
+        Error::UnknownModel => {
+            (ErrorKind::NotFound, "this is no Raspberry Pi that rppal knows: use `kind = \"gpiochip\"`".to_owned())
         }
-        other => other.to_string(),
+        Error::PinNotAvailable(_) => {
+            (ErrorKind::NotFound, "there is no such pin: BCM numbers of the header are 2 to 27".to_owned())
+        }
+        Error::PermissionDenied(path) => (
+            ErrorKind::PermissionDenied,
+            format!("no permission on {path}: add the user to group gpio (a service: SupplementaryGroups=gpio)"),
+        ),
+        Error::PinUsed(_) => (ErrorKind::ResourceBusy, error.to_string()),
+        other => (ErrorKind::Other, other.to_string()),
     }
 }
 
@@ -404,8 +425,10 @@ mod tests {
     fn opening_without_hardware_is_a_sentence() {
         let no_line = open(&config("kind = \"gpiochip\"")).err().unwrap();
         assert!(no_line.to_string().contains("names no line"));
+        assert_eq!(no_line.kind, ErrorKind::InvalidInput);
         let no_chip = open(&config("kind = \"gpiochip\"\nchip = \"/dev/gpiochip987\"\nline = 1")).err().unwrap();
         assert!(no_chip.to_string().contains("gpiodetect"), "{no_chip}");
+        assert_eq!(no_chip.kind, ErrorKind::NotFound);
         let named = open(&config("kind = \"raspberry-pi\"\nline = \"GPIO17\"")).err().unwrap();
         assert!(named.to_string().contains("BCM number"), "{named}");
         assert!(open(&config("kind = \"recording\"")).unwrap().is_none());
