@@ -157,8 +157,10 @@ fn help_documents_the_exit_codes_and_a_wrong_argument_is_usage() {
 fn man_pages_and_completions_come_from_the_command_line_itself() {
     let home = Home::new();
     let dir = home.path("man");
-    fs::create_dir(&dir).unwrap();
-    assert_eq!(home.run(&["man", &dir.display().to_string()]).code, 0);
+    for which in ["made", "there"] {
+        home.run(&["man", &dir.display().to_string()]).fails(0, &[]);
+        assert!(fs::read_dir(&dir).unwrap().count() > 20, "{which}");
+    }
     let page = fs::read_to_string(dir.join("facelatch.1")).unwrap();
     assert!(page.contains("Exit codes") && page.contains("enroll"), "{page}");
     assert!(dir.join("facelatch-enroll.1").exists());
@@ -175,8 +177,6 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line() {
     home.run(&["people", "list"]).fails(78, &["door.toml, line 3: gate.puls_ms: there is no such key", "pulse_ms"]);
     home.configure("[strike]\nkind = \"gpiochip\"\nline = 17\n");
     home.run(&["run"]).fails(78, &["camera_only_opens_the_door = true"]);
-    fs::remove_file(home.path("door.toml")).unwrap();
-    home.run(&["status"]).fails(78, &["door.toml: there is no configuration; sudo facelatch setup writes one"]);
     let wired = |chip: &str| {
         home.configure(&format!(
             "[liveness]\ncamera_only_opens_the_door = true\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n"
@@ -185,6 +185,8 @@ fn a_configuration_that_is_wrong_is_refused_with_its_line() {
     };
     wired("/dev/gpiochip987").fails(66, &["/dev/gpiochip987 line 17", "gpiodetect"]);
     wired("/dev/null").fails(66, &["/dev/null is no GPIO chip"]);
+    fs::remove_file(home.path("door.toml")).unwrap();
+    home.run(&["status"]).fails(78, &["door.toml: there is no configuration; sudo facelatch setup writes one"]);
     fs::create_dir(home.path("door.toml")).unwrap();
     home.run(&["status"]).fails(78, &["check that it is a file"]);
 }
@@ -443,6 +445,22 @@ fn the_benchmark_without_a_network_says_what_it_left_out() {
     home.run(&["bench", "--frames", "/nowhere.y4m"]).fails(66, &["/nowhere.y4m"]);
     home.run(&["liveness", "record", "x.csv", "--video", "/nowhere.y4m"]).fails(66, &["/nowhere.y4m"]);
     home.run(&["bench", "--frames", &home.write("text.y4m", b"no video")]).fails(65, &["text.y4m"]);
+}
+
+#[test]
+fn frames_that_are_long_in_coming_are_no_part_of_the_start() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    home.write("film.mp4", b"");
+    let player =
+        home.write("ffmpeg", b"#!/bin/sh\nsleep 4\nprintf 'YUV4MPEG2 W2 H2 F25:1 C420\\nFRAME\\n'; printf '%06d' 0\n");
+    fs::set_permissions(player, fs::Permissions::from_mode(0o755)).unwrap();
+    let what = ["--frames", "film.mp4", "--rounds", "1", "--largest-gallery", "0", "--detector", "yunet", "--json"];
+    let mut bench = home.command(&[&["bench"], &what[..]].concat());
+    bench.env("PATH", format!("{}:{}", home.0.path().display(), std::env::var("PATH").unwrap()));
+    let answer = said(bench).json();
+    assert_eq!(answer["frames"], "film.mp4");
+    assert!(answer["start_ms"].as_f64().unwrap() < 4000.0, "{answer}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `man` and `completions`: what packages ship beside the binary, made from the command line itself.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use clap_complete::Shell;
@@ -10,7 +10,7 @@ use super::exit::{Failure, Verdict};
 /// Where the pages go.
 #[derive(Debug, clap::Args)]
 pub struct ManArgs {
-    /// An existing directory
+    /// A directory; it is made where only itself is missing
     dir: PathBuf,
 }
 
@@ -22,6 +22,10 @@ pub struct CompletionsArgs {
 
 /// facelatch.1 and a page for each subcommand.
 pub fn pages(args: &ManArgs) -> Result<Verdict, Failure> {
+    match std::fs::create_dir(&args.dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Failure::io(&args.dir)(error)),
+        _ => {}
+    }
     clap_mangen::generate_to(super::command(), &args.dir).map_err(Failure::io(&args.dir))?;
     Ok(Verdict::Yes)
 }

@@ -45,7 +45,7 @@ struct Answer {
     kernels: &'static str,
     stages: Times,
     rss_mib: Option<f64>,
-    /// From the start of the process until the networks are ready.
+    /// From the start of the process until the networks are ready, less what loading the frames took: a door loads none.
     start_ms: Option<f64>,
     /// Outside the networks' runtime, once warm; `null` without networks.
     allocations_per_frame: Option<f64>,
@@ -59,16 +59,20 @@ struct Answer {
 }
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
+    let begun = BootClock.now().mono;
     let frames = Frames::load(args.frames.as_deref(), ctx)?;
+    let loading = BootClock.now().mono.since(begun);
     let (width, height) = frames.size();
-    let chain = match ctx.faces_for(width, height) {
+    let networks = ctx.faces_for(width, height);
+    let start_ms =
+        memory::started().map(|at| BootClock.now().mono.since(at).saturating_sub(loading).as_secs_f64() * 1e3);
+    let chain = match networks {
         Ok(faces) => Some(Chain::new(faces, ctx, width, height)?),
         Err(failure) => {
             note(format_args!("facelatch: finding and encoding faces is left out: {failure}"));
             None
         }
     };
-    let start_ms = memory::started().map(|at| BootClock.now().mono.since(at).as_secs_f64() * 1e3);
     let bar = ctx.out.progress(args.rounds as usize, "frames");
     let names = chain.as_ref().map(Chain::names);
     let measured = stages::measure(chain, &frames, args.rounds, ctx, &|done| bar.set_position(done))?;
