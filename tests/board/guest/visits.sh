@@ -72,7 +72,7 @@ exit_button() {
 key_gone() {
     local key=/etc/facelatch/facelatch.key
     # shellcheck disable=SC2064
-    trap "mv --no-clobber $key.away $key" EXIT
+    trap "if [ -e $key.away ]; then mv $key.away $key; fi" EXIT
     mv $key $key.away
     systemctl restart facelatch.service
     within 120 status_has '"faults":\["store'
