@@ -85,12 +85,8 @@ impl KeyPlaces {
     /// # Errors
     /// [`KeyError`]; it names the file and what to do.
     pub fn find(&self, gallery: &Path) -> Result<Found, KeyError> {
-        let credential = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL));
-        if credential.as_ref().is_some_and(|credential| fs::read(credential).is_ok_and(|says| says == NO_CREDENTIAL)) {
-            return Err(KeyError::NotHanded { file: self.file.clone() });
-        }
-        if let Some(credential) = credential
-            && let Some(key) = read(&credential, Trust::Systemd)?
+        if let Some(credential) = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL))
+            && let Some(key) = read(&credential, Trust::Systemd { takes: &self.file })?
         {
             return Ok(Found { key, from: credential, notice: None });
         }
@@ -134,15 +130,15 @@ fn notice(file: &Path, gallery: &Path) -> String {
 
 /// Who vouches that nobody else reads the file.
 #[derive(Clone, Copy, PartialEq)]
-enum Trust {
-    /// The service manager, which may show an access list as group bits.
-    Systemd,
+enum Trust<'a> {
+    /// The service manager, which may show an access list as group bits; and the file that it takes the key from.
+    Systemd { takes: &'a Path },
     /// The mode itself.
     OwnerOnly,
 }
 
 /// The key in this file; `None` where there is no file.
-fn read(path: &Path, trust: Trust) -> Result<Option<MasterKey>, KeyError> {
+fn read(path: &Path, trust: Trust<'_>) -> Result<Option<MasterKey>, KeyError> {
     let file = path.to_owned();
     // Without waiting: a pipe in the place of the file must not stop the door.
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC).bits().cast_signed();
@@ -162,7 +158,10 @@ fn read(path: &Path, trust: Trust) -> Result<Option<MasterKey>, KeyError> {
     if let Err(source) = opened.take(MAX_FILE_BYTES).read_to_end(&mut text) {
         return Err(KeyError::Read { file, source });
     }
-    from_hex(text.trim_ascii()).map(Some).ok_or(KeyError::Content { file })
+    match trust {
+        Trust::Systemd { takes } if *text == NO_CREDENTIAL => Err(KeyError::NotHanded { file: takes.to_owned() }),
+        _ => from_hex(text.trim_ascii()).map(Some).ok_or(KeyError::Content { file }),
+    }
 }
 
 /// Makes the file whole or not at all; `false` where it already exists.
