@@ -102,47 +102,29 @@ impl<'a> Faces<'a> {
         let row_of = rows_of_steps(rows);
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut sums = vec![Sums::default(); rows.len()];
-            let mut reached = Vec::new();
+            let mut squares = vec![Squares::default(); rows.len()];
             while let Some((unit, others)) = units.with_all_others(next.fetch_add(1, Ordering::Relaxed)) {
-                // By the number of rows that a score reaches.
-                let mut by_rows = vec![Sums::default(); rows.len() + 1];
-                let mut n = 0.0;
-                for other in others {
-                    reached.clear();
-                    reached.extend(comparisons(decider, unit, other).map(|(score, ..)| row_of[step(score)]));
-                    reached.sort_unstable_by(|a, b| b.cmp(a));
-                    let all = (unit.len() * other.len()) as f64;
-                    for (before, &rows) in reached.iter().enumerate() {
-                        // With this one so many reach these rows: their share rises by a part, and its square.
-                        by_rows[rows].share += 1.0 / all;
-                        by_rows[rows].square += (2 * before + 1) as f64 / (all * all);
-                    }
-                    n += 1.0;
-                }
-                let mut of_unit = Sums::default();
-                for (at, row) in rows.iter().enumerate().rev() {
-                    of_unit.share += by_rows[at + 1].share;
-                    of_unit.square += by_rows[at + 1].square;
-                    sums[at].share += (of_unit.share - n * row.fmr).powi(2);
-                    sums[at].square += of_unit.square - 2.0 * row.fmr * of_unit.share + n * row.fmr * row.fmr;
+                let (n, shares) = shares(unit, others, decider, &row_of, rows.len());
+                for ((row, shares), squares) in rows.iter().zip(shares).zip(&mut squares) {
+                    squares.of_people += (shares.sum - n * row.fmr).powi(2);
+                    squares.of_pairs += shares.squares - 2.0 * row.fmr * shares.sum + n * row.fmr * row.fmr;
                 }
             }
-            sums
+            squares
         };
-        let mut sums = vec![Sums::default(); rows.len()];
+        let mut squares = vec![Squares::default(); rows.len()];
         for part in on_threads(workers, &work) {
-            for (total, part) in sums.iter_mut().zip(part) {
-                total.share += part.share;
-                total.square += part.square;
+            for (total, part) in squares.iter_mut().zip(part) {
+                total.of_people += part.of_people;
+                total.of_pairs += part.of_pairs;
             }
         }
-        let effect = |(row, sums): (&Row, Sums)| {
+        let effect = |(row, squares): (&Row, Squares)| {
             let alone = table.origin().pairs as f64 * row.fmr * (1.0 - row.fmr);
             // From either side every pair was seen twice.
-            if alone > 0.0 { (sums.share - sums.square / 2.0) / alone } else { 1.0 }
+            if alone > 0.0 { (squares.of_people - squares.of_pairs / 2.0) / alone } else { 1.0 }
         };
-        rows.iter().zip(sums).map(effect).collect()
+        rows.iter().zip(squares).map(effect).collect()
     }
 
     /// So many pairs can be made that nobody is in two of.
@@ -158,11 +140,50 @@ impl<'a> Faces<'a> {
     }
 }
 
-/// Over everybody: of the shares that match the squared deviations of each one's sum; and their own.
+/// The two sums of the module's variance: of (R − n·p)², and of (x − p)².
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    share: f64,
-    square: f64,
+struct Squares {
+    of_people: f64,
+    of_pairs: f64,
+}
+
+/// Of somebody's pairs: the sum of the shares of their comparisons that match, and of the shares' squares.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shares {
+    sum: f64,
+    squares: f64,
+}
+
+/// How many pairs somebody is in, and their shares for each of so many rows.
+fn shares<'a>(
+    unit: &[Face],
+    others: impl Iterator<Item = &'a [Face]>,
+    decider: &Decider,
+    row_of: &[usize],
+    rows: usize,
+) -> (f64, Vec<Shares>) {
+    // First by the number of rows that a score reaches.
+    let mut by_rows = vec![Shares::default(); rows + 1];
+    let (mut n, mut reached) = (0.0, Vec::new());
+    for other in others {
+        reached.clear();
+        reached.extend(comparisons(decider, unit, other).map(|(score, ..)| row_of[step(score)]));
+        reached.sort_unstable_by(|a, b| b.cmp(a));
+        let all = (unit.len() * other.len()) as f64;
+        for (before, &rows) in reached.iter().enumerate() {
+            // With this one so many reach these rows: their share rises by a part, and its square.
+            by_rows[rows].sum += 1.0 / all;
+            by_rows[rows].squares += (2 * before + 1) as f64 / (all * all);
+        }
+        n += 1.0;
+    }
+    for at in (0..rows).rev() {
+        by_rows[at].sum += by_rows[at + 1].sum;
+        by_rows[at].squares += by_rows[at + 1].squares;
+    }
+    // Whoever reaches one row and no more reaches the first.
+    by_rows.remove(0);
+    (n, by_rows)
 }
 
 /// The faces of each person, and of each stranger.
