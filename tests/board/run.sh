@@ -40,7 +40,7 @@ case $arch in
 esac
 [ "$(id -u)" = 0 ] || skip "this isn't root"
 command -v "${qemu[0]}" >/dev/null || skip "$needs is missing"
-for tool in mmdebstrap modprobe cpio xz mke2fs ffmpeg; do command -v $tool >/dev/null || skip "$tool is missing"; done
+for tool in cpio ffmpeg; do command -v $tool >/dev/null || skip "$tool is missing"; done
 
 machine=target/board/machine/$arch
 begun=$(date +%s)

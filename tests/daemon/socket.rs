@@ -22,6 +22,15 @@ fn twice(house: &House, request: &Request, then: impl FnOnce()) -> [String; 2] {
     })
 }
 
+const CLAIM: &[u8] = b"{\"op\":\"claim\",\"name\":\"Ana Ruiz\"}\n";
+
+/// A client that has asked for something, and goes no further.
+fn asks(house: &House, request: &[u8]) -> UnixStream {
+    let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
+    stream.write_all(request).unwrap();
+    stream
+}
+
 #[test]
 fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     let house = House::new();
@@ -82,8 +91,7 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
 fn a_client_that_closes_its_sending_half_gets_its_answer_all_the_same() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
-    stream.write_all(b"{\"op\":\"claim\",\"name\":\"Ana Ruiz\"}\n").unwrap();
+    let mut stream = asks(&house, CLAIM);
     stream.shutdown(Shutdown::Write).unwrap();
     // Longer than it takes to see that somebody has gone.
     std::thread::sleep(Duration::from_millis(500));
@@ -97,18 +105,13 @@ fn a_client_that_closes_its_sending_half_gets_its_answer_all_the_same() {
 fn whoever_waits_for_a_claim_and_hangs_up_leaves_their_place() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let claim = || {
-        let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
-        stream.write_all(b"{\"op\":\"claim\",\"name\":\"Ana Ruiz\"}\n").unwrap();
-        stream
-    };
     let state = || match client::request(&house.dir.path().join("control"), &Request::Status) {
         Ok(Response::Status(status)) => Some(status.state),
         // Whoever finds no place may see its request refused, or unread.
         _ => None,
     };
     // As many as are served at a time.
-    let waiting: Vec<_> = (0..8).map(|_| claim()).collect();
+    let waiting: Vec<_> = (0..8).map(|_| asks(&house, CLAIM)).collect();
     wait_for("no place", || state().is_none());
     drop(waiting);
     wait_for("a place while the claim still runs", || state().as_deref() == Some("observing"));
@@ -118,13 +121,8 @@ fn whoever_waits_for_a_claim_and_hangs_up_leaves_their_place() {
 fn whoever_stopped_watching_leaves_their_place_though_nothing_happens() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let watch = || {
-        let mut stream = UnixStream::connect(house.dir.path().join("control")).unwrap();
-        stream.write_all(b"{\"op\":\"watch\"}\n").unwrap();
-        stream
-    };
     for _ in 0..3 {
-        let watching: Vec<_> = (0..6).map(|_| watch()).collect();
+        let watching: Vec<_> = (0..6).map(|_| asks(&house, b"{\"op\":\"watch\"}\n")).collect();
         assert!(matches!(house.ask(&Request::Claim { name: "Nobody".into() }), Response::Refused { .. }));
         drop(watching);
     }
