@@ -257,7 +257,11 @@ impl Loop {
         let mut following = self.interpreter.apply(now.mono, actions);
         // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
         for _ in 0..MAX_FOLLOWING {
-            let Some(event) = following.pop() else { break };
+            if following.is_empty() {
+                break;
+            }
+            // In the order in which it happened: a line that fails and then obeys is cleared last.
+            let event = following.remove(0);
             let actions = self.gate.step(now, event);
             for event in self.interpreter.apply(now.mono, actions) {
                 if following.push(event).is_err() {

@@ -8,6 +8,10 @@ use crate::time::{Duration, Instant};
 /// A line that could not be driven to its locked level is tried again so soon, and so on until it obeys.
 const SECURE_RETRY: Duration = Duration::from_millis(500);
 
+/// A locked line is driven to its level again so often: a chip that was unplugged while nobody came is noticed, and
+/// taken anew, before somebody stands at the door.
+const SECURE_AGAIN: Duration = Duration::from_secs(5);
+
 /// What the gate's actions reach besides the strike. None of it may block.
 pub trait Effects {
     /// Hands a record to the ledger; a ticket is answered with [`Event::Recorded`]. `false`: it can't take any more.
@@ -24,7 +28,7 @@ pub type Consequences = heapless::Vec<Event, { crate::gate::MAX_ACTIONS }>;
 pub struct Interpreter<S, E> {
     strike: S,
     effects: E,
-    /// The line disobeyed while locking, and is to be tried again then.
+    /// The line is to be locked then, whether it disobeyed or is locked and looked after; `None` while released.
     secure_again_at: Option<Instant>,
     is_faulty: bool,
 }
@@ -40,7 +44,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         let mut consequences = Consequences::new();
         for action in actions {
             let consequence = match action {
-                Action::Release => self.release(),
+                Action::Release => self.release(now),
                 Action::Secure => self.secure(now),
                 Action::Record { record, ticket } => {
                     let taken = self.effects.record(record, ticket);
@@ -62,7 +66,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         consequences
     }
 
-    /// Tries again to lock what would not lock.
+    /// Locks again what would not lock, and what should have stayed so.
     #[must_use]
     pub fn tick(&mut self, now: Instant) -> Option<Event> {
         self.secure_again_at.filter(|at| now >= *at).and_then(|_| self.secure(now))
@@ -73,15 +77,15 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         self.secure_again_at
     }
 
-    fn release(&mut self) -> Option<Event> {
-        self.secure_again_at = None;
+    fn release(&mut self, now: Instant) -> Option<Event> {
         let result = self.strike.release();
+        self.secure_again_at = result.is_err().then_some(now + SECURE_RETRY);
         self.report(result)
     }
 
     fn secure(&mut self, now: Instant) -> Option<Event> {
         let result = self.strike.secure();
-        self.secure_again_at = result.is_err().then_some(now + SECURE_RETRY);
+        self.secure_again_at = Some(now + if result.is_err() { SECURE_RETRY } else { SECURE_AGAIN });
         self.report(result)
     }
 
@@ -105,5 +109,108 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
 
     pub fn strike(&self) -> &S {
         &self.strike
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::StrikeError;
+
+    /// A strike whose line is there as long as it is plugged in, and is locked anew when it comes back.
+    struct Unpluggable {
+        is_there: bool,
+        is_released: bool,
+    }
+
+    impl Unpluggable {
+        fn set(&mut self, released: bool) -> Result<(), StrikeError> {
+            self.is_released = released && self.is_there;
+            let gone = || StrikeError { line: "a line".to_owned(), reason: "no such device".to_owned() };
+            self.is_there.then_some(()).ok_or_else(gone)
+        }
+    }
+
+    impl Strike for Unpluggable {
+        fn release(&mut self) -> Result<(), StrikeError> {
+            self.set(true)
+        }
+
+        fn secure(&mut self) -> Result<(), StrikeError> {
+            self.set(false)
+        }
+
+        fn describe(&self) -> String {
+            "unpluggable".to_owned()
+        }
+    }
+
+    struct Nothing;
+
+    impl Effects for Nothing {
+        fn record(&mut self, _: Record, _: Option<Ticket>) -> bool {
+            true
+        }
+        fn expect(&mut self, _: Option<PersonId>) {}
+        fn alarm(&mut self, _: Alarm) {}
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn interpreter() -> Interpreter<Unpluggable, Nothing> {
+        Interpreter::new(Unpluggable { is_there: true, is_released: false }, Nothing)
+    }
+
+    /// What the gate hears of the strike: that it is a fault, or one no more.
+    fn heard(event: Option<Event>) -> Option<bool> {
+        event.map(|event| match event {
+            Event::Fault(Fault::Strike) => true,
+            Event::Cleared(Fault::Strike) => false,
+            other => panic!("{other:?} is not about the strike"),
+        })
+    }
+
+    fn does<const N: usize>(
+        interpreter: &mut Interpreter<Unpluggable, Nothing>,
+        ms: u64,
+        actions: [Action; N],
+    ) -> Vec<bool> {
+        interpreter
+            .apply(at(ms), actions.into_iter().collect())
+            .into_iter()
+            .filter_map(|event| heard(Some(event)))
+            .collect()
+    }
+
+    #[test]
+    fn a_line_that_goes_away_while_locked_is_a_fault_and_is_cleared_when_it_is_back() {
+        let mut interpreter = interpreter();
+        assert!(does(&mut interpreter, 0, [Action::Secure]).is_empty());
+        assert_eq!(interpreter.poll_at(), Some(at(5_000)));
+        assert_eq!(heard(interpreter.tick(at(5_000))), None);
+        interpreter.strike.is_there = false;
+        assert_eq!(heard(interpreter.tick(at(9_999))), None);
+        assert_eq!(heard(interpreter.tick(at(10_000))), Some(true));
+        interpreter.strike.is_there = true;
+        assert_eq!(heard(interpreter.tick(at(10_500))), Some(false));
+    }
+
+    #[test]
+    fn a_released_line_is_left_alone() {
+        let mut interpreter = interpreter();
+        does(&mut interpreter, 0, [Action::Secure, Action::Release]);
+        assert_eq!(interpreter.poll_at(), None);
+        assert_eq!(heard(interpreter.tick(at(60_000))), None);
+        assert!(interpreter.strike.is_released);
+    }
+
+    #[test]
+    fn a_line_that_did_not_release_is_locked_again_soon() {
+        let mut interpreter = interpreter();
+        interpreter.strike.is_there = false;
+        assert_eq!(does(&mut interpreter, 0, [Action::Release]), [true]);
+        assert_eq!(interpreter.poll_at(), Some(at(500)));
     }
 }

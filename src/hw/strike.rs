@@ -147,12 +147,17 @@ impl<O: Output> Wired<O> {
 
 impl<O: Output> Strike for Wired<O> {
     fn release(&mut self) -> Result<(), StrikeError> {
-        let released = self.output.drive(self.level(Door::Released));
-        if released.is_err() {
+        let (locked, released) = (self.level(Door::Locked), self.level(Door::Released));
+        // Who pressed the button while the chip was away shouldn't have to press twice.
+        let obeyed = self.output.drive(released).or_else(|first| {
+            self.output.take_anew(locked).map_err(|_| first)?;
+            self.output.drive(released)
+        });
+        if obeyed.is_err() {
             // Whatever the failed attempt left on the wire, the caller believes the door locked.
             let _the_first_error_counts = self.secure();
         }
-        released.map_err(|reason| self.explain(reason))
+        obeyed.map_err(|reason| self.explain(reason))
     }
 
     fn secure(&mut self) -> Result<(), StrikeError> {
@@ -382,25 +387,37 @@ mod tests {
         let wire = Wire { breaks_on: Some(Level::High), ..Wire::default() };
         let mut strike = Wired::new(wire.clone(), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
         assert_eq!(strike.release().unwrap_err().to_string(), "wire: wire cut");
-        assert_eq!(*wire.levels.lock().unwrap(), [Level::Low]);
+        assert_eq!(*wire.levels.lock().unwrap(), [Level::Low, Level::Low], "anew, and at the end");
+    }
+
+    /// Dead until it has been taken anew so often.
+    struct Unplugged(Wire, u32);
+
+    impl Output for Unplugged {
+        fn drive(&mut self, level: Level) -> Result<(), String> {
+            if self.1 > 0 { Err("no such device".to_owned()) } else { self.0.drive(level) }
+        }
+
+        fn take_anew(&mut self, level: Level) -> Result<(), String> {
+            self.1 = self.1.saturating_sub(1);
+            self.drive(level)
+        }
+    }
+
+    #[test]
+    fn a_release_on_a_line_whose_chip_went_away_takes_it_anew_and_releases() {
+        let wire = Wire::default();
+        let mut strike =
+            Wired::new(Unplugged(wire.clone(), 1), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
+        strike.release().unwrap();
+        assert_eq!(*wire.levels.lock().unwrap(), [Level::Low, Level::High]);
     }
 
     #[test]
     fn a_line_whose_chip_went_away_is_taken_anew_and_is_locked_from_the_first() {
-        /// Dead until it is taken anew, which takes two tries.
-        struct Unplugged(Wire, u32);
-        impl Output for Unplugged {
-            fn drive(&mut self, level: Level) -> Result<(), String> {
-                if self.1 < 2 { Err("no such device".to_owned()) } else { self.0.drive(level) }
-            }
-            fn take_anew(&mut self, level: Level) -> Result<(), String> {
-                self.1 += 1;
-                self.drive(level)
-            }
-        }
         let wire = Wire::default();
         let mut strike =
-            Wired::new(Unplugged(wire.clone(), 0), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
+            Wired::new(Unplugged(wire.clone(), 2), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
         assert_eq!(strike.secure().unwrap_err().to_string(), "wire: no such device");
         strike.secure().unwrap();
         strike.release().unwrap();
