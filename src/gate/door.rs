@@ -55,7 +55,7 @@ impl Strike {
 pub(super) enum Leaf {
     /// No contact is wired, or it has not spoken yet.
     Unknown,
-    /// Since when, and how it stood open before.
+    /// Since when, and how it stood open before, until an alarm of that is over.
     Closed {
         since: Instant,
         before: Option<Opening>,
@@ -71,43 +71,59 @@ pub(super) struct Opening {
 }
 
 impl Leaf {
-    /// The contact says `open` at `now`. What is worth a record, where anything is.
-    pub(super) fn told(&mut self, now: Instant, open: bool, strike: Strike) -> Option<Outcome> {
-        let opening = |alarm| Self::Open(Opening { since: now, alarm });
-        let (next, outcome) = match (*self, open) {
+    /// The contact says `open` at `now`. With which alarm a new opening begins; `None` where none does, because the level
+    /// is the one that was, the leaf closes, or it only rebounds.
+    pub(super) fn told(&mut self, now: Instant, open: bool, strike: Strike) -> Option<Alarm> {
+        let alarm = match (*self, open) {
             (Self::Open(_), true) | (Self::Closed { .. }, false) => return None,
-            (Self::Unknown, false) => (Self::Closed { since: now, before: None }, None),
-            // At the start a door may stand open: it is not forced, but it is not to stay so either.
-            (Self::Unknown, true) => (opening(Alarm::Silent), None),
-            (Self::Closed { since, before: Some(before) }, true) if now.since(since) < REBOUND => {
-                (Self::Open(before), None)
+            (Self::Unknown, false) => {
+                *self = Self::Closed { since: now, before: None };
+                return None;
             }
-            (Self::Closed { .. }, true) if strike.allows_opening(now) => (opening(Alarm::Silent), None),
-            (Self::Closed { .. }, true) => (opening(Alarm::Forced), Some(Outcome::DoorForced)),
             (Self::Open(opening), false) => {
-                let was_alarm = opening.alarm != Alarm::Silent;
-                (Self::Closed { since: now, before: Some(opening) }, was_alarm.then_some(Outcome::DoorClosed))
+                *self = Self::Closed { since: now, before: Some(opening) };
+                return None;
             }
+            (Self::Closed { since, before: Some(before) }, true) if now.since(since) < REBOUND => {
+                *self = Self::Open(before);
+                return None;
+            }
+            // At the start a door may stand open: it is not forced, but it is not to stay so either.
+            (Self::Unknown, true) => Alarm::Silent,
+            (Self::Closed { .. }, true) if strike.allows_opening(now) => Alarm::Silent,
+            (Self::Closed { .. }, true) => Alarm::Forced,
         };
-        *self = next;
-        outcome
+        *self = Self::Open(Opening { since: now, alarm });
+        Some(alarm)
     }
 
-    /// Raises what is due at `now`; at most one alarm a call, the gravest.
+    /// Raises or silences what is due at `now`; at most one alarm a call, the gravest.
     pub(super) fn tick(&mut self, now: Instant, policy: &Policy) -> Option<Outcome> {
-        let due = self.due(policy)?;
-        let Self::Open(Opening { since, alarm }) = self else { return None };
-        if now < due {
+        if self.due(policy).is_none_or(|due| now < due) {
             return None;
         }
-        let held = now >= *since + policy.held_open_after;
-        *alarm = if held { Alarm::HeldOpen } else { Alarm::HeldOpenSoon };
-        Some(if held { Outcome::DoorHeldOpen } else { Outcome::DoorHeldOpenSoon })
+        match self {
+            Self::Unknown => None,
+            Self::Closed { before, .. } => {
+                *before = None;
+                Some(Outcome::DoorClosed)
+            }
+            Self::Open(Opening { since, alarm }) => {
+                let held = now >= *since + policy.held_open_after;
+                *alarm = if held { Alarm::HeldOpen } else { Alarm::HeldOpenSoon };
+                Some(if held { Outcome::DoorHeldOpen } else { Outcome::DoorHeldOpenSoon })
+            }
+        }
     }
 
-    /// When the next alarm is due.
+    /// When the next alarm is due, or the end of one.
     pub(super) fn due(self, policy: &Policy) -> Option<Instant> {
-        let Self::Open(Opening { since, alarm }) = self else { return None };
+        let Opening { since, alarm } = match self {
+            Self::Unknown => return None,
+            // Not at once: a loose contact would end the alarm, and be written down, with every flap.
+            Self::Closed { since, .. } => return (self.alarm() != Alarm::Silent).then(|| since + REBOUND),
+            Self::Open(opening) => opening,
+        };
         let held = since + policy.held_open_after;
         match alarm {
             Alarm::Silent => Some(since + (policy.held_open_after.saturating_sub(policy.held_open_prealert))),
@@ -119,8 +135,8 @@ impl Leaf {
 
     pub(super) fn alarm(self) -> Alarm {
         match self {
-            Self::Open(opening) => opening.alarm,
-            Self::Unknown | Self::Closed { .. } => Alarm::Silent,
+            Self::Open(opening) | Self::Closed { before: Some(opening), .. } => opening.alarm,
+            Self::Unknown | Self::Closed { before: None, .. } => Alarm::Silent,
         }
     }
 
@@ -157,24 +173,25 @@ mod tests {
     #[test]
     fn a_closed_door_that_opens_without_release_is_forced() {
         let mut leaf = CLOSED;
-        assert_eq!(leaf.told(s(1), true, SECURED), Some(Outcome::DoorForced));
+        assert_eq!(leaf.told(s(1), true, SECURED), Some(Alarm::Forced));
         assert_eq!(leaf.alarm(), Alarm::Forced);
-        assert_eq!(leaf.told(s(2), false, SECURED), Some(Outcome::DoorClosed));
-        assert_eq!(leaf.alarm(), Alarm::Silent);
+        assert_eq!((leaf.told(s(2), false, SECURED), leaf.alarm()), (None, Alarm::Forced), "it may fall back");
+        assert_eq!(leaf.tick(s(3), &Policy::default()), Some(Outcome::DoorClosed));
+        assert_eq!((leaf.alarm(), leaf.due(&Policy::default())), (Alarm::Silent, None));
     }
 
     #[test]
     fn a_door_that_opens_just_after_relocking_is_not_forced_and_a_little_later_is() {
         let secured = Strike::Secured { since: Some(s(10)) };
-        assert_eq!({ CLOSED }.told(s(11), true, secured), None);
-        assert_eq!({ CLOSED }.told(s(12), true, secured), Some(Outcome::DoorForced));
+        assert_eq!({ CLOSED }.told(s(11), true, secured), Some(Alarm::Silent));
+        assert_eq!({ CLOSED }.told(s(12), true, secured), Some(Alarm::Forced));
     }
 
     #[test]
     fn a_door_found_open_at_the_start_is_held_open_but_not_forced() {
         let policy = Policy::default();
         let mut leaf = Leaf::Unknown;
-        assert_eq!(leaf.told(s(0), true, SECURED), None);
+        assert_eq!(leaf.told(s(0), true, SECURED), Some(Alarm::Silent));
         assert_eq!(leaf.tick(s(19), &policy), None);
         assert_eq!(leaf.tick(s(20), &policy), Some(Outcome::DoorHeldOpenSoon));
         assert_eq!(leaf.tick(s(29), &policy), None);
@@ -196,10 +213,10 @@ mod tests {
         assert_eq!((allowed.told(s(9), false, SECURED), allowed.told(ms(9999), true, SECURED)), (None, None));
         assert_eq!(allowed, Leaf::Open(Opening { since: s(1), alarm: Alarm::Silent }), "it goes on");
         assert_eq!(allowed.told(s(10), false, SECURED), None);
-        assert_eq!(allowed.told(s(11), true, SECURED), Some(Outcome::DoorForced));
-        assert_eq!(allowed.told(ms(11_005), false, SECURED), Some(Outcome::DoorClosed));
+        assert_eq!(allowed.told(s(11), true, SECURED), Some(Alarm::Forced));
+        assert_eq!(allowed.told(ms(11_005), false, SECURED), None);
         assert_eq!(allowed.told(ms(11_010), true, SECURED), None);
-        assert_eq!(allowed.alarm(), Alarm::Forced, "again");
+        assert_eq!(allowed.alarm(), Alarm::Forced, "still");
     }
 
     #[test]

@@ -375,13 +375,15 @@ impl Gate {
 
     fn contact(&mut self, now: Now, open: bool, out: &mut Actions) {
         let before = self.leaf.alarm();
-        if let Some(outcome) = self.leaf.told(now.mono, open, self.strike) {
-            record(out, Record::new(now.wall, outcome));
+        let opened = self.leaf.told(now.mono, open, self.strike);
+        if opened == Some(Alarm::Forced) {
+            record(out, Record::new(now.wall, Outcome::DoorForced));
         }
         if self.leaf.alarm() != before {
             push(out, Action::Alarm(self.leaf.alarm()));
         }
-        if open && self.policy.relock_on_open && self.strike.is_released() {
+        // A contact that flaps, or whose wire is read anew, must not cut short the release of somebody who wants out.
+        if opened.is_some() && self.policy.relock_on_open && self.strike.is_released() {
             self.secure(now, out);
         }
     }

@@ -155,6 +155,8 @@ impl Judge {
                 open.compared = self.frames.len();
             }
         }
+        let is_to_lock = self.leaf.opens_anew() && self.policy.relock_on_open;
+        must!(!is_to_lock || self.released.is_none(), "it has opened and is still unlocked");
         self.leaf.settle(now, event, &self.policy)?;
         self.look_at(&step, state, poll_at)?;
         self.nobody_is_kept_waiting(&step)
@@ -212,7 +214,7 @@ impl Judge {
                 Ok(())
             }
             O::DoorForced | O::DoorHeldOpenSoon | O::DoorHeldOpen | O::DoorClosed => {
-                self.leaf.record(step.now, step.event, record.outcome, &self.policy)
+                self.leaf.record(step.now, record.outcome, &self.policy)
             }
             O::LockedOut if record.person.is_none() => {
                 must!(std::mem::take(&mut self.lockout_owed), "a lockout that nobody earned");
@@ -373,7 +375,7 @@ impl Judge {
 
     fn secure(&mut self, step: &Step<'_>) -> Verdicts {
         let released = self.released.take().ok_or("locked twice")?;
-        let opened = matches!(step.event, Event::DoorContact { open: true }) && self.policy.relock_on_open;
+        let opened = self.leaf.opens_anew() && self.policy.relock_on_open;
         must!(step.now >= released.until || opened, "locked {} ms too early", released.until - step.now);
         self.secured_at = Some(step.now);
         Ok(())

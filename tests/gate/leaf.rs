@@ -27,11 +27,13 @@ pub struct Leaf {
     alarm: Alarm,
     /// What the event of this step begins.
     begins: Option<Opening>,
+    /// What it begins is no opening that goes on.
+    is_new: bool,
 }
 
 impl Leaf {
     pub fn new() -> Self {
-        Self { is_known: false, opening: None, last: None, alarm: Alarm::Silent, begins: None }
+        Self { is_known: false, opening: None, last: None, alarm: Alarm::Silent, begins: None, is_new: false }
     }
 
     /// Before the gate's answer: whether this opening was allowed.
@@ -41,6 +43,12 @@ impl Leaf {
         let is_break_in = self.is_known && !is_released && !was_pulled;
         let goes_on = self.last.filter(|(_, closed)| now - closed < REBOUND).map(|(opening, _)| opening);
         self.begins = opens.then(|| goes_on.unwrap_or(Opening { since: now, is_break_in }));
+        self.is_new = opens && goes_on.is_none();
+    }
+
+    /// Whether the leaf opens in this step and had stood closed.
+    pub fn opens_anew(&self) -> bool {
+        self.is_new
     }
 
     pub fn sound(&mut self, alarm: Alarm) -> Verdicts {
@@ -50,11 +58,11 @@ impl Leaf {
     }
 
     /// What a record says of the door must be so.
-    pub fn record(&self, now: Ms, event: &Event, outcome: Outcome, policy: &Policy) -> Verdicts {
+    pub fn record(&self, now: Ms, outcome: Outcome, policy: &Policy) -> Verdicts {
         let lasts = |time: Ms| self.opening.is_some_and(|opening| now >= opening.since + time);
         let is_true = match outcome {
-            Outcome::DoorForced => self.begins.is_some_and(|opening| opening.is_break_in && opening.since == now),
-            Outcome::DoorClosed => matches!(event, Event::DoorContact { open: false }) && self.opening.is_some(),
+            Outcome::DoorForced => self.is_new && self.begins.is_some_and(|opening| opening.is_break_in),
+            Outcome::DoorClosed => self.alarm != Alarm::Silent && self.standing(now).is_none(),
             Outcome::DoorHeldOpenSoon => lasts(warned(policy)),
             _ => lasts(millis(policy.held_open_after)),
         };
@@ -62,7 +70,13 @@ impl Leaf {
         Ok(())
     }
 
-    /// After the gate's answer: no break-in and no door held open goes without its alarm, and none outlasts the closing.
+    /// The opening that has not ended for good, and until when it is known to last.
+    fn standing(&self, now: Ms) -> Option<(Opening, Ms)> {
+        self.opening.map(|opening| (opening, now)).or(self.last.filter(|(_, closed)| now - closed < REBOUND))
+    }
+
+    /// After the gate's answer: no break-in and no door held open goes without its alarm, and none outlasts the closing
+    /// once that is for good.
     pub fn settle(&mut self, now: Ms, event: &Event, policy: &Policy) -> Verdicts {
         if let Event::DoorContact { open } = *event {
             self.is_known = true;
@@ -73,13 +87,19 @@ impl Leaf {
         // How long it lasts was asked before the event.
         let is_news = self.begins.is_some();
         self.opening = self.begins.take().or(self.opening);
-        let is_right = match self.opening {
+        let is_right = match self.standing(now) {
             None => self.alarm == Alarm::Silent,
-            Some(opening) if opening.is_break_in => self.alarm == Alarm::Forced,
+            Some((opening, _)) if opening.is_break_in => self.alarm == Alarm::Forced,
             Some(_) if is_news => self.alarm != Alarm::Forced,
-            Some(opening) if now - opening.since >= millis(policy.held_open_after) => self.alarm == Alarm::HeldOpen,
-            Some(opening) if now - opening.since >= warned(policy) => self.alarm == Alarm::HeldOpenSoon,
-            Some(_) => self.alarm == Alarm::Silent,
+            Some((opening, until)) => {
+                let lasts = |time: Ms| until >= opening.since + time;
+                self.alarm
+                    == match () {
+                        () if lasts(millis(policy.held_open_after)) => Alarm::HeldOpen,
+                        () if lasts(warned(policy)) => Alarm::HeldOpenSoon,
+                        () => Alarm::Silent,
+                    }
+            }
         };
         must!(is_right, "the wrong alarm at {now}: {self:?}");
         Ok(())

@@ -139,6 +139,21 @@ fn visit(rng: &mut Rng, policy: &Policy, beats: &mut Vec<Beat>) {
     if rng.chance(0.3) {
         beats.push(beat(500, What::Contact(true)));
         beats.push(beat(1000, What::Contact(false)));
+        if rng.chance(0.3) {
+            flap(rng, beats);
+        }
+    }
+}
+
+/// The contact has worked loose, and somebody wants out.
+fn flap(rng: &mut Rng, beats: &mut Vec<Beat>) {
+    let soon = |rng: &mut Rng| one(rng, &[0, 10, 200, 999, 1000]);
+    for _ in 0..=rng.below(4) {
+        beats.push(beat(soon(rng), What::Contact(true)));
+        if rng.chance(0.3) {
+            beats.push(beat(soon(rng), What::Exit(true)));
+        }
+        beats.push(beat(soon(rng), What::Contact(false)));
     }
 }
 
