@@ -156,7 +156,8 @@ impl Gate {
         out
     }
 
-    /// Judges by another policy from now on; what is in progress goes on under it.
+    /// Judges by another policy from now on; what is in progress goes on under it, but for an attempt without a claim
+    /// where one is needed now.
     #[must_use]
     pub fn set_policy(&mut self, now: Now, policy: Policy) -> Actions {
         self.policy = policy;
@@ -206,6 +207,11 @@ impl Gate {
             State::Observing(attempt) if now.mono >= attempt.ends(&self.policy) => {
                 let denial = attempt.conclude(now, self.bar());
                 self.end_attempt(now, denial, out);
+            }
+            State::Observing(attempt) if attempt.claimed.is_none() && self.policy.mode == Mode::Verification => {
+                // Nobody guessed: it is the policy that has changed, so it doesn't count towards a lockout.
+                let unclaimed = Record::new(now.wall, Outcome::NotRecognised).because(Reason::ClaimNotConfirmed);
+                self.end_attempt(now, unclaimed.because(Reason::TooFewFrames), out);
             }
             State::Recording { found, deadline, .. } if now.mono >= *deadline => {
                 let late = Record::new(now.wall, Outcome::Fault).person(found.person).because(Reason::LedgerLate);

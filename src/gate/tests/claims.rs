@@ -15,6 +15,26 @@ fn idle_a_claim_that_its_face_confirms_is_admitted_by_the_threshold_of_one_to_on
 }
 
 #[test]
+fn observing_a_face_without_a_claim_is_admitted_no_more_once_the_policy_asks_for_one() {
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+    door.show(face(ANA), 200);
+    let actions = door.gate.set_policy(door.clocks(), Policy { mode: Mode::Verification, ..Policy::default() });
+    door.note(actions);
+    door.show(face(ANA), 1000).says(["0.2 not_recognised [claim_not_confirmed, too_few_frames]"]);
+    assert_eq!(door.gate.status().since, Instant::from_millis(START + 200));
+}
+
+#[test]
+fn observing_a_claim_goes_on_under_a_policy_that_asks_for_one() {
+    let mut door = Script::new();
+    door.event(Event::Claim(ANA)).show(scored(ANA, 0.45), 200).skip();
+    let actions = door.gate.set_policy(door.clocks(), Policy { mode: Mode::Verification, ..Policy::default() });
+    door.note(actions);
+    door.show(scored(ANA, 0.45), 600).skip();
+    assert_eq!(door.gate.status().state, "unlocked");
+}
+
+#[test]
 fn idle_a_claim_that_another_face_makes_is_refused() {
     let mut door = Script::new();
     door.event(Event::Claim(ANA)).show(scored(ANA, 0.2), 10_100);
