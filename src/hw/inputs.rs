@@ -87,6 +87,9 @@ pub enum BiasConfig {
 /// Most edges that are read off one line in one go; the level is read after them, so the rest do no harm.
 const MAX_EDGES: usize = 64;
 
+/// How long a line is given to come to rest, at least, once its resistor is switched on.
+const MIN_SETTLING: Duration = Duration::from_millis(20);
+
 /// A wire as it is configured.
 #[derive(Debug, Clone)]
 pub struct WireConfig {
@@ -152,16 +155,15 @@ impl GpioInput {
                 }
             })
         };
-        let (got, debounce) = match request(!period.is_zero()) {
-            Ok(got) => (got, None),
+        let debounced = || match request(!period.is_zero()) {
             Err(GpioError::Other { reason, .. }) if !period.is_zero() => {
                 let got = request(false)?;
                 log::info!("line {line} of {}: the kernel does not debounce ({reason}), so we do", chip.display());
-                (got, Some(Debounce::new(*period)))
+                Ok((got, Some(Debounce::new(*period))))
             }
-            Err(e) => return Err(e),
+            got => Ok((got?, None)),
         };
-        let (request, offset) = got;
+        let ((request, offset), debounce) = settled(clock.as_ref(), *period, || request(false), debounced)?;
         Ok(Self { request, offset, active: *active, means: *means, told: None, debounce, clock })
     }
 
@@ -228,6 +230,25 @@ impl Inputs for GpioInput {
     }
 }
 
+/// Asks for a line, lets it come to rest, and asks anew, for what is told.
+///
+/// The first request switches the line's resistor on, and the kernel's debounce takes the level of that very moment for
+/// the one that counts. On a line that was pulled the other way until then it is the level of a wire that isn't charged
+/// yet: a press that nobody made. It stays so until the next edge where the wire is charged before edges are heard.
+fn settled<L, R, E>(
+    clock: &dyn Clock,
+    debounce: Duration,
+    first: impl FnOnce() -> Result<L, E>,
+    anew: impl FnOnce() -> Result<R, E>,
+) -> Result<R, E> {
+    let line = first()?;
+    // Whoever asks for a longer debounce has a line that takes longer to rest.
+    clock.pause(debounce.saturating_mul(2).max(MIN_SETTLING));
+    // Nobody can ask for a line that is held. What it was charged with outlasts the moment in between.
+    drop(line);
+    anew()
+}
+
 /// Tells a level once it has held for a period; the first is taken as it is.
 #[derive(Debug, Clone)]
 pub struct Debounce {
@@ -273,6 +294,55 @@ impl Debounce {
 mod tests {
     use super::*;
     use crate::hw::clock::BootClock;
+    use crate::sim::clock::SimClock;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// A button's line, pulled down until its pull-up is switched on and has charged the wire 5 ms later.
+    struct Wire {
+        clock: SimClock,
+        charged_at: Cell<Option<Instant>>,
+        pressed_at: Option<Instant>,
+        held: Rc<()>,
+    }
+
+    /// A request, and the level that the kernel took in it: `true` while the line is low.
+    struct Taken(bool, Rc<()>);
+
+    impl Wire {
+        fn new(pressed_at: Option<Instant>) -> Self {
+            Self { clock: SimClock::default(), charged_at: Cell::new(None), pressed_at, held: Rc::default() }
+        }
+
+        fn request(&self) -> Result<Taken, &'static str> {
+            if Rc::strong_count(&self.held) > 1 {
+                return Err("busy");
+            }
+            let now = self.clock.now().mono;
+            let charged_at = self.charged_at.get().unwrap_or(now + Duration::from_millis(5));
+            self.charged_at.set(Some(charged_at));
+            Ok(Taken(now < charged_at || self.pressed_at.is_some_and(|at| now >= at), Rc::clone(&self.held)))
+        }
+
+        fn opens(&self, debounce: Duration) -> (bool, Duration) {
+            let began = self.clock.now().mono;
+            let Taken(level, _held) = settled(&self.clock, debounce, || self.request(), || self.request()).unwrap();
+            (level, self.clock.now().mono.since(began))
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_charged_while_it_settles_was_never_pressed_and_a_button_that_is_held_was() {
+        let ms = Duration::from_millis;
+        for (debounce, settling) in [(0, 20), (1, 20), (20, 40), (1000, 2000)] {
+            let untouched = Wire::new(None);
+            assert!(untouched.request().unwrap().0, "the level of the first moment is wrong");
+            assert_eq!(Wire::new(None).opens(ms(debounce)), (false, ms(settling)));
+            assert_eq!(Wire::new(Some(Instant::BOOT)).opens(ms(debounce)), (true, ms(settling)));
+        }
+        let pressed_meanwhile = Wire::new(Some(SimClock::default().now().mono + ms(30)));
+        assert_eq!(pressed_meanwhile.opens(ms(20)), (true, ms(40)));
+    }
 
     #[test]
     fn a_bouncing_contact_counts_once_it_rests() {
