@@ -42,13 +42,14 @@ pub fn run(shared: &Shared, name: &str, mut open: OpenInputs, failing: &Failing)
     let mut backoff = Backoff::default();
     let mut is_faulty = false;
     while !shared.is_stopping() {
-        let failed = match open() {
-            Ok(mut inputs) => {
-                if std::mem::take(&mut is_faulty) {
-                    failing.works(shared);
-                }
-                listen(shared, inputs.as_mut(), &mut backoff)
+        let works = || {
+            if std::mem::take(&mut is_faulty) {
+                failing.works(shared);
             }
+            backoff.succeeded();
+        };
+        let failed = match open() {
+            Ok(mut inputs) => listen(shared, inputs.as_mut(), works),
             Err(reason) => Some(reason),
         };
         let Some(reason) = failed else { return };
@@ -61,8 +62,9 @@ pub fn run(shared: &Shared, name: &str, mut open: OpenInputs, failing: &Failing)
     }
 }
 
-/// Passes changes on until the daemon stops (`None`) or the wire fails.
-fn listen(shared: &Shared, inputs: &mut dyn Inputs, backoff: &mut Backoff) -> Option<String> {
+/// Passes changes on until the daemon stops (`None`) or the wire fails; `works` hears of each time that it could be read.
+/// Opening alone is no sign of it: a chip behind a bus may grant a line without asking the bus.
+fn listen(shared: &Shared, inputs: &mut dyn Inputs, mut works: impl FnMut()) -> Option<String> {
     while !shared.is_stopping() {
         match inputs.wait(WAIT) {
             Ok(Some(Input::ExitButton(pressed))) => shared.tell(Event::ExitButton { pressed }),
@@ -70,7 +72,7 @@ fn listen(shared: &Shared, inputs: &mut dyn Inputs, backoff: &mut Backoff) -> Op
             Ok(None) => {}
             Err(reason) => return Some(reason),
         }
-        backoff.succeeded();
+        works();
     }
     None
 }
@@ -82,6 +84,51 @@ mod tests {
     use crate::daemon::keeper::nobody;
     use crate::sim::clock::SimClock;
     use std::sync::Arc;
+
+    /// Can be opened; what it holds is what it says then, from the end, and once nothing is left it can't be read.
+    struct Wire(Vec<Input>);
+
+    impl Inputs for Wire {
+        fn wait(&mut self, _timeout: Duration) -> Result<Option<Input>, String> {
+            self.0.pop().map(Some).ok_or_else(|| "the bus does not answer".to_owned())
+        }
+    }
+
+    /// What the gate hears of wires that say so much, each opened after the one before has failed.
+    fn hears(wires: Vec<Vec<Input>>) -> Vec<String> {
+        let shared = Arc::new(Shared::new(Arc::new(SimClock::default()), nobody()));
+        let (failing, mut wires) = (Failing::default(), wires.into_iter());
+        let stopping = Arc::clone(&shared);
+        let open = move || {
+            if wires.len() <= 1 {
+                stopping.stop();
+            }
+            Ok(Box::new(Wire(wires.next().unwrap_or_default())) as Box<dyn Inputs>)
+        };
+        run(&shared, "door contact", Box::new(open), &failing);
+        let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO)));
+        told.map(|message| format!("{message:?}")).collect()
+    }
+
+    #[test]
+    fn a_wire_that_opens_and_can_not_be_read_is_one_fault_that_does_not_clear() {
+        let heard = hears(vec![vec![], vec![], vec![], vec![]]);
+        assert_eq!(heard, ["Event(Fault(Inputs))"; 3], "of a fault that stands the gate makes one record");
+    }
+
+    #[test]
+    fn a_wire_that_can_be_read_again_is_no_fault_any_more() {
+        let open = || vec![Input::DoorContact(true)];
+        assert_eq!(
+            hears(vec![vec![], open(), vec![]]),
+            [
+                "Event(Fault(Inputs))",
+                "Event(DoorContact { open: true })",
+                "Event(Cleared(Inputs))",
+                "Event(Fault(Inputs))"
+            ]
+        );
+    }
 
     #[test]
     fn the_fault_of_two_wires_ends_with_the_second() {
