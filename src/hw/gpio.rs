@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::Deserialize;
 
+use crate::hw::denied;
+
 /// The name under which the kernel lists our lines (`gpioinfo` shows it).
 pub const CONSUMER: &str = "facelatch";
 
@@ -86,11 +88,8 @@ pub enum GpioError {
     NoChip { chip: PathBuf },
     #[error("{} is no GPIO chip: `gpiodetect` (Debian package gpiod) lists the chips of this board", chip.display())]
     NotAChip { chip: PathBuf },
-    #[error(
-        "no permission on {}: the kernel gives it to root alone; install the udev rule that gives it to group gpio and \
-         add the user to that group (a service: SupplementaryGroups=gpio)", chip.display()
-    )]
-    NoPermission { chip: PathBuf },
+    #[error("no permission on {}: {advice}", chip.display())]
+    NoPermission { chip: PathBuf, advice: String },
     #[error("{} has no line {line}: `gpioinfo` (Debian package gpiod) lists them", chip.display())]
     NoLine { chip: PathBuf, line: LineId },
     #[error("line {line} of {} is in use by {by}: stop that, or wire another line", chip.display())]
@@ -110,6 +109,10 @@ impl GpioError {
         }
     }
 }
+
+/// What a chip's mode wants.
+const BY_MODE: &str = "the kernel gives it to root alone; install the udev rule that gives it to group gpio and add the user to that \
+                       group (a service: SupplementaryGroups=gpio)";
 
 /// Most chips of a board that are looked at, and most lines of one.
 const MAX_CHIPS: usize = 64;
@@ -200,18 +203,23 @@ fn explain(chip: &Path, line: &LineId, error: &gpiocdev::Error, holder: Option<&
     if matches!(error, gpiocdev::Error::GpioChip(..)) {
         return GpioError::NotAChip { chip };
     }
-    match errno(error) {
+    let errno = errno(error);
+    if let Some(advice) = denied::advice(errno.map(Errno::raw_os_error), BY_MODE) {
+        return GpioError::NoPermission { chip, advice };
+    }
+    match errno {
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => GpioError::NoChip { chip },
-        Some(Errno::ACCESS | Errno::PERM) => GpioError::NoPermission { chip },
-        Some(Errno::BUSY) => {
-            let by = match holder {
-                Some(name) if !name.is_empty() => format!("{name:?}"),
-                _ => "another program or driver".to_owned(),
-            };
-            GpioError::Busy { chip, line, by }
-        }
+        Some(Errno::BUSY) => busy(&chip, &line, holder),
         _ => GpioError::Other { chip, line, reason: error.to_string() },
     }
+}
+
+fn busy(chip: &Path, line: &LineId, holder: Option<&str>) -> GpioError {
+    let by = match holder {
+        Some(name) if !name.is_empty() => format!("{name:?}"),
+        _ => "another program or driver".to_owned(),
+    };
+    GpioError::Busy { chip: chip.to_owned(), line: line.clone(), by }
 }
 
 /// The system's error number behind a gpiocdev error. The type that holds it for ioctls is not exported, but its text
@@ -242,6 +250,7 @@ mod tests {
         let (chip, line) = (Path::new("/dev/gpiochip0"), LineId::Offset(17));
         let say = |raw, holder| explain(chip, &line, &os(raw), holder).to_string();
         assert!(say(libc::EACCES, None).contains("group gpio"));
+        assert!(say(libc::EPERM, None).contains("facelatch devices"));
         assert!(say(libc::ENOENT, None).contains("gpiodetect"));
         assert!(say(libc::EBUSY, Some("spi0 CS1")).contains("in use by \"spi0 CS1\""));
         assert!(say(libc::EBUSY, None).contains("another program or driver"));

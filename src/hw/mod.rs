@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod camera;
 pub mod clock;
+mod denied;
 pub mod gpio;
 pub mod inputs;
 pub mod journal;

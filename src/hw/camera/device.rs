@@ -19,6 +19,7 @@ use super::negotiate::instead;
 use super::stream::Stream;
 use super::{CameraConfig, Choice, Offer, Offers, Rates, Refusal, Sizes, WantedFormat, choose};
 use crate::frame::Geometry;
+use crate::hw::denied;
 
 /// Most sizes of one format that are looked at.
 const MAX_SIZES: usize = 64;
@@ -222,9 +223,11 @@ fn no_match(wanted: &CameraConfig, offers: String) -> Refusal {
 }
 
 fn explain(what: &'static str, error: &io::Error) -> Refusal {
+    if let Some(advice) = denied::in_group(error.raw_os_error(), "video") {
+        return Refusal::NoPermission { advice };
+    }
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Refusal::Missing,
-        Some(libc::EACCES | libc::EPERM) => Refusal::NoPermission,
         Some(libc::EBUSY) => Refusal::Busy,
         _ => Refusal::Failed { what, reason: error.to_string() },
     }
@@ -239,6 +242,7 @@ mod tests {
         let say = |raw| explain("opening it", &io::Error::from_raw_os_error(raw)).to_string();
         assert!(say(libc::ENOENT).contains("plug the camera in"));
         assert!(say(libc::EACCES).contains("group video"));
+        assert!(say(libc::EPERM).contains("facelatch devices"));
         assert!(say(libc::EBUSY).contains("`fuser -v`"));
         assert!(say(libc::ENOSPC).starts_with("opening it: No space left"));
     }

@@ -115,8 +115,8 @@ pub struct OpenError {
 pub enum Refusal {
     #[error("no such device: plug the camera in; `v4l2-ctl --list-devices` (Debian package v4l-utils) lists them")]
     Missing,
-    #[error("no permission: add the user to group video (a service: SupplementaryGroups=video)")]
-    NoPermission,
+    #[error("no permission: {advice}")]
+    NoPermission { advice: String },
     #[error("in use by another program: `fuser -v` on it (Debian package psmisc) tells which")]
     Busy,
     #[error("{0}")]

@@ -21,6 +21,7 @@ use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use super::config::{SensorConfig, kind_name};
 use super::failure;
 use super::mounting::Mounting;
+use crate::hw::denied;
 use crate::ports::{MAX_CELLS, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
@@ -160,14 +161,14 @@ fn open_port(path: &Path, baud: u32) -> io::Result<File> {
 }
 
 fn why_not(error: &io::Error) -> String {
+    if let Some(advice) = denied::in_group(error.raw_os_error(), "dialout") {
+        return format!("{error}: {advice}");
+    }
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => {
             format!(
                 "{error}: plug it in; `ls /dev/serial/by-id` shows serial ports, and a socket's directory must exist"
             )
-        }
-        Some(libc::EACCES | libc::EPERM) => {
-            format!("{error}: add the user to group dialout (a service: SupplementaryGroups=dialout)")
         }
         Some(libc::EIO) => "it was unplugged".to_owned(),
         _ => error.to_string(),

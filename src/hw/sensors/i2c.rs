@@ -12,6 +12,7 @@ use i2cdev::linux::{LinuxI2CBus, LinuxI2CDevice, LinuxI2CMessage};
 
 use super::buses::Call;
 use super::failure;
+use crate::hw::denied;
 use crate::ports::SensorError;
 
 /// The most that the kernel takes in one message (I2C_RDWR in drivers/i2c/i2c-dev.c).
@@ -26,19 +27,18 @@ impl LinuxBus {
     pub(super) fn open(path: &Path) -> Result<Self, SensorError> {
         LinuxI2CBus::new(path).map(Self).map_err(|error| {
             let error = io::Error::from(error);
-            let reason = match error.raw_os_error() {
-                Some(libc::ENOENT) => {
-                    "no such bus: switch I2C on (a Raspberry Pi: dtparam=i2c_arm=on) and load the module i2c-dev"
-                        .to_owned()
-                }
-                Some(libc::EACCES | libc::EPERM) => {
-                    "no permission: add the user to group i2c (a service: SupplementaryGroups=i2c)".to_owned()
-                }
-                _ => error.to_string(),
-            };
-            failure(path, reason)
+            failure(path, why_closed(&error))
         })
     }
+}
+
+fn why_closed(error: &io::Error) -> String {
+    let raw = error.raw_os_error();
+    if raw == Some(libc::ENOENT) {
+        return "no such bus: switch I2C on (a Raspberry Pi: dtparam=i2c_arm=on) and load the module i2c-dev"
+            .to_owned();
+    }
+    denied::in_group(raw, "i2c").map_or_else(|| error.to_string(), |advice| format!("no permission: {advice}"))
 }
 
 /// Whether something answers when its address is called; `false` as well where the bus can't be opened, a driver of the
@@ -180,6 +180,8 @@ mod tests {
         let error = LinuxBus::open(Path::new("/dev/i2c-987")).err().unwrap();
         assert!(error.to_string().starts_with("/dev/i2c-987: no such bus"), "{error}");
         assert!(!answers(Path::new("/dev/i2c-987"), 0x33, Call::Quick));
+        let closed = |raw| why_closed(&io::Error::from_raw_os_error(raw));
+        assert!(closed(libc::EACCES).contains("group i2c") && closed(libc::EPERM).contains("facelatch devices"));
         let silent = BusError(io::Error::from_raw_os_error(libc::EREMOTEIO));
         assert!(silent.to_string().contains("i2cdetect"));
     }

@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::attribute::{read_number, read_text, shared};
 use super::scan::{Element, MAX_ELEMENTS, Scan};
 use super::{Places, channels, is_counted, period, value};
+use crate::hw::denied;
 use crate::hw::sensors::config::{SensorConfig, kind_name};
 use crate::hw::sensors::failure;
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
@@ -267,10 +268,11 @@ fn open_node(dir: &Path, places: &Places) -> Result<File, (PathBuf, io::Error)> 
 }
 
 fn why_not(error: &io::Error) -> String {
+    let by_mode = "systemd/61-facelatch-sensors.rules gives it to group facelatch";
+    if let Some(advice) = denied::advice(error.raw_os_error(), by_mode) {
+        return format!("no permission: {advice}");
+    }
     match error.raw_os_error() {
-        Some(libc::EACCES | libc::EPERM) => {
-            "no permission: systemd/61-facelatch-sensors.rules gives it to group facelatch".to_owned()
-        }
         Some(libc::EBUSY) => {
             "in use by another program: `fuser -v` on it (Debian package psmisc) tells which".to_owned()
         }
