@@ -19,10 +19,10 @@ use crate::frame::MAX_SIDE;
 use crate::gallery::{DeciderKind, keep};
 use crate::gate::{LivenessPolicy, Mode, Policy};
 use crate::hw::camera::CameraConfig;
-use crate::hw::gpio::LineId;
+use crate::hw::gpio::{self, LineId};
 use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
-use crate::hw::strike::{StrikeConfig, StrikeKind};
+use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 use crate::infer::MAX_CORES;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
@@ -435,6 +435,11 @@ impl Config {
         }
         if strike.kind == StrikeKind::RaspberryPi && matches!(strike.line, Some(LineId::Name(_))) {
             return Err(Nonsense::new("strike.line", "a Raspberry Pi's pin is its BCM number, such as 17"));
+        }
+        if strike.kind == StrikeKind::RaspberryPi && strike.fail == Fail::Safe {
+            let why = "\"raspberry-pi\" leaves a fail-safe lock locked, and the exit button dead, once the daemon is stopped: \
+                       write \"gpiochip\" (docs/wiring.md)";
+            return Err(Nonsense::new("strike.kind", why));
         }
         if inputs.debounce_ms > 1000 {
             return Err(Nonsense::new("inputs.debounce_ms", "out of range, 0 to 1000"));

@@ -1,6 +1,7 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
 pub mod group;
+mod lines;
 mod program;
 mod sensors;
 mod swap;
@@ -8,14 +9,12 @@ mod swap;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Globals;
 use super::context::Context;
 use super::counted;
-use super::devices::PI_REGISTERS;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
@@ -24,14 +23,12 @@ use crate::control::{Request, Response, StatusLine, client};
 use crate::frame::RgbImage;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
-use crate::hw::gpio::{self, LineId};
 use crate::hw::owner;
 use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
-use crate::hw::strike::StrikeKind;
 use crate::infer::Decode;
 use crate::liveness::Source;
-use crate::ports::{Clock, Strike as _};
+use crate::ports::Clock;
 use crate::time::Duration;
 
 /// A camera takes up to a second to start.
@@ -112,8 +109,8 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let asked = daemon(&ctx);
     let daemon = asked.as_ref().ok().map(|(status, _)| status);
     visit.tell("camera", camera(&ctx, daemon))?;
-    visit.tell("strike", strike(&ctx))?;
-    visit.tell("inputs", inputs(&ctx))?;
+    visit.strike()?;
+    visit.tell("inputs", lines::inputs(&ctx))?;
     visit.sensors(daemon)?;
     visit.liveness()?;
     if let Some(group) = &ctx.config.control.group {
@@ -417,54 +414,6 @@ fn camera(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
     }
 }
 
-/// Looks without taking the line, which the daemon may hold.
-fn strike(ctx: &Context) -> Checked {
-    let strike = &ctx.config.strike;
-    let line = strike.line.as_ref().map(ToString::to_string).unwrap_or_default();
-    match strike.kind {
-        StrikeKind::Recording => {
-            let recording = crate::sim::strike::RecordingStrike::new(Arc::new(BootClock));
-            Ok(format!("{}; strike.kind says what drives the relay", recording.describe()))
-        }
-        StrikeKind::Gpiochip => look_at_line(&strike.chip, strike.line.as_ref()),
-        StrikeKind::RaspberryPi => registers(&PI_REGISTERS).map(|found| format!("{found}, pin {line}")),
-    }
-}
-
-/// The first of these that can be written: which one rppal takes depends on the Raspberry Pi.
-fn registers(places: &[&'static str]) -> Result<&'static str, String> {
-    let mut why = String::new();
-    for place in places {
-        match rustix::fs::access(*place, rustix::fs::Access::WRITE_OK) {
-            Ok(()) => return Ok(place),
-            Err(error) => why.push_str(&format!("{place}: {error}; ")),
-        }
-    }
-    Err(format!("{why}on a Raspberry Pi add the user to group gpio, on another board use kind = \"gpiochip\""))
-}
-
-fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
-    let Some(line) = line else { return Err("strike.line is missing".into()) };
-    gpio::find(chip, line)
-        .map(|(_, offset)| format!("{}, line {offset}", chip.display()))
-        .map_err(|error| error.to_string())
-}
-
-fn inputs(ctx: &Context) -> Checked {
-    let inputs = &ctx.config.inputs;
-    let button = inputs.exit_button.as_ref().map(|b| ("exit button", b.chip.as_ref(), &b.line));
-    let contact = inputs.door_contact.as_ref().map(|c| ("door contact", c.chip.as_ref(), &c.line));
-    let mut says = Vec::new();
-    for (what, chip, line) in [button, contact].into_iter().flatten() {
-        let line = look_at_line(chip.unwrap_or(&inputs.chip), Some(line)).map_err(|why| format!("{what}: {why}"))?;
-        says.push(format!("{what} on {line}"));
-    }
-    if says.is_empty() {
-        says.push("none: no exit button, and open doors go unnoticed".into());
-    }
-    Ok(says.join("; "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,16 +430,5 @@ mod tests {
         let ((level, other), (_, measured)) = (says(Driver::Amg8833), says(Driver::Mlx90640));
         assert!(other.contains("an MLX90640's figures") && level == Level::Complaint, "{other}");
         assert!(!measured.contains("AMG8833"), "{measured}");
-    }
-
-    #[test]
-    fn either_of_a_raspberry_pis_registers_will_do_and_none_is_told_with_both() {
-        assert_eq!(registers(&["/dev/nowhere0", "/dev/null"]), Ok("/dev/null"));
-        assert_eq!(registers(&["/dev/null", "/dev/nowhere0"]), Ok("/dev/null"));
-        let why = registers(&["/dev/nowhere", "/dev/nowhere0"]).unwrap_err();
-        assert!(
-            why.starts_with("/dev/nowhere: ") && why.contains("; /dev/nowhere0: ") && why.contains("gpiochip"),
-            "{why}"
-        );
     }
 }

@@ -111,6 +111,14 @@ fn wires_that_cross_are_refused() {
 }
 
 #[test]
+fn a_raspberry_pis_registers_hold_no_fail_safe_lock() {
+    let pi = "[strike]\nkind = \"raspberry-pi\"\nline = 17\n";
+    let said = refusal(&format!("{pi}fail = \"safe\"\n"));
+    assert!(said.starts_with("/etc/door.toml, line 2: strike.kind: ") && said.contains("exit button dead"), "{said}");
+    parse(&format!("{pi}fail = \"secure\"\n[liveness]\ncamera_only_opens_the_door = true\n")).unwrap();
+}
+
+#[test]
 fn a_file_that_is_none_or_too_long_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let said = Config::load(dir.path()).unwrap_err().to_string();

@@ -150,6 +150,46 @@ pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
     paths.iter().map(|path| lines_of(path)).collect()
 }
 
+/// The chip that a name leads to; the name itself where there is none.
+pub fn real(chip: &Path) -> PathBuf {
+    chip.canonicalize().unwrap_or_else(|_| chip.to_owned())
+}
+
+/// The module that drives a Raspberry Pi's header, by what begins the chip's label.
+const PI_DRIVERS: [(&str, &str); 2] = [("pinctrl-rp1", "pinctrl_rp1"), ("pinctrl-bcm", "pinctrl_bcm2835")];
+
+/// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where it says
+/// nothing. `modules` is /sys/module.
+pub fn keeps_outputs(chip: &Path, modules: &Path) -> bool {
+    let label = gpiocdev::Chip::from_path(chip).and_then(|chip| chip.info()).map(|info| info.label);
+    label.is_ok_and(|label| is_kept(&label, modules))
+}
+
+fn is_kept(label: &str, modules: &Path) -> bool {
+    let driver = PI_DRIVERS.iter().find(|(begins, _)| label.starts_with(begins));
+    driver.is_some_and(|(_, module)| {
+        let says = std::fs::read_to_string(modules.join(module).join("parameters/persist_gpio_outputs"));
+        says.is_ok_and(|says| says.trim() == "Y")
+    })
+}
+
+/// The offset of a line that is there and that nobody but facelatch holds. Takes nothing.
+///
+/// # Errors
+/// [`GpioError`]: no such chip or line, no permission, in use and by whom.
+pub fn look(chip: &Path, line: &LineId) -> Result<u32, GpioError> {
+    let (open, offset) = find(chip, line)?;
+    let info = open.line_info(offset).map_err(|e| explain(chip, line, &e, None))?;
+    match held_by_another(info.used, &info.consumer) {
+        true => Err(busy(chip, line, Some(&info.consumer))),
+        false => Ok(offset),
+    }
+}
+
+fn held_by_another(is_used: bool, consumer: &str) -> bool {
+    is_used && consumer != CONSUMER
+}
+
 fn lines_of(chip: &Path) -> Result<ChipLines, GpioError> {
     let wrong = |e: gpiocdev::Error| explain(chip, &LineId::Offset(0), &e, None);
     let open = gpiocdev::Chip::from_path(chip).map_err(wrong)?;
@@ -288,6 +328,33 @@ mod tests {
         let none = |name| GpioError::NotAChip { chip: dev.path().join(name) };
         assert_eq!(found, [none("gpiochip2"), none("gpiochip10")]);
         assert!(chips(Path::new("/nowhere")).is_empty());
+    }
+
+    #[test]
+    fn a_line_is_anothers_unless_it_is_free_or_facelatchs() {
+        assert!(held_by_another(true, "spi0 CS1") && held_by_another(true, ""));
+        assert!(!held_by_another(true, CONSUMER) && !held_by_another(false, ""));
+        let none = look(Path::new("/dev/gpiochip987"), &LineId::Offset(0)).unwrap_err();
+        assert_eq!(none, GpioError::NoChip { chip: "/dev/gpiochip987".into() });
+    }
+
+    #[test]
+    fn outputs_are_kept_where_the_driver_of_that_very_chip_says_so() {
+        let modules = tempfile::tempdir().unwrap();
+        let says = |module: &str, text: &str| {
+            let parameters = modules.path().join(module).join("parameters");
+            std::fs::create_dir_all(&parameters).unwrap();
+            std::fs::write(parameters.join("persist_gpio_outputs"), text).unwrap();
+        };
+        let kept = |label| is_kept(label, modules.path());
+        assert!(!kept("pinctrl-rp1") && !kept("pinctrl-bcm2711"), "it says nothing");
+        says("pinctrl_bcm2835", "Y\n");
+        says("pinctrl_rp1", "N\n");
+        assert!(kept("pinctrl-bcm2711") && kept("pinctrl-bcm2835"));
+        assert!(!kept("pinctrl-rp1") && !kept("gpio-brcmstb@107d508500"));
+        says("pinctrl_rp1", "Y\n");
+        assert!(kept("pinctrl-rp1"));
+        assert!(!keeps_outputs(Path::new("/dev/gpiochip987"), modules.path()));
     }
 
     #[test]
