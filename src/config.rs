@@ -444,10 +444,11 @@ impl Config {
         if inputs.debounce_ms > 1000 {
             return Err(Nonsense::new("inputs.debounce_ms", "out of range, 0 to 1000"));
         }
-        let own = |chip: &Option<PathBuf>| chip.clone().unwrap_or_else(|| inputs.chip.clone());
+        // A chip may have several names.
+        let own = |chip: &Option<PathBuf>| gpio::real(chip.as_ref().unwrap_or(&inputs.chip));
         let button = inputs.exit_button.as_ref().map(|button| (own(&button.chip), &button.line));
         let contact = inputs.door_contact.as_ref().map(|contact| (own(&contact.chip), &contact.line));
-        let relay = strike.line.as_ref().map(|line| (strike.chip.clone(), line));
+        let relay = strike.line.as_ref().map(|line| (gpio::real(&strike.chip), line));
         let same = |a: &Option<(PathBuf, &LineId)>, b: &Option<(PathBuf, &LineId)>| a.is_some() && a == b;
         if same(&button, &contact) {
             return Err(Nonsense::new("inputs.door_contact.line", "the exit button hangs on the same line"));

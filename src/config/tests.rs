@@ -111,6 +111,18 @@ fn wires_that_cross_are_refused() {
 }
 
 #[test]
+fn one_chip_by_two_names_is_one_chip() {
+    let dev = tempfile::tempdir().unwrap();
+    let [chip, link] = ["gpiochip0", "gpiochip4"].map(|name| dev.path().join(name));
+    std::fs::write(&chip, "").unwrap();
+    std::os::unix::fs::symlink("gpiochip0", &link).unwrap();
+    let said = refusal(&format!(
+        "[strike]\nkind = \"gpiochip\"\nchip = {link:?}\nline = 17\n[inputs.exit_button]\nline = 17\nchip = {chip:?}\n"
+    ));
+    assert!(said.contains("an input hangs on the same line"), "{said}");
+}
+
+#[test]
 fn a_raspberry_pis_registers_hold_no_fail_safe_lock() {
     let pi = "[strike]\nkind = \"raspberry-pi\"\nline = 17\n";
     let said = refusal(&format!("{pi}fail = \"safe\"\n"));

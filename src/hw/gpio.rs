@@ -136,14 +136,16 @@ pub struct LineState {
     pub held_by: Option<String>,
 }
 
-/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none.
+/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none. Each once: a Raspberry Pi's
+/// gpiochip4 is a link to gpiochip0.
 pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
     let is_chip = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.strip_prefix("gpiochip").is_some_and(|n| n.parse::<u32>().is_ok()))
     };
-    let mut paths: Vec<_> =
-        std::fs::read_dir(dev).into_iter().flatten().flatten().map(|e| e.path()).filter(is_chip).collect();
+    let listed = std::fs::read_dir(dev).into_iter().flatten().flatten();
+    let own = listed.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()));
+    let mut paths: Vec<_> = own.map(|entry| entry.path()).filter(is_chip).collect();
     // gpiochip10 comes after gpiochip9.
     paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     paths.truncate(MAX_CHIPS);
@@ -327,6 +329,11 @@ mod tests {
         let found: Vec<_> = chips(dev.path()).into_iter().map(Result::unwrap_err).collect();
         let none = |name| GpioError::NotAChip { chip: dev.path().join(name) };
         assert_eq!(found, [none("gpiochip2"), none("gpiochip10")]);
+        let (link, chip) = (dev.path().join("gpiochip4"), dev.path().join("gpiochip2"));
+        std::os::unix::fs::symlink("gpiochip2", &link).unwrap();
+        assert_eq!(chips(dev.path()).len(), 2, "a link is no chip more");
+        assert_eq!(real(&link), chip.canonicalize().unwrap());
+        assert_eq!(real(Path::new("/nowhere/gpiochip4")), Path::new("/nowhere/gpiochip4"));
         assert!(chips(Path::new("/nowhere")).is_empty());
     }
 

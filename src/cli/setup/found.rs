@@ -16,6 +16,8 @@ const MAX_NODES: usize = 64;
 const NO_LENS: [&str; 5] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc", "rpivid"];
 /// Receivers of cameras on a ribbon cable: they list formats that they can't give without an image processor.
 const RAW: [&str; 2] = ["unicam", "rp1-cfe"];
+/// What the label of the chip that a Raspberry Pi's header hangs on begins with.
+const HEADER: &str = "pinctrl-";
 /// What a thermal camera's node offers.
 const TEMPERATURES: &str = "Y16";
 
@@ -168,24 +170,28 @@ impl Found {
     }
 
     /// The one free line that a person means by `17`, `GPIO17` or `/dev/gpiochip0:17`: its chip, how it was named, its
-    /// offset.
+    /// offset. Where several chips have one, a Raspberry Pi's header is meant.
     ///
     /// # Errors
     /// There is none, or several, or somebody has it.
     pub fn line(&self, text: &str) -> Result<(PathBuf, LineId, u32), String> {
         let (chip, line) = match text.rsplit_once(':') {
-            Some((chip, line)) if chip.starts_with('/') => (Some(Path::new(chip)), line),
+            Some((chip, line)) if chip.starts_with('/') => (Some(gpio::real(Path::new(chip))), line),
             _ => (None, text),
         };
         let id = line.parse().map_or_else(|_| LineId::Name(line.to_owned()), LineId::Offset);
-        let chips = self.chips.iter().filter(|found| chip.is_none_or(|chip| found.chip == chip));
+        let chips = self.chips.iter().filter(|found| chip.as_ref().is_none_or(|chip| found.chip == *chip));
         let hits =
             chips.flat_map(|found| found.lines.iter().enumerate().map(move |(i, state)| (found, i as u32, state)));
         let means = |&(_, offset, state): &(&ChipLines, u32, &gpio::LineState)| match &id {
             LineId::Offset(n) => *n == offset,
             LineId::Name(name) => state.name == *name,
         };
-        let hits: Vec<_> = hits.filter(means).collect();
+        let mut hits: Vec<_> = hits.filter(means).collect();
+        let is_header = |found: &ChipLines| found.label.starts_with(HEADER);
+        if hits.iter().filter(|(found, ..)| is_header(found)).count() == 1 {
+            hits.retain(|(found, ..)| is_header(found));
+        }
         match hits[..] {
             [] => Err(format!("there is no line {text}; {}", self.free_lines())),
             [(found, offset, state)] => match &state.held_by {
@@ -317,6 +323,28 @@ mod tests {
         assert_eq!(board.line("/dev/gpiochip1:1"), Ok(("/dev/gpiochip1".into(), LineId::Offset(1), 1)));
         assert_eq!(board.line("GPIO5").map(|(_, _, offset)| offset), Ok(5), "facelatch itself has it");
         assert!(board.line("1").unwrap_err().contains("several chips have a line 1 (/dev/gpiochip0, /dev/gpiochip1)"));
+    }
+
+    #[test]
+    fn a_line_that_several_chips_have_is_the_headers() {
+        let mut board = board();
+        board.chips[1].label = "gpio-brcmstb@107d508500".into();
+        assert_eq!(board.line("1"), Ok(("/dev/gpiochip0".into(), LineId::Offset(1), 1)));
+        assert_eq!(board.line("/dev/gpiochip1:1"), Ok(("/dev/gpiochip1".into(), LineId::Offset(1), 1)));
+        board.chips[0].label = "gpio-sim".into();
+        assert!(board.line("1").unwrap_err().contains("several chips have a line 1"));
+    }
+
+    #[test]
+    fn a_chip_goes_by_any_of_its_names() {
+        let dev = tempfile::tempdir().unwrap();
+        let [chip, link] = ["gpiochip0", "gpiochip4"].map(|name| dev.path().join(name));
+        std::fs::write(&chip, "").unwrap();
+        std::os::unix::fs::symlink("gpiochip0", &link).unwrap();
+        let mut board = board();
+        board.chips[0].chip = chip.canonicalize().unwrap();
+        let found = board.line(&format!("{}:GPIO2", link.display())).unwrap();
+        assert_eq!((found.0, found.2), (board.chips[0].chip.clone(), 2));
     }
 
     #[test]

@@ -107,7 +107,8 @@ pub static QUESTIONS: [Question; 15] = [
         key: "strike.line",
         asks: "Which GPIO line does the relay of the strike hang on?",
         why: "With none nothing moves: what the door would do is only told and written down. Wire first, as \
-              docs/wiring.md says; on a Raspberry Pi 17, 22 or 27 for a relay that draws high, 5 or 6 for one that draws low.",
+              docs/wiring.md says; on a Raspberry Pi 17, 22 or 27 for a relay that draws high, 5 or 6 for one that draws low, of \
+              the chip that begins with pinctrl-.",
         form: Form::Text,
         when: "",
         is_due: anew,
