@@ -62,7 +62,8 @@ pub enum Fail {
     /// It stays locked: a strike, which power opens.
     #[default]
     Secure,
-    /// It opens: a magnet, which power holds. Where people must get out of a burning house this is the law.
+    /// It opens: a magnet, which power holds. Which of the two a door may have is for whoever answers for fire protection to
+    /// say; either way people get out by a handle or a break-glass that works without this board.
     Safe,
 }
 

@@ -131,7 +131,8 @@ pub static QUESTIONS: [Question; 15] = [
     Question {
         key: "strike.fail",
         asks: "What does the lock do without power?",
-        why: "It decides at which level the door is locked. On an escape route the law may want one that opens.",
+        why: "It decides at which level the door is locked. Which of the two the door may have is for whoever answers for fire \
+              protection to say.",
         form: Form::One,
         when: "a strike is wired",
         is_due: |plan, found| anew(plan, found) && plan.wires_strike(),
