@@ -26,6 +26,9 @@ const SERIAL_LINKS: &str = "/dev/serial/";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
 pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
+/// rppal opens chip after chip until one is the header's, though it drives the registers.
+const GPIO_CHIPS: &str = "char-gpiochip";
+
 /// Goes to /etc/systemd/system/facelatch.service.d/devices.conf
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -50,7 +53,10 @@ fn needed(config: &Config) -> BTreeSet<String> {
     }
     match config.strike.kind {
         StrikeKind::Gpiochip => drop(needed.insert(quoted(&config.strike.chip))),
-        StrikeKind::RaspberryPi => needed.extend(PI_REGISTERS.map(str::to_owned)),
+        StrikeKind::RaspberryPi => {
+            needed.extend(PI_REGISTERS.map(str::to_owned));
+            needed.insert(GPIO_CHIPS.to_owned());
+        }
         StrikeKind::Recording => {}
     }
     let inputs = &config.inputs;
@@ -121,9 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn a_chip_that_only_the_default_names_is_not_needed() {
+    fn a_raspberry_pis_registers_are_needed_and_the_chips_that_rppal_opens_beside_them() {
         let pi = needs("[strike]\nkind = \"raspberry-pi\"\nline = 17\n");
-        assert_eq!(pi, ["/dev/gpiomem", "/dev/gpiomem0", "char-video4linux"]);
+        assert_eq!(pi, ["/dev/gpiomem", "/dev/gpiomem0", "char-gpiochip", "char-video4linux"]);
     }
 
     #[test]
