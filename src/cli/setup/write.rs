@@ -151,7 +151,9 @@ fn liveness(liveness: &Liveness, put: &mut impl FnMut(std::fmt::Arguments<'_>)) 
         put(format_args!("camera_view_deg = {:?}", liveness.camera_view_deg));
     }
     if liveness.camera_only_opens_the_door {
-        put(format_args!("# Half of the attacks deceive a camera alone. Take this line out once there is a sensor."));
+        put(format_args!(
+            "# By a camera alone, simulated, four in ten of all attacks' windows pass, nine in ten of the worst attack's.\n# Take this line out once there is a sensor."
+        ));
         put(format_args!("camera_only_opens_the_door = true"));
     }
     if liveness.i_accept_that_a_photograph_opens_this_door {
