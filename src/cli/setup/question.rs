@@ -92,7 +92,7 @@ pub static QUESTIONS: [Question; 15] = [
         key: "camera.device",
         asks: "Which camera looks at the door?",
         why: "A name below /dev/v4l/by-id stays the same whatever else is plugged in. For a trial without a camera: a folder of \
-              pictures, or a video.",
+              pictures, or a video; the service sees none below /home, /root or /tmp.",
         form: Form::One,
         when: "",
         is_due: anew,
