@@ -36,7 +36,7 @@ enum Command {
     Schedule { name: String, schedule: String },
     /// How and when somebody agreed to be recognised, in place of the note that is kept
     Consent { name: String, note: String },
-    /// All that is kept about one person, encodings too, as JSON
+    /// What is kept about one person, encodings too, as JSON; their events: `facelatch events --person NAME --limit 1000000`
     Export {
         name: String,
         /// A file in place of standard output, readable by its owner alone
