@@ -16,6 +16,10 @@ use crate::gallery::{Decider, DeciderKind, Index};
 use crate::hw::owner;
 use crate::infer::{Decode, ModelSpec};
 
+/// A daemon reads tables once.
+const TAKEN_AT_START: &str =
+    "facelatch: kept; the running daemon takes it at its next start: sudo systemctl restart facelatch";
+
 /// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few people make a cautious table that reaches no small rates.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,8 +31,8 @@ pub struct Args {
     /// Write it into this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Use it from now on for this network, in place of the one that comes with facelatch; refused where it doesn't reach the
-    /// configured rates for whoever is enrolled
+    /// Keep it for this network, in place of the one that comes with facelatch; a running daemon takes it at its next start.
+    /// Refused where it doesn't reach the configured rates for whoever is enrolled
     #[arg(long, conflicts_with = "out")]
     keep: bool,
     /// Whose score it is measured for: threshold or pair-head [default: the configuration's, faces.decider]
@@ -113,6 +117,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         Some(path) if args.keep => {
             ctx.made_state_dir()?;
             keep(path, &text).map_err(Failure::io(path))?;
+            note(TAKEN_AT_START);
         }
         Some(path) => std::fs::write(path, text).map_err(Failure::io(path))?,
         None => ctx.out.line(text.trim_end())?,
