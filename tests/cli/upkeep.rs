@@ -1,5 +1,7 @@
 //! What docs/upkeep.md promises: a door on another board, and a door with another network.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 /// A door with Ada, her consent, and configuration and key where setup puts them.
@@ -67,4 +69,38 @@ fn consent_is_renewed_with_photographs_and_without() {
     let changed = home.run(&["people", "consent", "Ada", "paper 9", "--json"]).json();
     assert_eq!(changed["consent"], "paper 9");
     home.run(&["people", "consent", "Ada", &"x".repeat(2000)]).fails(65, &["consent note", "shorten it"]);
+}
+
+#[test]
+fn the_backup_is_its_makers_alone_and_holds_everything_but_the_key() {
+    let guide = include_str!("../../docs/upkeep.md");
+    let line = guide.lines().find(|line| line.contains("tar -C / -czf")).unwrap().trim_start_matches("sudo ");
+    let home = Home::new();
+    let root = home.path("root");
+    let kept = [
+        "etc/facelatch/facelatch.toml",
+        "etc/facelatch/pair-head.toml",
+        "var/lib/facelatch/calibration/a.toml",
+        "var/lib/facelatch/facelatch.db",
+    ];
+    let keys = ["etc/facelatch/facelatch.key", "etc/facelatch/facelatch.key.cred", "var/lib/facelatch/facelatch.key"];
+    for name in kept.iter().chain(&keys) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let line = line.replace("-C / ", &format!("-C {} ", root.display()));
+    let shell = |line: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(home.0.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        said(command)
+    };
+    let made = shell(&line);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let mode = fs::metadata(home.path("door.tar.gz")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let listed = shell("tar -tzf door.tar.gz").out;
+    let mut files: Vec<_> = listed.lines().filter(|name| !name.ends_with('/')).collect();
+    files.sort_unstable();
+    assert_eq!(files, kept);
 }
