@@ -74,6 +74,7 @@ fn a_configuration_that_is_there_is_replaced_only_where_it_is_said_and_the_key_n
     assert_eq!(home.names(), ["answers.toml", "door.toml", "frames"], "nothing was made");
     let replaced = home.set_up(&format!("replace = true\n{camera}"), &[]);
     assert_eq!(replaced.code, 0, "{}{}", replaced.out, replaced.err);
+    assert!(replaced.err.contains("Not taken over") && replaced.err.contains(": gate.agree\n"), "{}", replaced.err);
     assert_eq!(fs::read_to_string(home.path("door.toml.old")).unwrap(), "[gate]\nagree = 2\n");
     let key = fs::read(home.path("facelatch.key")).unwrap();
     let again = home.set_up(&format!("replace = true\n{camera}"), &[]);

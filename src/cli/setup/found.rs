@@ -30,6 +30,8 @@ pub struct Found {
     /// What was seen and can't be used, and why.
     pub remarks: Vec<String>,
     pub before: Before,
+    /// The keys of it that setup doesn't ask for, and a new one lacks.
+    pub leftover: Vec<String>,
     /// Where people go unless somebody says otherwise.
     pub state_dir: PathBuf,
     /// The same of the key.

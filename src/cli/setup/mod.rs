@@ -8,6 +8,7 @@ mod answers;
 mod ask;
 mod found;
 mod last;
+mod leftover;
 mod plan;
 mod question;
 mod write;
@@ -23,14 +24,18 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use self::ask::{Answers, Terminal};
 use self::found::{Before, Found};
 use self::plan::{Newcomer, Plan};
-use super::context::{Context, SERVICE_STATE};
+use super::context::{Context, SERVICE_STATE, read_text};
 use super::exit::{Code, Failure, Verdict};
 use super::{Globals, Output, doctor, enroll, note};
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, DEFAULT_PATH, MAX_CONFIG_BYTES};
 use crate::control::{Request, client};
 
 /// The key's name, beside the configuration unless somebody says otherwise.
 const KEY_FILE: &str = "facelatch.key";
+
+/// Said before the configuration is shown.
+const NOT_TAKEN_OVER: &str = "Not taken over from the configuration that is there, since setup doesn't ask for it; copy what you want from the \
+                              copy that is kept beside the new one";
 
 /// Finds cameras, GPIO lines and sensors, asks what it must, writes the configuration, makes the key, enrols the first person, and
 /// ends with `doctor`. Exits with 1 where that finds something wrong
@@ -74,6 +79,9 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     found.remarks.iter().for_each(|remark| note(format_args!("  {remark}")));
     let plan = ask::hold(&found, &mut *answers)?;
     let text = (!plan.keeps).then(|| write::checked(&plan.config, &path)).transpose()?;
+    if !plan.keeps && !found.leftover.is_empty() {
+        note(format_args!("\n{NOT_TAKEN_OVER}: {}", found.leftover.join(", ")));
+    }
     if !answers.agree(text.as_deref().filter(|_| !args.dry_run))? {
         return Err(Failure::said(Code::No, "nothing was written"));
     }
@@ -98,6 +106,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 fn look(path: &Path, globals: &Globals) -> Result<Found, Failure> {
     let mut found = Found::look(Path::new("/"));
     found.before = before(path);
+    found.leftover = leftover::keys(&read_text(path, MAX_CONFIG_BYTES as usize).unwrap_or_default());
     found.state_dir = absolute(globals.state.as_deref().unwrap_or(Path::new(SERVICE_STATE)))?;
     found.key_file = path.with_file_name(KEY_FILE);
     Ok(found)

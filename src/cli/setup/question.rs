@@ -80,7 +80,7 @@ pub static QUESTIONS: [Question; 15] = [
         key: REPLACE,
         asks: "There is a configuration already. Write a new one in its place?",
         why: "With no it stays as it is, and only key, person and the last look are left to do. With yes it is kept beside the \
-              new one as a copy.",
+              new one as a copy, and what setup doesn't ask for is not taken over: it is named before anything is written.",
         form: Form::YesNo,
         when: "a configuration is there that says more than the defaults",
         is_due: |_, found| matches!(found.before, Before::Configured(_) | Before::Wrong(_)),
