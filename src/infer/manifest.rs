@@ -66,6 +66,11 @@ pub enum ManifestError {
         first = paths[0].display(), second = paths[1].display()
     )]
     Namesakes { name: String, paths: [PathBuf; 2] },
+    #[error(
+        "{path} is called {name:?}, as a known network is, and would never be found by that name; call it otherwise in its .toml",
+        path = path.display()
+    )]
+    KnownName { name: String, path: PathBuf },
     #[error("another network lies in {path} already; give this one another file name, or remove that one", path = path.display())]
     Taken { path: PathBuf },
     #[error("{path} is a network for {got}, and a {wanted} is needed", path = path.display())]
@@ -164,17 +169,20 @@ impl Manifest {
         }
     }
 
-    /// The one network in `dir` whose own description calls it so.
+    /// The one network in `dir` whose own description calls it so, in however many files it lies.
     fn described_as(&self, dir: &Path, name: &str) -> Result<ModelFile, ManifestError> {
-        let opened = networks_in(dir).into_iter().filter_map(|path| self.open(&path).ok());
-        let mut named = opened.filter(|model| model.spec.name == name);
-        match (named.next(), named.next()) {
-            (Some(model), None) => Ok(model),
-            (Some(first), Some(second)) => {
-                Err(ManifestError::Namesakes { name: name.into(), paths: [first.path, second.path] })
-            }
-            (None, _) => Err(self.no_such(dir, name)),
+        let mut named = self.named(dir, name);
+        let first = named.next().ok_or_else(|| self.no_such(dir, name))?;
+        match named.find(|other| !is_same(&other.spec, &first.spec)) {
+            Some(second) => Err(ManifestError::Namesakes { name: name.into(), paths: [first.path, second.path] }),
+            None => Ok(first),
         }
+    }
+
+    /// The networks in `dir` that are called so.
+    fn named<'a>(&'a self, dir: &Path, name: &'a str) -> impl Iterator<Item = ModelFile> + use<'a> {
+        let opened = networks_in(dir).into_iter().filter_map(|path| self.open(&path).ok());
+        opened.filter(move |model| model.spec.name == name)
     }
 
     fn no_such(&self, dir: &Path, name: &str) -> ManifestError {
@@ -207,10 +215,10 @@ impl Manifest {
 
     /// Copies a network into `dir`, with its description where it isn't a known one; under its final name it is either
     /// whole or absent. Of a known network it replaces what lies there, which its digest tells from it; one of somebody's
-    /// own takes no other's place.
+    /// own takes no other's place, and no other's name: a configuration with that name would choose neither.
     ///
     /// # Errors
-    /// Everything of [`Manifest::open`]; another network lies there; the directory can't be written.
+    /// Everything of [`Manifest::open`]; another network lies there or has its name; the directory can't be written.
     pub fn add(&self, file: &Path, dir: &Path) -> Result<Added, ManifestError> {
         let model = self.open(file)?;
         fs::create_dir_all(dir).map_err(|source| ManifestError::Write { path: dir.into(), source })?;
@@ -220,6 +228,7 @@ impl Manifest {
             if !already && fs::symlink_metadata(&path).is_ok() {
                 return Err(ManifestError::Taken { path });
             }
+            self.admit_name(&model, dir)?;
             let description = read_bounded(&file.with_extension("toml"), MAX_SPEC_BYTES)?;
             write_whole(&path.with_extension("toml"), &description)?;
         }
@@ -229,11 +238,30 @@ impl Manifest {
         Ok(Added { spec: model.spec, path, already })
     }
 
+    /// Refuses a network of one's own whose name is another's.
+    fn admit_name(&self, model: &ModelFile, dir: &Path) -> Result<(), ManifestError> {
+        let (name, path) = (&model.spec.name, &model.path);
+        if self.find_by_name(name).is_some() {
+            return Err(ManifestError::KnownName { name: name.clone(), path: path.clone() });
+        }
+        // Under its own file name lie the same bytes or none: a description of them may be replaced.
+        let is_other = |there: &ModelFile| there.spec.file != model.spec.file && !is_same(&there.spec, &model.spec);
+        match self.named(dir, name).find(is_other) {
+            Some(there) => Err(ManifestError::Namesakes { name: name.clone(), paths: [there.path, path.clone()] }),
+            None => Ok(()),
+        }
+    }
+
     /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or unreadable
     /// is listed with its error.
     pub fn installed(&self, dir: &Path) -> Vec<Result<ModelFile, ManifestError>> {
         networks_in(dir).iter().map(|path| self.open(path)).collect()
     }
+}
+
+/// Whether one network is the other in another file: the same bytes, described alike.
+fn is_same(one: &ModelSpec, other: &ModelSpec) -> bool {
+    (one.sha256, one.decode, one.input) == (other.sha256, other.decode, other.input)
 }
 
 /// Files of networks in the order of their names.
@@ -323,7 +351,14 @@ mod tests {
     fn a_description_with_impossible_numbers_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("mine.onnx"), b"bytes").unwrap();
-        for (from, to) in [("64", "0"), ("112,", "113,"), ("scale = [1.0", "scale = [nan"), ("name", "nom")] {
+        for (from, to) in [
+            ("64", "0"),
+            ("112,", "113,"),
+            ("scale = [1.0", "scale = [nan"),
+            ("scale = [1.0", "scale = [1e-30"),
+            ("mean = [0.0", "mean = [-1e30"),
+            ("name", "nom"),
+        ] {
             fs::write(dir.path().join("mine.toml"), MINE.replacen(from, to, 1)).unwrap();
             let spec = Manifest::builtin().open(&dir.path().join("mine.onnx"));
             assert!(matches!(spec, Err(ManifestError::Spec { .. })), "{from} -> {to}");
@@ -384,6 +419,27 @@ mod tests {
         lay("net-v3.toml", MINE);
         let two = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();
         assert!(two.contains("net-v2.onnx") && two.contains("net-v3.onnx"), "{two}");
+    }
+
+    #[test]
+    fn a_network_of_ones_own_takes_no_others_name_and_may_lie_there_twice() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (manifest, dir) = (Manifest::builtin(), to.path());
+        let add = |stem: &str, bytes: &str, description: &str| {
+            fs::write(from.path().join(format!("{stem}.toml")), description).unwrap();
+            fs::write(from.path().join(format!("{stem}.onnx")), bytes).unwrap();
+            manifest.add(&from.path().join(format!("{stem}.onnx")), dir)
+        };
+        add("net-v2", "bytes", MINE).unwrap();
+        let refused = add("net-v3", "other bytes", MINE).unwrap_err();
+        assert!(matches!(refused, ManifestError::Namesakes { .. }), "{refused}");
+        let otherwise = add("net-v3", "bytes", &MINE.replace("rgb", "bgr")).unwrap_err();
+        assert!(matches!(otherwise, ManifestError::Namesakes { .. }), "{otherwise}");
+        let known = add("net-v4", "yet others", &MINE.replace("mine", "yunet")).unwrap_err();
+        assert!(matches!(known, ManifestError::KnownName { .. }), "{known}");
+        assert_eq!(fs::read_dir(dir).unwrap().count(), 2, "nothing of what was refused");
+        add("net-v3", "bytes", MINE).unwrap();
+        assert_eq!(manifest.resolve(dir, "mine").unwrap().path, dir.join("net-v2.onnx"));
     }
 
     #[test]
