@@ -99,7 +99,9 @@ struct Constant {
 impl Constant {
     fn written(tensor: &TensorProto) -> Self {
         let raw = tensor.raw_data.as_chunks::<8>().0.iter().map(|side| i64::from_le_bytes(*side));
-        let sides = raw.chain(tensor.int64_data.iter().copied()).map(|side| usize::try_from(side).ok());
+        // tract reads the list only where there are no raw bytes.
+        let listed = if tensor.raw_data.is_empty() { tensor.int64_data.as_slice() } else { &[] };
+        let sides = raw.chain(listed.iter().copied()).map(|side| usize::try_from(side).ok());
         let shape = sides.into_iter().try_fold(1, |n, side| volume(n, side?));
         let volume = shape.filter(|_| tensor.data_type == INT64);
         Self { elements: elements(tensor).unwrap_or(MAX_ELEMENTS), volume }
@@ -188,6 +190,12 @@ fn constant(node: &NodeProto) -> Constant {
     Constant::computed(lists.chain(tensors).fold(1, usize::saturating_add))
 }
 
+/// Whether a constant's numbers can mean something: a layer with a NaN or with infinite weights gives nothing but these, or,
+/// where it compares or rounds, a number that looks like any other. A bound alone may be infinite.
+pub(super) fn are_numbers(constant: &[f32]) -> bool {
+    constant.iter().all(|x| x.is_finite() || (constant.len() == 1 && !x.is_nan()))
+}
+
 pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> TractResult<()> {
     if holds { Ok(()) } else { Err(TractError::msg(otherwise())) }
 }
@@ -220,6 +228,9 @@ mod tests {
             let told = told(vec![shape("s", sides)], of_shape.clone()).unwrap();
             assert!(told.contains("made, which ConstantOfShape makes of constants, could take all memory"), "{told}");
         }
+        let raw_data = [1i64 << 15, 1 << 16].iter().flat_map(|side| side.to_le_bytes()).collect();
+        let both = TensorProto { dims: vec![2], raw_data, ..shape("s", &[0]) };
+        assert!(told(vec![both], of_shape.clone()).is_some(), "a list beside raw bytes isn't read");
         for op in ["Tile", "Range", "Expand", "Pad", "Resize", "MatMul", "Unheard"] {
             assert!(told(vec![shape("s", &[1])], made(layer(op, &["s", "s"], "made"))).is_some(), "{op}");
             assert_eq!(told(vec![shape("s", &[1])], made(layer(op, &["image", "s"], "made"))), None, "{op}");

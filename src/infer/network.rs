@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use super::admit::{MAX_ELEMENTS, admit, ensure, volume};
+use super::admit::{MAX_ELEMENTS, admit, are_numbers, ensure, volume};
 use super::manifest::ModelFile;
 use super::q8;
 use super::unround::pass_over_rounding;
@@ -259,6 +259,8 @@ fn build(proto: &ModelProto, recipes: Vec<q8::Recipe>, input: Form, outputs: &[O
             let elements = shape.iter().try_fold(1, |n, &side| volume(n, side));
             let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
             ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
+            let holds = output.fact.konst.as_deref().and_then(plain).is_none_or(are_numbers);
+            ensure(holds, || format!("{} is a constant that holds NaN or infinity", node.name))?;
         }
     }
     let model = model.into_optimized()?;
@@ -323,7 +325,8 @@ mod tests {
 
     #[test]
     fn a_nan_in_an_output_is_an_error_that_names_model_and_tensor() {
-        let mut network = load(onnx(&[f32::NAN, 0.0, 0.0, 1.0, 0.0, 0.0])).unwrap();
+        let layers = [("MatMul", &["flat", "w"][..], "product"), ("Sqrt", &["product"], "embedding")];
+        let mut network = load(of_layers(&layers, &[-1.0, 0.0, 0.0, 1.0, 0.0, 0.0], &[])).unwrap();
         let error = network.run(|planes| planes.fill(1.0)).map(|_| ()).unwrap_err();
         let told = "tiny: its output embedding holds NaN at 0";
         assert_eq!(error.to_string(), told);
@@ -331,6 +334,15 @@ mod tests {
         let mut network = load(onnx(&WEIGHTS)).unwrap();
         assert!(network.run(|planes| planes.fill(f32::INFINITY)).is_err());
         assert!(network.run(|planes| planes.fill(1.0)).is_ok());
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_refused_at_load_and_a_bound_may_be_infinite() {
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let told = load(onnx(&[wrong, 0.0, 0.0, 1.0, 0.0, 0.0])).map(|_| ()).unwrap_err().to_string();
+            assert!(told.contains("a constant that holds NaN or infinity"), "{told}");
+        }
+        assert!(are_numbers(&[f32::NEG_INFINITY]) && are_numbers(&[0.0, f32::MAX]) && !are_numbers(&[f32::NAN]));
     }
 
     #[test]

@@ -3,12 +3,16 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;
+/// What a network's mean and scale lie between; beyond, a picture's bytes would be lost in single precision or overflow it.
+const MAX_MEAN: f32 = 1e4;
+const SCALES: RangeInclusive<f32> = 1e-6..=1e4;
 /// The widest margin around an aligned face, in its pixels: as much again as the face.
 const MAX_MARGIN: usize = 112;
 
@@ -197,9 +201,9 @@ impl ModelSpec {
         if !(sides.contains(&input.width) && sides.contains(&input.height)) {
             return Some("the input's width and height must be 1 to 2048");
         }
-        let finite = input.mean.iter().chain(&input.scale).all(|x| x.is_finite());
-        if !(finite && input.scale.iter().all(|&s| s != 0.0)) {
-            return Some("mean must be finite, and scale finite and not 0");
+        let means = input.mean.iter().all(|mean| mean.abs() <= MAX_MEAN);
+        if !(means && input.scale.iter().all(|scale| SCALES.contains(&scale.abs()))) {
+            return Some("mean must be at most 10,000, and scale 0.000001 to 10,000, both with either sign");
         }
         let on_grid = input.width.is_multiple_of(32) && input.height.is_multiple_of(32);
         match self.decode {

@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use super::extent;
 use super::graph::Grid;
 use super::program::{ALIGNMENT, End, Layout, Program, Share, Step, Whole};
 use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
@@ -98,6 +99,7 @@ fn shape(work: &Work, inputs: &[Sides]) -> Result<Sides, &'static str> {
 /// Packs the weights for `isa`, shares large layers among the cores (one or two), and plans the memory.
 pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa, cores: usize) -> Result<Program, Unfit> {
     let (values, results) = sides(recipe, inputs)?;
+    extent::admit(recipe, &values, &results).map_err(|reason| Unfit { layer: "all".into(), reason })?;
     let mut draft = Draft { recipe, isa, cores, layouts: Vec::new(), steps: Vec::new(), rows: 0, sums: 0 };
     for (value, sides) in values.iter().enumerate() {
         let border = border(recipe, value);
@@ -151,7 +153,7 @@ fn is_pointwise(c: &Convolution) -> bool {
     c.kernel == [1, 1] && c.groups == 1 && c.stride == [1, 1] && c.pads == [0; 4]
 }
 
-fn is_depthwise(c: &Convolution) -> bool {
+pub(super) fn is_depthwise(c: &Convolution) -> bool {
     c.groups > 1 && c.weights.dims[0] == c.groups && c.weights.dims.get(1) == Some(&1)
 }
 

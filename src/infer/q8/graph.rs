@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
+use crate::infer::admit::are_numbers;
+
 /// TensorProto.DataType of ONNX.
 pub(in crate::infer) const FLOAT: i32 = 1;
 const UINT8: i32 = 2;
@@ -131,10 +133,11 @@ impl<'a> Graph<'a> {
         (!self.is_output(bytes) && self.readers(bytes).iter().all(is_back)).then_some((bytes, grid))
     }
 
+    /// A constant's floats; `None` where it is none, or holds what no weight can be.
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
         let tensor = self.constants.get(name).filter(|tensor| tensor.data_type == FLOAT)?;
         let raw = tensor.raw_data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        complete(tensor, raw.chain(tensor.float_data.iter().copied()).collect())
+        complete(tensor, raw.chain(tensor.float_data.iter().copied()).collect()).filter(|numbers| are_numbers(numbers))
     }
 
     pub fn integers(&self, name: &str) -> Option<Vec<i64>> {
@@ -175,9 +178,10 @@ impl<'a> Graph<'a> {
         }
         let zeros = match node.input.get(2) {
             Some(zero) => byte_values(self.constants.get(zero.as_str())?)?,
-            None => Vec::new(),
+            // Where none is said it is 0, of unsigned bytes, too.
+            None => vec![0],
         };
-        zeros.iter().all(|&zero| zero == offset).then_some(Weights { numbers, dims, scales })
+        (!zeros.is_empty() && zeros.iter().all(|&zero| zero == offset)).then_some(Weights { numbers, dims, scales })
     }
 
     /// A bias in steps of `steps`, from integers in these steps or from floats.

@@ -14,6 +14,7 @@
 mod attributes;
 mod chain;
 mod compile;
+mod extent;
 mod graph;
 mod operator;
 mod pixels;

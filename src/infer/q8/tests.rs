@@ -279,6 +279,26 @@ fn a_layer_with_sides_that_are_none_is_left_to_tract() {
 }
 
 #[test]
+fn unsigned_weights_are_taken_only_with_the_zero_that_makes_them_signed() {
+    for (zeros, is_left) in [(None, true), (Some(vec![]), true), (Some(vec![0]), true), (Some(vec![0x80]), false)] {
+        let mut net = Net::new(16, true);
+        let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+        let x = net.conv(&x, 8, &[3, 3], 1, vec![]);
+        net.graph
+            .initializer
+            .iter_mut()
+            .filter(|tensor| tensor.dims.len() == 4)
+            .for_each(|tensor| tensor.data_type = 2);
+        let zero = zeros.clone().map(|zeros| net.constant(&[zeros.len()], 2, zeros));
+        let weights = net.graph.node.iter_mut().find(|node| node.attribute.iter().any(|a| a.name == "axis"));
+        weights.unwrap().input.extend(zero);
+        let x = net.rounded(&x, 128);
+        let mut proto = net.model(&[1, 3, 8, 8], &[&x.0]);
+        assert_eq!(rewrite(&mut proto).is_empty(), is_left, "{zeros:?}");
+    }
+}
+
+#[test]
 fn a_layer_may_add_what_it_reads_and_a_tensor_be_added_to_itself() {
     let mut net = Net::new(11, true);
     let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
