@@ -326,8 +326,18 @@ impl Context {
     /// # Errors
     /// There is none; the sentence says how to get it.
     pub fn embedder(&self) -> Result<ModelFile, Failure> {
-        let choice = self.globals.model.as_ref().or(self.config.faces.model.as_ref());
-        self.network(choice.map_or(builtin::ENCODER, String::as_str), Kind::Embedder)
+        match &self.globals.model {
+            Some(choice) => self.network(choice, Kind::Embedder),
+            None => self.door_embedder(),
+        }
+    }
+
+    /// The network that the daemon encodes faces with, whatever the command line says.
+    ///
+    /// # Errors
+    /// As [`Context::embedder`].
+    pub fn door_embedder(&self) -> Result<ModelFile, Failure> {
+        self.network(self.config.faces.model.as_deref().unwrap_or(builtin::ENCODER), Kind::Embedder)
     }
 
     /// The network that judges whether somebody is alive.

@@ -20,6 +20,7 @@ use crate::face::pipeline::{Faces, Portrait, Role};
 use crate::face::quality;
 use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
+use crate::gallery::keep::MAX_CANDIDATES;
 use crate::gallery::{Changes, DeciderKind, NewPerson, NewTemplate, Person};
 use crate::gate::{PoorMeasure, Schedule};
 use crate::hw::store::Kept;
@@ -96,16 +97,22 @@ struct Refused {
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let name = Name::new(&args.name).map_err(|error| Failure::Usage(error.to_string()))?;
     let details = details(args)?;
-    // Whatever can't be read is told before anything is loaded or kept.
-    let photos = args.photos.iter().map(|path| photo::load(path)).collect::<Result<Vec<_>, _>>()?;
+    if args.photos.len() > MAX_CANDIDATES {
+        let got = args.photos.len();
+        return Err(Failure::Usage(format!(
+            "{got} photographs are more than {MAX_CANDIDATES}; choose the best of them"
+        )));
+    }
+    // Whatever can't be read is told before anything is loaded or kept; one after the other, since one may take 192 MiB.
+    args.photos.iter().try_for_each(|path| photo::load(path).map(drop))?;
     let mut sitting = Sitting::new(ctx, name)?;
     if args.camera {
         sitting.before_camera(args.shots)?;
     } else {
-        let bar = ctx.out.progress(photos.len(), "looking");
-        for (path, image) in args.photos.iter().zip(&photos) {
+        let bar = ctx.out.progress(args.photos.len(), "looking");
+        for path in &args.photos {
             let photo = path.display().to_string();
-            if let Some(refusal) = sitting.look(image, &photo)? {
+            if let Some(refusal) = sitting.look(&photo::load(path)?, &photo)? {
                 sitting.refused.push(Refused { photo, reason: refusal.to_string() });
             }
             bar.inc(1);
@@ -135,6 +142,8 @@ struct Sitting<'a> {
     rules: Rules,
     /// Encodings of the templates that the person has already.
     theirs: Vec<Encoding>,
+    /// How many more they have of another network, in whose place new ones come.
+    outdated: usize,
     taken: Vec<NewTemplate>,
     refused: Vec<Refused>,
 }
@@ -145,13 +154,22 @@ impl<'a> Sitting<'a> {
         let known = Known::open(ctx, &faces)?;
         let person = known.store.person_named(&name)?;
         let model = faces.embedder().sha256.0;
-        let theirs = match &person {
+        let of_all = match &person {
             Some(person) => known.store.templates_of(person.id)?,
             None => Vec::new(),
         };
-        let theirs = theirs.into_iter().filter(|t| t.model_sha256 == model).map(|t| t.encoding).collect();
+        let (theirs, outdated): (Vec<_>, Vec<_>) = of_all.into_iter().partition(|t| t.model_sha256 == model);
+        let outdated = outdated.len();
+        if outdated > 0 && ctx.door_embedder()?.spec.sha256.0 != model {
+            return Err(Failure::Usage(format!(
+                "{name} is enrolled with another network, whose {outdated} templates would make room for those of {}, which the \
+                 configuration doesn't name: the door would no longer recognise {name}; leave --model out, or set faces.model",
+                faces.embedder().name
+            )));
+        }
+        let theirs = theirs.into_iter().map(|t| t.encoding).collect();
         let rules = rules(&known);
-        Ok(Self { ctx, faces, known, name, person, rules, theirs, taken: Vec::new(), refused: Vec::new() })
+        Ok(Self { ctx, faces, known, name, person, rules, theirs, outdated, taken: Vec::new(), refused: Vec::new() })
     }
 
     /// Takes one photograph, or says why not.
@@ -290,7 +308,11 @@ impl<'a> Sitting<'a> {
         self.tell(Some((&person, &kept)))?;
         let what = if self.person.is_some() { "has more photographs now" } else { "is enrolled" };
         let Person { name, templates, .. } = &person;
-        self.ctx.out.line(format_args!("{name} {what}: {templates} kept, the best of quality {best:.2}."))?;
+        let replaces = match self.outdated {
+            0 => String::new(),
+            n => format!("; replaces {n} of the old network"),
+        };
+        self.ctx.out.line(format_args!("{name} {what}: {templates} kept, the best of quality {best:.2}{replaces}."))?;
         Ok(Verdict::Yes)
     }
 }

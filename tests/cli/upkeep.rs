@@ -51,11 +51,34 @@ fn another_encoder_recognises_nobody_until_they_are_enrolled_again_and_keeps_wha
     assert_eq!(found["level"], "wrong", "{found}");
     assert!(found["says"].as_str().unwrap().contains("2 templates of 1 people were made by another model"), "{found}");
     assert_eq!(home.run(&["identify", &picture("ada-3.jpg")]).code, 1);
-    home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
+    let again = home.run(&["enroll", "Ada", &picture("ada-1.jpg")]);
+    assert!(again.code == 0 && again.out.contains("replaces 2 of the old network"), "{}{}", again.out, again.err);
     assert_eq!(scores(&home)["level"], "ok");
     assert_eq!(home.run(&["identify", &picture("ada-3.jpg"), "--json"]).json()["name"], "Ada");
     let ada = home.run(&["people", "show", "Ada", "--json"]).json();
     assert_eq!((&ada["consent"], &ada["templates"]), (&"paper 7".into(), &1.into()), "{ada}");
+}
+
+#[test]
+fn enrolling_with_a_network_that_is_not_the_doors_takes_nobody_from_the_door() {
+    let home = with_ada();
+    let enroll = |name: &str| {
+        home.run(&["enroll", name, &picture("ada-1.jpg"), "--model", "facelatch-encoder-small", "--consent", "paper 8"])
+    };
+    enroll("Ada").fails(2, &["Ada is enrolled with another network", "leave --model out"]);
+    let ada = home.run(&["people", "show", "Ada", "--json"]).json();
+    assert_eq!((&ada["consent"], &ada["templates"]), (&"paper 7".into(), &2.into()), "{ada}");
+    assert_eq!(home.run(&["identify", &picture("ada-3.jpg"), "--json"]).json()["name"], "Ada");
+    let own = ["enroll", "Ada", &picture("ada-3.jpg"), "--model", "facelatch-encoder"];
+    home.run(&own).fails(0, &[]);
+}
+
+#[test]
+fn more_photographs_than_one_enrolment_compares_are_refused_before_any_is_read() {
+    let home = Home::new();
+    let photos: Vec<_> = (0..257).map(|i| format!("/nowhere/{i}.jpg")).collect();
+    let args: Vec<_> = ["enroll", "Ada"].into_iter().chain(photos.iter().map(String::as_str)).collect();
+    home.run(&args).fails(2, &["257 photographs are more than 256"]);
 }
 
 #[test]
