@@ -88,7 +88,8 @@ impl Counts {
     }
 
     /// The table, its strictest row the first that no impostor reached. `None` without any impostor, or where one
-    /// reached a similarity of 1.
+    /// reached the last step before 1: that is a picture and itself, whose similarity rounding leaves on either side of 1,
+    /// and a row at 1 would admit nobody.
     ///
     /// Fills in the counts of `origin`.
     pub fn tabulate(&self, mut origin: Origin) -> Option<Calibration> {
@@ -101,7 +102,7 @@ impl Counts {
         (0..STEPS).rev().for_each(|step| accepted[step] += accepted[step + 1]);
         let mut refused = 0.0;
         let mut rows: Vec<Row> = Vec::new();
-        for (step, &accepted) in accepted.iter().enumerate() {
+        for (step, &accepted) in accepted.iter().enumerate().take(STEPS) {
             let (fmr, fnmr) = ((accepted / pairs).min(1.0), refused / people.max(f64::MIN_POSITIVE));
             let (upper, fnmr) = (upper_bound(accepted) / pairs, fnmr.min(1.0));
             let row = Row { similarity: edge(step), fmr, upper, fnmr, fnmr_upper: Some(wilson(fnmr, people)) };
@@ -155,10 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn an_impostor_with_a_similarity_of_one_leaves_no_strict_row() {
-        let mut counts = Counts::default();
-        counts.impostor(Similarity::MAX, 1);
-        assert_eq!(counts.tabulate(Origin::default()), None);
+    fn an_impostor_with_a_similarity_of_one_or_just_less_leaves_no_strict_row() {
+        let with = |highest: f32| {
+            let mut counts = Counts::default();
+            (0..99).for_each(|_| counts.impostor(similarity(0.1), 1));
+            counts.impostor(similarity(highest), 1);
+            counts.tabulate(Origin::default())
+        };
+        for one in [1.0, 1f32.next_down(), 0.9999] {
+            assert_eq!(with(one), None, "{one}");
+        }
+        assert_eq!(with(0.9998).unwrap().rows().last().unwrap().similarity, edge(STEPS - 1));
         assert_eq!(Counts::default().tabulate(Origin::default()), None);
     }
 }
