@@ -36,6 +36,9 @@ CHOOSING = {"MaxPool", "Resize"}
 # Through these a channel stays itself, so that equalising may cross them.
 PASSING = {"Relu", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"}
 
+# Beyond so many steps facelatch takes no bias: with the sums of products it must stay within 32 bits.
+MAX_BIAS = 2**30
+
 
 def arguments(given=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -169,6 +172,16 @@ def layer(weight: np.ndarray, bias: np.ndarray, clip: bool) -> Layer:
     return Layer(np.clip(np.round(weight / best.reshape(-1, 1, 1, 1)), -127, 127), best, bias.copy())
 
 
+def with_bias_in_reach(made: Layer, source_scale: float) -> Layer:
+    """Coarser steps for output channels so nearly dead that their bias would leave 32 bits; the others stay as they are."""
+    least = np.abs(made.bias) / (float(source_scale) * MAX_BIAS / 2)
+    if not (made.scale < least).any():
+        return made
+    scale = np.maximum(made.scale, least).astype(np.float32)
+    shape = (-1, 1, 1, 1)
+    return Layer(np.where((made.scale < least).reshape(shape), np.round(made.real() / scale.reshape(shape)), made.weight), scale, made.bias)
+
+
 def correct_bias(node, made: Layer, weight: np.ndarray, source: Activation, samples: np.ndarray) -> None:
     """Takes back the mean error of the rounded weights and of the rounded, clipped input, padding not considered."""
     exact, rounded = samples.mean(0), source.fake(samples).mean(0)
@@ -230,10 +243,12 @@ def write(graph: Graph, activations: dict[str, Activation], layers: dict[str, La
         made.ClearField("name")
         inputs = [dequantised(name) if node.op_type in rounding else ready.get(name, name) for name in node.input]
         if node.op_type == "Conv":
-            found, short = layers[node.output[0]], f"c{convs}"
+            found, short = with_bias_in_reach(layers[node.output[0]], activations[node.input[0]].scale), f"c{convs}"
             convs += 1
             scales = {"w": found.scale, "b": (found.scale * np.float32(activations[node.input[0]].scale)).astype(np.float32)}
-            stored = {"w": found.weight.astype(np.int8), "b": np.round(found.bias / scales["b"].astype(float)).astype(np.int32)}
+            bias = np.round(found.bias / scales["b"].astype(float))
+            assert (np.abs(bias) < MAX_BIAS).all(), f"the bias of {node.output[0]} leaves 32 bits"
+            stored = {"w": found.weight.astype(np.int8), "b": bias.astype(np.int32)}
             for role in "wb":
                 read = [constant(f"{short}{role}q", stored[role]), constant(f"{short}{role}s", scales[role])]
                 nodes.append(helper.make_node("DequantizeLinear", read, [short + role], axis=0))

@@ -159,6 +159,25 @@ class Quantising(unittest.TestCase):
         for name, values in cosines.items():
             self.assertGreater(values.min(), 0.995, name)
 
+    def test_the_bias_of_a_dead_channel_stays_itself(self):
+        graph = Graph(branching(32))
+        weight, bias = graph.constants["aw"].copy(), graph.constants["ab"].copy()
+        weight[0], bias[0] = 0, -3
+        graph.constants.update(aw=weight, ab=bias)
+        activations = {name: quantise.Activation(0.02, 0) for name in quantise.quantised_tensors(graph)}
+        layers = {
+            node.output[0]: quantise.layer(graph.constants[node.input[1]], graph.constants[node.input[2]], clip=False)
+            for node in graph.convs()
+        }
+        made = quantise.write(graph, activations, layers, uint8=False)
+        by_output = {node.output[0]: node for node in made.graph.node}
+        stored = {t.name: numpy_helper.to_array(t) for t in made.graph.initializer}
+        first = next(node for node in made.graph.node if node.op_type == "Conv")
+        weights, read = (by_output[name] for name in first.input[1:])
+        np.testing.assert_allclose(stored[read.input[0]] * stored[read.input[1]].astype(float), bias, atol=1e-4, rtol=1e-4)
+        others = layers[first.output[0]]
+        self.assertTrue((stored[weights.input[0]][1:] == others.weight[1:]).all() and (stored[weights.input[1]][1:] == others.scale[1:]).all())
+
     def test_the_small_encoder_fits_its_size(self):
         """0.6 MB, for a Pi Zero 2 W; the full one 1.5."""
         for width, most in ((0.5, 600_000), (1.0, 1_500_000)):
