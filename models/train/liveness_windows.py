@@ -47,6 +47,8 @@ def resample(times, values, ticks, channel) -> tuple[np.ndarray, np.ndarray]:
         gap = np.where(is_last, 1.0, t1 - t0)
         share = np.where(is_last, 0.0, (ticks - t0) / np.where(gap > 0, gap, 1.0)).clip(0, 1)
     valid = (before >= 0) & np.where(is_last, ticks - t0 <= channel.hold / 2 + 1e-9, gap <= channel.hold + 1e-9)
+    # A sample at the tick itself is its value, whatever gap follows.
+    valid |= (before >= 0) & (np.abs(ticks - t0) <= 1e-9)
     with np.errstate(invalid="ignore"):
         mixed = np.where(is_last, v0, v0 + (v1 - v0) * share)
     return np.where(valid, mixed, 0.0), valid

@@ -96,6 +96,11 @@ class Windows(unittest.TestCase):
         self.assertFalse(self.one([1.9, 1.95], [0, 0])[mask].any())
         self.assertFalse(self.one(np.arange(0, 2, 0.1), np.full(20, 2.5)).any())
 
+    def test_a_sample_at_a_tick_is_its_value_whatever_gap_follows(self):
+        ticks = windows.ticks_until([2.0])[0]
+        mask = self.one([*ticks[:10], *ticks[30:]], np.zeros(30))[windows.MASK_ROW + table.NAMES.index("yaw")]
+        np.testing.assert_array_equal(mask, [1] * 10 + [0] * 20 + [1] * 20)
+
     def test_a_pulse_is_seen_through_light_that_changes_all_colours_alike(self):
         random, ticks = np.random.default_rng(0), np.arange(50) * windows.TICK
         wave = np.sin(2 * np.pi * 1.5 * ticks)
