@@ -172,7 +172,7 @@ def light(random, place, length, severity) -> tuple[np.ndarray, np.ndarray]:
 
 
 def touch(random, heart, seen, length, severity) -> tuple[np.ndarray, np.ndarray]:
-    """A finger on a pulse sensor while somebody is seen, or none, which is less than a thousandth."""
+    """A finger on a pulse sensor while somebody is seen, or none, which is less than its channel's least."""
     n = len(heart)
     times = moments(random, n, length, (25, 60), 0.001, severity)
     level, there = random.uniform(0.2, 0.8, (n, 1)), random.random((n, 1)) < 0.85

@@ -27,6 +27,8 @@ const LEAST_ZONES: usize = 4;
 const LEAST_AROUND: usize = 3;
 /// A plane has three unknowns; with twice as many zones its residuals mean something.
 const LEAST_FOR_PLANE: usize = 6;
+/// Lux that darkness counts as: a BH1750 gives 0 at night, whose logarithm is no number, and less than this is as dark.
+const DARKEST_LUX: f32 = 0.01;
 /// Below the face, where somebody's chest is that holds nothing before them.
 const CHEST: Part = Part { across: 1.6, from: 2.3, to: 4.2 };
 
@@ -107,9 +109,11 @@ impl Fusion {
                 say(Channel::NirAmbient, dark);
             }
             Value::Light(lux) => {
-                say(Channel::AmbientLogLux, lux.log10());
+                // `max` would make a light of NaN.
+                let log_lux = if (0.0..DARKEST_LUX).contains(&lux) { DARKEST_LUX } else { lux }.log10();
+                say(Channel::AmbientLogLux, log_lux);
                 if let Some((_, luminance)) = face {
-                    say(Channel::LuminanceOverLight, luminance.log10() - lux.log10());
+                    say(Channel::LuminanceOverLight, luminance.log10() - log_lux);
                 }
             }
             Value::Touch(share) => say(Channel::Touch, share),

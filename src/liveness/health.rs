@@ -105,7 +105,8 @@ struct Nature {
 
 const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
-/// Where a number comes from stands beside it. Times of `same_for` are such that noise of the size that data sheets give, in
+/// Where a number comes from stands beside it. A range is within that of the kind's channels, so that what passes here takes its
+/// place in the window: else a sensor would be well and its place empty, or half of what it says would be there. Times of `same_for` are such that noise of the size that data sheets give, in
 /// steps of the resolution, would have shown. They may be a little short: an empty room that is called stuck costs nothing, and
 /// whoever steps up changes the value, which ends it at once.
 const fn nature(kind: SensorKind) -> Nature {
@@ -114,33 +115,36 @@ const fn nature(kind: SensorKind) -> Nature {
     let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500) };
     match kind {
         // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door moves
-        // faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault.
-        SensorKind::Distance => Nature { range: [0.0, 4000.0], ..usual },
+        // faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault. Nearer than 30 mm is what covers it.
+        SensorKind::Distance => Nature { range: [30.0, 4000.0], ..usual },
         // VL53L5CX: the same, 64 times over. One zone that changes is change enough, so even a second is long; an empty
         // room where no zone sees anything is the same for ever and is told as not finite before.
-        SensorKind::Depth => Nature { range: [0.0, 4000.0], same_for: ms(2000), ..usual },
+        SensorKind::Depth => Nature { range: [30.0, 4000.0], same_for: ms(2000), ..usual },
         // MLX90614: −70 to 380 °C object, −40 to 125 °C itself, steps of 0.02 K (its data sheet). Two numbers that stay within
-        // a step for 150 readings are none. Above 300 °C or below −60 °C nobody is at a door.
-        SensorKind::Thermometer => Nature { range: [-60.0, 300.0], same_for: ms(15_000), max_age: ms(1000), ..usual },
+        // a step for 150 readings are none. Above 125 °C or below −40 °C nobody is at a door.
+        SensorKind::Thermometer => Nature { range: [-40.0, 125.0], same_for: ms(15_000), max_age: ms(1000), ..usual },
         // MLX90640: 0.1 K of noise at 1 Hz in steps far below that. AMG8833: steps of 0.25 K and less noise, but 64 of them for
-        // 50 readings: some lie at the edge of a step.
-        SensorKind::Thermal => Nature { range: [-60.0, 400.0], same_for: ms(5000), max_age: ms(1000), ..usual },
+        // 50 readings: some lie at the edge of a step. The MLX90640 measures from −40 °C on.
+        SensorKind::Thermal => Nature { range: [-40.0, 125.0], same_for: ms(5000), max_age: ms(1000), ..usual },
         // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only a
         // value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
         SensorKind::Proximity => {
-            Nature { range: [-0.2, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(10_000), ..usual }
+            Nature { range: [-0.1, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(10_000), ..usual }
         }
         // The sun gives 120 000 lux. BH1750: a lamp of 300 lux is 360 counts that stand still for long: 30 s.
         SensorKind::Light => {
-            Nature { range: [0.0, 200_000.0], ends: [f32::NEG_INFINITY, 200_000.0], same_for: ms(30_000), ..usual }
+            Nature { range: [0.0, 199_000.0], ends: [f32::NEG_INFINITY, 199_000.0], same_for: ms(30_000), ..usual }
         }
-        // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step.
-        SensorKind::Touch => Nature { range: [-0.01, 1.01], ends: [0.001, 0.999], same_for: ms(1000), ..usual },
+        // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step. Without
+        // one the window itself reflects some hundredths, with noise; SparkFun's example takes less than 0.19 for no finger.
+        SensorKind::Touch => Nature { range: [-0.01, 1.01], ends: [0.1, 0.999], same_for: ms(1000), ..usual },
         // ±16 g and more; noise of a few steps at 25 Hz (ADXL345: one step deviation): 10 s.
         SensorKind::Acceleration => Nature { range: [-400.0, 400.0], same_for: ms(10_000), ..usual },
     }
 }
 
+/// A thermometer's own temperature, degrees Celsius: what the chips that measure it work in.
+const OWN: [f32; 2] = [-40.0, 85.0];
 /// How fast a thermometer's own temperature can change, K/s, and what noise may add.
 const SELF_HEATING: [f32; 2] = [5.0, 2.0];
 
@@ -272,13 +276,14 @@ impl Health {
             }
             Value::Thermometer { object, ambient } => {
                 let finite = object.is_finite() && ambient.is_finite();
-                (finite, (range[0]..=range[1]).contains(&object) && (-40.0..=125.0).contains(&ambient), false)
+                (finite, (range[0]..=range[1]).contains(&object) && (OWN[0]..=OWN[1]).contains(&ambient), false)
             }
             Value::Proximity { lit, dark } => {
                 let is_in = |x: f32| (range[0]..=range[1]).contains(&x);
-                // Their sum is beyond full scale in the sun; each by itself must not be.
+                // Their sum is beyond full scale in the sun; each by itself must not be. Noise makes less than nought of what comes
+                // back, and nothing makes it of the dark.
                 let is_at_end = dark >= ends[1] || lit - dark >= ends[1];
-                (lit.is_finite() && dark.is_finite(), is_in(lit) && is_in(dark), is_at_end)
+                (lit.is_finite() && dark.is_finite(), is_in(lit - dark) && is_in(dark) && dark >= 0.0, is_at_end)
             }
             Value::Acceleration(axes) => {
                 let finite = axes.iter().all(|axis| axis.is_finite());

@@ -434,7 +434,7 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         name: "touch",
         source: Source::Touch,
         unit: "light through a finger, share of full scale",
-        limits: [0.001, 0.999],
+        limits: [0.1, 0.999],
         hold: Duration::from_millis(120),
         inputs: &[relative(0.01)],
     },

@@ -190,14 +190,15 @@ fn without_a_face_in_sight_only_what_needs_no_place_is_said() {
 }
 
 #[test]
-fn no_light_and_no_number_is_nothing_that_a_series_takes() {
+fn a_night_without_light_is_as_dark_as_can_be_told_and_no_number_is_nothing_that_a_series_takes() {
     let fusion = watching(600.0);
-    for lux in [0.0, f32::NAN] {
+    for (lux, is_taken) in [(0.0, true), (0.005, true), (f32::NAN, false), (-1.0, false)] {
         let samples = fusion.samples(&Reading { at: AT, value: Value::Light(lux) });
         let within = |sample: &Sample| {
             let [low, high] = sample.channel.spec().limits;
             low <= sample.value && sample.value <= high
         };
-        assert!(!samples.iter().any(within), "{samples:?}");
+        assert_eq!(samples.iter().filter(|sample| within(sample)).count(), if is_taken { 2 } else { 0 }, "{samples:?}");
+        assert!(!is_taken || value(&samples, Channel::AmbientLogLux) == Some(-2.0), "{samples:?}");
     }
 }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::liveness::fusion::Fusion;
+use crate::liveness::{Channel, Place, Sample};
 use crate::ports::{Grid, Sensor};
 use crate::sim::clock::SimClock;
 use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
@@ -58,11 +60,13 @@ fn what_is_no_number_or_beyond_the_range_is_told_as_such() {
         (Value::Distance(f32::NAN), NotFinite),
         (Value::Distance(8190.0), OutOfRange),
         (Value::Distance(-1.0), OutOfRange),
+        (Value::Distance(29.0), OutOfRange),
         (Value::Thermometer { object: 30.0, ambient: f32::NAN }, NotFinite),
         (Value::Thermometer { object: 301.0, ambient: 20.0 }, OutOfRange),
         (Value::Thermometer { object: 30.0, ambient: 130.0 }, OutOfRange),
         (Value::Proximity { lit: inf, dark: 0.1 }, NotFinite),
         (Value::Proximity { lit: 5.0, dark: 0.1 }, OutOfRange),
+        (Value::Proximity { lit: 0.1, dark: -0.1 }, OutOfRange),
         (Value::Light(-3.0), OutOfRange),
         (Value::Touch(1.5), OutOfRange),
         (Value::Acceleration([0.0, f32::NAN, 9.8]), NotFinite),
@@ -80,6 +84,7 @@ fn an_end_of_the_range_counts_after_some_readings_in_a_row() {
     for [bad, good] in [
         [Value::Touch(1.0), Value::Touch(0.5)],
         [Value::Touch(0.0), Value::Touch(0.5)],
+        [Value::Touch(0.0076), Value::Touch(0.5)],
         [Value::Proximity { lit: 1.2, dark: 0.99 }, Value::Proximity { lit: 0.5, dark: 0.2 }],
         [Value::Proximity { lit: 1.08, dark: 0.1 }, Value::Proximity { lit: 0.5, dark: 0.2 }],
     ] {
@@ -252,6 +257,52 @@ fn each_simulated_fault_is_noticed_by_its_own_name_and_ends_with_the_fault() {
                 SensorFault::Broken => "failing",
             };
             assert!(told.get(expected).is_some_and(|times| *times > 100), "{kind:?} {fault:?}: {told:?}");
+        }
+    }
+}
+
+/// Readings at the ends of what a kind can measure, each number by itself, and of a grid in every cell.
+fn at_ends<'a>(kind: SensorKind, cells: &'a [[f32; 64]; 2]) -> Vec<Value<'a>> {
+    let [low, high] = nature(kind).range;
+    let four = |of: fn(f32, f32) -> Value<'static>, b: [f32; 2]| {
+        [low, high].into_iter().flat_map(move |a| b.map(|b| of(a, b))).collect()
+    };
+    let grid = |cells: &'a [f32; 64]| Grid { columns: 8, rows: 8, cells, view: [60.0, 60.0] };
+    match kind {
+        SensorKind::Distance => [low, high].map(Value::Distance).into(),
+        SensorKind::Light => [low, high].map(Value::Light).into(),
+        SensorKind::Touch => [low, nature(kind).ends[0], nature(kind).ends[1], high].map(Value::Touch).into(),
+        SensorKind::Thermometer => four(|object, ambient| Value::Thermometer { object, ambient }, OWN),
+        SensorKind::Proximity => four(|back, dark| Value::Proximity { lit: dark + back, dark }, [0.0, 0.979]),
+        SensorKind::Depth => cells.each_ref().map(grid).map(Value::Depth).into(),
+        SensorKind::Thermal => cells.each_ref().map(grid).map(Value::Thermal).into(),
+        SensorKind::Acceleration => Vec::new(),
+    }
+}
+
+#[test]
+fn what_passes_takes_its_place_in_the_window() {
+    for kind in NUMBERS.into_iter().chain([SensorKind::Depth, SensorKind::Thermal]) {
+        let cells = nature(kind).range.map(|end| [end; 64]);
+        for value in at_ends(kind, &cells) {
+            let (mut health, mut fusion) = (Health::new(kind, MS(0)), Fusion::new(60.0));
+            fusion.face(Place { at: MS(200), x: 0.0, y: -0.05, eye_gap: 0.09 }, 100.0);
+            // What is at an end of the range is told of several readings in a row.
+            let told = (1..=SATURATED_READINGS).map(|i| MS(40 * u64::from(i))).fold(None, |_, at| {
+                health.take(Reading { at, value }, at).ok().map(|reading| fusion.samples(&reading))
+            });
+            let Some(samples) = told else { continue };
+            let always = |sample: &&Sample| match kind {
+                SensorKind::Depth => sample.channel == Channel::DepthFaceMm,
+                SensorKind::Thermal => sample.channel == Channel::WarmFaceC,
+                _ => sample.channel != Channel::EyeGapMm,
+            };
+            let primary: Vec<_> = samples.iter().filter(always).collect();
+            assert!(!primary.is_empty(), "{value:?}: {samples:?}");
+            for sample in primary {
+                let [low, high] = sample.channel.spec().limits;
+                assert!((low..=high).contains(&sample.value), "{value:?}: {sample:?}");
+            }
         }
     }
 }
