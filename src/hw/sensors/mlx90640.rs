@@ -25,6 +25,8 @@ const EMISSIVITY: f32 = 0.98;
 /// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of news is
 /// cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
 const MAX_PERIODS: u32 = 2;
+/// Pixels of a picture that are no number where the other half doesn't come in time.
+const BLIND: usize = COLUMNS * ROWS / 2;
 /// The rates that the chip has, measurements of half of the pixels a second.
 const RATES: [(f32, FrameRate); 7] = [
     (1.0, FrameRate::One),
@@ -41,7 +43,8 @@ pub struct Mlx90640<B: I2c> {
     driver: Box<Mlx90640Driver<Old<B>>>,
     config: SensorConfig,
     mounting: Mounting,
-    /// From one measurement to the next.
+    /// What it was told, and from one measurement to the next at that.
+    rate: FrameRate,
     period: Duration,
     /// When the first measurement came.
     began: Option<Instant>,
@@ -73,6 +76,7 @@ where
             driver,
             config: config.clone(),
             mounting: Mounting::new(config, VIEW),
+            rate,
             period: Duration::from_micros((1e6 / hertz) as u64),
             began: None,
             half: vec![f32::NAN; COLUMNS * ROWS],
@@ -108,7 +112,8 @@ where
     }
 
     /// A reading each time that half of the pixels are new; the others are those of the time before, or NaN where these
-    /// didn't come.
+    /// didn't come. One that lost its power has gone back to its own rate, by which they never come in time: that it measures at
+    /// another than it was told is an error, so that it is opened anew.
     fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
         let Self { driver, config, half, .. } = self;
         // The crate leaves the half that isn't new as it is.
@@ -116,6 +121,13 @@ where
         let is_new = shielded(config, || driver.generate_image_if_ready(half).map_err(|error| failed(config, error)))?;
         if !is_new || !self.take(now) {
             return Ok(None);
+        }
+        if self.cells.iter().filter(|cell| cell.is_nan()).count() >= BLIND {
+            let rate = self.driver.frame_rate().map_err(|error| failed(&self.config, error))?;
+            if rate != self.rate {
+                let reason = "MLX90640: it has started anew, as when its supply sags".to_owned();
+                return Err(failure(&self.config.device, reason));
+            }
         }
         let grid = self.mounting.apply(COLUMNS, ROWS, &self.cells, &mut self.upright);
         Ok(grid.map(|grid| Reading { at: now, value: Value::Thermal(grid) }))
@@ -222,6 +234,33 @@ mod tests {
             let blind = blind(bus_hz, rate_hz);
             assert!(blind.len() > 5 && blind.iter().all(|pixels| *pixels >= 384), "{bus_hz} {rate_hz}: {blind:?}");
         }
+    }
+
+    #[test]
+    fn a_chip_that_has_started_anew_is_an_error_until_it_is_opened_again() {
+        let chip = FakeMlx90640::default();
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        chip.run(400_000, 30.0);
+        let polled = |until: u64, sensor: &mut Mlx90640<FakeMlx90640>| {
+            let (mut pictures, mut errors) = (0, Vec::new());
+            while chip.now() < Instant::from_millis(until) {
+                match sensor.poll(chip.now()) {
+                    Ok(reading) => pictures += usize::from(reading.is_some()),
+                    Err(error) => errors.push(error.to_string()),
+                }
+                chip.pass(Duration::from_millis(20));
+            }
+            (pictures, errors)
+        };
+        let (pictures, errors) = polled(2000, &mut sensor);
+        assert!(pictures > 10 && errors.is_empty(), "{pictures} {errors:?}");
+        chip.restart();
+        let (pictures, errors) = polled(6000, &mut sensor);
+        assert!(pictures <= 2 && errors.len() > 5, "{pictures} {errors:?}");
+        assert!(errors.iter().all(|error| error.contains("started anew")), "{errors:?}");
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        let (pictures, errors) = polled(8000, &mut sensor);
+        assert!(pictures > 10 && errors.is_empty(), "{pictures} {errors:?}");
     }
 
     #[test]

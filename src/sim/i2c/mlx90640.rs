@@ -19,6 +19,8 @@ const EEPROM: u16 = 0x2400;
 const EEPROM_WORDS: usize = 0x0340;
 const STATUS: u16 = 0x8000;
 const CONTROL: u16 = 0x800D;
+/// Chess pattern, 18 bits, 2 Hz (data sheet, table of 0x800D).
+const CONTROL_AT_START: u16 = 0x1901;
 /// Sensitivity of every pixel: 12000 / 2³⁷.
 const ALPHA_REFERENCE: u16 = 12_000;
 const ALPHA: f64 = 12_000.0 / 137_438_953_472.0;
@@ -64,8 +66,7 @@ impl Default for FakeMlx90640 {
             eeprom: [0; EEPROM_WORDS],
             ram: [0; RAM_WORDS],
             status: 0,
-            // Chess pattern, 18 bits, 2 Hz (data sheet, table of 0x800D).
-            control: 0x1901,
+            control: CONTROL_AT_START,
             pointer: 0,
             is_plugged: true,
             time: Instant::BOOT,
@@ -135,6 +136,12 @@ impl FakeMlx90640 {
     /// The rate that it was told, as in its control register: 0 is 0.5 Hz, 7 is 64 Hz.
     pub fn rate(&self) -> u16 {
         lock(&self.0).rate()
+    }
+
+    /// Its supply was away for a moment: it measures on, as it does when it is switched on.
+    pub fn restart(&self) {
+        let mut chip = lock(&self.0);
+        (chip.control, chip.status) = (CONTROL_AT_START, 0);
     }
 
     pub fn unplug(&self) {
