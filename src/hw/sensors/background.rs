@@ -194,11 +194,18 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
         if self.config.socket().is_some() { Duration::MAX } else { usual }
     }
 
+    /// How many measurements have come. A read that fails after others takes none of them back; one that goes on failing does
+    /// so next time with none before it. A driver that takes longer than its period always has another, so that this is seconds.
     fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, SensorError> {
         for taken in 0..MAX_AT_ONCE {
-            match sensor.poll(self.clock.now().mono)? {
-                Some(reading) => self.shared.put(&reading),
-                None => return Ok(taken),
+            match sensor.poll(self.clock.now().mono) {
+                Ok(Some(reading)) => self.shared.put(&reading),
+                Ok(None) => return Ok(taken),
+                Err(error) if taken > 0 => {
+                    self.shared.lock().error = Some(error);
+                    return Ok(taken);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(MAX_AT_ONCE)
@@ -282,9 +289,10 @@ mod tests {
         };
         let mut sensor = Background::start(&config, Arc::new(SimClock::default()), open);
         let (say, hear) = mpsc::channel();
-        for next in
-            [Next::Gives(1.0), Next::Gives(2.0), Next::Fails, Next::Panics, Next::Fails, Next::Fails, Next::Fails]
-        {
+        // The first failure comes with readings before it, and five in a row follow.
+        let fails = std::iter::repeat_with(|| Next::Fails).take(4);
+        let gives = [Next::Gives(1.0), Next::Gives(2.0), Next::Fails, Next::Panics];
+        for next in gives.into_iter().chain(fails) {
             say.send(next).unwrap();
         }
         tell.send(hear).unwrap();
@@ -343,6 +351,44 @@ mod tests {
         assert_eq!(pauses, [5, 11, 22, 44, 88], "{at:?}: 2.5 s and 0.25 s, 5 s and 0.5 s, and so on");
         assert_eq!(opened(Driver::Grid, "/dev/ttyACM0").len(), at.len());
         assert_eq!(opened(Driver::Grid, "unix:/run/depth.sock"), [0]);
+    }
+
+    /// Takes longer to read than its period is, as a BH1750 does, and fails once.
+    struct Slow {
+        clock: SimClock,
+        polls: u32,
+    }
+
+    impl Sensor for Slow {
+        fn kind(&self) -> SensorKind {
+            SensorKind::Light
+        }
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+            self.clock.pause(Duration::from_millis(160));
+            self.polls += 1;
+            match self.polls {
+                30 => Err(failure(Path::new("bus"), "no answer".to_owned())),
+                _ => Ok(Some(Reading { at: now, value: Value::Light(120.0) })),
+            }
+        }
+        fn describe(&self) -> String {
+            "slow".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_slow_device_that_fails_once_is_not_opened_again() {
+        let (clock, opened) = (SimClock::default(), Arc::new(AtomicBool::new(false)));
+        let again = Arc::new(AtomicBool::new(false));
+        let (now, before, twice) = (clock.clone(), opened.clone(), again.clone());
+        let open = move || {
+            twice.fetch_or(before.swap(true, Ordering::Relaxed), Ordering::Relaxed);
+            Ok(Box::new(Slow { clock: now.clone(), polls: 0 }) as Box<dyn Sensor>)
+        };
+        let config = SensorConfig::new(SensorKind::Light, Driver::Iio, "bh1750");
+        let _sensor = Background::start(&config, Arc::new(clock.clone()), open);
+        wait_for(|| (clock.now().mono > Instant::from_millis(60_000)).then_some(()));
+        assert!(opened.load(Ordering::Relaxed) && !again.load(Ordering::Relaxed));
     }
 
     #[test]
