@@ -27,6 +27,9 @@ const STATUS: u8 = 0x04;
 const OVERFLOW: u8 = 0x04;
 /// Status clear: the bits of the status that are written here are 0 again.
 const STATUS_CLEAR: u8 = 0x05;
+/// Pictures after a reset that are none: the registers are nought until the chip has measured, 0 °C in every pixel, and what
+/// it measures first has not settled (50 ms until it talks and two frames until its output is stable, its data sheet says).
+const UNSETTLED_PICTURES: u32 = 3;
 /// The first of 64 temperatures, two bytes each, the lower first.
 const PIXELS: u8 = 0x80;
 /// Kelvins of the lowest of the 12 bits.
@@ -39,6 +42,8 @@ pub struct Amg8833<B> {
     mounting: Mounting,
     address: u8,
     next: Instant,
+    /// So many pictures more are thrown away.
+    unsettled: u32,
     cells: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -47,7 +52,7 @@ impl<B: I2c> Amg8833<B>
 where
     B::Error: std::fmt::Display,
 {
-    /// Wakes and resets it. The first pictures after that are not yet settled (50 ms, the data sheet says).
+    /// Wakes and resets it.
     ///
     /// # Errors
     /// It does not answer.
@@ -58,6 +63,7 @@ where
             mounting: Mounting::new(config, VIEW),
             address: config.address.unwrap_or(ADDRESS),
             next: Instant::BOOT,
+            unsettled: UNSETTLED_PICTURES,
             cells: Vec::with_capacity(SIDE * SIDE),
             upright: Vec::with_capacity(SIDE * SIDE),
         };
@@ -96,6 +102,10 @@ where
             false => Ok(()),
         });
         cleared.map_err(|error| self.failed(&error))?;
+        if let Some(left) = self.unsettled.checked_sub(1) {
+            self.unsettled = left;
+            return Ok(None);
+        }
         self.cells.clear();
         self.cells.extend(bytes.as_chunks::<2>().0.iter().map(|pair| {
             // Two's complement of 12 bits.
@@ -121,6 +131,16 @@ mod tests {
         SensorConfig::new(SensorKind::Thermal, Driver::Amg8833, "/dev/i2c-1")
     }
 
+    /// One whose first pictures were taken, before time 0.
+    fn settled(chip: &FakeAmg8833) -> Amg8833<FakeAmg8833> {
+        let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        for _ in 0..UNSETTLED_PICTURES {
+            assert_eq!(sensor.poll(sensor.next), Ok(None));
+        }
+        sensor.next = Instant::BOOT;
+        sensor
+    }
+
     fn cells(sensor: &mut Amg8833<FakeAmg8833>, ms: u64) -> Vec<f32> {
         match sensor.poll(Instant::from_millis(ms)).unwrap().unwrap().value {
             Value::Thermal(grid) => {
@@ -134,7 +154,7 @@ mod tests {
     #[test]
     fn a_picture_is_read_in_quarters_of_a_degree_below_zero_too() {
         let chip = FakeAmg8833::default();
-        let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        let mut sensor = settled(&chip);
         chip.set_celsius(|i| i as f32 * 0.5 - 4.25);
         let got = cells(&mut sensor, 0);
         assert_eq!((got[0], got[1], got[63]), (-4.25, -3.75, 27.25));
@@ -144,9 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn an_overflow_costs_one_picture() {
+    fn what_its_registers_hold_after_a_reset_is_no_picture() {
         let chip = FakeAmg8833::default();
         let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        assert_eq!(sensor.poll(Instant::from_millis(0)), Ok(None), "nought in every register");
+        chip.set_celsius(|_| 21.0);
+        let first = (0..100).map(|i| 10 * i).find(|ms| sensor.poll(Instant::from_millis(*ms)).unwrap().is_some());
+        assert_eq!(first, Some(300));
+    }
+
+    #[test]
+    fn an_overflow_costs_one_picture() {
+        let chip = FakeAmg8833::default();
+        let mut sensor = settled(&chip);
         chip.set_celsius(|_| 21.0);
         chip.overflow();
         assert!(cells(&mut sensor, 0).iter().all(|cell| cell.is_infinite()));
@@ -158,7 +188,7 @@ mod tests {
     #[test]
     fn a_chip_that_is_gone_is_an_error() {
         let chip = FakeAmg8833::default();
-        let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        let mut sensor = settled(&chip);
         chip.unplug();
         let error = sensor.poll(Instant::from_millis(100)).unwrap_err();
         assert!(error.to_string().starts_with("/dev/i2c-1: AMG8833 at 0x69: "), "{error}");
@@ -168,7 +198,7 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic_or_give_a_number_outside_of_twelve_bits() {
         let chip = FakeAmg8833::default();
-        let mut sensor = Amg8833::open(&config(), chip.clone()).unwrap();
+        let mut sensor = settled(&chip);
         for byte in 0..=255 {
             chip.fill(byte);
             let got = cells(&mut sensor, 100 * u64::from(byte));
