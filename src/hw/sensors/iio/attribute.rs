@@ -53,12 +53,18 @@ fn strange(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// The scale or offset of a channel: its own, or that of all channels of its type (`in_accel_x`, `in_accel`).
-pub(super) fn shared(dir: &Path, channel: &str, what: &str, otherwise: f64) -> f64 {
+/// The scale or offset of a channel: its own, or that of all channels of its type (`in_accel_x`, `in_accel`), or what it is
+/// where the driver has none.
+///
+/// # Errors
+/// It is there and can't be read: a value by another scale would be some other value.
+pub(super) fn shared(dir: &Path, channel: &str, what: &str, otherwise: f64) -> io::Result<f64> {
     let mut name = channel;
     loop {
-        if let Ok(number) = read_number(&dir.join(format!("{name}_{what}"))) {
-            return number;
+        let attribute = format!("{name}_{what}");
+        match read_number(&dir.join(&attribute)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => return read.map_err(|error| io::Error::new(error.kind(), format!("{attribute}: {error}"))),
         }
         match name.rsplit_once('_') {
             Some((shorter, _)) if shorter != "in" => name = shorter,
@@ -66,7 +72,7 @@ pub(super) fn shared(dir: &Path, channel: &str, what: &str, otherwise: f64) -> f
             _ if name.ends_with(|c: char| c.is_ascii_digit()) => {
                 name = name.trim_end_matches(|c: char| c.is_ascii_digit())
             }
-            _ => return otherwise,
+            _ => return Ok(otherwise),
         }
     }
 }

@@ -23,12 +23,18 @@ use crate::time::{Duration, Instant};
 const SCANS: usize = 64;
 /// Reads at most until what the kernel kept from before is gone: buffers are some dozens to thousands of scans long.
 const MAX_STALE_READS: usize = 256;
+/// The kernel's driver of these (max30102.c) lets the chip interrupt it once 31 of its queue's 32 places are taken, and takes one
+/// sample then, the oldest: after that one have come the 30 that stay.
+const HOLDING: [&str; 3] = ["max30101", "max30102", "max30105"];
+const HELD: usize = 30;
 /// Readings that wait for whoever polls; the oldest goes first.
 const MAX_WAITING: usize = 64;
 
 pub(super) struct Buffered {
     config: SensorConfig,
     name: String,
+    /// Samples that stay in the chip when one comes out of it.
+    held: usize,
     file: File,
     scan: Scan,
     /// Of the channels that make the value, in its order: scale, offset.
@@ -114,17 +120,21 @@ impl Buffered {
         let scan = Scan::new(&ordered).ok_or_else(|| failure(device, "its buffer has no channels".to_owned()))?;
         let is_counted = is_counted(config.kind);
         let scales = wanted.iter().map(|name| match is_counted {
-            true => (1.0, 0.0),
-            false => (shared(dir, name, "scale", 1.0), shared(dir, name, "offset", 0.0)),
+            true => Ok((1.0, 0.0)),
+            false => Ok((shared(dir, name, "scale", 1.0)?, shared(dir, name, "offset", 0.0)?)),
         });
+        let scales: io::Result<Vec<_>> = scales.collect();
         let full = |i: usize| ordered.get(i).filter(|_| i < wanted.len()).map(|(_, element)| element.full_scale());
+        let name = read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned());
+        let held = if HOLDING.contains(&name.as_str()) { HELD } else { 0 };
         let mut sensor = Self {
             config: config.clone(),
-            name: read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned()),
+            name,
+            held,
             file: open_node(dir, places).map_err(|(path, error)| failure(&path, why_not(&error)))?,
             bytes: vec![0; scan.size() * SCANS],
             scan,
-            scales: scales.collect(),
+            scales: scales.map_err(|error| failure(device, error.to_string()))?,
             full_scales: [full(0), full(1)],
             stamps,
             waiting: VecDeque::with_capacity(MAX_WAITING),
@@ -168,8 +178,8 @@ impl Buffered {
             let stamp = clock_now.and_then(|now| Some((self.scan.number(self.scales.len(), scan)?, now)));
             let at = match stamp {
                 Some((stamp, clock_now)) => taken_at(stamp, clock_now, now),
-                // Without stamps the last was taken just now, and those before it at the sensor's rate.
-                None => earlier(now, period(&self.config) * (count - 1 - i) as u32),
+                // Without stamps the last has come just now, and those before it at the sensor's rate.
+                None => earlier(now, period(&self.config) * (self.held + count - 1 - i) as u32),
             };
             if self.waiting.len() == MAX_WAITING {
                 self.waiting.pop_front();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::path::Path;
 
 use super::attribute::{Attribute, shared};
@@ -31,17 +32,18 @@ struct Channel {
 
 impl Channel {
     /// `in_x_input` is in the ABI's unit already, `in_x_raw` is to be offset and scaled.
-    fn open(dir: &Path, name: &'static str, is_counted: bool) -> Option<Self> {
+    /// `None` where the device has no such channel.
+    fn open(dir: &Path, name: &'static str, is_counted: bool) -> io::Result<Option<Self>> {
         let with = |ending: &str| Attribute::open(&dir.join(format!("{name}_{ending}"))).ok();
         if !is_counted && let Some(attribute) = with("input") {
-            return Some(Self { name, attribute, scale: 1.0, offset: 0.0 });
+            return Ok(Some(Self { name, attribute, scale: 1.0, offset: 0.0 }));
         }
-        let attribute = with("raw")?;
+        let Some(attribute) = with("raw") else { return Ok(None) };
         if is_counted {
-            return Some(Self { name, attribute, scale: 1.0, offset: 0.0 });
+            return Ok(Some(Self { name, attribute, scale: 1.0, offset: 0.0 }));
         }
-        let (scale, offset) = (shared(dir, name, "scale", 1.0), shared(dir, name, "offset", 0.0));
-        Some(Self { name, attribute, scale, offset })
+        let (scale, offset) = (shared(dir, name, "scale", 1.0)?, shared(dir, name, "offset", 0.0)?);
+        Ok(Some(Self { name, attribute, scale, offset }))
     }
 }
 
@@ -49,8 +51,9 @@ impl Polled {
     pub(super) fn open(config: &SensorConfig, dir: &Path) -> Result<Self, SensorError> {
         let mut opened = heapless::Vec::new();
         for names in channels(config.kind) {
-            let found = names.iter().find_map(|name| Channel::open(dir, name, is_counted(config.kind)));
-            let Some(channel) = found else {
+            let mut found = names.iter().map(|name| Channel::open(dir, name, is_counted(config.kind)));
+            let found = found.find_map(Result::transpose).transpose();
+            let Some(channel) = found.map_err(|error| failure(&config.device, error.to_string()))? else {
                 let kind = kind_name(config.kind);
                 let reason =
                     format!("it has no {}_raw, which a sensor of kind {kind} needs ({})", names[0], dir.display());

@@ -164,13 +164,37 @@ fn an_attribute_that_is_no_number_is_an_error_and_the_next_may_be_fine() {
     assert_eq!(read(&mut *sensor, at + 2000), Some(Value::Light(-3.0)));
 }
 
+#[test]
+fn a_scale_that_is_there_and_can_not_be_read_is_an_error() {
+    let board = Board::new();
+    let dir = board.add(
+        0,
+        &[
+            ("name", "mlx90614"),
+            ("in_temp_object_raw", "15357"),
+            ("in_temp_ambient_raw", "14657"),
+            ("in_temp_offset", "-13657.500000"),
+            ("in_temp_scale", ""),
+        ],
+    );
+    let section = config(SensorKind::Thermometer, "mlx90614");
+    let error = open(&section, &board.places()).err().unwrap();
+    assert!(error.to_string().contains("in_temp_scale"), "{error}");
+    std::fs::write(dir.join("in_temp_scale"), "20\n").unwrap();
+    assert!(open(&section, &board.places()).is_ok());
+}
+
 /// As the MAX30102's driver shows it: no raw values, no time stamps.
 fn ppg(board: &Board, enable: &str) -> PathBuf {
+    ppg_named(board, "max30102", enable)
+}
+
+fn ppg_named(board: &Board, name: &str, enable: &str) -> PathBuf {
     let kind = "be:u18/32>>8";
     board.add(
         0,
         &[
-            ("name", "max30102"),
+            ("name", name),
             ("scan_elements/in_intensity_red_en", "1"),
             ("scan_elements/in_intensity_red_index", "0"),
             ("scan_elements/in_intensity_red_type", kind),
@@ -202,7 +226,20 @@ fn a_max30102_is_switched_on_and_its_buffer_read_in_the_order_of_time() {
         let Value::Touch(share) = reading.value else { panic!("{reading:?}") };
         got.push((reading.at.as_nanos() / 1_000_000, (share * 1000.0).round()));
     }
-    assert_eq!(got, [(980, 381.0), (990, 500.0), (1000, 1000.0)]);
+    assert_eq!(got, [(680, 381.0), (690, 500.0), (700, 1000.0)], "30 more are in the chip");
+}
+
+#[test]
+fn readings_are_as_old_as_what_their_driver_leaves_in_the_chip() {
+    for (name, at) in [("max30102", 700), ("max30105", 700), ("max30100", 1000)] {
+        let board = Board::new();
+        ppg_named(&board, name, "0");
+        board.measure(0, &[]);
+        let mut sensor = open(&config(SensorKind::Touch, name), &board.places()).unwrap();
+        board.measure(0, &[1; 8]);
+        let reading = sensor.poll(Instant::from_millis(1000)).unwrap().unwrap();
+        assert_eq!(reading.at, Instant::from_millis(at), "{name}");
+    }
 }
 
 #[test]
@@ -219,7 +256,7 @@ fn a_max30102_as_it_is_configured_by_default_gives_stamps_that_go_on_by_its_peri
             stamps.push(reading.at.as_nanos() / 1_000_000);
         }
     }
-    assert_eq!(stamps, (990..1190).step_by(10).collect::<Vec<_>>());
+    assert_eq!(stamps, (690..890).step_by(10).collect::<Vec<_>>());
 }
 
 #[test]
