@@ -32,25 +32,21 @@ impl Listened {
         self.sensor.describe()
     }
 
-    /// Hands on what the sensor has measured, and tells why its word can't be taken now, if it can't. What was said last
-    /// holds until something else is said: a sensor is asked more often than it measures.
-    pub fn listen(&mut self, now: Instant, hear: &mut dyn FnMut(Reading<'_>)) -> Option<Invalid> {
+    /// Hands on what the sensor has measured, in order, or why a reading is none, and tells why its word can't be taken now,
+    /// if it can't. What was said last holds until something else is said: a sensor is asked more often than it measures.
+    pub fn listen(&mut self, now: Instant, hear: &mut dyn FnMut(Result<Reading<'_>, Invalid>)) -> Option<Invalid> {
         let health = self.health.get_or_insert_with(|| Health::new(self.kind, now));
         for _ in 0..MAX_READINGS {
-            self.invalid = match self.sensor.poll(now) {
+            let (judged, is_over) = match self.sensor.poll(now) {
                 Ok(None) => break,
-                Ok(Some(reading)) => match health.take(reading, now) {
-                    Ok(reading) => {
-                        hear(reading);
-                        None
-                    }
-                    Err(why) => Some(why),
-                },
-                Err(error) => {
-                    self.invalid = Some(health.fail(&error));
-                    break;
-                }
+                Ok(Some(reading)) => (health.take(reading, now), false),
+                Err(error) => (Err(health.fail(&error)), true),
             };
+            self.invalid = judged.err();
+            hear(judged);
+            if is_over {
+                break;
+            }
         }
         self.invalid = health.at(now).or(self.invalid);
         self.invalid

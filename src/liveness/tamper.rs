@@ -103,7 +103,7 @@ impl Tamper {
     }
 
     /// The sensor has given nothing that counts for [`CUT_AFTER`]: whoever cuts its wire gains nothing. Says nothing before rest
-    /// has been learned.
+    /// has been learned: a housing that never was at rest has not been moved, and a sensor of no use is a fault by itself.
     pub fn missing(&mut self) -> Option<Alarm> {
         match &mut self.state {
             State::Learning { .. } => None,
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn watching_a_wire_that_is_cut_is_told_and_cleared_once_it_holds_again() {
         let mut wall = Wall::new();
-        assert_eq!(wall.tamper.missing(), None, "it never was there");
+        assert_eq!(wall.tamper.missing(), None, "there is no rest yet that it could have left");
         let mut wall = Wall::rested();
         assert_eq!([wall.tamper.missing(), wall.tamper.missing()], [Some(Alarm::Raised), None]);
         assert_eq!(wall.hold(turned(0.0), 60_000), []);

@@ -2,56 +2,118 @@
 
 use crate::liveness::camera::Look;
 use crate::liveness::fusion::Fusion;
+use crate::liveness::health::Invalid;
 use crate::liveness::listen::Listened;
 use crate::liveness::{Channel, Sample, Source};
-use crate::ports::{Reading, Sensor};
+use crate::ports::{Reading, Sensor, SensorKind};
 use crate::time::{Duration, Instant};
 
 /// A session's rows are held back for a second; what is older by the time that it is heard has no place any more.
 const OLDEST: Duration = Duration::from_millis(900);
 
+/// Whoever is asked less often than this may have grown old while it waited here, which says nothing of the sensor.
+const PROMPT: Duration = Duration::from_millis(250);
+
 pub struct Ears {
-    sensors: Vec<Listened>,
+    sensors: Vec<Heard>,
     fusion: Fusion,
+    has_face: bool,
+    asked: Option<Instant>,
+}
+
+/// A sensor and what became of its word.
+struct Heard {
+    sensor: Listened,
+    /// Since a face was seen it has given something that a window would take.
+    counts: bool,
+    /// One for each reason at most.
+    troubles: Vec<Trouble>,
+}
+
+/// Why a sensor's word could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble {
+    pub kind: SensorKind,
+    pub why: Invalid,
+    /// For the first time.
+    pub at: Instant,
+    /// What was recorded of it before, of a face, is in doubt, too: the daemon would forget it.
+    pub spoils: bool,
+}
+
+impl Heard {
+    fn remember(&mut self, why: Invalid, now: Instant, is_prompt: bool) {
+        // What lies at an end of the range, as without a finger, is beyond its channel's limits: no window has it.
+        let is_of_the_past = why.is_of_the_past() && why != Invalid::Saturated && (why != Invalid::Late || is_prompt);
+        let spoils = is_of_the_past && self.counts;
+        match self.troubles.iter_mut().find(|trouble| trouble.why == why) {
+            Some(known) => known.spoils |= spoils,
+            None => self.troubles.push(Trouble { kind: self.sensor.kind(), why, at: now, spoils }),
+        }
+    }
 }
 
 impl Ears {
     /// `camera_view_deg` is the camera's horizontal field of view in degrees.
     pub fn new(sensors: Vec<Box<dyn Sensor>>, camera_view_deg: f32) -> Self {
-        Self { sensors: sensors.into_iter().map(Listened::new).collect(), fusion: Fusion::new(camera_view_deg) }
+        let heard = |sensor| Heard { sensor: Listened::new(sensor), counts: false, troubles: Vec::new() };
+        let sensors = sensors.into_iter().map(heard).collect();
+        Self { sensors, fusion: Fusion::new(camera_view_deg), has_face: false, asked: None }
     }
 
     /// Whether one of them measures this channel.
     pub fn measure(&self, channel: Channel) -> bool {
-        self.sensors.iter().any(|sensor| Source::of(sensor.kind()) == Some(channel.source()))
+        self.sensors.iter().any(|heard| Source::of(heard.sensor.kind()) == Some(channel.source()))
     }
 
     /// What a frame showed.
     pub fn look(&mut self, look: &Look) {
+        self.has_face |= look.face().is_some();
         self.fusion.look(look);
     }
 
-    /// What was measured since last time and after `start`. What is no measurement is left out.
+    /// What was measured since last time and after `start`. What is no measurement is left out, and remembered as a trouble.
     pub fn hear(&mut self, start: Instant, now: Instant) -> Vec<Sample> {
-        let mut heard = Vec::new();
+        let mut samples = Vec::new();
         let is_in_time = |reading: &Reading<'_>| reading.at >= start && now.since(reading.at) <= OLDEST;
-        for sensor in &mut self.sensors {
-            let _its_place_stays_empty = sensor.listen(now, &mut |reading| {
-                if is_in_time(&reading) {
-                    heard.extend(self.fusion.samples(&reading));
-                }
+        let is_prompt = self.asked.is_some_and(|asked| now.since(asked) <= PROMPT);
+        self.asked = Some(now);
+        for heard in &mut self.sensors {
+            // No more of them than readings that are taken at a time.
+            let (mut whys, before) = (Vec::new(), samples.len());
+            let last = heard.sensor.listen(now, &mut |said| match said {
+                Ok(reading) if is_in_time(&reading) => samples.extend(self.fusion.samples(&reading)),
+                Ok(_) => {}
+                Err(why) => whys.push(why),
             });
+            heard.counts |= self.has_face && samples[before..].iter().any(is_within);
+            whys.into_iter().chain(last).for_each(|why| heard.remember(why, now, is_prompt));
         }
-        heard
+        samples
     }
+
+    /// What was the matter with the sensors, by sensor.
+    pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
+        self.sensors.iter().flat_map(|heard| &heard.troubles)
+    }
+}
+
+/// Whether a window takes it.
+fn is_within(sample: &Sample) -> bool {
+    let [low, high] = sample.channel.spec().limits;
+    low <= sample.value && sample.value <= high
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::liveness::Place;
     use crate::liveness::camera::FaceSample;
     use crate::ports::Value;
+    use crate::sim::clock::SimClock;
+    use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
     use crate::sim::sensors::{Head, Scene, SceneSensor, ScriptedSensor};
 
     fn ms(ms: u64) -> Instant {
@@ -77,5 +139,46 @@ mod tests {
         assert!(heard.contains(&Channel::DepthFaceMm) && heard.contains(&Channel::DepthEyeGapMm), "{heard:?}");
         ears.look(&Look::Gone);
         assert_eq!(channels(&ears.hear(ms(1000), ms(1600))), [Channel::AmbientLogLux]);
+        assert_eq!(ears.troubles().count(), 0);
+    }
+
+    /// What is the matter after ten seconds with a distance that has this trouble from 2 s on, asked so often.
+    fn troubles(fault: SensorFault, face: bool, each: u64) -> Vec<Trouble> {
+        let restless = |i: u64| 598.0 + 6.0 * (i as f64 * 0.618_033_988_75).fract() as f32;
+        let course = (0..1000).map(|i| (ms(i * 50), restless(i))).collect();
+        let sensor = ScriptedSensor::new(Value::Distance, Duration::from_millis(40), course);
+        let schedule = Schedule::listed([Episode { from: ms(2000), until: ms(60_000), fault }]);
+        let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), schedule, 1);
+        let mut ears = Ears::new(vec![Box::new(injector)], 60.0);
+        for at in (0..=10_000).step_by(each as usize).map(ms) {
+            let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
+            let seen = Look::Same(FaceSample { place, samples: heapless::Vec::new() });
+            ears.look(if face { &seen } else { &Look::Gone });
+            ears.hear(ms(0), at);
+        }
+        ears.troubles().copied().collect()
+    }
+
+    #[test]
+    fn a_sensor_in_trouble_is_told_with_its_reason_and_whether_what_it_said_of_a_face_is_in_doubt() {
+        let kind = SensorKind::Distance;
+        for (face, spoils) in [(true, true), (false, false)] {
+            let told = troubles(SensorFault::Stuck, face, 40);
+            assert!(matches!(told[..], [Trouble { why: Invalid::Stuck, .. }]), "{told:?}");
+            assert_eq!((told[0].kind, told[0].spoils), (kind, spoils));
+            assert!((ms(6900)..ms(7200)).contains(&told[0].at), "{told:?}");
+        }
+        for (fault, why) in [(SensorFault::Broken, Invalid::Failing), (SensorFault::NotANumber, Invalid::NotFinite)] {
+            assert_eq!(troubles(fault, true, 40), [Trouble { kind, why, at: ms(2000), spoils: false }], "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_reading_that_waited_until_it_was_heard_is_not_its_sensors_fault() {
+        for (each, spoils) in [(40, true), (1000, false)] {
+            let told = troubles(SensorFault::Late, true, each);
+            let late = told.iter().find(|trouble| trouble.why == Invalid::Late).unwrap();
+            assert_eq!(late.spoils, spoils, "asked each {each} ms: {told:?}");
+        }
     }
 }
