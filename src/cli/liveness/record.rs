@@ -20,7 +20,7 @@ use crate::hw::clock::BootClock;
 use crate::hw::sensors;
 use crate::infer::Decode;
 use crate::liveness::camera::{Eyes, Look};
-use crate::liveness::session::{MAX_SECONDS, WriteError, Writer};
+use crate::liveness::session::{MAX_SECONDS, WriteError, Writer, seconds};
 use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
 use crate::ports::{Camera, CameraError, Clock as _, Perception as _, PerceptionError};
 use crate::sim::replay::{Pace, ReplayCamera};
@@ -76,10 +76,23 @@ struct Report {
     /// Why it ended although the pictures did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     full: Option<String>,
+    /// What kept sensors from being heard.
+    troubles: Vec<Told>,
     channels: Vec<Spread>,
     /// Where networks for single frames looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     antispoof: Option<Windows>,
+}
+
+/// The first time that a sensor's word could not be taken for a reason.
+#[derive(Debug, PartialEq, Serialize)]
+struct Told {
+    sensor: &'static str,
+    reason: &'static str,
+    /// Seconds from the start.
+    at_s: f64,
+    /// What was recorded of it before is in doubt, too, and the session's label with it.
+    spoils: bool,
 }
 
 /// How a channel was spread over the session: the values that 5, 50 and 95 in 100 samples don't exceed (nearest rank).
@@ -133,21 +146,32 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     if !(limit > 0.0 && limit <= MAX_SECONDS) {
         return Err(Failure::Usage(format!("--seconds {limit}: write more than 0 and at most {MAX_SECONDS}")));
     }
-    let mut pictures = match &args.video {
+    let pictures = match &args.video {
         Some(path) => Pictures::Video(ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock))?),
         None => Pictures::Camera(ctx.open_camera()?),
     };
+    let mut report = record(args, ctx, pictures, limit)?;
+    let session = Session::read(&args.out).map_err(|error| Failure::said(Code::Data, error.to_string()))?;
+    report.channels = Channel::all().filter_map(|channel| Spread::of(&session, channel)).collect();
+    report.antispoof = Windows::of(&session);
+    ctx.out.json(&report)?;
+    ctx.out.line(summary(&report))?;
+    Ok(Verdict::from(report.seen > 0))
+}
+
+/// Records for so many seconds. A camera or network that fails ends it, and what came until then is in the file.
+fn record(args: &Args, ctx: &Context, mut pictures: Pictures, limit: f64) -> Result<Report, Failure> {
     let mut recorder: Option<Recorder> = None;
     let mut bad = 0;
-    loop {
+    let ended = loop {
         let frame = match pictures.next() {
             Ok(frame) => frame,
-            Err(CameraError::Ended) => break,
+            Err(CameraError::Ended) => break Ok(()),
             Err(CameraError::BadFrame(_)) if bad < MAX_BAD => {
                 bad += 1;
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => break Err(error.into()),
         };
         bad = 0;
         let recorder = match &mut recorder {
@@ -155,23 +179,19 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             none => none.insert(Recorder::new(args, ctx, &frame)?),
         };
         if frame.captured_at().since(recorder.start).as_secs_f64() > limit {
-            break;
+            break Ok(());
         }
-        recorder.take(&frame)?;
+        if let Err(error) = recorder.take(&frame) {
+            break Err(error);
+        }
         if recorder.report.full.is_some() {
-            break;
+            break Ok(());
         }
-    }
-    let Some(recorder) = recorder else {
-        return Err(Failure::said(Code::Data, "there was no picture to record"));
     };
-    let mut report = recorder.finish()?;
-    let session = Session::read(&args.out).map_err(|error| Failure::said(Code::Data, error.to_string()))?;
-    report.channels = Channel::all().filter_map(|channel| Spread::of(&session, channel)).collect();
-    report.antispoof = Windows::of(&session);
-    ctx.out.json(&report)?;
-    ctx.out.line(summary(&report))?;
-    Ok(Verdict::from(report.seen > 0))
+    let finished = recorder.map(Recorder::finish);
+    // What ended it is what is wrong; that the file can't be finished then mostly follows from it.
+    ended?;
+    finished.unwrap_or_else(|| Err(Failure::said(Code::Data, "there was no picture to record")))
 }
 
 fn summary(report: &Report) -> String {
@@ -184,6 +204,14 @@ fn summary(report: &Report) -> String {
         note(format_args!(
             "facelatch: the face changed or was lost {}; a session should be of one face throughout",
             counted(report.faces as usize - 1, "time", "times")
+        ));
+    }
+    for (sensor, whys) in by_sensor(&report.troubles) {
+        note(format_args!("facelatch: {sensor} was no measurement at times: {whys}"));
+    }
+    if report.troubles.iter().any(|told| told.spoils) {
+        note(format_args!(
+            "facelatch: what was recorded of such a sensor before is in doubt, too: the session's label is unknown"
         ));
     }
     let mut told = format!(
@@ -205,6 +233,15 @@ fn summary(report: &Report) -> String {
         told.push_str(&format!("\n\nantispoof says live in {live} of {all} windows of {WINDOW:?}"));
     }
     told
+}
+
+/// `stuck from 5.1 s on, late from 7.0 s on` of each sensor.
+fn by_sensor(troubles: &[Told]) -> Vec<(&'static str, String)> {
+    let of_one = |all: &[Told]| {
+        let whys: Vec<_> = all.iter().map(|told| format!("{} from {:.1} s on", told.reason, told.at_s)).collect();
+        (all[0].sensor, whys.join(", "))
+    };
+    troubles.chunk_by(|a, b| a.sensor == b.sensor).map(of_one).collect()
 }
 
 /// A camera whose frames have its own time, or a video whose frames have the recording's.
@@ -297,8 +334,36 @@ impl Recorder {
         let Self { writer, mut report, .. } = self;
         report.samples = writer.samples() as u64;
         writer.finish().map_err(|error| not_written(&report.file, error))?;
+        let troubles = self.ears.iter().flat_map(Ears::troubles);
+        let told = troubles.map(|trouble| Told {
+            sensor: sensors::kind_name(trouble.kind),
+            reason: trouble.why.as_str(),
+            at_s: seconds(self.start, trouble.at),
+            spoils: trouble.spoils,
+        });
+        report.troubles = told.collect();
+        if report.troubles.iter().any(|told| told.spoils) {
+            report.label = Label::Unknown.name();
+            relabel(&report.file, Label::Unknown)?;
+        }
         Ok(report)
     }
+}
+
+/// Gives a session another label, whole or not at all: a head that trains on it and an evaluation must not take it for what
+/// it was said to be.
+fn relabel(path: &Path, label: Label) -> Result<(), Failure> {
+    let session = Session { label, ..Session::read(path)? };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".relabelled");
+    let beside = PathBuf::from(beside);
+    let out = BufWriter::new(File::create_new(&beside).map_err(Failure::io(&beside))?);
+    let written = session.write(out).map_err(|error| not_written(&beside, error));
+    let moved = written.and_then(|()| std::fs::rename(&beside, path).map_err(Failure::io(path)));
+    if moved.is_err() {
+        let _the_other_error_is_told = std::fs::remove_file(&beside);
+    }
+    moved
 }
 
 /// Writes what there is room for; a session that is full is no failure, and ends there.
@@ -320,65 +385,4 @@ fn not_written(path: &Path, error: WriteError) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn session(antispoof: impl Fn(u64) -> f32) -> Session {
-        let sample =
-            |i: u64| Sample { at: Instant::from_millis(i * 200), channel: Channel::Antispoof, value: antispoof(i) };
-        let samples = (0..=20).map(sample).collect();
-        Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples }
-    }
-
-    #[test]
-    fn windows_are_live_where_their_mean_is_and_only_whole_ones_count() {
-        // From 2 s on it is live: a window that begins at 1 s has five of either.
-        let turning = session(|i| if i < 10 { 0.0 } else { 0.9 });
-        assert_eq!(Windows::of(&turning), Some(Windows { live: 5, all: 11 }));
-        assert_eq!(Windows::of(&Session { samples: Vec::new(), ..turning }), None);
-    }
-
-    #[test]
-    fn a_session_that_is_full_is_no_failure_and_is_told() {
-        let mut writer =
-            Writer::new(Vec::new(), Label::Live, Origin::Recorded, "", &[Channel::Antispoof], Instant::BOOT).unwrap();
-        let mut report = Report::default();
-        let mut say = |seconds, channel| {
-            let at = Instant::BOOT + Duration::from_secs(seconds);
-            write(&mut writer, &[Sample { at, channel, value: 0.5 }], &mut report).map(|()| report.full.is_some())
-        };
-        assert!(!say(1, Channel::Antispoof).unwrap());
-        assert!(say(MAX_SECONDS as u64 + 1, Channel::Antispoof).unwrap());
-        assert!(say(2, Channel::Touch).is_err(), "any other reason is one");
-        assert_eq!(writer.samples(), 1);
-    }
-
-    #[test]
-    fn pictures_without_a_face_make_an_empty_session_and_a_file_that_exists_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["a.png", "b.png"] {
-            image::GrayImage::from_pixel(64, 48, image::Luma([90])).save(dir.path().join(name)).unwrap();
-        }
-        let out = dir.path().join("session.csv");
-        let record = || {
-            let args = ["facelatch", "liveness", "record", "--label", "phone", "--note", "a \"wall\"", "--video"];
-            let state = dir.path().join("state");
-            let paths = [dir.path(), &out, Path::new("--state"), &state];
-            crate::cli::run(args.into_iter().map(Into::into).chain(paths.map(Into::into)))
-        };
-        assert_eq!(record(), Code::No);
-        let session = Session::read(&out).unwrap();
-        assert_eq!((session.label, session.source, &*session.note), (Label::Phone, Origin::Recorded, "a \"wall\""));
-        assert_eq!(session.samples, []);
-        assert_eq!(record(), Code::CantCreate);
-        assert_eq!(Session::read(&out).unwrap(), session);
-    }
-
-    #[test]
-    fn a_spread_is_by_nearest_rank() {
-        let rising = session(|i| i as f32);
-        let spread = Spread::of(&rising, Channel::Antispoof).unwrap();
-        assert_eq!((spread.samples, spread.p5, spread.p50, spread.p95), (21, 1.0, 10.0, 19.0));
-        assert_eq!(Spread::of(&rising, Channel::Yaw), None);
-    }
-}
+mod tests;
