@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod capture;
+mod inbox;
 mod inputs;
 pub mod interpreter;
 mod keeper;
@@ -29,9 +30,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 pub use capture::OpenCamera;
+use inbox::{Asked, Inbox};
 pub use inputs::OpenInputs;
 use interpreter::{Effects, Interpreter};
-use keeper::Asked;
 pub use keeper::{Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
 pub use recogniser::Recogniser;
 pub use shared::{Message, Reloaded, Shared};
@@ -90,7 +91,7 @@ struct Loop {
 /// Where the gate's actions go.
 struct Reach {
     shared: Arc<Shared>,
-    ledger: keeper::Inbox,
+    ledger: Inbox,
     /// How long the gate waits for the ledger.
     ledger_timeout: Duration,
 }
@@ -125,7 +126,7 @@ impl Daemon {
         let shared = Arc::new(Shared::new(clock, gallery));
         shared.tell(Event::Roster(Arc::new(roster)));
         let (gate, first) = Gate::new(policy, shared.now());
-        let (ledger, jobs) = keeper::inbox();
+        let (ledger, jobs) = inbox::inbox();
         let reach = Reach { shared: Arc::clone(&shared), ledger, ledger_timeout: gate.policy().ledger_timeout };
         let interpreter = Interpreter::new(strike, reach);
         let hang = Hang::new(shared.now().mono);

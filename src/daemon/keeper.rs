@@ -7,15 +7,16 @@
 //! never given.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::RecvTimeoutError;
 
 use heapless::Deque;
 
+use super::inbox::{Asked, INBOX, Job, Jobs};
 use super::shared::{Health, Shared};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
 use crate::gallery::{Comparisons, Decider, Index, ModelSha256, Person, Template};
-use crate::gate::{Event, Fault, Member, Record, Roster, Schedule, Ticket};
+use crate::gate::{Event, Fault, Member, Record, Roster, Schedule};
 use crate::hw::journal;
 use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
@@ -23,14 +24,10 @@ use crate::ports::Ledger;
 use crate::time::{Duration, Instant, Now};
 use crate::units::Similarity;
 
-/// Records on their way at most.
-const INBOX: usize = 64;
 /// Records kept while the store fails; beyond, the newest are only in the journal.
 const BACKLOG: usize = 128;
 /// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Records that the inbox didn't take, and that wait until it does; those on which a decision hangs don't.
-const OVERFLOW: usize = 128;
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
@@ -69,90 +66,6 @@ impl Gallery {
     /// Who is called so.
     pub fn find(&self, name: &str) -> Option<PersonId> {
         self.names.iter().find(|(_, known)| known.as_str() == name.trim()).map(|(id, _)| *id)
-    }
-}
-
-#[expect(clippy::large_enum_variant, reason = "few wait at a time, and nearly all are records")]
-enum Job {
-    Write {
-        record: Record,
-        ticket: Option<Asked>,
-    },
-    /// Other rates are demanded from now on.
-    Demand(Demand),
-}
-
-/// A ticket, and until when its answer is of use: later the gate has decided without it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    pub ticket: Ticket,
-    pub until: Instant,
-}
-
-/// Where the gate's records are put. While the keeper hangs, those that only tell what happened wait here.
-pub struct Inbox {
-    sender: SyncSender<Job>,
-    waiting: Deque<Record, OVERFLOW>,
-}
-
-/// Where the keeper takes them from.
-pub struct Jobs(Receiver<Job>);
-
-pub fn inbox() -> (Inbox, Jobs) {
-    let (sender, receiver) = sync_channel(INBOX);
-    (Inbox { sender, waiting: Deque::new() }, Jobs(receiver))
-}
-
-impl Inbox {
-    /// `false` where it can't be taken. Never waits.
-    pub fn put(&mut self, record: Record, ticket: Option<Asked>) -> bool {
-        self.flush();
-        if !self.waiting.is_empty() {
-            // In order, or not at all: a grant must not come before what happened earlier.
-            return ticket.is_none() && self.waiting.push_back(record).is_ok();
-        }
-        match self.sender.try_send(Job::Write { record, ticket }) {
-            Ok(()) => true,
-            Err(TrySendError::Full(Job::Write { record, ticket: None })) => self.waiting.push_back(record).is_ok(),
-            Err(_) => false,
-        }
-    }
-
-    /// Hands on what waits, as far as there is room.
-    pub fn flush(&mut self) {
-        while let Some(record) = self.waiting.pop_front() {
-            if let Err(
-                TrySendError::Full(Job::Write { record, .. }) | TrySendError::Disconnected(Job::Write { record, .. }),
-            ) = self.sender.try_send(Job::Write { record, ticket: None })
-            {
-                let _its_place_is_free = self.waiting.push_front(record);
-                return;
-            }
-        }
-    }
-
-    /// `false` where it is full. Never waits.
-    pub fn demand(&self, demand: Demand) -> bool {
-        self.sender.try_send(Job::Demand(demand)).is_ok()
-    }
-
-    /// Hands on what there is room for, and tells the journal of the rest; how many that are.
-    fn leave(&mut self) -> usize {
-        self.flush();
-        let left = self.waiting.len();
-        while let Some(record) = self.waiting.pop_front() {
-            journal::outcome(&record, None);
-        }
-        left
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        let left = self.leave();
-        if left > 0 {
-            log::error!("the store hung to the end: {left} events are in the journal alone");
-        }
     }
 }
 

@@ -1,17 +1,12 @@
 use super::*;
+use crate::daemon::inbox::tests::{TODAY, exit, ticket};
 use crate::gallery::MasterKey;
-use crate::gate::{Action, Gate, Outcome, Policy};
+use crate::gate::Outcome;
 use crate::hw::store::EventQuery;
 use crate::sim::clock::SimClock;
 use crate::time::Wall;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The 21st of September 2026.
-const TODAY: Wall = Wall::from_unix_millis(1_790_000_000_000);
-
-fn exit(at: Wall) -> Record {
-    Record::new(at, Outcome::Exit)
-}
 
 struct Desk {
     clock: SimClock,
@@ -93,18 +88,6 @@ fn what_is_left_of_somebody_erased_goes_once_whoever_erased_them_had_a_while_for
     assert_eq!(desk.reader.unscrubbed().unwrap(), None);
 }
 
-/// A ticket as a gate gives it out: for the unlocking of a door by hand.
-fn ticket() -> Ticket {
-    let now = Now { mono: Instant::BOOT, wall: TODAY };
-    let (mut gate, _) = Gate::new(Policy::default(), now);
-    let actions = gate.step(now, Event::ManualRelease { uid: 0 });
-    let found = actions.into_iter().find_map(|action| match action {
-        Action::Record { ticket, .. } => ticket,
-        _ => None,
-    });
-    found.unwrap()
-}
-
 #[test]
 fn a_release_that_comes_too_late_to_the_keeper_is_neither_written_nor_told() {
     let mut desk = Desk::new();
@@ -132,38 +115,4 @@ fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_writt
     let told: Vec<_> = follower.try_iter().map(|written| written.record.outcome).collect();
     assert_eq!(told, [Outcome::Stopped]);
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
-}
-
-#[test]
-fn what_still_waits_for_a_hung_keeper_at_the_end_is_counted_and_what_finds_room_is_handed_on() {
-    let (mut inbox, jobs) = inbox();
-    for _ in 0..INBOX + 10 {
-        assert!(inbox.put(exit(TODAY), None));
-    }
-    for _ in 0..3 {
-        jobs.0.try_recv().unwrap();
-    }
-    assert_eq!(inbox.leave(), 7);
-    assert_eq!(inbox.leave(), 0, "told once");
-    drop(inbox);
-    assert_eq!(jobs.0.try_iter().count(), INBOX);
-}
-
-#[test]
-fn what_a_hung_keeper_does_not_take_waits_in_order_and_no_release_overtakes_it() {
-    let (mut inbox, jobs) = inbox();
-    let at = |n: usize| exit(Wall::from_unix_millis(n as i64));
-    let asked = Some(Asked { ticket: ticket(), until: Instant::BOOT });
-    for n in 0..INBOX + OVERFLOW {
-        assert!(inbox.put(at(n), None), "{n}");
-        assert!(n < INBOX || !inbox.put(at(n), asked), "a decision doesn't wait");
-    }
-    assert!(!inbox.put(at(0), None), "there is an end");
-    let mut taken = Vec::new();
-    while let Ok(Job::Write { record, ticket: None }) = jobs.0.try_recv() {
-        taken.push(record.at.unix_millis());
-        inbox.flush();
-    }
-    assert_eq!(taken, (0..(INBOX + OVERFLOW) as i64).collect::<Vec<_>>());
-    assert!(inbox.put(at(0), asked));
 }

@@ -1,0 +1,159 @@
+//! The way from the gate to the keeper: bounded, in order, and never waited for.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use heapless::Deque;
+
+use super::keeper::Demand;
+use crate::gate::{Record, Ticket};
+use crate::hw::journal;
+use crate::time::Instant;
+
+/// Records on their way at most.
+pub const INBOX: usize = 64;
+/// Records that the inbox didn't take, and that wait until it does; those on which a decision hangs don't.
+const OVERFLOW: usize = 128;
+
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and nearly all are records")]
+pub enum Job {
+    Write {
+        record: Record,
+        ticket: Option<Asked>,
+    },
+    /// Other rates are demanded from now on.
+    Demand(Demand),
+}
+
+/// A ticket, and until when its answer is of use: later the gate has decided without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub ticket: Ticket,
+    pub until: Instant,
+}
+
+/// Where the gate's records are put. While the keeper hangs, those that only tell what happened wait here.
+pub struct Inbox {
+    sender: SyncSender<Job>,
+    waiting: Deque<Record, OVERFLOW>,
+}
+
+/// Where the keeper takes them from.
+pub struct Jobs(pub Receiver<Job>);
+
+pub fn inbox() -> (Inbox, Jobs) {
+    let (sender, receiver) = sync_channel(INBOX);
+    (Inbox { sender, waiting: Deque::new() }, Jobs(receiver))
+}
+
+impl Inbox {
+    /// `false` where it can't be taken. Never waits.
+    pub fn put(&mut self, record: Record, ticket: Option<Asked>) -> bool {
+        self.flush();
+        if !self.waiting.is_empty() {
+            // In order, or not at all: a grant must not come before what happened earlier.
+            return ticket.is_none() && self.waiting.push_back(record).is_ok();
+        }
+        match self.sender.try_send(Job::Write { record, ticket }) {
+            Ok(()) => true,
+            Err(TrySendError::Full(Job::Write { record, ticket: None })) => self.waiting.push_back(record).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Hands on what waits, as far as there is room.
+    pub fn flush(&mut self) {
+        while let Some(record) = self.waiting.pop_front() {
+            if let Err(
+                TrySendError::Full(Job::Write { record, .. }) | TrySendError::Disconnected(Job::Write { record, .. }),
+            ) = self.sender.try_send(Job::Write { record, ticket: None })
+            {
+                let _its_place_is_free = self.waiting.push_front(record);
+                return;
+            }
+        }
+    }
+
+    /// `false` where it is full. Never waits.
+    pub fn demand(&self, demand: Demand) -> bool {
+        self.sender.try_send(Job::Demand(demand)).is_ok()
+    }
+
+    /// Hands on what there is room for, and tells the journal of the rest; how many that are.
+    fn leave(&mut self) -> usize {
+        self.flush();
+        let left = self.waiting.len();
+        while let Some(record) = self.waiting.pop_front() {
+            journal::outcome(&record, None);
+        }
+        left
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let left = self.leave();
+        if left > 0 {
+            log::error!("the store hung to the end: {left} events are in the journal alone");
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::gate::{Action, Event, Gate, Outcome, Policy};
+    use crate::time::{Now, Wall};
+
+    /// The 21st of September 2026.
+    pub const TODAY: Wall = Wall::from_unix_millis(1_790_000_000_000);
+
+    pub fn exit(at: Wall) -> Record {
+        Record::new(at, Outcome::Exit)
+    }
+
+    /// A ticket as a gate gives it out: for the unlocking of a door by hand.
+    pub fn ticket() -> Ticket {
+        let now = Now { mono: Instant::BOOT, wall: TODAY };
+        let (mut gate, _) = Gate::new(Policy::default(), now);
+        let actions = gate.step(now, Event::ManualRelease { uid: 0 });
+        let found = actions.into_iter().find_map(|action| match action {
+            Action::Record { ticket, .. } => ticket,
+            _ => None,
+        });
+        found.unwrap()
+    }
+
+    #[test]
+    fn what_still_waits_for_a_hung_keeper_at_the_end_is_counted_and_what_finds_room_is_handed_on() {
+        let (mut inbox, jobs) = inbox();
+        for _ in 0..INBOX + 10 {
+            assert!(inbox.put(exit(TODAY), None));
+        }
+        for _ in 0..3 {
+            jobs.0.try_recv().unwrap();
+        }
+        assert_eq!(inbox.leave(), 7);
+        assert_eq!(inbox.leave(), 0, "told once");
+        drop(inbox);
+        assert_eq!(jobs.0.try_iter().count(), INBOX);
+    }
+
+    #[test]
+    fn what_a_hung_keeper_does_not_take_waits_in_order_and_no_release_overtakes_it() {
+        let (mut inbox, jobs) = inbox();
+        let at = |n: usize| exit(Wall::from_unix_millis(n as i64));
+        let asked = Some(Asked { ticket: ticket(), until: Instant::BOOT });
+        for n in 0..INBOX + OVERFLOW {
+            assert!(inbox.put(at(n), None), "{n}");
+            assert!(n < INBOX || !inbox.put(at(n), asked), "a decision doesn't wait");
+        }
+        assert!(!inbox.put(at(0), None), "there is an end");
+        let mut taken = Vec::new();
+        while let Ok(Job::Write { record, ticket: None }) = jobs.0.try_recv() {
+            taken.push(record.at.unix_millis());
+            inbox.flush();
+        }
+        assert_eq!(taken, (0..(INBOX + OVERFLOW) as i64).collect::<Vec<_>>());
+        assert!(inbox.put(at(0), asked));
+    }
+}
