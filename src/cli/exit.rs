@@ -204,7 +204,7 @@ fn of_control(error: &ClientError) -> Code {
 
 fn of_store(trouble: &Trouble) -> Code {
     match trouble {
-        Trouble::Missing | Trouble::NoPerson(_) => Code::NoInput,
+        Trouble::Missing | Trouble::Gone | Trouble::NoPerson(_) => Code::NoInput,
         Trouble::NoDirectory | Trouble::NotAFile | Trouble::ReadOnly | Trouble::Full => Code::CantCreate,
         Trouble::NoAccess | Trouble::WrongKey | Trouble::NoKey => Code::NoPermission,
         Trouble::Busy => Code::Unavailable,

@@ -28,6 +28,9 @@ use crate::units::Similarity;
 const BACKLOG: usize = 128;
 /// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
 const PERIOD: Duration = Duration::from_millis(500);
+/// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back, and what
+/// was open before stays dead.
+const MAX_FAILED_LOOKS: u32 = 10;
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
@@ -110,6 +113,8 @@ pub struct Keeper {
     backlog: Deque<Record, BACKLOG>,
     /// What does not work, by [`Part`].
     failing: [bool; 2],
+    /// Looks in a row at which the ledger failed.
+    failed_looks: u32,
     /// The gallery has changed and is not loaded yet.
     is_outdated: bool,
 }
@@ -149,6 +154,7 @@ impl Keeper {
             steady: None,
             backlog: Deque::new(),
             failing: [false; 2],
+            failed_looks: 0,
             is_outdated: false,
         }
     }
@@ -280,6 +286,8 @@ impl Keeper {
 
     /// What is due without a record: changes of the gallery, a store that may be back, old events.
     fn look_around(&mut self, shared: &Shared) {
+        self.failed_looks = if self.failing[Part::Ledger as usize] { self.failed_looks + 1 } else { 0 };
+        self.let_go();
         if !self.catch_up(shared) {
             return;
         }
@@ -296,6 +304,25 @@ impl Keeper {
         }
         self.retain(shared);
         self.scrub(shared.now().mono);
+    }
+
+    /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew: SQLite
+    /// shares what it knows of a file among all who have it open.
+    fn let_go(&mut self) {
+        let is_useless = |store: &Store| self.failed_looks >= MAX_FAILED_LOOKS || !store.is_there();
+        if !matches!(&self.shelf, Shelf::Open(store) if is_useless(store)) {
+            return;
+        }
+        let closed = Shelf::Awaited(Box::new(|| Err("it was closed".to_owned())));
+        if let Shelf::Open(store) = std::mem::replace(&mut self.shelf, closed) {
+            // One that only fails has been told of.
+            if !store.is_there() {
+                log::warn!("{}: the file that was open isn't there any more", store.path().display());
+            }
+            let mut reopen = store.let_go();
+            self.shelf = Shelf::Awaited(Box::new(move || reopen().map_err(|error| error.to_string())));
+        }
+        self.failed_looks = 0;
     }
 
     /// Completes an erasure that could not be when it was asked for. What keeps it from being completed is no fault of the

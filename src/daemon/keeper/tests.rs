@@ -1,8 +1,9 @@
 use super::*;
 use crate::daemon::inbox::tests::{TODAY, exit, ticket};
-use crate::gallery::MasterKey;
+use crate::face::encoding::Encoding;
+use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::Outcome;
-use crate::hw::store::EventQuery;
+use crate::hw::store::{Act, EventQuery};
 use crate::sim::clock::SimClock;
 use crate::time::Wall;
 
@@ -13,14 +14,16 @@ struct Desk {
     shared: Shared,
     keeper: Keeper,
     reader: Store,
-    _dir: tempfile::TempDir,
+    key: MasterKey,
+    dir: tempfile::TempDir,
 }
 
 impl Desk {
     /// Keeps events for ninety days, and has one that is a hundred days old and one of today.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
+        let key = MasterKey::generate().unwrap();
+        let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
         let ago = |days: i64| Wall::from_unix_millis(TODAY.unix_millis() - days * DAY.as_millis() as i64);
         for days in [100, 0] {
             store.append(&exit(ago(days))).unwrap();
@@ -29,7 +32,27 @@ impl Desk {
         let shared = Shared::new(Arc::new(clock.clone()), nobody());
         let demand = Box::new(|_| Thresholds { identify: None, verify: None });
         let keeper = Keeper::new(store, [0; 32], 1, demand, Some(90 * DAY));
-        Self { clock, shared, keeper, reader, _dir: dir }
+        Self { clock, shared, keeper, reader, key, dir }
+    }
+
+    /// Takes the store's files away, and what is left in their place.
+    fn moves_the_files(&self) -> usize {
+        let away = self.dir.path().join("away");
+        std::fs::create_dir(&away).unwrap();
+        for name in ["test.db", "test.db-wal", "test.db-shm"] {
+            std::fs::rename(self.dir.path().join(name), away.join(name)).unwrap();
+        }
+        self.files()
+    }
+
+    /// How many files lie where the store is.
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+    }
+
+    fn looks(&mut self) {
+        self.clock.advance(PERIOD);
+        self.keeper.look_around(&self.shared);
     }
 
     fn events_after(&mut self, time: Duration) -> usize {
@@ -114,5 +137,57 @@ fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_writt
     desk.keeper.take(&desk.shared, Job::Write { record: Record::new(TODAY, Outcome::Stopped), ticket: None });
     let told: Vec<_> = follower.try_iter().map(|written| written.record.outcome).collect();
     assert_eq!(told, [Outcome::Stopped]);
+    assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
+}
+
+#[test]
+fn a_store_that_is_moved_away_is_a_fault_and_none_is_made_in_its_place_and_another_that_is_put_there_is_the_doors() {
+    let mut desk = Desk::new();
+    desk.looks();
+    assert_eq!(desk.moves_the_files(), 0);
+    for _ in 0..2 {
+        desk.looks();
+        assert!(desk.shared.is_store_failing());
+        assert_eq!(desk.files(), 0, "a bare mount point stays bare");
+    }
+    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket: None });
+    std::fs::write(desk.dir.path().join("test.db"), []).unwrap();
+    desk.looks();
+    assert!(desk.shared.is_store_failing(), "an empty file is none, either");
+    std::fs::remove_file(desk.dir.path().join("test.db")).unwrap();
+    let mut other = Store::open(&desk.dir.path().join("test.db"), &desk.key).unwrap();
+    let template = NewTemplate {
+        encoding: Encoding::from_raw(&[1.0]).unwrap(),
+        model_sha256: [0; 32],
+        created: TODAY,
+        quality: 1.0,
+    };
+    let ana = NewPerson::new(Name::new("Ana Ruiz").unwrap());
+    let (ana, _) = other.enrol(&ana, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap();
+    desk.looks();
+    assert!(!desk.shared.is_store_failing());
+    assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
+    let outcomes = |store: &Store| {
+        let rows = store.events(&EventQuery::default()).unwrap();
+        rows.iter().filter_map(|row| Outcome::parse(&row.outcome)).collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes(&other), [Outcome::Enrolled, Outcome::Exit], "what happened meanwhile is in the new one");
+    assert_eq!(outcomes(&desk.reader), [Outcome::Exit; 2], "and not in the one that was moved away");
+}
+
+#[test]
+fn a_store_that_keeps_failing_though_its_file_is_there_is_opened_anew() {
+    let mut desk = Desk::new();
+    desk.looks();
+    // What a file system leaves behind that has gone away: it is read, and can't be written any more.
+    let Shelf::Open(store) = &mut desk.keeper.shelf else { panic!("open") };
+    *store = Store::open_read_only(desk.reader.path(), Some(&desk.key)).unwrap();
+    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket: None });
+    for _ in 0..MAX_FAILED_LOOKS - 1 {
+        desk.looks();
+        assert!(desk.shared.is_store_failing());
+    }
+    desk.looks();
+    assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
 }

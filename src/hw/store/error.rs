@@ -25,6 +25,9 @@ pub struct StoreError {
 pub enum Trouble {
     #[error("there is no gallery yet: enrol somebody, or start the daemon, to make one")]
     Missing,
+    /// As told to a daemon that had it open.
+    #[error("is not there any more: mount its file system, or put the file back")]
+    Gone,
     #[error("its directory does not exist: create it, or name another in the configuration")]
     NoDirectory,
     #[error("is no file: name the database itself")]
@@ -40,7 +43,10 @@ pub enum Trouble {
     NoAccess,
     #[error("no space is left on its file system: free some and try again; nothing was changed")]
     Full,
-    #[error("is damaged ({0}): restore it from a copy, or move it away and enrol anew; it was left as it is")]
+    #[error(
+        "is damaged ({0}): stop the daemon (`systemctl stop facelatch`), and restore it from a copy, or move it away and enrol \
+             anew; it was left as it is"
+    )]
     Damaged(String),
     #[error("is another program's database: name facelatch's own")]
     Foreign,
@@ -87,8 +93,8 @@ pub enum Trouble {
     )]
     Event(i64),
     #[error(
-        "the chain of events breaks at event {0}, so none was removed: keep a copy of the database as evidence of what \
-             was changed, then start a new one"
+        "the chain of events breaks at event {0}, so none was removed: stop the daemon (`systemctl stop facelatch`), keep a copy of \
+             the database as evidence of what was changed, then start a new one"
     )]
     BrokenChain(u64),
     #[error("the clock was never set, so the age of events is unknown: set it, and try again")]

@@ -15,12 +15,13 @@ mod schema;
 mod scrub;
 mod templates;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use error::{StoreError, Trouble};
@@ -41,8 +42,16 @@ const WAL_PAUSE: Duration = Duration::from_millis(20);
 pub struct Store {
     conn: Connection,
     path: PathBuf,
+    file: FileId,
     key: Option<MasterKey>,
     seen: Seen,
+}
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
 }
 
 /// What this connection last knew of others' changes.
@@ -61,19 +70,40 @@ impl Store {
     /// # Errors
     /// [`StoreError`], with the path and what to do. Nothing was changed then.
     pub fn open(path: &Path, key: &MasterKey) -> Result<Self, StoreError> {
+        make_if_missing(path).map_err(|what| what.at(path))?;
+        Self::open_there(path, key, |_| Ok(()))
+    }
+
+    /// As [`Store::open`], and makes none: where a file system isn't mounted, an empty gallery would stand in its place.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open_existing(path: &Path, key: &MasterKey) -> Result<Self, StoreError> {
+        let is_made = |version| if version == 0 { Err(Trouble::Gone) } else { Ok(()) };
+        Self::open_there(path, key, is_made).map_err(|error| match error.what {
+            Trouble::Missing => Trouble::Gone.at(path),
+            _ => error,
+        })
+    }
+
+    /// Opens what is there, where `suits` says so of the version of its schema; 0 is an empty file's.
+    fn open_there(
+        path: &Path,
+        key: &MasterKey,
+        suits: impl FnOnce(i64) -> Result<(), Trouble>,
+    ) -> Result<Self, StoreError> {
         let open = || {
-            make_if_missing(path)?;
-            let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let (mut conn, file) = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             if conn.is_readonly(rusqlite::MAIN_DB)? {
                 return Err(Trouble::ReadOnly);
             }
-            examine(&conn)?;
+            suits(examine(&conn)?)?;
             make_durable(&conn)?;
             schema::migrate(&mut conn)?;
             bind(&mut conn, key)?;
-            Ok(conn)
+            Self::with(conn, path, file, Some(key.clone()))
         };
-        let store = open().and_then(|conn| Self::with(conn, path, Some(key.clone()))).map_err(|what| what.at(path))?;
+        let store = open().map_err(|what| what.at(path))?;
         // What can't be done now either is no reason not to open; `doctor` tells of it.
         let _next_time = store.scrub_rest();
         Ok(store)
@@ -85,7 +115,7 @@ impl Store {
     /// [`StoreError`]; also where the schema is older, and [`Store::open`] must bring it up to date first.
     pub fn open_read_only(path: &Path, key: Option<&MasterKey>) -> Result<Self, StoreError> {
         let open = || {
-            let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let (conn, file) = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             match examine(&conn)? {
                 0 => return Err(Trouble::Missing),
                 schema::VERSION => {}
@@ -93,10 +123,10 @@ impl Store {
             }
             match key {
                 Some(key) if key_check(&conn)?.is_none_or(|check| !key.made(&check)) => Err(Trouble::WrongKey),
-                _ => Ok(conn),
+                _ => Self::with(conn, path, file, key.cloned()),
             }
         };
-        open().and_then(|conn| Self::with(conn, path, key.cloned())).map_err(|what| what.at(path))
+        open().map_err(|what| what.at(path))
     }
 
     /// One more connection to the same database, for another thread; what [`Store::open`] checked is not checked again.
@@ -105,16 +135,39 @@ impl Store {
     /// [`StoreError`].
     pub fn open_again(&self) -> Result<Self, StoreError> {
         let open = || {
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let (conn, file) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             make_durable(&conn)?;
-            Self::with(conn, &self.path, self.key.clone())
+            Self::with(conn, &self.path, file, self.key.clone())
         };
         open().map_err(|what| what.at(&self.path))
     }
 
-    fn with(conn: Connection, path: &Path, key: Option<MasterKey>) -> Result<Self, Trouble> {
+    fn with(conn: Connection, path: &Path, file: FileId, key: Option<MasterKey>) -> Result<Self, Trouble> {
         let seen = Seen { data_version: data_version(&conn)?, gallery_version: gallery_version(&conn)? };
-        Ok(Self { conn, path: path.to_owned(), key, seen })
+        Ok(Self { conn, path: path.to_owned(), file, key, seen })
+    }
+
+    /// Whether the open file is the one that its path names: with a write-ahead log SQLite doesn't look, and goes on writing into
+    /// one that was moved away.
+    pub fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|meta| FileId::of(&meta) == self.file)
+    }
+
+    /// Closes it, leaving its log as it is: SQLite would delete the log by its name, and that may be another file's by now.
+    /// Returns what opens whatever is at its path then, under the same key.
+    ///
+    /// # Errors
+    /// What is returned: [`StoreError`], as [`Store::open_existing`], as often as it is called.
+    pub fn let_go(self) -> impl FnMut() -> Result<Self, StoreError> + Send + use<> {
+        let Self { conn, path, key, .. } = self;
+        if let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            log::warn!("{}: {error}", path.display());
+        }
+        drop(conn);
+        move || match &key {
+            Some(key) => Self::open_existing(&path, key),
+            None => Err(Trouble::NoKey.at(&path)),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -201,18 +254,25 @@ fn make_if_missing(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, Trouble> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_file() => {}
+impl FileId {
+    fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
+}
+
+/// A connection, and to which file: looked at before it is opened, so that one that is replaced in between shows as replaced.
+fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, FileId), Trouble> {
+    let file = match std::fs::metadata(path) {
+        Ok(meta) if meta.is_file() => FileId::of(&meta),
         Ok(_) => return Err(Trouble::NotAFile),
         Err(error) => return Err(Trouble::unseen(error)),
-    }
+    };
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
     // A damaged or forged file must neither run code of its own nor lead SQLite astray.
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
-    Ok(conn)
+    Ok((conn, file))
 }
 
 /// Refuses what is foreign, newer or damaged; returns the schema's version.
