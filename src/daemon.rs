@@ -19,6 +19,7 @@ pub mod interpreter;
 mod keeper;
 mod mailbox;
 mod queue;
+mod reach;
 mod recogniser;
 mod sensors;
 mod shared;
@@ -27,23 +28,24 @@ mod watchdog;
 mod watchers;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 pub use capture::OpenCamera;
-use inbox::{Asked, Inbox};
 pub use inputs::OpenInputs;
-use interpreter::{Effects, Interpreter};
+use interpreter::Interpreter;
 pub use keeper::{Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
+use reach::Reach;
 pub use recogniser::Recogniser;
-pub use shared::{Message, Reloaded, Shared};
+pub use shared::{Heard, Message, Reloaded, Shared, Taken};
 use watchdog::{Hang, Watchdog};
-pub use watchers::{Follower, Watchers, Written};
+pub use watchers::{Follower, Step, Watchers, Written};
 
 use crate::control::server::{Describe, Server};
-use crate::gate::{Actions, Alarm, Event, Gate, Policy, Record, Ticket};
-use crate::person::PersonId;
+use crate::gate::{Actions, Event, Gate, Policy};
+use crate::hw::journal;
 use crate::ports::{Clock, Liveness, Perception, Strike};
-use crate::time::{Duration, Now};
+use crate::time::Now;
 
 /// Events that one event can bring about in the interpreter, and these in turn.
 const MAX_FOLLOWING: usize = 32;
@@ -88,33 +90,6 @@ struct Loop {
     hang: Hang,
 }
 
-/// Where the gate's actions go.
-struct Reach {
-    shared: Arc<Shared>,
-    ledger: Inbox,
-    /// How long the gate waits for the ledger.
-    ledger_timeout: Duration,
-}
-
-impl Effects for Reach {
-    fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
-        let until = self.shared.now().mono + self.ledger_timeout;
-        let is_taken = self.ledger.put(record, ticket.map(|ticket| Asked { ticket, until }));
-        if !is_taken && ticket.is_none() {
-            log::error!("the ledger hangs, and its backlog is full: an event is lost");
-        }
-        is_taken
-    }
-
-    fn expect(&mut self, person: Option<PersonId>) {
-        self.shared.expect(person);
-    }
-
-    fn alarm(&mut self, alarm: Alarm) {
-        log::warn!("alarm: {}", crate::control::server::alarm_name(alarm));
-    }
-}
-
 impl Daemon {
     /// Loads the gallery and starts every thread. The strike was locked when it was opened, and the gate locks it again.
     ///
@@ -127,7 +102,7 @@ impl Daemon {
         shared.tell(Event::Roster(Arc::new(roster)));
         let (gate, first) = Gate::new(policy, shared.now());
         let (ledger, jobs) = inbox::inbox();
-        let reach = Reach { shared: Arc::clone(&shared), ledger, ledger_timeout: gate.policy().ledger_timeout };
+        let reach = Reach::new(Arc::clone(&shared), ledger, gate.policy().ledger_timeout, journal::outcome);
         let interpreter = Interpreter::new(strike, reach);
         let hang = Hang::new(shared.now().mono);
         let mut works = Loop { gate, interpreter, watchdog: Watchdog::from_environment(), hang };
@@ -219,7 +194,7 @@ impl Threads<'_> {
 
 impl Loop {
     fn run(&mut self, shared: &Shared, first: Actions) {
-        self.carry_out(shared, shared.now(), first);
+        self.carry_out(shared, shared.now(), first, None);
         loop {
             let now = shared.now();
             let hang = Some(self.hang.poll_at());
@@ -236,11 +211,22 @@ impl Loop {
             self.interpreter.effects().ledger.flush();
             match message {
                 Some(Message::Event(event)) => self.step(shared, now, event),
+                Some(Message::Ask { event, heard }) => {
+                    // What was due before is nobody's answer.
+                    self.step(shared, now, Event::Tick);
+                    heard.store(self.interpreter.effects().next_step(), Ordering::Release);
+                    self.step(shared, now, event);
+                }
+                Some(Message::Taken(taken)) => {
+                    let event = Event::Recorded { ticket: taken.ticket, written: taken.seq.is_some() };
+                    let actions = self.gate.step(now, event);
+                    self.carry_out(shared, now, actions, Some(taken));
+                }
                 Some(Message::Reload(reloaded)) => self.reload(shared, now, reloaded),
                 None => self.step(shared, now, Event::Tick),
                 Some(Message::Stop) => {
                     let last = self.gate.stop(now);
-                    self.carry_out(shared, now, last);
+                    self.carry_out(shared, now, last, None);
                     return;
                 }
             }
@@ -250,11 +236,13 @@ impl Loop {
 
     fn step(&mut self, shared: &Shared, now: Now, event: Event) {
         let actions = self.gate.step(now, event);
-        self.carry_out(shared, now, actions);
+        self.carry_out(shared, now, actions, None);
     }
 
-    /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies.
-    fn carry_out(&mut self, shared: &Shared, now: Now, actions: Actions) {
+    /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies. `taken` is what
+    /// the keeper has said, where that is what brought them about.
+    fn carry_out(&mut self, shared: &Shared, now: Now, actions: Actions, taken: Option<Taken>) {
+        self.interpreter.effects().begin(now, taken);
         let mut following = self.interpreter.apply(now.mono, actions);
         // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
         for _ in 0..MAX_FOLLOWING {
@@ -270,6 +258,7 @@ impl Loop {
                 }
             }
         }
+        self.interpreter.effects().end();
         shared.set_status(self.gate.status());
     }
 
@@ -280,6 +269,6 @@ impl Loop {
             log::error!("the keeper does not answer; the thresholds in force stay");
         }
         let actions = self.gate.set_policy(now, policy);
-        self.carry_out(shared, now, actions);
+        self.carry_out(shared, now, actions, None);
     }
 }

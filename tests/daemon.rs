@@ -17,8 +17,8 @@ use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
 use facelatch::person::{Name, PersonId};
-use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs};
-use facelatch::sim::fault::{CameraFault, Episode, FaultInjector, Schedule};
+use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Strike};
+use facelatch::sim::fault::{CameraFault, Episode, FaultInjector, Schedule, StrikeFault};
 use facelatch::sim::inputs::{Hand, ScriptedInputs};
 use facelatch::sim::perception::{Doorstep, DoorstepHandle, ScriptedPerception};
 use facelatch::sim::strike::{RecordingStrike, StrikeLog};
@@ -84,14 +84,15 @@ impl House {
 
     /// With a shelf for the store, which has Ana in it.
     fn whose(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera, shelf: impl FnOnce(Store) -> Shelf) -> Self {
-        Self::wired(open_camera, shelf, None)
+        Self::wired(open_camera, shelf, None, |strike, _| Box::new(strike))
     }
 
-    /// With one more wire.
+    /// With one more wire, and a strike that does what it likes.
     fn wired(
         open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
         shelf: impl FnOnce(Store) -> Shelf,
         wire: Option<OpenInputs>,
+        strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
@@ -116,7 +117,7 @@ impl House {
             perception: Box::new(perception),
             liveness: None,
             inputs: wires.collect(),
-            strike: Box::new(strike),
+            strike: strike_of(strike, Arc::clone(&clock)),
             keeper: Keeper::new(
                 shelf(keeper_store),
                 MODEL,
@@ -260,7 +261,7 @@ fn the_exit_button_works_while_the_door_contact_cannot_be_read_and_a_face_opens_
         true => Ok(Box::new(ScriptedInputs::new(Arc::new(BootClock), [])) as Box<dyn Inputs>),
         false => Err("a cut wire".into()),
     });
-    let house = House::wired(steady, Shelf::Open, Some(contact));
+    let house = House::wired(steady, Shelf::Open, Some(contact), |strike, _| Box::new(strike));
     house.await_outcome(Outcome::Fault);
     house.hand.set(Input::ExitButton(true));
     wait_for("released", || house.strike.releases() == 1);

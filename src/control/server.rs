@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
-use crate::daemon::{Follower, Gallery, Shared, Written};
+use crate::daemon::{Follower, Gallery, Heard, Shared, Written};
 use crate::gate::{Alarm, Event, Fault, Outcome, Reason};
 use crate::time::Wall;
 
@@ -268,10 +268,10 @@ impl Client {
 
     fn unlock(&mut self, uid: u32) -> std::io::Result<()> {
         let Some(events) = self.follow(0) else { return Ok(()) };
-        self.shared.tell(Event::ManualRelease { uid });
-        self.await_event(&events, |written| match written.record.outcome {
+        let heard = self.shared.ask(Event::ManualRelease { uid });
+        self.await_event(&events, &heard, |written| match written.record.outcome {
             Outcome::ManualRelease => written.stands && written.record.reasons.contains(&Reason::ByUid(uid)),
-            Outcome::Fault => written.record.person.is_none() && written.record.reasons.iter().any(ends_release),
+            Outcome::Fault => ends_release(written),
             _ => false,
         })
     }
@@ -282,17 +282,26 @@ impl Client {
             return Ok(());
         };
         let Some(events) = self.follow(0) else { return Ok(()) };
-        self.shared.tell(Event::Claim(person));
-        self.await_event(&events, |written| {
-            written.record.person == Some(person) && written.stands && ends_attempt(written.record.outcome)
+        let heard = self.shared.ask(Event::Claim(person));
+        self.await_event(&events, &heard, |written| {
+            let is_of_them = written.record.person == Some(person) && ends_attempt(written.record.outcome);
+            // The strike's fault is nobody's, and one attempt runs at a time.
+            let is_unmoved = written.step.answers == Some(Outcome::Granted) && is_because(written, Fault::Strike);
+            written.stands && (is_of_them || is_unmoved)
         })
     }
 
-    fn await_event(&mut self, events: &Follower, is_it: impl Fn(&Written) -> bool) -> std::io::Result<()> {
+    /// Answers with the first event that is it, of those that came of what was asked or after.
+    fn await_event(
+        &mut self,
+        events: &Follower,
+        heard: &Heard,
+        is_it: impl Fn(&Written) -> bool,
+    ) -> std::io::Result<()> {
         let deadline = Instant::now() + CLAIM_MAX;
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
             match events.recv_timeout(left.min(ACCEPT_PAUSE)) {
-                Ok(written) if is_it(&written) => {
+                Ok(written) if written.step.number >= heard.load(Ordering::Acquire) && is_it(&written) => {
                     let line = event_line(&written, &self.shared.gallery());
                     return self.send(&Response::Event(line));
                 }
@@ -339,9 +348,17 @@ pub const fn alarm_name(alarm: Alarm) -> &'static str {
     }
 }
 
-/// Whether this is why a manual release doesn't come to pass.
-const fn ends_release(reason: &Reason) -> bool {
-    matches!(reason, Reason::LedgerLate | Reason::Fault(Fault::Store) | Reason::Stopping)
+/// Whether a fault is why a manual release doesn't come to pass. The ledger's and the strike's are only where it was the release that
+/// they failed: others' pass by, and it may come to pass all the same.
+fn ends_release(written: &Written) -> bool {
+    let Written { record, step, .. } = written;
+    let is_given_up = record.reasons.iter().any(|reason| matches!(reason, Reason::LedgerLate | Reason::Stopping));
+    let has_failed = is_because(written, Fault::Store) || is_because(written, Fault::Strike);
+    (record.person.is_none() && is_given_up) || (step.answers == Some(Outcome::ManualRelease) && has_failed)
+}
+
+fn is_because(written: &Written, fault: Fault) -> bool {
+    written.record.outcome == Outcome::Fault && written.record.reasons.contains(&Reason::Fault(fault))
 }
 
 const fn ends_attempt(outcome: Outcome) -> bool {

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use heapless::Deque;
 
 use super::keeper::Demand;
+use super::watchers::Step;
 use crate::gate::{Record, Ticket};
-use crate::hw::journal;
 use crate::time::Instant;
 
 /// Records on their way at most.
@@ -14,12 +14,22 @@ pub const INBOX: usize = 64;
 /// Records that the inbox didn't take, and that wait until it does; those on which a decision hangs don't.
 const OVERFLOW: usize = 128;
 
+/// Writes a record with a person's name into the journal: [`crate::hw::journal::outcome`].
+pub type Journal = fn(&Record, Option<&str>);
+
+/// A record on its way into the ledger.
+#[derive(Debug)]
+pub struct Entry {
+    pub record: Record,
+    pub ticket: Option<Asked>,
+    pub step: Step,
+    /// Whether it has come to pass; of one with a ticket nobody knows yet.
+    pub stands: bool,
+}
+
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and nearly all are records")]
 pub enum Job {
-    Write {
-        record: Record,
-        ticket: Option<Asked>,
-    },
+    Write(Entry),
     /// Other rates are demanded from now on.
     Demand(Demand),
 }
@@ -34,7 +44,7 @@ pub struct Asked {
 /// Where the gate's records are put. While the keeper hangs, those that only tell what happened wait here.
 pub struct Inbox {
     sender: SyncSender<Job>,
-    waiting: Deque<Record, OVERFLOW>,
+    waiting: Deque<Entry, OVERFLOW>,
 }
 
 /// Where the keeper takes them from.
@@ -47,27 +57,28 @@ pub fn inbox() -> (Inbox, Jobs) {
 
 impl Inbox {
     /// `false` where it can't be taken. Never waits.
-    pub fn put(&mut self, record: Record, ticket: Option<Asked>) -> bool {
+    pub fn put(&mut self, entry: Entry) -> bool {
         self.flush();
         if !self.waiting.is_empty() {
             // In order, or not at all: a grant must not come before what happened earlier.
-            return ticket.is_none() && self.waiting.push_back(record).is_ok();
+            return entry.ticket.is_none() && self.waiting.push_back(entry).is_ok();
         }
-        match self.sender.try_send(Job::Write { record, ticket }) {
+        match self.sender.try_send(Job::Write(entry)) {
             Ok(()) => true,
-            Err(TrySendError::Full(Job::Write { record, ticket: None })) => self.waiting.push_back(record).is_ok(),
+            Err(TrySendError::Full(Job::Write(entry))) if entry.ticket.is_none() => {
+                self.waiting.push_back(entry).is_ok()
+            }
             Err(_) => false,
         }
     }
 
     /// Hands on what waits, as far as there is room.
     pub fn flush(&mut self) {
-        while let Some(record) = self.waiting.pop_front() {
-            if let Err(
-                TrySendError::Full(Job::Write { record, .. }) | TrySendError::Disconnected(Job::Write { record, .. }),
-            ) = self.sender.try_send(Job::Write { record, ticket: None })
+        while let Some(entry) = self.waiting.pop_front() {
+            if let Err(TrySendError::Full(Job::Write(entry)) | TrySendError::Disconnected(Job::Write(entry))) =
+                self.sender.try_send(Job::Write(entry))
             {
-                let _its_place_is_free = self.waiting.push_front(record);
+                let _its_place_is_free = self.waiting.push_front(entry);
                 return;
             }
         }
@@ -78,13 +89,11 @@ impl Inbox {
         self.sender.try_send(Job::Demand(demand)).is_ok()
     }
 
-    /// Hands on what there is room for, and tells the journal of the rest; how many that are.
+    /// Hands on what there is room for, and leaves the rest; how many that are. They are in the journal.
     fn leave(&mut self) -> usize {
         self.flush();
         let left = self.waiting.len();
-        while let Some(record) = self.waiting.pop_front() {
-            journal::outcome(&record, None);
-        }
+        self.waiting.clear();
         left
     }
 }
@@ -111,6 +120,10 @@ pub mod tests {
         Record::new(at, Outcome::Exit)
     }
 
+    pub fn entry(record: Record, ticket: Option<Asked>) -> Entry {
+        Entry { record, ticket, step: Step { number: 1, answers: None }, stands: true }
+    }
+
     /// A ticket as a gate gives it out: for the unlocking of a door by hand.
     pub fn ticket() -> Ticket {
         let now = Now { mono: Instant::BOOT, wall: TODAY };
@@ -127,7 +140,7 @@ pub mod tests {
     fn what_still_waits_for_a_hung_keeper_at_the_end_is_counted_and_what_finds_room_is_handed_on() {
         let (mut inbox, jobs) = inbox();
         for _ in 0..INBOX + 10 {
-            assert!(inbox.put(exit(TODAY), None));
+            assert!(inbox.put(entry(exit(TODAY), None)));
         }
         for _ in 0..3 {
             jobs.0.try_recv().unwrap();
@@ -144,16 +157,16 @@ pub mod tests {
         let at = |n: usize| exit(Wall::from_unix_millis(n as i64));
         let asked = Some(Asked { ticket: ticket(), until: Instant::BOOT });
         for n in 0..INBOX + OVERFLOW {
-            assert!(inbox.put(at(n), None), "{n}");
-            assert!(n < INBOX || !inbox.put(at(n), asked), "a decision doesn't wait");
+            assert!(inbox.put(entry(at(n), None)), "{n}");
+            assert!(n < INBOX || !inbox.put(entry(at(n), asked)), "a decision doesn't wait");
         }
-        assert!(!inbox.put(at(0), None), "there is an end");
+        assert!(!inbox.put(entry(at(0), None)), "there is an end");
         let mut taken = Vec::new();
-        while let Ok(Job::Write { record, ticket: None }) = jobs.0.try_recv() {
+        while let Ok(Job::Write(Entry { record, .. })) = jobs.0.try_recv() {
             taken.push(record.at.unix_millis());
             inbox.flush();
         }
         assert_eq!(taken, (0..(INBOX + OVERFLOW) as i64).collect::<Vec<_>>());
-        assert!(inbox.put(at(0), asked));
+        assert!(inbox.put(entry(at(0), asked)));
     }
 }

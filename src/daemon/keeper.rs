@@ -11,8 +11,8 @@ use std::sync::mpsc::RecvTimeoutError;
 
 use heapless::Deque;
 
-use super::inbox::{Asked, INBOX, Job, Jobs};
-use super::shared::{Health, Shared};
+use super::inbox::{Asked, Entry, INBOX, Job, Jobs, Journal};
+use super::shared::{Health, Message, Shared, Taken};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
 use crate::gallery::{Comparisons, Decider, Index, ModelSha256, Person, Template};
@@ -104,6 +104,7 @@ pub struct Keeper {
     dims: usize,
     decider: Decider,
     demand: Demand,
+    journal: Journal,
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
@@ -148,6 +149,7 @@ impl Keeper {
             dims,
             decider: Decider::Threshold,
             demand,
+            journal: journal::outcome,
             retention,
             retained_at: None,
             scrub_looked_at: None,
@@ -230,30 +232,29 @@ impl Keeper {
     }
 
     fn take(&mut self, shared: &Shared, job: Job) {
-        let (record, ticket) = match job {
-            Job::Write { record, ticket } => (record, ticket),
+        let Entry { record, ticket, step, stands } = match job {
+            Job::Write(entry) => entry,
             Job::Demand(demand) => {
                 self.demand = demand;
                 self.is_outdated = true;
                 return self.look_around(shared);
             }
         };
-        let is_late = |ticket: &Option<Asked>| {
-            ticket.is_some_and(|asked| shared.is_closing() || shared.now().mono >= asked.until)
-        };
-        let is_wanted = !is_late(&ticket);
-        let seq = if is_wanted && self.catch_up(shared) { self.append(shared, &record) } else { None };
-        if let Some(Asked { ticket, .. }) = ticket {
-            shared.tell(Event::Recorded { ticket, written: seq.is_some() });
-            if seq.is_none() {
-                // It hasn't come to pass; the gate says next what has.
-                return;
+        let is_late = || ticket.is_some_and(|asked| shared.is_closing() || shared.now().mono >= asked.until);
+        let may_write = !is_late() && self.catch_up(shared);
+        let seq = if may_write { self.append(shared, &record) } else { None };
+        let Some(Asked { ticket, .. }) = ticket else {
+            if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
+                log::error!("the ledger's backlog is full: this event is in the journal alone");
             }
-        } else if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
-            log::error!("the ledger's backlog is full: this event is in the journal alone");
+            return shared.watchers.tell(&Written { seq, stands, step, record });
+        };
+        if seq.is_some() {
+            let gallery = shared.gallery();
+            (self.journal)(&record, record.person.and_then(|id| gallery.name(id)));
         }
-        journal::outcome(&record, record.person.and_then(|id| shared.gallery().name(id).map(str::to_owned)).as_deref());
-        shared.watchers.tell(&Written { seq, stands: !is_late(&ticket), record });
+        // Whether it comes to pass is for the gate to say, and so is telling of it.
+        shared.send(Message::Taken(Taken { ticket, seq, record: Box::new(record) }));
     }
 
     /// Writes what waited for the store; whether nothing waits any more.
@@ -265,6 +266,10 @@ impl Keeper {
             self.backlog.pop_front();
         }
         true
+    }
+
+    fn is_ledger_failing(&self) -> bool {
+        self.failing[Part::Ledger as usize]
     }
 
     /// The store, opened now where it was awaited.
@@ -286,7 +291,7 @@ impl Keeper {
 
     /// What is due without a record: changes of the gallery, a store that may be back, old events.
     fn look_around(&mut self, shared: &Shared) {
-        self.failed_looks = if self.failing[Part::Ledger as usize] { self.failed_looks + 1 } else { 0 };
+        self.failed_looks = if self.is_ledger_failing() { self.failed_looks + 1 } else { 0 };
         self.let_go();
         if !self.catch_up(shared) {
             return;

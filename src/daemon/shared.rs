@@ -7,7 +7,7 @@ use super::keeper::{Demand, Gallery};
 use super::mailbox::Mailbox;
 use super::queue::{Droppable, Queue};
 use super::watchers::Watchers;
-use crate::gate::{Event, Policy, Status};
+use crate::gate::{Event, Policy, Record, Status, Ticket};
 use crate::person::PersonId;
 use crate::ports::Clock;
 use crate::time::{Duration, Instant, Now};
@@ -16,10 +16,30 @@ use crate::time::{Duration, Instant, Now};
 #[derive(Debug)]
 pub enum Message {
     Event(Event),
+    /// Somebody asks for something, and waits for what comes of it.
+    Ask {
+        event: Event,
+        heard: Heard,
+    },
+    /// The ledger's answer to a record with a ticket.
+    Taken(Taken),
     /// Lock and end.
     Stop,
     /// The configuration was read again.
     Reload(Reloaded),
+}
+
+/// The number of the gate's step that hears what somebody asks for; [`u64::MAX`] until it does. What came of an earlier step is
+/// no answer to it.
+pub type Heard = Arc<AtomicU64>;
+
+/// What the keeper says of a record with a ticket.
+#[derive(Debug)]
+pub struct Taken {
+    pub ticket: Ticket,
+    /// Its number; `None` where it isn't written, and never will be.
+    pub seq: Option<u64>,
+    pub record: Box<Record>,
 }
 
 /// What another configuration changes of a running door.
@@ -126,6 +146,13 @@ impl Shared {
         self.send(Message::Event(event));
     }
 
+    /// Asks the gate for something.
+    pub fn ask(&self, event: Event) -> Heard {
+        let heard = Arc::new(AtomicU64::new(u64::MAX));
+        self.send(Message::Ask { event, heard: Arc::clone(&heard) });
+        heard
+    }
+
     pub fn send(&self, message: Message) {
         if let Err(lost) = self.queue.put(message) {
             self.counters.messages_lost.fetch_add(1, Ordering::Relaxed);
@@ -138,7 +165,8 @@ impl Shared {
     }
 
     pub fn set_gallery(&self, gallery: Arc<Gallery>) {
-        *lock(&self.gallery) = gallery;
+        // What it replaces may be large, and is dropped while nobody waits for the lock.
+        let _before = std::mem::replace(&mut *lock(&self.gallery), gallery);
     }
 
     pub fn status(&self) -> Option<Status> {

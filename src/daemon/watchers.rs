@@ -4,20 +4,32 @@ use std::ops::Deref;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::gate::Record;
+use crate::gate::{Outcome, Record};
 
 /// Followers at most.
 pub const MAX_WATCHERS: usize = 8;
 /// Records that a slow follower may lag behind; then it misses some.
 const MAX_LAG: usize = 64;
 
+/// The gate's step that a record came of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// They rise.
+    pub number: u64,
+    /// What the ledger was asked to write first, where this step is the gate's answer to how that went.
+    pub answers: Option<Outcome>,
+}
+
 /// A record as the ledger took it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     /// Its number; `None` where the ledger could not take it.
     pub seq: Option<u64>,
-    /// A release that the ledger took too late hasn't come to pass; what became of it is the next event.
+    /// A release that the ledger took, but that the gate had given up by then or the strike did not obey, hasn't come to pass; what
+    /// became of it is another event.
     pub stands: bool,
+    /// Of a release that the ledger was asked to write first it is the one that moved the strike, or didn't.
+    pub step: Step,
     pub record: Record,
 }
 
@@ -77,11 +89,11 @@ impl Watchers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::Outcome;
     use crate::time::Wall;
 
     fn written(seq: u64) -> Written {
-        Written { seq: Some(seq), stands: true, record: Record::new(Wall::default(), Outcome::Exit) }
+        let step = Step { number: seq, answers: None };
+        Written { seq: Some(seq), stands: true, step, record: Record::new(Wall::default(), Outcome::Exit) }
     }
 
     #[test]

@@ -88,6 +88,51 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
 }
 
 #[test]
+fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault_however_long_it_stands() {
+    let house = House::wired(steady, Shelf::Open, None, |strike, clock| {
+        let now = clock.now().mono;
+        let jammed = Episode { from: now, until: now + Duration::from_secs(3600), fault: StrikeFault::Locked };
+        Box::new(FaultInjector::new(strike, clock, Schedule::listed([jammed]), 1))
+    });
+    house.await_outcome(Outcome::Started);
+    let reasons = |answer| match answer {
+        Response::Event(event) if event.outcome == "fault" => event.reasons,
+        other => panic!("{other:?}"),
+    };
+    // Until the pulse is over and the line is driven to its locked level, which it obeys, the fault stands.
+    for _ in 0..3 {
+        assert_eq!(reasons(house.ask(&Request::Unlock)), ["fault strike"]);
+    }
+    house.await_outcome(Outcome::FaultCleared);
+    assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
+    wait_for("idle", || matches!(house.ask(&Request::Status), Response::Status(s) if s.state == "idle"));
+    assert_eq!(reasons(house.claims("Ana Ruiz", 0)), ["fault strike"]);
+    assert_eq!(house.strike.releases(), 0);
+}
+
+#[test]
+fn a_release_is_not_answered_by_the_end_of_an_earlier_one_that_the_ledger_was_too_slow_for() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
+    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    drop(asks(&house, b"{\"op\":\"unlock\"}\n"));
+    // Longer than policy.ledger_timeout: the gate gives it up, which nobody can write down yet.
+    std::thread::sleep(Duration::from_millis(2500));
+    let socket = house.dir.path().join("control");
+    let asked = std::thread::spawn(move || client::request(&socket, &Request::Unlock).unwrap());
+    // Nothing shows that it was heard, which takes milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    blocker.execute_batch("ROLLBACK").unwrap();
+    let Response::Event(answer) = asked.join().unwrap() else { panic!("no event") };
+    // A door that opens after its operator was told that it wouldn't does so in milliseconds.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(house.strike.releases(), u64::from(answer.outcome == "manual_release"), "{answer:?}");
+    let late = house.outcomes().iter().filter(|outcome| **outcome == Outcome::ManualRelease).count();
+    assert!(late >= 1, "the first was written, too late, and moved nothing: {:?}", house.outcomes());
+}
+
+#[test]
 fn a_client_that_closes_its_sending_half_gets_its_answer_all_the_same() {
     let house = House::new();
     house.await_outcome(Outcome::Started);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::daemon::inbox::tests::{TODAY, exit, ticket};
+use crate::daemon::inbox::tests::{TODAY, entry, exit, ticket};
 use crate::face::encoding::Encoding;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::Outcome;
@@ -48,6 +48,28 @@ impl Desk {
     /// How many files lie where the store is.
     fn files(&self) -> usize {
         std::fs::read_dir(self.dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+    }
+
+    /// What the gate hears of a manual release that it waits for until then: its number.
+    fn asks(&mut self, until: Instant) -> Option<u64> {
+        let release = Record::new(TODAY, Outcome::ManualRelease);
+        let job = Job::Write(entry(release, Some(Asked { ticket: ticket(), until })));
+        self.keeper.take(&self.shared, job);
+        // Roster and faults are told as well.
+        let told = std::iter::from_fn(|| self.shared.queue.take(Some(Duration::ZERO)));
+        let taken = told.filter_map(|message| if let Message::Taken(taken) = message { Some(taken) } else { None });
+        taken.last().unwrap().seq
+    }
+
+    fn writes(&mut self, record: Record) {
+        self.keeper.take(&self.shared, Job::Write(entry(record, None)));
+    }
+
+    fn enrols(&self, store: &mut Store, name: &str) -> PersonId {
+        let encoding = Encoding::from_raw(&[1.0]).unwrap();
+        let template = NewTemplate { encoding, model_sha256: [0; 32], created: TODAY, quality: 1.0 };
+        let person = NewPerson::new(Name::new(name).unwrap());
+        store.enrol(&person, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap().0
     }
 
     fn looks(&mut self) {
@@ -112,32 +134,41 @@ fn what_is_left_of_somebody_erased_goes_once_whoever_erased_them_had_a_while_for
 }
 
 #[test]
-fn a_release_that_comes_too_late_to_the_keeper_is_neither_written_nor_told() {
+fn a_release_that_comes_too_late_to_the_keeper_is_not_written_and_the_gate_hears_it() {
     let mut desk = Desk::new();
-    let follower = desk.shared.watchers.follow(0).unwrap();
     let until = Instant::from_millis(2000);
     let mut write = |ms| {
         desk.clock.advance_to(Instant::from_millis(ms));
-        let ticket = Some(Asked { ticket: ticket(), until });
-        desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket });
-        let told = follower.try_iter().map(|written| (written.seq, written.stands)).collect::<Vec<_>>();
-        (told, desk.reader.events(&EventQuery::default()).unwrap().len())
+        (desk.asks(until), desk.reader.events(&EventQuery::default()).unwrap().len())
     };
-    assert_eq!(write(1999), (vec![(Some(3), true)], 3));
-    assert_eq!(write(2000), (vec![], 3));
+    assert_eq!(write(1999), (Some(3), 3));
+    assert_eq!(write(2000), (None, 3));
 }
 
 #[test]
 fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_written_nor_told() {
     let mut desk = Desk::new();
     let follower = desk.shared.watchers.follow(0).unwrap();
-    let ticket = Some(Asked { ticket: ticket(), until: Instant::from_millis(2000) });
     desk.shared.close();
-    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket });
-    desk.keeper.take(&desk.shared, Job::Write { record: Record::new(TODAY, Outcome::Stopped), ticket: None });
+    assert_eq!(desk.asks(Instant::from_millis(2000)), None);
+    desk.writes(Record::new(TODAY, Outcome::Stopped));
     let told: Vec<_> = follower.try_iter().map(|written| written.record.outcome).collect();
     assert_eq!(told, [Outcome::Stopped]);
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
+}
+
+thread_local! {
+    static JOURNAL: std::cell::RefCell<Vec<Outcome>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[test]
+fn the_keeper_journals_what_it_was_asked_to_write_and_leaves_the_rest_to_the_gate() {
+    let mut desk = Desk::new();
+    desk.keeper.journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.outcome));
+    desk.writes(Record::new(TODAY, Outcome::Started));
+    assert_eq!(desk.asks(Instant::from_millis(2000)), Some(4));
+    assert_eq!(desk.asks(Instant::BOOT), None);
+    assert_eq!(JOURNAL.take(), [Outcome::ManualRelease]);
 }
 
 #[test]
@@ -150,20 +181,13 @@ fn a_store_that_is_moved_away_is_a_fault_and_none_is_made_in_its_place_and_anoth
         assert!(desk.shared.is_store_failing());
         assert_eq!(desk.files(), 0, "a bare mount point stays bare");
     }
-    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket: None });
+    desk.writes(exit(TODAY));
     std::fs::write(desk.dir.path().join("test.db"), []).unwrap();
     desk.looks();
     assert!(desk.shared.is_store_failing(), "an empty file is none, either");
     std::fs::remove_file(desk.dir.path().join("test.db")).unwrap();
     let mut other = Store::open(&desk.dir.path().join("test.db"), &desk.key).unwrap();
-    let template = NewTemplate {
-        encoding: Encoding::from_raw(&[1.0]).unwrap(),
-        model_sha256: [0; 32],
-        created: TODAY,
-        quality: 1.0,
-    };
-    let ana = NewPerson::new(Name::new("Ana Ruiz").unwrap());
-    let (ana, _) = other.enrol(&ana, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap();
+    let ana = desk.enrols(&mut other, "Ana Ruiz");
     desk.looks();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
@@ -182,7 +206,7 @@ fn a_store_that_keeps_failing_though_its_file_is_there_is_opened_anew() {
     // What a file system leaves behind that has gone away: it is read, and can't be written any more.
     let Shelf::Open(store) = &mut desk.keeper.shelf else { panic!("open") };
     *store = Store::open_read_only(desk.reader.path(), Some(&desk.key)).unwrap();
-    desk.keeper.take(&desk.shared, Job::Write { record: exit(TODAY), ticket: None });
+    desk.writes(exit(TODAY));
     for _ in 0..MAX_FAILED_LOOKS - 1 {
         desk.looks();
         assert!(desk.shared.is_store_failing());

@@ -1,0 +1,158 @@
+//! Where the gate's actions go besides the strike, and who is told of them.
+//!
+//! What only tells what happened is in the journal at once and goes to the keeper, who tells it to the followers once it is written.
+//! What a decision hangs on comes back from the keeper first, and is told when the strike has moved, or hasn't: whoever asked
+//! for it takes that for the answer.
+
+use std::sync::Arc;
+
+use super::inbox::{Asked, Entry, Inbox, Journal};
+use super::interpreter::Effects;
+use super::shared::{Shared, Taken};
+use super::watchers::{Step, Written};
+use crate::gate::{Alarm, Fault, Outcome, Reason, Record, Ticket};
+use crate::person::PersonId;
+use crate::time::{Duration, Now};
+
+/// See the module.
+pub struct Reach {
+    pub shared: Arc<Shared>,
+    pub ledger: Inbox,
+    /// How long the gate waits for the ledger.
+    pub ledger_timeout: Duration,
+    pub journal: Journal,
+    now: Now,
+    step: Step,
+    /// What the keeper has written, until it is told.
+    taken: Option<(Box<Record>, u64)>,
+    /// Whether the strike obeyed to a release, where this step asked for one.
+    has_obeyed: Option<bool>,
+    /// A fault of the strike's is recorded in this step.
+    is_fault_told: bool,
+}
+
+impl Reach {
+    pub fn new(shared: Arc<Shared>, ledger: Inbox, ledger_timeout: Duration, journal: Journal) -> Self {
+        let now = shared.now();
+        let step = Step { number: 0, answers: None };
+        Self { shared, ledger, ledger_timeout, journal, now, step, taken: None, has_obeyed: None, is_fault_told: false }
+    }
+
+    /// The number of the gate's next step.
+    pub fn next_step(&self) -> u64 {
+        self.step.number + 1
+    }
+
+    /// A step of the gate's begins, at the time that the gate is told, which its deadlines count from; `taken` is what the keeper
+    /// answered in it.
+    pub fn begin(&mut self, now: Now, taken: Option<Taken>) {
+        self.now = now;
+        self.step = Step { number: self.next_step(), answers: taken.as_ref().map(|taken| taken.record.outcome) };
+        self.taken = taken.and_then(|taken| Some((taken.record, taken.seq?)));
+        self.has_obeyed = None;
+        self.is_fault_told = false;
+    }
+
+    /// Everything that follows from it is done.
+    pub fn end(&mut self) {
+        let is_answered = self.step.answers.is_some();
+        if is_answered && self.has_obeyed == Some(false) && !self.is_fault_told {
+            // The fault stood already, so the gate had nothing new to say, and whoever asked hears it here.
+            let fault = Record::new(self.now.wall, Outcome::Fault).because(Reason::Fault(Fault::Strike));
+            self.record(fault, None);
+        }
+        // It opened nothing.
+        self.tell_taken(false);
+    }
+
+    fn tell_taken(&mut self, stands: bool) {
+        if let Some((record, seq)) = self.taken.take() {
+            self.shared.watchers.tell(&Written { seq: Some(seq), stands, step: self.step, record: *record });
+        }
+    }
+
+    fn write_down(&self, record: &Record) {
+        let gallery = self.shared.gallery();
+        (self.journal)(record, record.person.and_then(|id| gallery.name(id)));
+    }
+}
+
+impl Effects for Reach {
+    fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
+        let until = self.now.mono + self.ledger_timeout;
+        self.is_fault_told |= record.reasons.contains(&Reason::Fault(Fault::Strike));
+        let outcome = record.outcome;
+        if ticket.is_none() {
+            self.write_down(&record);
+        }
+        // Whoever shares a manual release is written down after the strike was told, and it may not have obeyed.
+        let stands = outcome != Outcome::ManualRelease || self.has_obeyed == Some(true);
+        let ticket = ticket.map(|ticket| Asked { ticket, until });
+        let is_asked = ticket.is_some();
+        let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, stands });
+        match (is_taken, is_asked) {
+            (false, false) => {
+                log::error!("the ledger hangs, and its backlog is full: this event is in the journal alone")
+            }
+            // The gate hears that at once.
+            (false, true) => self.step.answers = Some(outcome),
+            (true, _) => {}
+        }
+        is_taken
+    }
+
+    fn released(&mut self, has_obeyed: bool) {
+        self.has_obeyed = Some(has_obeyed);
+        self.tell_taken(has_obeyed);
+    }
+
+    fn expect(&mut self, person: Option<PersonId>) {
+        self.shared.expect(person);
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        log::warn!("alarm: {}", crate::control::server::alarm_name(alarm));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::inbox::tests::{TODAY, exit, ticket};
+    use crate::daemon::inbox::{Job, inbox};
+    use crate::daemon::keeper::nobody;
+    use crate::sim::clock::SimClock;
+    use crate::time::Wall;
+
+    thread_local! {
+        static JOURNAL: std::cell::RefCell<Vec<i64>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn what_only_tells_what_happened_is_in_the_journal_once_whether_the_ledger_takes_it_or_hangs() {
+        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
+        let (ledger, jobs) = inbox();
+        let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
+        let mut reach = Reach::new(shared, ledger, Duration::from_secs(2), note);
+        let taken = (0..1000).filter(|n| reach.record(exit(Wall::from_unix_millis(*n)), None)).count();
+        assert!((100..1000).contains(&taken), "{taken}");
+        assert!(!reach.record(exit(TODAY), Some(ticket())), "what can't be written is none of it");
+        drop(reach);
+        assert_eq!(JOURNAL.take(), (0..1000).collect::<Vec<_>>());
+        assert!(jobs.0.try_iter().count() < taken, "some were left when it stopped");
+    }
+
+    #[test]
+    fn the_keeper_is_asked_until_the_gates_own_deadline() {
+        let clock = SimClock::new(TODAY);
+        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
+        let (ledger, jobs) = inbox();
+        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        reach.begin(shared.now(), None);
+        let deadline = shared.now().mono + Duration::from_secs(2);
+        clock.advance(Duration::from_millis(30));
+        assert!(reach.record(exit(TODAY), Some(ticket())));
+        let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+        assert_eq!(entry.ticket.unwrap().until, deadline);
+    }
+}
