@@ -28,6 +28,8 @@ use crate::units::Similarity;
 const BACKLOG: usize = 128;
 /// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
 const PERIOD: Duration = Duration::from_millis(500);
+/// So many of what waited for the store are written in one go; between two it is looked for changes of the gallery.
+const AT_ONCE: usize = 8;
 /// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back, and what
 /// was open before stays dead.
 const MAX_FAILED_LOOKS: u32 = 10;
@@ -221,13 +223,20 @@ impl Keeper {
             // Also where one record follows the other: whoever is erased must not be let in for that.
             if shared.now().mono >= look_at {
                 self.look_around(shared);
-                look_at = shared.now().mono + PERIOD;
+                // What still waits for a store that works is gone on with at once.
+                let pause = if self.backlog.is_empty() || self.is_ledger_failing() { PERIOD } else { Duration::ZERO };
+                look_at = shared.now().mono + pause;
             }
             shared.beat(Health::Keeper);
         }
         // The gate has gone, and its last words may still wait.
         for job in jobs.0.try_iter().take(INBOX) {
             self.take(shared, job);
+        }
+        for _ in 0..BACKLOG / AT_ONCE {
+            if self.catch_up(shared) || self.is_ledger_failing() {
+                break;
+            }
         }
     }
 
@@ -241,7 +250,8 @@ impl Keeper {
             }
         };
         let is_late = || ticket.is_some_and(|asked| shared.is_closing() || shared.now().mono >= asked.until);
-        let may_write = !is_late() && self.catch_up(shared);
+        // Asked again once what waited is written, which takes its time.
+        let may_write = !is_late() && self.catch_up(shared) && !is_late();
         let seq = if may_write { self.append(shared, &record) } else { None };
         let Some(Asked { ticket, .. }) = ticket else {
             if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
@@ -257,15 +267,17 @@ impl Keeper {
         shared.send(Message::Taken(Taken { ticket, seq, record: Box::new(record) }));
     }
 
-    /// Writes what waited for the store; whether nothing waits any more.
+    /// Writes what waited for the store, or a part of it; whether nothing waits any more.
     fn catch_up(&mut self, shared: &Shared) -> bool {
-        while let Some(record) = self.backlog.front().cloned() {
+        for _ in 0..AT_ONCE {
+            let Some(record) = self.backlog.front().cloned() else { break };
             if self.append(shared, &record).is_none() {
                 return false;
             }
             self.backlog.pop_front();
+            shared.beat(Health::Keeper);
         }
-        true
+        self.backlog.is_empty()
     }
 
     fn is_ledger_failing(&self) -> bool {
@@ -293,7 +305,7 @@ impl Keeper {
     fn look_around(&mut self, shared: &Shared) {
         self.failed_looks = if self.is_ledger_failing() { self.failed_looks + 1 } else { 0 };
         self.let_go();
-        if !self.catch_up(shared) {
+        if !self.catch_up(shared) && self.is_ledger_failing() {
             return;
         }
         let changed = self.store().and_then(|store| store.changed().map_err(|error| error.to_string()));

@@ -4,6 +4,7 @@ use crate::face::encoding::Encoding;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::Outcome;
 use crate::hw::store::{Act, EventQuery};
+use crate::ports::Clock;
 use crate::sim::clock::SimClock;
 use crate::time::Wall;
 
@@ -155,6 +156,38 @@ fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_writt
     let told: Vec<_> = follower.try_iter().map(|written| written.record.outcome).collect();
     assert_eq!(told, [Outcome::Stopped]);
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
+}
+
+/// A disk so slow that the time passes between two looks at the clock.
+struct Slow(SimClock);
+
+impl Clock for Slow {
+    fn now(&self) -> Now {
+        self.0.advance(Duration::from_millis(100));
+        self.0.now()
+    }
+}
+
+#[test]
+fn a_store_that_comes_back_is_caught_up_with_in_parts_and_a_release_that_is_late_by_then_is_not_written() {
+    let mut desk = Desk::new();
+    desk.looks();
+    desk.shared = Shared::new(Arc::new(Slow(desk.clock.clone())), nobody());
+    let rest = |desk: &mut Desk, n| desk.keeper.backlog.extend(std::iter::repeat_n(exit(TODAY), n));
+    let written = |desk: &Desk| desk.reader.events(&EventQuery::default()).unwrap().len() - 2;
+    rest(&mut desk, AT_ONCE);
+    let now = desk.clock.now().mono;
+    assert_eq!(desk.asks(now + Duration::from_millis(500)), None, "there was time when it began");
+    assert_eq!(written(&desk), AT_ONCE);
+    assert!(desk.shared.last_beat(Health::Keeper) > now, "it lives meanwhile");
+    rest(&mut desk, AT_ONCE + 1);
+    let mut other = Store::open(desk.reader.path(), &desk.key).unwrap();
+    desk.enrols(&mut other, "Ana Ruiz");
+    desk.looks();
+    assert_eq!((desk.keeper.backlog.len(), written(&desk)), (1, 2 * AT_ONCE + 1));
+    assert!(desk.shared.gallery().find("Ana Ruiz").is_some(), "the gallery doesn't wait for the rest");
+    desk.writes(Record::new(TODAY, Outcome::Stopped));
+    assert_eq!((desk.keeper.backlog.len(), written(&desk)), (0, 2 * AT_ONCE + 3));
 }
 
 thread_local! {
