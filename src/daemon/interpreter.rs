@@ -157,7 +157,6 @@ mod tests {
         }
         fn expect(&mut self, _: Option<PersonId>) {}
         fn alarm(&mut self, _: Alarm) {}
-        fn released(&mut self, _: bool) {}
     }
 
     fn at(ms: u64) -> Instant {
