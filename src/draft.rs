@@ -25,15 +25,27 @@ impl Draft {
     /// # Errors
     /// It can't be written beside `target`.
     pub fn new(target: &Path, bytes: &[u8]) -> io::Result<Self> {
+        Self::of_mode(target, bytes, MODE)
+    }
+
+    /// For those to read who may read what lies there.
+    ///
+    /// # Errors
+    /// There is nothing, or it can't be written beside `target`.
+    pub fn in_place_of(target: &Path, bytes: &[u8]) -> io::Result<Self> {
+        Self::of_mode(target, bytes, fs::metadata(target)?.permissions().mode() & 0o7777)
+    }
+
+    fn of_mode(target: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
         let mut path = target.as_os_str().to_owned();
         path.push(format!(".draft.{}", std::process::id()));
         let path = PathBuf::from(path);
         // What a power cut left of a process that had our number.
         let _absent_as_a_rule = fs::remove_file(&path);
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
         let mut draft = Self { path, target: target.to_owned(), file };
         // Whatever the umask is.
-        draft.file.set_permissions(Permissions::from_mode(MODE))?;
+        draft.file.set_permissions(Permissions::from_mode(mode))?;
         draft.file.write_all(bytes)?;
         draft.file.sync_all()?;
         Ok(draft)
@@ -82,6 +94,19 @@ mod tests {
         }
         assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o7777, 0o644);
         assert_eq!(names(dir.path()), ["table.toml"]);
+    }
+
+    #[test]
+    fn what_is_for_some_to_read_stays_so_in_the_place_of_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("session.csv");
+        assert_eq!(Draft::in_place_of(&target, b"new").unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&target, "old").unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o600)).unwrap();
+        Draft::in_place_of(&target, b"new").unwrap().place().unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(names(dir.path()), ["session.csv"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
 use crate::daemon::Recogniser;
+use crate::draft::Draft;
 use crate::frame::Frame;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
@@ -354,16 +355,9 @@ impl Recorder {
 /// it was said to be.
 fn relabel(path: &Path, label: Label) -> Result<(), Failure> {
     let session = Session { label, ..Session::read(path)? };
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".relabelled");
-    let beside = PathBuf::from(beside);
-    let out = BufWriter::new(File::create_new(&beside).map_err(Failure::io(&beside))?);
-    let written = session.write(out).map_err(|error| not_written(&beside, error));
-    let moved = written.and_then(|()| std::fs::rename(&beside, path).map_err(Failure::io(path)));
-    if moved.is_err() {
-        let _the_other_error_is_told = std::fs::remove_file(&beside);
-    }
-    moved
+    let mut text = Vec::new();
+    session.write(&mut text).map_err(|error| not_written(path, error))?;
+    Draft::in_place_of(path, &text).and_then(Draft::place).map_err(Failure::io(path))
 }
 
 /// Writes what there is room for; a session that is full is no failure, and ends there.
