@@ -80,11 +80,12 @@ fn admit_tensor(tensor: &TensorProto) -> TractResult<()> {
 /// How many, if no more than [`MAX_ELEMENTS`].
 fn elements(of: &TensorProto) -> Option<usize> {
     let sides = of.dims.iter().map(|&side| usize::try_from(side).ok());
-    sides.into_iter().try_fold(1, |n, side| volume(n, side?)).filter(|&n| n <= MAX_ELEMENTS)
+    volume(sides).filter(|&n| n <= MAX_ELEMENTS)
 }
 
-pub(super) fn volume(elements: usize, side: usize) -> Option<usize> {
-    elements.checked_mul(side)
+/// How many elements a value with these sides has; `None` beyond what can be counted, or where a side is none.
+pub(super) fn volume(sides: impl IntoIterator<Item = Option<usize>>) -> Option<usize> {
+    sides.into_iter().try_fold(1usize, |n, side| n.checked_mul(side?))
 }
 
 /// What is known of a tensor that depends on constants alone.
@@ -102,8 +103,7 @@ impl Constant {
         // tract reads the list only where there are no raw bytes.
         let listed = if tensor.raw_data.is_empty() { tensor.int64_data.as_slice() } else { &[] };
         let sides = raw.chain(listed.iter().copied()).map(|side| usize::try_from(side).ok());
-        let shape = sides.into_iter().try_fold(1, |n, side| volume(n, side?));
-        let volume = shape.filter(|_| tensor.data_type == INT64);
+        let volume = volume(sides).filter(|_| tensor.data_type == INT64);
         Self { elements: elements(tensor).unwrap_or(MAX_ELEMENTS), volume }
     }
 

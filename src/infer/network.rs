@@ -256,7 +256,7 @@ fn build(proto: &ModelProto, recipes: Vec<q8::Recipe>, input: Form, outputs: &[O
             let Some(shape) = output.fact.shape.as_concrete() else {
                 return Err(TractError::msg(format!("{} has no fixed shape", node.name)));
             };
-            let elements = shape.iter().try_fold(1, |n, &side| volume(n, side));
+            let elements = volume(shape.iter().copied().map(Some));
             let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
             ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
             let holds = output.fact.konst.as_deref().and_then(plain).is_none_or(are_numbers);

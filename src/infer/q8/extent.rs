@@ -5,7 +5,7 @@
 
 use super::compile::{Sides, is_depthwise};
 use super::recipe::{Recipe, Step, Work};
-use crate::infer::admit::MAX_ELEMENTS;
+use crate::infer::admit::{MAX_ELEMENTS, volume};
 
 /// The most places of pixels in the lists of all steps, four bytes each: several times what a detector has for the largest
 /// picture.
@@ -46,7 +46,7 @@ fn bordered(step: &Step, values: &[Sides]) -> Option<Sides> {
 }
 
 fn product(sides: &[usize]) -> Option<usize> {
-    sides.iter().try_fold(1usize, |n, &side| n.checked_mul(side))
+    volume(sides.iter().copied().map(Some))
 }
 
 #[cfg(test)]
