@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use heapless::Deque;
 
-use super::keeper::Demand;
+use super::keeper::{Demand, Gallery};
 use super::watchers::Step;
 use crate::gate::{Record, Ticket};
 use crate::time::Instant;
@@ -16,6 +16,11 @@ const OVERFLOW: usize = 128;
 
 /// Writes a record with a person's name into the journal: [`crate::hw::journal::outcome`].
 pub type Journal = fn(&Record, Option<&str>);
+
+/// Writes a record into the journal, with the name by which the gallery knows whom it is about.
+pub fn write_down(journal: Journal, record: &Record, gallery: &Gallery) {
+    journal(record, record.person.and_then(|id| gallery.name(id)));
+}
 
 /// A record on its way into the ledger.
 #[derive(Debug)]

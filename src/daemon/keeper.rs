@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 
 use heapless::Deque;
 
-use super::inbox::{Asked, Entry, INBOX, Job, Jobs, Journal};
+use super::inbox::{Asked, Entry, INBOX, Job, Jobs, Journal, write_down};
 use super::shared::{Health, Message, Shared, Taken};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
@@ -260,8 +260,7 @@ impl Keeper {
             return shared.watchers.tell(&Written { seq, stands, step, record });
         };
         if seq.is_some() {
-            let gallery = shared.gallery();
-            (self.journal)(&record, record.person.and_then(|id| gallery.name(id)));
+            write_down(self.journal, &record, &shared.gallery());
         }
         // Whether it comes to pass is for the gate to say, and so is telling of it.
         shared.send(Message::Taken(Taken { ticket, seq, record: Box::new(record) }));
@@ -326,19 +325,17 @@ impl Keeper {
     /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew: SQLite
     /// shares what it knows of a file among all who have it open.
     fn let_go(&mut self) {
-        let is_useless = |store: &Store| self.failed_looks >= MAX_FAILED_LOOKS || !store.is_there();
-        if !matches!(&self.shelf, Shelf::Open(store) if is_useless(store)) {
+        let Shelf::Open(store) = &self.shelf else { return };
+        let is_there = store.is_there();
+        if is_there && self.failed_looks < MAX_FAILED_LOOKS {
             return;
         }
-        let closed = Shelf::Awaited(Box::new(|| Err("it was closed".to_owned())));
-        if let Shelf::Open(store) = std::mem::replace(&mut self.shelf, closed) {
-            // One that only fails has been told of.
-            if !store.is_there() {
-                log::warn!("{}: the file that was open isn't there any more", store.path().display());
-            }
-            let mut reopen = store.let_go();
-            self.shelf = Shelf::Awaited(Box::new(move || reopen().map_err(|error| error.to_string())));
+        // One that only fails has been told of.
+        if !is_there {
+            log::warn!("{}: the file that was open isn't there any more", store.path().display());
         }
+        let mut reopen = store.to_reopen();
+        self.shelf = Shelf::Awaited(Box::new(move || reopen().map_err(|error| error.to_string())));
         self.failed_looks = 0;
     }
 

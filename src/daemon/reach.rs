@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::inbox::{Asked, Entry, Inbox, Journal};
+use super::inbox::{Asked, Entry, Inbox, Journal, write_down};
 use super::interpreter::Effects;
 use super::shared::{Shared, Taken};
 use super::watchers::{Step, Written};
@@ -70,11 +70,6 @@ impl Reach {
             self.shared.watchers.tell(&Written { seq: Some(seq), stands, step: self.step, record: *record });
         }
     }
-
-    fn write_down(&self, record: &Record) {
-        let gallery = self.shared.gallery();
-        (self.journal)(record, record.person.and_then(|id| gallery.name(id)));
-    }
 }
 
 impl Effects for Reach {
@@ -83,7 +78,7 @@ impl Effects for Reach {
         self.is_fault_told |= record.reasons.contains(&Reason::Fault(Fault::Strike));
         let outcome = record.outcome;
         if ticket.is_none() {
-            self.write_down(&record);
+            write_down(self.journal, &record, &self.shared.gallery());
         }
         // Whoever shares a manual release is written down after the strike was told, and it may not have obeyed.
         let stands = outcome != Outcome::ManualRelease || self.has_obeyed == Some(true);

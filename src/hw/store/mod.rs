@@ -153,17 +153,16 @@ impl Store {
         std::fs::metadata(&self.path).is_ok_and(|meta| FileId::of(&meta) == self.file)
     }
 
-    /// Closes it, leaving its log as it is: SQLite would delete the log by its name, and that may be another file's by now.
-    /// Returns what opens whatever is at its path then, under the same key.
+    /// What opens whatever is at its path once this is dropped, under the same key. Dropping leaves the log as it is then: SQLite
+    /// would delete the log by its name, and that may be another file's by now.
     ///
     /// # Errors
     /// What is returned: [`StoreError`], as [`Store::open_existing`], as often as it is called.
-    pub fn let_go(self) -> impl FnMut() -> Result<Self, StoreError> + Send + use<> {
-        let Self { conn, path, key, .. } = self;
-        if let Err(error) = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            log::warn!("{}: {error}", path.display());
+    pub fn to_reopen(&self) -> impl FnMut() -> Result<Self, StoreError> + Send + use<> {
+        if let Err(error) = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            log::warn!("{}: {error}", self.path.display());
         }
-        drop(conn);
+        let (path, key) = (self.path.clone(), self.key.clone());
         move || match &key {
             Some(key) => Self::open_existing(&path, key),
             None => Err(Trouble::NoKey.at(&path)),
