@@ -144,6 +144,13 @@ impl House {
         answer.join().unwrap()
     }
 
+    /// Another process' transaction, which nothing can be written during: until `ROLLBACK`.
+    fn keeps_the_ledger_waiting(&self) -> rusqlite::Connection {
+        let blocker = rusqlite::Connection::open(self.dir.path().join("test.db")).unwrap();
+        blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        blocker
+    }
+
     fn outcomes(&self) -> Vec<Outcome> {
         let rows = self.store.events(&EventQuery::default()).unwrap();
         rows.iter().filter_map(|row| Outcome::parse(&row.outcome)).collect()
@@ -243,9 +250,7 @@ fn the_exit_button_works_with_camera_network_and_ledger_all_hanging() {
         })
     });
     house.await_outcome(Outcome::Started);
-    let database = house.dir.path().join("test.db");
-    let blocker = rusqlite::Connection::open(database).unwrap();
-    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let blocker = house.keeps_the_ledger_waiting();
     house.hand.set(Input::ExitButton(true));
     wait_for("released without the ledger", || house.strike.releases() == 1);
     wait_for("locked without the ledger", || !house.strike.is_released());
@@ -278,8 +283,7 @@ fn the_exit_button_works_while_the_door_contact_cannot_be_read_and_a_face_opens_
 fn a_face_is_not_admitted_while_the_ledger_hangs_and_is_afterwards() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
-    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let blocker = house.keeps_the_ledger_waiting();
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     // Longer than policy.ledger_timeout, shorter than the store's own patience with another process.
     std::thread::sleep(Duration::from_millis(3000));

@@ -78,8 +78,7 @@ fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault()
 fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_neither_is_written_later() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
-    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let blocker = house.keeps_the_ledger_waiting();
     assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
     assert_eq!(house.strike.releases(), 0);
     blocker.execute_batch("ROLLBACK").unwrap();
@@ -114,8 +113,7 @@ fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault
 fn a_release_is_not_answered_by_the_end_of_an_earlier_one_that_the_ledger_was_too_slow_for() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let blocker = rusqlite::Connection::open(house.dir.path().join("test.db")).unwrap();
-    blocker.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let blocker = house.keeps_the_ledger_waiting();
     drop(asks(&house, b"{\"op\":\"unlock\"}\n"));
     // Longer than policy.ledger_timeout: the gate gives it up, which nobody can write down yet.
     std::thread::sleep(Duration::from_millis(2500));
