@@ -5,6 +5,7 @@ largest face near its middle is taken. A video counts as a folder of its frames,
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import cv2
@@ -72,10 +73,22 @@ def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
+def shrunk(picture: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and the 2x3 matrix from it to a view that shows it much smaller, both as cv2.warpAffine wants them: averaged first, as
+    a camera does. (warpAffine samples points; INTER_AREA is INTER_LINEAR to it.) What is hardly shrunk stays as it is."""
+    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if scale >= 0.6:
+        return picture, matrix
+    smaller = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    ratio = np.array(picture.shape[1::-1]) / smaller.shape[1::-1]
+    # Pixel centres: 0 of the smaller picture lies in the middle of the pixels that it averages.
+    return smaller, np.column_stack([matrix[:, :2] * ratio, matrix[:, 2] + matrix[:, :2] @ ((ratio - 1) / 2)])
+
+
 def align(picture: np.ndarray, points: np.ndarray, side: int = FACE) -> np.ndarray:
     """The face upright in `side` pixels, the middle 112 of which are ArcFace's."""
     matrix = similarity(points, TEMPLATE + (side - FACE) / 2)
-    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.warpAffine(*shrunk(picture, matrix), (side, side), borderMode=cv2.BORDER_REFLECT_101)
 
 
 def frames(path: Path):

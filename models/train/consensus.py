@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 from tqdm import tqdm
 
-from align import TEMPLATE, similarity
+from align import TEMPLATE, shrunk, similarity
 from data import CROP, called_a_picture, tell_left_out
 from nets import FACE
 
@@ -49,9 +49,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 def warp(picture: np.ndarray, matrix: np.ndarray, side: int, border=cv2.BORDER_REPLICATE) -> np.ndarray:
     """`side` x `side` pixels of a picture through a 2x3 matrix from picture to view; shrinking averages."""
-    scale = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    flags = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
-    return cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=border)
+    return cv2.warpAffine(*shrunk(picture, matrix), (side, side), borderMode=border)
 
 
 def window(centre, shown: float, side: int, mirror: bool = False) -> np.ndarray:

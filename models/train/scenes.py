@@ -15,7 +15,7 @@ import numpy as np
 
 import exposure
 import consensus
-from align import TEMPLATE, similarity
+from align import TEMPLATE, shrunk, similarity
 from data import CROP, called_a_picture
 from label import MIRRORED, Labels, overlap
 
@@ -248,14 +248,8 @@ def move_boxes(boxes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _warp_into(view: np.ndarray, picture: np.ndarray, matrix: np.ndarray) -> None:
-    """`picture` over what `view` shows; what is shrunk a lot is averaged first, as a camera does."""
-    scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if scale < 0.6:
-        smaller = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        ratio = np.array(picture.shape[1::-1]) / smaller.shape[1::-1]
-        # Pixel centres: 0 of the smaller picture lies in the middle of the pixels that it averages.
-        matrix = np.column_stack([matrix[:, :2] * ratio, matrix[:, 2] + matrix[:, :2] @ ((ratio - 1) / 2)])
-        picture = smaller
+    """`picture` over what `view` shows."""
+    picture, matrix = shrunk(picture, matrix)
     size = view.shape[1::-1]
     moved = cv2.warpAffine(picture, matrix, size, dst=view.copy(), borderMode=cv2.BORDER_TRANSPARENT)
     view[:] = moved

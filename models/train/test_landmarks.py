@@ -171,6 +171,15 @@ class Labels(unittest.TestCase):
         expected = {"without a face": 1, "the crop was aligned otherwise": 1, "the teachers disagree": 1}
         self.assertEqual(doubts, expected)
 
+    def test_what_is_shrunk_is_averaged_and_stays_where_it_was(self):
+        stripes = np.tile(np.uint8([0, 255]), (256, 128))
+        grey = consensus.warp(stripes, consensus.window((127.5, 127.5), 256, 64), 64)
+        self.assertLess(abs(grey.astype(float) - 127.5).max(), 1)
+        square = np.zeros((256, 256), np.uint8)
+        square[64:128, 160:192] = 255
+        small = consensus.warp(square, consensus.window((127.5, 127.5), 256, 64), 64)
+        self.assertTrue(((small > 127) == (square[::4, ::4] > 127)).all())
+
     def test_a_window_shows_its_square_and_back_undoes_it(self):
         corners = np.array([[10.0, 20.0], [40.0, 50.0]])
         for mirror in (False, True):

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.spatial import Delaunay
 from tqdm import tqdm
 
+import consensus
 from align import TEMPLATE, similarity
 from data import CROP
 from facemodel import Mesh, rasterise
@@ -102,10 +103,7 @@ def upright(photo: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
     crop = similarity(points, TEMPLATE + (CROP - 112) / 2)
     wide = ZOOM * crop
     wide[:, 2] += (SIDE - ZOOM * CROP) / 2
-    flags = cv2.INTER_AREA if np.sqrt(abs(np.linalg.det(wide[:, :2]))) < 0.6 else cv2.INTER_LINEAR
-    border = cv2.BORDER_REPLICATE
-    views = ((wide, SIDE), (crop, CROP))
-    return tuple(cv2.warpAffine(photo, matrix, (side, side), flags=flags, borderMode=border) for matrix, side in views)
+    return consensus.warp(photo, wide, SIDE), consensus.warp(photo, crop, CROP)
 
 
 def main(given=None) -> None:
