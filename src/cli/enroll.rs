@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
-use super::known::Known;
+use super::known::{Known, Scale};
 use super::note;
 use super::when::parse_expiry;
 use crate::face::convert;
@@ -20,12 +20,13 @@ use crate::face::pipeline::{Faces, Portrait, Role};
 use crate::face::quality;
 use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
-use crate::gallery::keep::MAX_CANDIDATES;
+use crate::gallery::keep::{self, Candidate, MAX_CANDIDATES};
 use crate::gallery::{Changes, DeciderKind, NewPerson, NewTemplate, Person};
 use crate::gate::{PoorMeasure, Schedule};
 use crate::hw::store::Kept;
 use crate::person::{Name, PersonId};
 use crate::ports::CameraError;
+use crate::time::Wall;
 use crate::units::{Fmr, Similarity};
 
 /// A further photograph must at least be as near to the person's others as this share of strangers would be.
@@ -282,6 +283,33 @@ impl<'a> Sitting<'a> {
         Ok(())
     }
 
+    /// Whoever makes the gallery larger than the table reaches would take everybody from the door.
+    fn must_reach(&self, cap: usize) -> Result<(), Failure> {
+        let (scale, had) = (&self.known.scale, self.theirs.len());
+        let of_all = self.theirs.iter().chain(self.taken.iter().map(|template| &template.encoding));
+        let candidates: Vec<_> =
+            of_all.map(|encoding| Candidate { encoding, quality: 0.0, created: Wall::default() }).collect();
+        let will_have = candidates.len() - keep::dropped(&candidates, cap).len();
+        let comparisons = self.known.comparisons().grown(had, will_have);
+        let then =
+            Scale::of(scale.decider.clone(), scale.calibration.clone(), &self.ctx.config, comparisons).unreached();
+        if then.len() <= scale.unreached().len() {
+            return Ok(());
+        }
+        self.tell(None)?;
+        let what = match (&self.person, self.taken.len()) {
+            (None, _) => self.name.to_string(),
+            (Some(_), 1) => format!("one more photograph of {}", self.name),
+            (Some(_), n) => format!("{n} more photographs of {}", self.name),
+        };
+        let sentence = format!(
+            "with {what} the score table doesn't reach {} any more, and the door would recognise nobody: not enrolled; ask for a larger \
+             rate, or measure a longer table with `facelatch calibrate --keep`",
+            then.join(" and ")
+        );
+        Err(Failure::said(Code::No, sentence))
+    }
+
     /// Stores what was taken, all of it or nothing.
     fn keep(mut self, details: Changes) -> Result<Verdict, Failure> {
         for Refused { photo, reason } in &self.refused {
@@ -290,9 +318,13 @@ impl<'a> Sitting<'a> {
         let (act, cap) = (self.ctx.act(), self.ctx.config.faces.templates_a_person);
         let Some(best) = self.best() else {
             self.tell(None)?;
-            self.ctx.out.line(format_args!("No photograph will do, so {} was not enrolled.", self.name))?;
+            self.ctx.out.line(match &self.person {
+                None => format!("No photograph will do, so {} was not enrolled.", self.name),
+                Some(_) => format!("No photograph will do, so nothing of {} has changed.", self.name),
+            })?;
             return Ok(Verdict::No);
         };
+        self.must_reach(cap)?;
         let store = &mut self.known.store;
         let (id, kept) = match &self.person {
             None => {
@@ -306,8 +338,13 @@ impl<'a> Sitting<'a> {
         };
         let person = store.person(id)?.ok_or_else(|| Failure::said(Code::NoInput, "erased meanwhile; enrol again"))?;
         self.tell(Some((&person, &kept)))?;
-        let what = if self.person.is_some() { "has more photographs now" } else { "is enrolled" };
         let Person { name, templates, .. } = &person;
+        let what = match &self.person {
+            None => "is enrolled",
+            Some(_) if self.outdated > 0 => "is enrolled anew",
+            Some(before) if *templates > before.templates => "has more photographs now",
+            Some(_) => "has no more photographs than before",
+        };
         let replaces = match self.outdated {
             0 => String::new(),
             n => format!("; replaces {n} of the old network"),

@@ -1,6 +1,6 @@
 //! The gallery as commands use it once: everybody, the index, and what counts as the same person.
 
-use super::context::Context;
+use super::context::{Context, dims};
 use super::exit::Failure;
 use super::run::thresholds;
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::gallery::{Comparisons, Decider, Hit, Index, Person, Scratch, Template
 use crate::gate::{Candidate, Finding, Member, Outcome, PoorMeasure, Schedule, Seen};
 use crate::hw::clock::BootClock;
 use crate::hw::store::Store;
-use crate::infer::{Decode, ModelSpec};
+use crate::infer::ModelSpec;
 use crate::person::PersonId;
 use crate::ports::Clock as _;
 use crate::time::Now;
@@ -113,9 +113,7 @@ impl Known {
     /// Opens the store and indexes what this network has made; with every template of the store.
     pub fn open_for(ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {
         let store = ctx.store()?;
-        let Decode::Embedding { dims } = model.decode else {
-            return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
-        };
+        let dims = dims(model)?;
         let templates = store.templates()?;
         let index = Index::of_people(&model.sha256.0, dims, &templates)?;
         if let Some(other) = index.other_model() {
@@ -129,6 +127,11 @@ impl Known {
         let (people, scratch) = (store.people()?, index.scratch());
         let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
         Ok((Self { store, people, index, scale, limits, margin, scratch, now }, templates))
+    }
+
+    /// What searching everybody counts as.
+    pub fn comparisons(&self) -> Comparisons {
+        self.index.comparisons()
     }
 
     pub fn person(&self, id: PersonId) -> Option<&Person> {

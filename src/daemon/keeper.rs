@@ -198,6 +198,13 @@ impl Keeper {
             log::warn!("{other}");
         }
         let Thresholds { identify, verify } = (self.demand)(index.comparisons());
+        let people_known = index.people().len();
+        for (key, _) in [("target_fmr", identify), ("verify_target_fmr", verify)].iter().filter(|(_, at)| at.is_none())
+        {
+            log::error!(
+                "no measured score is worth gate.{key} among {people_known} people: nobody is recognised so; facelatch doctor says more"
+            );
+        }
         let members = people.iter().map(|person| Member {
             id: person.id,
             expires: person.expires,

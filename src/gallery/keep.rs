@@ -2,7 +2,8 @@
 //!
 //! The least useful template is the one that tells least beyond the others: of the two that are most alike, the one of
 //! lower quality, and at equal quality the older. Dropping it moves no face farther from its nearest template than the
-//! distance of that pair. It is repeated until the cap holds, so what stays spreads over how the person can look.
+//! distance of that pair. It is repeated until the cap holds, so what stays spreads over how the person can look. One
+//! photograph twice is one: the second tells nothing, and would count as another comparison.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,9 @@ pub const MAX_CAP: usize = 64;
 /// The most that one enrolment may bring; beyond, the similarity of all pairs takes too long.
 pub const MAX_CANDIDATES: usize = 256;
 
+/// From this cosine on two encodings are of one photograph, or of a copy of it.
+const SAME_PHOTOGRAPH: f32 = 0.999;
+
 /// One template as far as its usefulness goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -25,7 +29,8 @@ pub struct Candidate<'a> {
     pub created: Wall,
 }
 
-/// Indices of the candidates to drop so that at most `cap` stay, least useful first. At least one always stays.
+/// Indices of the candidates to drop so that at most `cap` stay and no photograph twice, least useful first. At least one always
+/// stays.
 ///
 /// Encodings of different sizes count as unlike.
 pub fn dropped(candidates: &[Candidate<'_>], cap: usize) -> Vec<usize> {
@@ -39,11 +44,14 @@ pub fn dropped(candidates: &[Candidate<'_>], cap: usize) -> Vec<usize> {
     }
     let mut staying: Vec<usize> = (0..n).collect();
     let mut dropped = Vec::new();
-    while staying.len() > cap.max(1) {
+    while staying.len() > 1 {
         let pairs = staying.iter().enumerate().flat_map(|(k, &i)| staying[..k].iter().map(move |&j| (i, j)));
         let Some((i, j)) = pairs.max_by(|&(a, b), &(c, d)| alike[a * n + b].total_cmp(&alike[c * n + d])) else {
             break;
         };
+        if staying.len() <= cap.max(1) && alike[i * n + j] < SAME_PHOTOGRAPH {
+            break;
+        }
         let victim = if usefulness(&candidates[i]) < usefulness(&candidates[j]) { i } else { j };
         staying.retain(|&k| k != victim);
         dropped.push(victim);
@@ -78,6 +86,11 @@ mod tests {
     #[test]
     fn nobody_is_dropped_up_to_the_cap_and_one_always_stays() {
         assert!(drop_of(&[0.0, 0.1, 0.2], &[1.0; 3], 3).is_empty());
+        assert_eq!(
+            drop_of(&[0.0, 0.1, 0.2, 0.101, 0.2], &[1.0; 5], 8),
+            [2, 1],
+            "of a photograph and its copy the older goes"
+        );
         assert!(drop_of(&[], &[], 0).is_empty());
         assert_eq!(drop_of(&[0.0, 1.0, 2.0], &[1.0; 3], 0).len(), 2);
     }

@@ -28,6 +28,13 @@ pub struct Comparisons {
 impl Comparisons {
     /// Two encodings, and nothing else.
     pub const ONE: Self = Self { search: 1, claim: 1 };
+
+    /// What these become once somebody who had `before` photographs has `after`, both of one network.
+    #[must_use]
+    pub fn grown(self, before: usize, after: usize) -> Self {
+        let count = |photographs: usize| photographs.min(WEIGHT_OF_SEVERAL);
+        Self { search: self.search.saturating_sub(count(before)) + count(after), claim: self.claim.max(count(after)) }
+    }
 }
 
 /// One template a person, which has the number of the person's first, and what searching these counts as. Those of another
@@ -88,6 +95,17 @@ mod tests {
         assert_eq!(prototypes(&MODEL, &templates).1, Comparisons { search: 2, claim: 2 });
         assert_eq!(prototypes(&MODEL, &templates[..1]).1, Comparisons::ONE);
         assert_eq!(prototypes(&MODEL, &[]), (Vec::new(), Comparisons { search: 0, claim: 1 }));
+    }
+
+    #[test]
+    fn what_a_gallery_will_count_as_is_known_before_it_grows() {
+        let all: Vec<_> = (1..=5).map(|id| template(id, 1 + id / 4, &[1.0, id as f32 / 10.0])).collect();
+        let count = |templates: &[Template]| prototypes(&MODEL, templates).1;
+        for (now, (before, after), then) in
+            [(0, (0, 1), 1), (1, (1, 3), 3), (3, (0, 1), 4), (3, (0, 2), 5), (4, (1, 2), 5)]
+        {
+            assert_eq!(count(&all[..now]).grown(before, after), count(&all[..then]), "{now} {before} {after}");
+        }
     }
 
     #[test]

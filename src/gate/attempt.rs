@@ -234,11 +234,12 @@ impl Attempt {
     fn not_recognised(&self, record: Record, bar: Bar<'_>) -> Record {
         let best = self.best(bar);
         let mut record = record.similarity(best);
-        let threshold = self.threshold(bar.roster);
-        if let (Some(best), Some(threshold)) = (best, threshold)
-            && best < threshold
-        {
-            record = record.because(Reason::BelowThreshold { best, threshold });
+        match (self.threshold(bar.roster), best) {
+            (None, _) => record = record.because(Reason::NoThreshold),
+            (Some(threshold), Some(best)) if best < threshold => {
+                record = record.because(Reason::BelowThreshold { best, threshold });
+            }
+            _ => {}
         }
         if bar.roster.is_empty() {
             record = record.because(Reason::EmptyGallery);

@@ -195,6 +195,8 @@ pub enum Reason {
         best: Similarity,
         threshold: Similarity,
     },
+    /// No table reaches the rate that the configuration asks for among so many people.
+    NoThreshold,
     /// The runner-up person is this close behind.
     TooCloseToRunnerUp {
         runner_up: PersonId,
@@ -252,6 +254,7 @@ impl fmt::Display for Reason {
         match *self {
             Self::FramesAgreed { agreed, needed } => write!(f, "frames_agreed {agreed}, needed {needed}"),
             Self::BelowThreshold { best, threshold } => write!(f, "similarity {best} below {threshold}"),
+            Self::NoThreshold => f.write_str("no_threshold"),
             Self::TooCloseToRunnerUp { runner_up, margin, needed } => {
                 write!(f, "runner_up {runner_up} only {margin:.3} behind, {needed:.3} needed")
             }

@@ -74,6 +74,26 @@ fn enrolling_with_a_network_that_is_not_the_doors_takes_nobody_from_the_door() {
 }
 
 #[test]
+fn whoever_makes_the_gallery_larger_than_the_table_reaches_is_not_enrolled() {
+    let home = Home::new();
+    // The built-in table ends at 1.7e-7 for one comparison: enough for one person, and not for two.
+    configure_at_home(&home, "[gate]\ntarget_fmr = 2.5e-7\nverify_target_fmr = 1e-6\n");
+    let poor = home.write("empty.jpg", &jpeg());
+    let (ada, again) = (picture("ada-1.jpg"), picture("ada-2.jpg"));
+    home.run(&["enroll", "Ada", &ada]).fails(0, &[]);
+    let same = home.run(&["enroll", "Ada", &ada, "--json"]).json();
+    assert_eq!((&same["templates"], &same["added"], &same["replaced"]), (&1.into(), &1.into(), &1.into()), "{same}");
+    let late = "doesn't reach gate.target_fmr = 2.5e-7 any more";
+    home.run(&["enroll", "Ada", &again]).fails(1, &["one more photograph of Ada", late, "calibrate --keep"]);
+    home.run(&["enroll", "Ben", &picture("bela-1.jpg")]).fails(1, &["with Ben the score table", late]);
+    let nothing = home.run(&["enroll", "Ada", &poor, "--expires", "2030-01-01"]);
+    assert!(nothing.code == 1 && nothing.out.contains("nothing of Ada has changed"), "{}{}", nothing.out, nothing.err);
+    let people: Vec<_> = home.run(&["people", "list", "--json"]).out.lines().map(str::to_owned).collect();
+    assert!(people.len() == 1 && people[0].contains("\"templates\":1"), "{people:?}");
+    assert_eq!(home.run(&["identify", &ada, "--json"]).json()["name"], "Ada");
+}
+
+#[test]
 fn more_photographs_than_one_enrolment_compares_are_refused_before_any_is_read() {
     let home = Home::new();
     let photos: Vec<_> = (0..257).map(|i| format!("/nowhere/{i}.jpg")).collect();

@@ -168,12 +168,12 @@ fn observing_a_clock_that_was_never_set_denies_whoever_depends_on_it_and_nobody_
 fn observing_nobody_is_recognised_by_an_empty_gallery_or_without_a_threshold() {
     let mut door = Script::new();
     door.event(Event::Roster(Arc::default())).show(face(ANA), 5100);
-    door.says(["5 not_recognised 0.800 [frames_agreed 0, needed 3, nobody_enrolled]"]);
+    door.says(["5 not_recognised 0.800 [frames_agreed 0, needed 3, no_threshold, nobody_enrolled]"]);
     let mut door = Script::new();
     let mut without = roster();
     without.identify_threshold = None;
     door.event(Event::Roster(Arc::new(without))).show(face(ANA), 5100);
-    door.says(["5 not_recognised 0.800 [frames_agreed 0, needed 3]"]);
+    door.says(["5 not_recognised 0.800 [frames_agreed 0, needed 3, no_threshold]"]);
 }
 
 #[test]
