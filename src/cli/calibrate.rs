@@ -102,8 +102,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let named = (args.evaluation(), date);
     let measured = measure(&pictures, &choice, &decider, named, workers(args.workers), &progress)?;
     bar.finish_and_clear();
-    for path in &measured.lost {
-        note(format_args!("facelatch: {}: no face was found", path.display()));
+    for lost in &measured.lost {
+        note(format_args!("facelatch: {lost}"));
     }
     if args.keep {
         must_reach(&measured, ctx, &choice.embedder.spec, &decider)?;

@@ -85,8 +85,8 @@ fn compare(
     let progress = |done| bar.set_position(done as u64);
     let evaluation = evaluate(&pairs, images, choice, decider, workers(args.workers), &progress)?;
     bar.finish_and_clear();
-    for path in &evaluation.lost {
-        note(format_args!("facelatch: {}: no face was found", path.display()));
+    for lost in &evaluation.lost {
+        note(format_args!("facelatch: {lost}"));
     }
     // First of all: it took hours, and the disk may have filled up meanwhile.
     ctx.out.json(&evaluation.report)?;
@@ -123,6 +123,9 @@ fn search(
             "facelatch: the score table doesn't reach gate.target_fmr = {target} among {}",
             counted(size.people, "person", "people")
         ));
+    }
+    for sentence in &report.unreadable {
+        note(format_args!("facelatch: {sentence}"));
     }
     for gallery::Mistake { picture, taken_for, similarity } in &report.mistakes {
         let (picture, taken_for) = (picture.display(), taken_for.display());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::comparisons::{Counted, Face, Faces};
-use super::encode::{EvalError, encode_all};
+use super::encode::{EvalError, Lost, Unreadable, encode_all};
 use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Origin, Row};
@@ -37,7 +37,7 @@ pub struct Measured {
     pub details: Vec<Detail>,
     /// The most alike first, at most [`super::comparisons::SUSPECTS`].
     pub suspects: Vec<Suspect>,
-    pub lost: Vec<PathBuf>,
+    pub lost: Vec<Lost>,
 }
 
 /// What is known of a row beyond what the table keeps.
@@ -130,6 +130,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
     let is_picture = |p: &PathBuf| {
         p.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
+            // What macOS puts beside each file on a disk that isn't its own has the file's name, and no picture in it.
+            && !p.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"._"))
     };
     Ok(entries(folder)?.into_iter().filter(|path| is_picture(path) && !path.is_dir()).collect())
 }
@@ -169,7 +171,9 @@ pub fn measure(
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Measured, EvalError> {
-    let encoded = encode_all(&pictures.paths(), choice, Role::Probe, workers, progress)?;
+    let paths = pictures.paths();
+    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::IsLost), workers, progress)?;
+    let lost = Lost::of(paths.iter().zip(&encoded));
     let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
     let origin = Origin {
         model: choice.embedder.spec.name.clone(),
@@ -179,11 +183,11 @@ pub fn measure(
         date,
         ..Origin::default()
     };
-    compare(pictures, encodings, decider, origin, workers)
+    Ok(Measured { lost, ..compare(pictures, encodings, decider, origin, workers)? })
 }
 
-/// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; and fills in the
-/// counts of `origin`.
+/// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; fills in the
+/// counts of `origin`, and leaves open which were lost.
 fn compare(
     pictures: &Pictures,
     encodings: Vec<Option<Encoding>>,
@@ -192,7 +196,6 @@ fn compare(
     workers: usize,
 ) -> Result<Measured, EvalError> {
     let paths = pictures.paths();
-    let lost: Vec<_> = paths.iter().zip(&encodings).filter(|(_, e)| e.is_none()).map(|(p, _)| p.clone()).collect();
     let (people, strangers) = pictures.faces(encodings);
     let faces = Faces { people: &people, strangers: &strangers };
     let Counted { people: among, strangers: with, alike } = faces.count(decider, workers);
@@ -231,7 +234,7 @@ fn compare(
         similarity,
     };
     let suspects = alike.into_iter().map(suspect).collect();
-    Ok(Measured { calibration, details, suspects, lost })
+    Ok(Measured { calibration, details, suspects, lost: Vec::new() })
 }
 
 #[cfg(test)]
@@ -252,7 +255,7 @@ mod tests {
     fn people_are_folders_and_a_single_one_is_not_enough() {
         let root = folders(&["ana/1.JPG"]);
         assert!(matches!(list_people(root.path()), Err(EvalError::Folder { .. })));
-        let root = folders(&["ana/1.JPG", "ben/2.png", "ben/notes.txt"]);
+        let root = folders(&["ana/1.JPG", "ana/._1.JPG", "ben/2.png", "ben/notes.txt"]);
         let people: Vec<_> = list_people(root.path()).unwrap().into_iter().map(|(person, _)| person).collect();
         assert_eq!(people, [0, 1]);
     }
@@ -309,7 +312,6 @@ mod tests {
         assert_eq!((origin.people, origin.images, origin.lost), (12, 24, 1));
         assert_eq!((origin.strangers, origin.strangers_lost, origin.stranger_impostors), (3, 1, 46));
         assert_eq!((origin.genuine, origin.impostors, origin.pairs), (11, 23 * 22 / 2 - 11, 66));
-        assert_eq!(measured.lost, ["p2", "s1"].map(PathBuf::from));
         assert_eq!((&measured.suspects[0].a, &measured.suspects[0].b), (&"p23".into(), &"s0".into()));
         assert_eq!(measured.details.len(), measured.calibration.rows().len());
     }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ use super::pairs::PairsError;
 use crate::face::detect::principal;
 use crate::face::photo::{self, PhotoError};
 use crate::face::{Encoding, Faces, ModelChoice, Quality, Role};
+use crate::frame::RgbImage;
 use crate::infer::InferError;
 
 /// More threads than this only wait for each other's memory.
@@ -45,7 +47,7 @@ pub struct Stages {
 }
 
 /// What became of one picture.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Encoded {
     /// `None` where no face was found.
     pub face: Option<(Encoding, Quality)>,
@@ -53,16 +55,52 @@ pub struct Encoded {
     pub faces: usize,
     /// `None` where no face was found.
     pub stages: Option<Stages>,
+    /// Why there is no picture, a sentence with its path.
+    pub unreadable: Option<String>,
+}
+
+/// What a picture that can't be read does to an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Somebody named it, and a result without it would be another's.
+    Ends,
+    /// It lay in a folder among thousands, and is lost as one without a face is.
+    IsLost,
+}
+
+/// A picture that tells nothing of whom it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    pub path: PathBuf,
+    /// A sentence with the path; `None` where it has no face.
+    pub unreadable: Option<String>,
+}
+
+impl Lost {
+    /// Of these pictures, of which that became; in their order.
+    pub fn of<'a>(pictures: impl IntoIterator<Item = (&'a PathBuf, &'a Encoded)>) -> Vec<Self> {
+        let lost = pictures.into_iter().filter(|(_, encoded)| encoded.face.is_none());
+        lost.map(|(path, encoded)| Self { path: path.clone(), unreadable: encoded.unreadable.clone() }).collect()
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unreadable {
+            Some(sentence) => f.write_str(sentence),
+            None => write!(f, "{}: no face was found", self.path.display()),
+        }
+    }
 }
 
 /// Encodes the principal face of each picture, in order. `progress` is called with the number done, from any thread.
 ///
 /// # Errors
-/// The first picture that can't be read, or a network that fails.
+/// The first picture that can't be read where that [`Unreadable::Ends`] it, or a network that fails.
 pub fn encode_all(
     paths: &[PathBuf],
     choice: &ModelChoice,
-    role: Role,
+    (role, unreadable): (Role, Unreadable),
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Encoded>, EvalError> {
@@ -72,7 +110,11 @@ pub fn encode_all(
         let mut faces = Faces::load(choice)?;
         while let (Some(index), false) = (Some(next.fetch_add(1, Ordering::Relaxed)), stop.load(Ordering::Relaxed)) {
             let Some(path) = paths.get(index) else { break };
-            let encoded = encode(&mut faces, path, role)?;
+            let encoded = match photo::load(path) {
+                Ok(image) => encode(&mut faces, &image, role)?,
+                Err(error) if unreadable == Unreadable::Ends => return Err(error.into()),
+                Err(error) => Encoded { unreadable: Some(error.to_string()), ..Encoded::default() },
+            };
             results.lock().expect("no thread panics while it holds this")[index] = Some(encoded);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         }
@@ -90,22 +132,21 @@ pub fn encode_all(
     Ok(results.into_iter().flatten().collect())
 }
 
-fn encode(faces: &mut Faces, path: &std::path::Path, role: Role) -> Result<Encoded, EvalError> {
-    let image = photo::load(path)?;
+fn encode(faces: &mut Faces, image: &RgbImage, role: Role) -> Result<Encoded, EvalError> {
     let mut clock = Instant::now();
     let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f32() * 1e3;
-    let found = faces.detect(&image)?;
+    let found = faces.detect(image)?;
     let detect = lap();
-    let lost = Encoded { face: None, faces: found.len(), stages: None };
+    let lost = Encoded { faces: found.len(), ..Encoded::default() };
     let Some(face) = principal(&found, image.width(), image.height()) else { return Ok(lost) };
-    let points = faces.refine(&image, face)?;
+    let points = faces.refine(image, face)?;
     let landmarks = lap();
-    if faces.align(&image, &points).is_none() {
+    if faces.align(image, &points).is_none() {
         return Ok(lost);
     }
     let align = lap();
     let encoding = faces.embed_as(role)?;
     let stages = Stages { detect, landmarks, align, embed: lap() };
     let quality = faces.quality(face, &points);
-    Ok(Encoded { face: Some((encoding, quality)), faces: found.len(), stages: Some(stages) })
+    Ok(Encoded { face: Some((encoding, quality)), stages: Some(stages), ..lost })
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::calibrate::list_people;
-use super::encode::{Encoded, EvalError, encode_all};
+use super::encode::{Encoded, EvalError, Lost, Unreadable, encode_all};
 use super::run::{Model, Timing};
 use crate::face::quality::{self, Limits};
 use crate::face::{Encoding, ModelChoice, Role};
@@ -265,6 +265,8 @@ pub struct Report {
     pub margin: f32,
     pub known: Known,
     pub strangers: Strangers,
+    /// Pictures that were left out, a sentence each.
+    pub unreadable: Vec<String>,
     /// At most [`MAX_MISTAKES`].
     pub mistakes: Vec<Mistake>,
     pub model: Model,
@@ -287,11 +289,11 @@ pub fn evaluate(
 ) -> Result<Report, EvalError> {
     let wrong = |reason: String| EvalError::Folder { path: root.into(), reason };
     let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
-    let encoded = encode_all(&paths, choice, Role::Probe, workers, progress)?;
+    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::IsLost), workers, progress)?;
     let pictures: Vec<_> = people.iter().zip(&encoded).map(|(&p, e)| Picture::new(p, e, rule.limits)).collect();
     let chosen = choose(&pictures, size);
     let photos: Vec<_> = chosen.iter().map(|&at| paths[at].clone()).collect();
-    let templates = encode_all(&photos, choice, Role::Template, workers, &|_| ())?;
+    let templates = encode_all(&photos, choice, (Role::Template, Unreadable::Ends), workers, &|_| ())?;
     let enrolled: Vec<_> = chosen.into_iter().zip(templates).filter_map(|(at, e)| Some((at, e.face?.0))).collect();
     if enrolled.is_empty() || enrolled.len() < size.people * size.photos {
         let (Size { people, photos }, here) = (size, enrolled.len() / size.photos.max(1));
@@ -306,7 +308,9 @@ pub fn evaluate(
         similarity: similarity.get(),
     };
     let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
+    let lost = Lost::of(paths.iter().zip(&encoded));
     Ok(Report {
+        unreadable: lost.into_iter().filter_map(|lost| lost.unreadable).collect(),
         enrolled: size.people,
         photos: size.photos,
         decider: rule.decider.kind(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::encode::{Encoded, EvalError, Stages, encode_all};
+use super::encode::{Encoded, EvalError, Lost, Stages, Unreadable, encode_all};
 use super::pairs::{MAX_PAIRS_BYTES, Pairs};
 use super::protocol::{self, Scored};
 use crate::face::{ModelChoice, Role};
@@ -104,7 +104,7 @@ pub struct Evaluation {
     pub report: Report,
     pub scores: Vec<Scored>,
     /// The pictures that no face was found in.
-    pub lost: Vec<PathBuf>,
+    pub lost: Vec<Lost>,
 }
 
 /// Reads a file of pairs.
@@ -139,12 +139,12 @@ pub fn evaluate(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvalError> {
     let paths: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
-    let encoded = encode_all(&paths, choice, Role::Probe, workers, progress)?;
+    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::Ends), workers, progress)?;
     let scores = score(pairs, &encoded, decider);
     let accuracy = protocol::accuracy(&scores, pairs.folds);
     let tar = |fmr| protocol::tar_at(&scores, fmr);
     let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
-    let lost: Vec<_> = paths.into_iter().zip(&encoded).filter(|(_, e)| e.face.is_none()).map(|(p, _)| p).collect();
+    let lost = Lost::of(paths.iter().zip(&encoded));
     let report = Report {
         pairs: pairs.pairs.len(),
         folds: pairs.folds,
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_lost_face_is_a_pair_that_does_not_match() {
         let pairs = Pairs::parse("1 1\nAna 1 2\nAna 1 Ben 1\n").unwrap();
-        let ana = Encoded { face: None, faces: 0, stages: None };
+        let ana = Encoded::default();
         assert!(score(&pairs, &vec![ana; 3], &Decider::Threshold).iter().all(|s| s.score == -1.0));
         assert!(Encoding::from_raw(&[0.0]).is_none());
     }
