@@ -72,6 +72,25 @@ fn sentence(answer: &Answer, scale: &Scale) -> String {
         Some(needed) => format!(", {needed:.3} needed"),
         None => format!(", and {}", scale.no_verify()),
     };
-    let rate = answer.fmr.map(|fmr| format!("; at most {fmr:.0e} of strangers come as near")).unwrap_or_default();
+    let rate =
+        answer.fmr.map(|fmr| format!("; at most {} of strangers come as near", at_most(fmr))).unwrap_or_default();
     format!("{verdict}: {measure} {similarity:.3}{needed}, distance {distance:.3}{rate}.")
+}
+
+/// An upper bound in two digits, rounded up: one that is rounded down isn't one.
+fn at_most(rate: f64) -> String {
+    let digits = 10f64.powi(rate.log10().floor() as i32 - 1);
+    // A rate that has two digits stays what it is, whatever its division leaves.
+    format!("{:.1e}", (rate / digits - 1e-9).ceil() * digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_told_in_two_digits_and_never_smaller_than_it_is() {
+        let told = [1.212e-4, 1.499e-3, 9.94e-5, 9.99e-5, 1e-4, 0.37, 1.665e-7].map(at_most);
+        assert_eq!(told, ["1.3e-4", "1.5e-3", "1.0e-4", "1.0e-4", "1.0e-4", "3.7e-1", "1.7e-7"]);
+    }
 }

@@ -56,16 +56,18 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let mut faces = ctx.faces()?;
     let mut known = Known::open(ctx, &faces)?;
     let found = faces.detect(&image)?;
-    let mut is_anybody = false;
+    let (mut answers, mut is_anybody) = (0, false);
     for face in &found {
         let Some(portrait) = faces.portray(&image, face, Role::Probe)? else { continue };
         let judgement = known.identify(&portrait);
+        answers += 1;
         is_anybody |= judgement.outcome == Outcome::Granted;
         let answer = answer(&known, &judgement, face);
         ctx.out.json(&answer)?;
         ctx.out.line(sentence(&answer, &known.scale))?;
     }
-    if found.is_empty() {
+    // What was found may have no points that a face could have.
+    if answers == 0 {
         ctx.out.json(&no_face(&known))?;
         ctx.out.line("There is no face in this photograph.")?;
     }
