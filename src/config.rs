@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::face::detect::MAX_CANVAS;
 use crate::face::quality::Limits;
 use crate::frame::MAX_SIDE;
 use crate::gallery::{DeciderKind, keep};
@@ -406,7 +407,7 @@ impl Config {
         let f = &self.faces;
         // Written positively: NaN is in no range.
         let ranges = [
-            ("detect_px", f.detect_px as f32, 96.0..=2048.0),
+            ("detect_px", f.detect_px as f32, 96.0..=MAX_CANVAS as f32),
             ("threads", f.threads as f32, 1.0..=MAX_CORES as f32),
             ("templates_a_person", f.templates_a_person as f32, 1.0..=keep::MAX_CAP as f32),
             ("min_size_px", f.min_size_px, 1.0..=1000.0),

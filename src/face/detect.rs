@@ -42,6 +42,9 @@ pub fn principal(faces: &[Detection], width: usize, height: usize) -> Option<&De
     faces.iter().max_by(|a, b| prominence(a).total_cmp(&prominence(b)))
 }
 
+/// The longest side of a [`Canvas`], in pixels: beyond it a frame takes longer than a visit.
+pub const MAX_CANVAS: usize = 2048;
+
 /// The size in pixels of what a detector is shown; multiples of 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canvas {
@@ -53,11 +56,11 @@ impl Canvas {
     /// What photos of any shape are shown in: a face from about a twentieth of the longer side is found.
     pub const PHOTO: Self = Self { width: 320, height: 320 };
 
-    /// The smallest canvas whose longer side is `longer` (at most 1920) and that holds pictures of this shape.
+    /// The smallest canvas whose longer side is `longer` (at most [`MAX_CANVAS`]) and that holds pictures of this shape.
     pub fn for_pictures(width: usize, height: usize, longer: usize) -> Self {
-        let longer = longer.clamp(32, 1920);
+        let longer = longer.clamp(32, MAX_CANVAS);
         let (w, h) = (width.max(1), height.max(1));
-        let side = |side: usize| (longer * side).div_ceil(w.max(h)).next_multiple_of(32).clamp(32, 1920);
+        let side = |side: usize| (longer * side).div_ceil(w.max(h)).next_multiple_of(32).clamp(32, MAX_CANVAS);
         Self { width: side(w), height: side(h) }
     }
 

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::frame::RgbImage;
+use crate::frame::{MAX_SIDE, RgbImage};
 use crate::kernels::scale;
 use crate::kernels::warp::{self, Affine};
 
@@ -87,7 +87,7 @@ pub fn square(centre: [f32; 2], side: f32, size: usize, mirror: bool) -> Option<
 
 /// From so many source pixels a pixel on, bilinear sampling alone would skip some of them.
 const SUPERSAMPLE_FROM: f32 = 1.5;
-/// Sampling is refined by at most 2³ a side, which bounds the scratch picture; beyond that detail is lost to aliasing.
+/// Sampling is refined by at most 2³ a side, and to [`MAX_SIDE`], which bounds the scratch picture; beyond that detail is lost to aliasing.
 const MAX_HALVINGS: u32 = 3;
 
 /// Samples pictures along similarities; its scratch pictures are reused.
@@ -104,7 +104,9 @@ impl Sampler {
     pub fn sample(&mut self, source: &RgbImage, to_source: &Affine, out: &mut RgbImage) {
         let [a, b, c, d, e, f] = to_source.coefficients();
         let step = (a * e - b * d).abs().sqrt();
-        let halvings = (0..MAX_HALVINGS).take_while(|&k| step / (1 << k) as f32 > SUPERSAMPLE_FROM).count();
+        let longer = out.width().max(out.height());
+        let may_halve = |k| step / (1 << k) as f32 > SUPERSAMPLE_FROM && longer << (k + 1) <= MAX_SIDE as usize;
+        let halvings = (0..MAX_HALVINGS).take_while(|&k| may_halve(k)).count();
         // Pixel x of `out` covers the pixels n·x to n·x + n − 1 of the finer picture.
         let n = (1 << halvings) as f32;
         let shift = (1.0 - n) / (2.0 * n);
@@ -160,6 +162,16 @@ mod tests {
         assert_eq!(plain.apply([7.5, 7.5]), [50.0, 60.0]);
         assert_eq!(plain.apply([0.0, 0.0]), [35.0, 45.0]);
         assert_eq!(mirrored.apply([15.0, 0.0]), [35.0, 45.0]);
+    }
+
+    #[test]
+    fn a_canvas_that_eight_times_as_wide_would_be_too_wide_is_refined_less() {
+        let step = 6.4;
+        let mut out = RgbImage::new(1280, 32);
+        let map = Affine::new([step, 0.0, 0.0, 0.0, step, 0.0]).unwrap();
+        Sampler::default().sample(&ramp(MAX_SIDE as usize, 16), &map, &mut out);
+        assert_eq!((out.width(), out.height()), (1280, 32));
+        assert!(out.pixel(1279, 0)[0] > 0 && out.pixel(0, 31) == [0; 3]);
     }
 
     #[test]
