@@ -236,9 +236,7 @@ impl Context {
             DeciderKind::Threshold => Decider::Threshold,
             DeciderKind::PairHead => Decider::PairHead(Arc::new(self.pair_head()?)),
         };
-        let Decode::Embedding { dims } = model.decode else {
-            return Err(Failure::Usage(format!("{} is no network that encodes faces", model.name)));
-        };
+        let dims = dims(model)?;
         let wrong = |error| Failure::said(Code::Data, format!("{error}"));
         decider.judges(&model.sha256.0, dims).map_err(wrong)?;
         Ok(decider)
@@ -398,6 +396,17 @@ impl Context {
             }
         }
         Err(Failure::said(Code::NoInput, no_such_network(&manifest, name_or_file, kind, &dirs)))
+    }
+}
+
+/// How many numbers the encodings of this network have.
+///
+/// # Errors
+/// It encodes no faces.
+pub fn dims(model: &ModelSpec) -> Result<usize, Failure> {
+    match model.decode {
+        Decode::Embedding { dims } => Ok(dims),
+        _ => Err(Failure::Usage(format!("{} is no network that encodes faces", model.name))),
     }
 }
 

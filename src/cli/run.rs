@@ -7,7 +7,7 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::context::{Context, found_key};
+use super::context::{Context, dims, found_key};
 use super::doctor::group::join;
 use super::exit::{Code, Failure, Verdict};
 use super::known;
@@ -17,19 +17,20 @@ use crate::daemon::{
     Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded, Shelf,
     Thresholds,
 };
-use crate::face::pipeline::Faces;
-use crate::gallery::Decider;
+use crate::frame::Frame;
 use crate::gallery::calibrate::Calibration;
+use crate::gallery::{Decider, Index, ModelSha256};
+use crate::gate::Face;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInput;
 use crate::hw::store::Store;
 use crate::hw::{journal, notify, sensors, strike};
-use crate::infer::Decode;
 use crate::liveness::camera::Eyes;
 use crate::liveness::judge::Judge;
 use crate::liveness::watch::{Looks, Watch};
-use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Strike};
+use crate::person::PersonId;
+use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Perception, PerceptionError, Strike};
 use crate::sim::replay::{Pace, ReplayCamera};
 use crate::sim::strike::RecordingStrike;
 use crate::units::Fmr;
@@ -38,6 +39,8 @@ use crate::units::Fmr;
 const LOOK: Duration = Duration::from_millis(100);
 /// A replay's last attempt is over by then, at the longest that a policy allows.
 const AFTERMATH: Duration = Duration::from_secs(6);
+/// A door that sees nobody for want of a file tries again after so long, and not sooner: its exit button is dead for that moment.
+const BLIND_FOR: Duration = Duration::from_secs(600);
 /// How often the line of `systemctl status` is renewed.
 const STATUS_EVERY: u32 = 50;
 
@@ -66,16 +69,14 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let point = demands.point(demands.sources).map_or("nothing is known of it".to_owned(), ToString::to_string);
         journal::insecure(&format!("liveness goes by the camera alone, as the configuration accepts: {point}"));
     }
-    let faces = ctx.faces_for(ctx.config.camera.width, ctx.config.camera.height)?;
-    let decider = ctx.decider(faces.embedder())?;
-    let calibration = ctx.table(faces.embedder(), &decider)?;
-    if calibration.is_none() {
-        log::error!("{}", known::no_table(&faces.embedder().name, &decider));
-    }
-    let reload = Reload { of: ctx, calibration: calibration.clone() };
-    let parts = parts(ctx, faces, decider, calibration, strike, &clock)?;
+    let (sight, blind) = match Sight::open(ctx) {
+        Ok(sight) => (sight, None),
+        Err(failure) => (Sight::none(ctx, &failure)?, Some(failure)),
+    };
+    let reload = Reload { of: ctx, calibration: sight.calibration.clone() };
+    let parts = parts(ctx, sight, strike, &clock)?;
     let daemon = Daemon::start(clock, parts)?;
-    let ended = oversee(&daemon, signals, ctx, &reload);
+    let ended = oversee(&daemon, signals, ctx, &reload, blind);
     notify::stopping();
     daemon.stop()?;
     ended.map(|()| Verdict::Yes)
@@ -86,38 +87,74 @@ fn open_strike(config: &Config, clock: &Arc<dyn Clock>) -> Result<Box<dyn Strike
     Ok(wired.unwrap_or_else(|| Box::new(RecordingStrike::new(Arc::clone(clock)))))
 }
 
-fn parts(
-    ctx: &Context,
-    faces: Faces,
+/// Networks, what their scores mean, and what judges who is alive.
+struct Sight {
+    model: ModelSha256,
+    dims: usize,
     decider: Decider,
     calibration: Option<Calibration>,
-    strike: Box<dyn Strike>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Parts, Failure> {
+    perception: Box<dyn Perception>,
+    liveness: Option<Box<dyn Liveness>>,
+}
+
+impl Sight {
+    fn open(ctx: &Context) -> Result<Self, Failure> {
+        let config = &ctx.config;
+        let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
+        let model = faces.embedder();
+        let (sha256, dims) = (model.sha256.0, dims(model)?);
+        let decider = ctx.decider(model)?;
+        let calibration = ctx.table(model, &decider)?;
+        if calibration.is_none() {
+            log::error!("{}", known::no_table(&model.name, &decider));
+        }
+        log::info!("encoder: {}, decider: {}", model.name, decider.kind());
+        let recogniser = Recogniser::new(faces, config.limits());
+        let (recogniser, liveness) = match config.liveness_required() {
+            true => {
+                let (eyes, watch) = watch(ctx)?;
+                (recogniser.watched_by(eyes), Some(watch))
+            }
+            false => (recogniser, None),
+        };
+        Ok(Self { model: sha256, dims, decider, calibration, perception: Box::new(recogniser), liveness })
+    }
+
+    /// A door that sees nobody, where a file that it sees by is gone or damaged: it stays locked, and people get out by its exit
+    /// button. What the configuration itself has wrong stays an error: systemd doesn't try that again.
+    fn none(ctx: &Context, failure: &Failure) -> Result<Self, Failure> {
+        if matches!(failure.code(), Code::Usage | Code::Config) {
+            return Err(Failure::said(failure.code(), failure.to_string()));
+        }
+        log::error!("{failure}; nobody is admitted by face");
+        let known = ctx.embedder().ok().and_then(|model| Some((model.spec.sha256.0, dims(&model.spec).ok()?)));
+        let (model, dims) = known.unwrap_or(([0; 32], 1));
+        let perception = Box::new(Blind(failure.to_string()));
+        Ok(Self { model, dims, decider: Decider::Threshold, calibration: None, perception, liveness: None })
+    }
+}
+
+/// What [`Sight::none`] makes of each frame: why it can't be judged.
+struct Blind(String);
+
+impl Perception for Blind {
+    fn perceive(&mut self, _: &Frame<'_>, _: &Index, _: Option<PersonId>) -> Result<Face, PerceptionError> {
+        Err(PerceptionError::Network(self.0.clone()))
+    }
+}
+
+fn parts(ctx: &Context, sight: Sight, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Result<Parts, Failure> {
     let config = &ctx.config;
-    let model = faces.embedder();
-    let Decode::Embedding { dims } = model.decode else {
-        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
-    };
+    let Sight { model, dims, decider, calibration, perception, liveness } = sight;
     let retention = match config.store.retention_days {
         0 => None,
         days => Some(Duration::from_secs(u64::from(days) * 86_400)),
     };
-    log::info!("encoder: {}, decider: {}", model.name, decider.kind());
-    let keeper =
-        Keeper::new(shelf(ctx)?, model.sha256.0, dims, thresholds(calibration, config), retention).decided_by(decider);
-    let recogniser = Recogniser::new(faces, config.limits());
-    let (recogniser, liveness) = match config.liveness_required() {
-        true => {
-            let (eyes, watch) = watch(ctx)?;
-            (recogniser.watched_by(eyes), Some(watch))
-        }
-        false => (recogniser, None),
-    };
+    let keeper = Keeper::new(shelf(ctx)?, model, dims, thresholds(calibration, config), retention).decided_by(decider);
     Ok(Parts {
         policy: config.policy(),
         camera: camera(config, clock),
-        perception: Box::new(recogniser),
+        perception,
         liveness,
         inputs: inputs(config, clock),
         strike,
@@ -251,8 +288,16 @@ fn control(config: &Config) -> Result<Server, Failure> {
 }
 
 /// Waits until the daemon is told to stop, dies, or has played its recording; shows events where JSON is asked for.
-fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context, reload: &Reload<'_>) -> Result<(), Failure> {
+/// A daemon that is `blind` ends by that after a while, to be started anew: whatever was missing may be there again.
+fn oversee(
+    daemon: &Daemon,
+    mut signals: Signals,
+    ctx: &Context,
+    reload: &Reload<'_>,
+    mut blind: Option<Failure>,
+) -> Result<(), Failure> {
     let shared = daemon.shared();
+    let began = shared.now().mono;
     let events = ctx.out.json.then(|| shared.watchers.follow(0)).flatten();
     let mut ended_at = None;
     for round in 0_u32.. {
@@ -272,6 +317,11 @@ fn oversee(daemon: &Daemon, mut signals: Signals, ctx: &Context, reload: &Reload
         }
         if let Some(name) = daemon.dead() {
             return Err(DaemonError::Died(name).into());
+        }
+        if shared.now().mono.since(began) >= BLIND_FOR
+            && let Some(failure) = blind.take()
+        {
+            return Err(failure);
         }
         if let Some(events) = &events {
             for written in events.try_iter() {

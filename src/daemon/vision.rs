@@ -12,6 +12,8 @@ use crate::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(250);
 /// A camera that repeats one picture for this long is frozen: no sensor is free of noise for so many frames.
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
+/// A network that has failed for so long is given up to the watchdog, which starts the daemon anew.
+const BORNE_FOR: Duration = Duration::from_secs(600);
 /// So many failures in a row make a fault; one may be a single broken frame.
 const FAILURES_MAX: u32 = 3;
 
@@ -51,6 +53,9 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                         Whose::Network => shared.tell(Event::Fault(Fault::Network)),
                     }
                 }
+                if failures.are_borne(shared.now().mono) {
+                    shared.beat(Health::Vision);
+                }
             }
         }
     }
@@ -68,6 +73,8 @@ enum Whose {
 struct Failures {
     frames: u32,
     network: u32,
+    /// Since when a network's failures are a fault.
+    fault_since: Option<Instant>,
 }
 
 impl Failures {
@@ -83,6 +90,13 @@ impl Failures {
                 (self.network == FAILURES_MAX).then_some(Whose::Network)
             }
         }
+    }
+
+    /// Whether a network that fails shall not end the daemon yet. The fault stands and the door is locked; a start may mend it,
+    /// but takes the exit button away, so that it is tried seldom.
+    fn are_borne(&mut self, now: Instant) -> bool {
+        let is_fault = self.network >= FAILURES_MAX;
+        is_fault && now.since(*self.fault_since.get_or_insert(now)) < BORNE_FOR
     }
 
     /// A frame was judged: whether that ends a fault of the network.
@@ -165,6 +179,24 @@ mod tests {
         assert_eq!([&nan, &broken].map(|error| failures.count(error)), [Some(Whose::Network), Some(Whose::Camera)]);
         assert_eq!(failures.count(&nan), None);
         assert_eq!([failures.forget(), failures.forget()], [true, false]);
+    }
+
+    #[test]
+    fn a_network_that_fails_is_borne_for_ten_minutes_from_the_fault_on_and_a_camera_is_not() {
+        let mut failures = Failures::default();
+        let (broken, nan) = (PerceptionError::Frame("cut off".into()), PerceptionError::Network("NaN".into()));
+        let mut fails = |error, at_ms| {
+            failures.count(error);
+            failures.are_borne(Instant::from_millis(at_ms))
+        };
+        assert_eq!([0, 1, 2, 3].map(|at| fails(&broken, at)), [false; 4]);
+        assert_eq!([4, 5, 6, 600_005, 600_006].map(|at| fails(&nan, at)), [false, false, true, true, false]);
+        assert!(failures.forget());
+        let again = [0, 1, 2].map(|at| {
+            failures.count(&nan);
+            failures.are_borne(Instant::from_millis(700_000 + at))
+        });
+        assert_eq!(again, [false, false, true]);
     }
 
     #[test]

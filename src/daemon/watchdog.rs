@@ -2,7 +2,8 @@
 //!
 //! Alive means that frames really pass through: since the last sign, vision has judged a frame. A camera that is known to
 //! be lost is the one exception, as long as capture keeps trying to open it: the gate holds the fault, the door is locked,
-//! and a restart would take the exit button away for nothing. A hung driver or network is no exception.
+//! and a restart would take the exit button away for nothing. Nor does a network that fails end the daemon at once, which
+//! vision answers for. A hung driver or network is no exception.
 //!
 //! A keeper that hangs in its disk is not restarted for either, since the next one would hang as well: it is a fault, so that it
 //! shows and nobody is admitted.

@@ -122,6 +122,28 @@ fn a_daemon_that_asks_for_liveness_refuses_to_turn_it_off_while_it_runs() {
     assert!(logged("the configuration in force stays: it asks for no liveness any more"));
 }
 
+#[test]
+fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
+    let home = Home::new();
+    assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
+    let builtin =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/calibration/encoder.toml")).unwrap();
+    let sha256 = builtin.lines().find_map(|line| line.strip_prefix("sha256 = ")).unwrap().trim_matches('"').to_owned();
+    fs::create_dir(home.path("state/calibration")).unwrap();
+    let table = home.path("state/calibration").join(sha256 + ".toml");
+    fs::write(&table, "cut sho").unwrap();
+    let log = home.path("log");
+    let _daemon = Daemon::starts(&home, fs::File::create(&log).unwrap().into());
+    let status = || home.run(&["status", "--json"]).json();
+    wait_until("the fault", || status()["faults"].as_array().unwrap().contains(&"network".into()));
+    assert_eq!(status()["people"], 1);
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains(".toml: not a calibration") && logged.contains("nobody is admitted by face"), "{logged}");
+    home.run(&["unlock"]).fails(0, &[]);
+    let events = home.run(&["events"]).out;
+    assert!(events.contains("fault network") && !events.contains("granted"), "{events}");
+}
+
 /// Something that answers one request on the home's control socket.
 fn answering(home: &Home, answer: &'static str) -> std::thread::JoinHandle<()> {
     let socket = home.path("control.sock");
