@@ -18,8 +18,10 @@ const NO_LENS: [&str; 5] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc"
 const RAW: [&str; 2] = ["unicam", "rp1-cfe"];
 /// What the label of the chip that a Raspberry Pi's header hangs on begins with.
 const HEADER: &str = "pinctrl-";
-/// What a thermal camera's node offers.
+/// What a thermal camera's node offers, beside pictures for people to look at.
 const TEMPERATURES: &str = "Y16";
+/// Columns that one has at most (FLIR's Lepton). A camera for faces in 16 bits of grey has more.
+const THERMAL_COLUMNS: u32 = 160;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -119,11 +121,14 @@ impl Found {
         };
         let names = names(dev, &node);
         let device = names.first().cloned().unwrap_or_else(|| node.clone());
-        if let Some(picture) = camera::nearest(&sight.offers) {
-            self.cameras.push(FoundCamera { device, names, card: sight.card, picture });
-        } else if sight.offers.unknown.iter().any(|format| format == TEMPERATURES) {
+        let picture = camera::nearest(&sight.offers);
+        let is_thermal = sight.offers.unknown.iter().any(|format| format == TEMPERATURES)
+            && picture.is_none_or(|picture| picture.width <= THERMAL_COLUMNS);
+        if is_thermal {
             let (kind, driver, says) = (SensorKind::Thermal, Driver::V4l2Thermal, sight.card);
             self.sensors.push(FoundSensor { kind, driver, device, address: None, says });
+        } else if let Some(picture) = picture {
+            self.cameras.push(FoundCamera { device, names, card: sight.card, picture });
         } else {
             let formats = sight.offers.unknown.join(" ");
             let why = format!("{} ({}): no format that facelatch reads ({formats})", node.display(), sight.card);
@@ -402,6 +407,25 @@ mod tests {
         let remarks = found.remarks.join("\n");
         assert!(remarks.contains("ribbon cable") && remarks.contains("in use by another program"), "{remarks}");
         assert_eq!(found.remarks.len(), 2);
+    }
+
+    #[test]
+    fn a_thermal_camera_that_gives_pictures_too_is_a_sensor_and_a_large_one_of_16_bits_a_camera() {
+        let offer = |format, width, height, fps| {
+            vec![Offer { format, sizes: Sizes::Exactly(width, height), rates: Rates::These(vec![fps]) }]
+        };
+        let offers =
+            |known, unknown: &[&str]| Offers { known, unknown: unknown.iter().map(ToString::to_string).collect() };
+        let (mut found, dev) = (Found::default(), Path::new("/nowhere"));
+        let lepton = offers(offer(WantedFormat::Grey, 160, 120, 9.0), &["UYVY", "Y16", "RGBP", "BGR3"]);
+        seen(&mut found, dev, "video0", "PureThermal (fw:v1.3.0)", lepton);
+        seen(&mut found, dev, "video2", "A Cam", offers(offer(WantedFormat::Yuyv, 640, 480, 30.0), &[]));
+        seen(&mut found, dev, "video4", "Industrial", offers(offer(WantedFormat::Grey, 1280, 960, 30.0), &["Y16"]));
+        let cameras: Vec<_> = found.cameras.iter().map(|camera| &*camera.card).collect();
+        assert_eq!(cameras, ["A Cam", "Industrial"]);
+        let sensors: Vec<_> = found.sensor_choices().into_iter().map(|choice| choice.answer).collect();
+        assert_eq!(sensors, ["thermal:v4l2-thermal:/nowhere/video0"]);
+        assert!(found.remarks.is_empty(), "{:?}", found.remarks);
     }
 
     #[test]
