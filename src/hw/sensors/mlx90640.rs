@@ -25,6 +25,9 @@ const EMISSIVITY: f32 = 0.98;
 /// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of news is
 /// cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
 const MAX_PERIODS: u32 = 2;
+/// Where the calibration of the pixels begins, a word each, the high byte first. A pixel that has failed has the word 0, one out of
+/// calibration the lowest bit: at most four of a chip that Melexis ships (data sheet, table of the EEPROM, notes 1 to 3).
+const CALIBRATION: [u8; 2] = [0x24, 0x40];
 /// Pixels of a picture that are no number where the other half doesn't come in time.
 const BLIND: usize = COLUMNS * ROWS / 2;
 /// The rates that the chip has, measurements of half of the pixels a second.
@@ -52,6 +55,8 @@ pub struct Mlx90640<B: I2c> {
     half: Vec<f32>,
     /// When each pixel came last.
     came: Vec<Option<Instant>>,
+    /// Pixels that the chip itself calls bad: they are no number for ever.
+    is_bad: Vec<bool>,
     cells: Vec<f32>,
     upright: Vec<f32>,
 }
@@ -64,8 +69,13 @@ where
     ///
     /// # Errors
     /// It does not answer, or its calibration makes no sense.
-    pub fn open(config: &SensorConfig, bus: B) -> Result<Self, SensorError> {
+    pub fn open(config: &SensorConfig, mut bus: B) -> Result<Self, SensorError> {
         let address = config.address.unwrap_or(ADDRESS);
+        // The crate reads these words, too, and passes over what they say of the pixel.
+        let mut words = [0; 2 * COLUMNS * ROWS];
+        let read = bus.write_read(address, &CALIBRATION, &mut words);
+        read.map_err(|error| failed::<B>(config, mlx9064x::Error::I2cWriteReadError(error)))?;
+        let is_bad = words.as_chunks::<2>().0.iter().map(|word| *word == [0, 0] || word[1] & 1 == 1).collect();
         let made = shielded(config, || Mlx90640Driver::new(Old(bus), address).map_err(|error| failed(config, error)))?;
         let mut driver = Box::new(made);
         let fastest = (64.0, FrameRate::SixtyFour);
@@ -81,6 +91,7 @@ where
             began: None,
             half: vec![f32::NAN; COLUMNS * ROWS],
             came: vec![None; COLUMNS * ROWS],
+            is_bad,
             cells: vec![f32::NAN; COLUMNS * ROWS],
             upright: Vec::with_capacity(COLUMNS * ROWS),
         })
@@ -90,16 +101,16 @@ where
     /// the other half has had its time there is none.
     fn take(&mut self, now: Instant) -> bool {
         let longest = self.period * MAX_PERIODS;
-        let pixels = self.cells.iter_mut().zip(&mut self.came).zip(&self.half);
-        for ((cell, came), new) in pixels {
-            if !new.is_nan() {
+        let pixels = self.cells.iter_mut().zip(&mut self.came).zip(&self.half).zip(&self.is_bad);
+        for (((cell, came), new), is_bad) in pixels {
+            if !new.is_nan() && !is_bad {
                 (*cell, *came) = (*new, Some(now));
             } else if came.is_none_or(|came| now.since(came) > longest) {
                 *cell = f32::NAN;
             }
         }
         let began = *self.began.get_or_insert(now);
-        now.since(began) > longest || self.came.iter().all(Option::is_some)
+        now.since(began) > longest || self.came.iter().zip(&self.is_bad).all(|(came, is_bad)| *is_bad || came.is_some())
     }
 }
 
@@ -276,6 +287,21 @@ mod tests {
         assert_eq!([at(0, 1000), at(1, 1125), at(0, 1250)], [None, Some(0), Some(0)]);
         assert_eq!([at(0, 1375), at(0, 1376)], [Some(0), Some(384)]);
         assert_eq!(at(1, 1500), Some(0));
+    }
+
+    #[test]
+    fn a_pixel_that_the_chip_calls_failed_or_out_of_calibration_is_no_number_and_keeps_no_picture_back() {
+        let chip = FakeMlx90640::default();
+        chip.calibrate(40, 0x0000);
+        chip.calibrate(767, 0x0401);
+        let mut sensor = Mlx90640::open(&config(), chip.clone()).unwrap();
+        chip.measure(0, 0.98, |_| 30.0);
+        assert_eq!(cells(&mut sensor), None, "half a picture");
+        chip.measure(1, 0.98, |_| 30.0);
+        let got = cells(&mut sensor).unwrap();
+        let (bad, good): (Vec<_>, Vec<_>) = got.iter().enumerate().partition(|(_, cell)| cell.is_nan());
+        assert_eq!(bad.iter().map(|(pixel, _)| *pixel).collect::<Vec<_>>(), [40, 767]);
+        assert!(good.iter().all(|(_, cell)| (**cell - 30.0).abs() < 0.3), "{good:?}");
     }
 
     #[test]

@@ -133,6 +133,12 @@ impl FakeMlx90640 {
         chip.status = 0x0008;
     }
 
+    /// What is left of a pixel's calibration: 0 of one that has failed, the lowest bit of one out of calibration (data sheet,
+    /// table of the EEPROM).
+    pub fn calibrate(&self, pixel: u16, word: u16) {
+        lock(&self.0).eeprom[usize::from(0x2440 + pixel - EEPROM)] = word;
+    }
+
     /// The rate that it was told, as in its control register: 0 is 0.5 Hz, 7 is 64 Hz.
     pub fn rate(&self) -> u16 {
         lock(&self.0).rate()
