@@ -169,9 +169,11 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
     /// Until the sensor has failed several times in a row, or has been silent for too long: a chip that lost its firmware when
     /// the power sagged, or a stream that stalled, says nothing of it. That it is silent is for others to tell.
     fn serve(&mut self, sensor: &mut dyn Sensor) {
-        let (period, patience) = (period(&self.config).min(MAX_PAUSE), self.patience());
+        let period = period(&self.config).min(MAX_PAUSE);
         let (mut failures, mut heard) = (0, self.clock.now().mono);
-        while failures < FAILURES_TO_REOPEN && self.clock.now().mono.since(heard) <= patience && !self.is_over() {
+        // The patience ends with the first reading: one that needed long to begin is missed as soon as any other.
+        while failures < FAILURES_TO_REOPEN && self.clock.now().mono.since(heard) <= self.patience() && !self.is_over()
+        {
             match self.shielded(|worker| worker.fetch(sensor)) {
                 Ok(0) => {}
                 Ok(_) => {
@@ -313,44 +315,53 @@ mod tests {
         drop((say, tell));
     }
 
-    /// Says nothing for ever.
-    struct Mute;
+    /// Says nothing but in these milliseconds.
+    struct Mute(std::ops::Range<u64>);
 
     impl Sensor for Mute {
         fn kind(&self) -> SensorKind {
             SensorKind::Depth
         }
-        fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
-            Ok(None)
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+            let grid = Grid { columns: 2, rows: 1, cells: &[612.0, 615.0], view: [45.0, 45.0] };
+            let says = self.0.contains(&(now.as_nanos() / 1_000_000));
+            Ok(says.then_some(Reading { at: now, value: Value::Depth(grid) }))
         }
         fn describe(&self) -> String {
             "mute".to_owned()
         }
     }
 
-    /// The milliseconds at which a mute sensor is opened in the first two minutes.
-    fn opened(driver: Driver, device: &str) -> Vec<u64> {
+    /// The milliseconds at which a sensor that is mute but in some is opened in the first two minutes.
+    fn opened(driver: Driver, device: &str, speaks: std::ops::Range<u64>) -> Vec<u64> {
         let (clock, (tell, told)) = (SimClock::default(), mpsc::channel());
         let now = clock.clone();
         let open = move || {
             let _the_test_may_be_over = tell.send(now.now().mono.as_nanos() / 1_000_000);
-            Ok(Box::new(Mute) as Box<dyn Sensor>)
+            Ok(Box::new(Mute(speaks.clone())) as Box<dyn Sensor>)
         };
         let config = SensorConfig::new(SensorKind::Depth, driver, device);
         let mut sensor = Background::start(&config, Arc::new(clock.clone()), open);
         let two_minutes = Instant::from_millis(120_000);
         wait_for(|| (clock.now().mono > two_minutes).then_some(()));
-        assert_eq!(sensor.poll(two_minutes), Ok(None), "silence is no error");
+        assert!(sensor.poll(two_minutes).is_ok(), "silence is no error");
         told.try_iter().take_while(|ms| *ms <= 120_000).collect()
     }
 
     #[test]
     fn a_silent_device_is_opened_again_ever_more_patiently_and_a_socket_is_not() {
-        let at = opened(Driver::Vl53l5cx, "/dev/i2c-1");
+        let at = opened(Driver::Vl53l5cx, "/dev/i2c-1", 0..0);
         let pauses: Vec<_> = at.windows(2).map(|two| (two[1] - two[0]).div_euclid(500)).collect();
         assert_eq!(pauses, [5, 11, 22, 44, 88], "{at:?}: 2.5 s and 0.25 s, 5 s and 0.5 s, and so on");
-        assert_eq!(opened(Driver::Grid, "/dev/ttyACM0").len(), at.len());
-        assert_eq!(opened(Driver::Grid, "unix:/run/depth.sock"), [0]);
+        assert_eq!(opened(Driver::Grid, "/dev/ttyACM0", 0..0).len(), at.len());
+        assert_eq!(opened(Driver::Grid, "unix:/run/depth.sock", 0..0), [0]);
+    }
+
+    #[test]
+    fn a_device_that_needed_several_tries_is_opened_again_as_soon_as_any_other_once_it_falls_silent() {
+        // Opened at 0, 2.75 and 8.25 s; the third time it speaks.
+        let at = opened(Driver::Vl53l5cx, "/dev/i2c-1", 10_000..20_000);
+        assert!((8000..9000).contains(&at[2]) && (22_500..23_500).contains(&at[3]), "{at:?}");
     }
 
     /// Takes longer to read than its period is, as a BH1750 does, and fails once.
