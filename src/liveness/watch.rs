@@ -88,7 +88,7 @@ impl Watch {
 
 /// Whether a sensor in order may be so while nobody stands there: an empty room stands still, what measures distance meets
 /// nothing, what wants a finger has none. What does not answer, or gives no true time, is out of order whoever stands there.
-const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
+pub const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
     match why {
         Invalid::Stuck => true,
         Invalid::NotFinite | Invalid::OutOfRange | Invalid::Saturated => {

@@ -1,12 +1,13 @@
 //! Each sensor of the configuration with one reading, or what is wrong with it. Of a grid the picture as well, to see how it
 //! is mounted.
 
-use super::{Checked, Finding, Level, Visit};
+use super::{Finding, Level, Visit};
 use crate::cli::exit::Failure;
 use crate::control::StatusLine;
 use crate::hw::clock::BootClock;
 use crate::hw::sensors::{self, SensorConfig, kind_name};
-use crate::liveness::health::Health;
+use crate::liveness::health::{Health, Invalid};
+use crate::liveness::watch::may_see_nothing;
 use crate::ports::{Clock, Grid, Sensor, SensorError, Value};
 use crate::time::{Duration, Instant};
 
@@ -54,17 +55,33 @@ fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<String, Sens
         }
         BootClock.pause(PAUSE);
     }
+    unmeasured(config, &sensor.describe(), doubt)
+}
+
+/// What is told of a sensor that has measured nothing, with the last that it said and why that is no measurement.
+fn unmeasured(config: &SensorConfig, describe: &str, doubt: Option<Doubt>) -> Result<String, SensorError> {
     let within = FIRST_READING.as_secs();
-    let reason = doubt.unwrap_or_else(|| format!("gives nothing within {within} s; wiring, power, its address"));
+    let reason = match doubt {
+        Some((says, why)) if may_see_nothing(config.kind, why) => {
+            return Ok(format!(
+                "{describe}: answers and meets nothing ({says}); stand before it to see that it measures"
+            ));
+        }
+        Some((says, why)) => format!("{says}, which is no measurement ({})", why.as_str()),
+        None => format!("gives nothing within {within} s; wiring, power, its address"),
+    };
     Err(SensorError { device: config.device.display().to_string(), reason })
 }
 
-/// What the next reading says, or why it is no measurement; `None` where none has come.
+/// What a reading says, and why it is no measurement.
+type Doubt = (String, Invalid);
+
+/// What the next reading says, or what is wrong with it; `None` where none has come.
 fn one(
     sensor: &mut dyn Sensor,
     health: &mut Health,
     picture: &mut Vec<String>,
-) -> Result<Option<Checked>, SensorError> {
+) -> Result<Option<Result<String, Doubt>>, SensorError> {
     let now: Instant = BootClock.now().mono;
     let Some(reading) = sensor.poll(now)? else { return Ok(None) };
     let says = said(reading.value);
@@ -75,7 +92,7 @@ fn one(
             }
             Ok(says)
         }
-        Err(invalid) => Err(format!("{says}, which is no measurement ({})", invalid.as_str())),
+        Err(invalid) => Err((says, invalid)),
     }))
 }
 
@@ -87,17 +104,21 @@ fn said(value: Value<'_>) -> String {
         Value::Light(lux) => format!("{lux:.1} lx"),
         Value::Touch(share) => format!("{share:.3} of full scale"),
         Value::Acceleration([x, y, z]) => format!("{x:.2}, {y:.2}, {z:.2} m/s²"),
-        Value::Depth(grid) => format!("{} mm", span(&grid, 0)),
-        Value::Thermal(grid) => format!("{} °C", span(&grid, 1)),
+        Value::Depth(grid) => span(&grid, 0, "mm"),
+        Value::Thermal(grid) => span(&grid, 1, "°C"),
     }
 }
 
-/// `8x8, 412 to 980, 3 cells see nothing,`
-fn span(grid: &Grid<'_>, digits: usize) -> String {
+/// `8x8, 3 cells see nothing, 412 to 980 mm`
+fn span(grid: &Grid<'_>, digits: usize, unit: &str) -> String {
     let blind = grid.cells.iter().filter(|cell| !cell.is_finite()).count();
+    let size = format!("{}x{}", grid.columns, grid.rows);
+    if blind == grid.cells.len() {
+        return format!("{size}, no cell sees anything");
+    }
     let blind = if blind > 0 { format!(", {blind} cells see nothing") } else { String::new() };
     let (least, most) = ends(grid.cells);
-    format!("{}x{}{blind}, {least:.digits$} to {most:.digits$}", grid.columns, grid.rows)
+    format!("{size}{blind}, {least:.digits$} to {most:.digits$} {unit}")
 }
 
 fn ends(cells: &[f32]) -> (f32, f32) {
@@ -139,6 +160,26 @@ mod tests {
         let even = [20.0; 32 * 24];
         let grid = Grid { columns: 32, rows: 24, cells: &even, view: [55.0, 35.0] };
         assert_eq!(drawn(&grid).len(), 12);
+    }
+
+    #[test]
+    fn a_sensor_that_answers_and_has_nothing_in_front_is_well_where_it_may_see_nothing() {
+        use crate::hw::sensors::Driver;
+        use crate::ports::SensorKind;
+        let cells = [f32::NAN; 64];
+        let nothing = said(Value::Depth(Grid { columns: 8, rows: 8, cells: &cells, view: [45.0, 45.0] }));
+        assert_eq!(nothing, "8x8, no cell sees anything");
+        let told = |kind, doubt| {
+            let config = SensorConfig::new(kind, Driver::Iio, "here");
+            unmeasured(&config, "a sensor", doubt).map_err(|error| error.to_string())
+        };
+        let said = told(SensorKind::Depth, Some((nothing.clone(), Invalid::NotFinite))).unwrap();
+        assert!(said.starts_with("a sensor: answers and meets nothing (8x8, no cell sees anything)"), "{said}");
+        assert!(told(SensorKind::Distance, Some(("8190 mm".into(), Invalid::OutOfRange))).is_ok());
+        let said = told(SensorKind::Thermal, Some((nothing.clone(), Invalid::NotFinite))).unwrap_err();
+        assert_eq!(said, "here: 8x8, no cell sees anything, which is no measurement (not_finite)");
+        assert!(told(SensorKind::Depth, Some((nothing, Invalid::Late))).is_err());
+        assert!(told(SensorKind::Depth, None).unwrap_err().contains("gives nothing within 6 s"));
     }
 
     #[test]
