@@ -229,6 +229,11 @@ fn explain(what: &'static str, error: &io::Error) -> Refusal {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => Refusal::Missing,
         Some(libc::EBUSY) => Refusal::Busy,
+        // No disk has anything to do with it, though the code says so.
+        Some(libc::ENOSPC) => Refusal::Failed {
+            what,
+            reason: "the USB bus has no room for its stream: another port or hub, MJPEG, or a smaller size".to_owned(),
+        },
         _ => Refusal::Failed { what, reason: error.to_string() },
     }
 }
@@ -244,7 +249,8 @@ mod tests {
         assert!(say(libc::EACCES).contains("group video"));
         assert!(say(libc::EPERM).contains("facelatch devices"));
         assert!(say(libc::EBUSY).contains("`fuser -v`"));
-        assert!(say(libc::ENOSPC).starts_with("opening it: No space left"));
+        assert!(say(libc::ENOSPC).starts_with("opening it: the USB bus has no room for its stream: another port"));
+        assert!(say(libc::EIO).starts_with("opening it: Input/output error"));
     }
 
     #[test]
