@@ -107,8 +107,8 @@ const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// Where a number comes from stands beside it. A range is within that of the kind's channels, so that what passes here takes its
 /// place in the window: else a sensor would be well and its place empty, or half of what it says would be there. Times of `same_for` are such that noise of the size that data sheets give, in
-/// steps of the resolution, would have shown. They may be a little short: an empty room that is called stuck costs nothing, and
-/// whoever steps up changes the value, which ends it at once.
+/// steps of the resolution, would have shown. They may be a little short where an empty room may stand still (`watch::may_see_nothing`): that it is called stuck costs
+/// nothing, and whoever steps up changes the value, which ends it at once.
 const fn nature(kind: SensorKind) -> Nature {
     let ms = Duration::from_millis;
     // Half a second is a quarter of liveness' window.

@@ -86,11 +86,15 @@ impl Watch {
     }
 }
 
-/// Whether a sensor in order may be so while nobody stands there: an empty room stands still, what measures distance meets
-/// nothing, what wants a finger has none. What does not answer, or gives no true time, is out of order whoever stands there.
+/// Whether a sensor in order may be so while nobody stands there: what measures distance meets nothing, what wants a finger has
+/// none, and an empty room stands still, bit for bit where few counts are all that there is of it. What measures warmth or
+/// acceleration has noise in any room; what does not answer, or gives no true time, is out of order whoever stands there.
 pub const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
     match why {
-        Invalid::Stuck => true,
+        Invalid::Stuck => matches!(
+            kind,
+            SensorKind::Distance | SensorKind::Depth | SensorKind::Proximity | SensorKind::Light | SensorKind::Touch
+        ),
         Invalid::NotFinite | Invalid::OutOfRange | Invalid::Saturated => {
             matches!(kind, SensorKind::Distance | SensorKind::Depth | SensorKind::Touch)
         }

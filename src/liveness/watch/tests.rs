@@ -310,6 +310,17 @@ fn a_sensor_that_fails_is_a_fault_of_an_empty_doorstep_too_and_one_read_that_fai
 }
 
 #[test]
+fn what_measures_warmth_and_hangs_is_a_fault_of_an_empty_doorstep_too_and_all_else_may_stand_still_there() {
+    for source in SENSORS {
+        let mut door = troubled(source, [(5000, 95_000)], SensorFault::Stuck);
+        door.until(60_000, false);
+        let is_fault = matches!(source, Source::Thermometer | Source::Thermal);
+        assert_eq!(!door.faults.is_empty(), is_fault, "{source:?}: {:?}", door.faults.first());
+        assert!(door.faults.iter().all(|(_, why)| why.contains("stuck")), "{source:?}: {:?}", door.faults.first());
+    }
+}
+
+#[test]
 fn frames_that_nobody_takes_are_forgotten_with_whoever_they_showed() {
     let looks = Looks::default();
     (0..MAX_LOOKS).for_each(|_| looks.put(&Look::Missing));
