@@ -76,7 +76,7 @@ impl Watch {
         let required = self.judge.demands().required;
         self.sensors.iter().find_map(|watched| {
             let is_required = Source::of(watched.sensor.kind()).is_none_or(|source| required.contains(source));
-            let (why, since) = watched.invalid.filter(|_| is_required)?;
+            let (why, since) = watched.invalid.filter(|(why, _)| is_required && !waits(watched.sensor.kind(), *why))?;
             let is_long = |since: Instant| now.since(since) >= SICK_AFTER;
             // Before a face there is something to see, and nothing excuses it.
             let is_sick =
@@ -100,6 +100,12 @@ pub const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether nothing at all is the matter: what wants a finger waits for one, before a face too. That none came is what the
+/// attempt ends with.
+const fn waits(kind: SensorKind, why: Invalid) -> bool {
+    matches!((kind, why), (SensorKind::Touch, Invalid::Saturated))
 }
 
 impl Watched {
@@ -136,7 +142,8 @@ impl Watched {
             (Some(_), None) => log::info!("liveness: {} is well again", self.sensor.describe()),
             _ => {}
         }
-        self.invalid = invalid.map(|why| (why, self.invalid.map_or(now, |(_, since)| since)));
+        let before = self.invalid.filter(|(why, _)| !waits(self.sensor.kind(), *why));
+        self.invalid = invalid.map(|why| (why, before.map_or(now, |(_, since)| since)));
         let is_unable = invalid.is_some_and(|why| !may_see_nothing(self.sensor.kind(), why));
         self.unable = is_unable.then(|| self.unable.unwrap_or(now));
     }

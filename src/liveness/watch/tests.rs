@@ -177,14 +177,18 @@ fn one_reading_that_is_none_costs_its_place_and_not_what_was_said_before() {
 }
 
 #[test]
-fn a_window_that_nobody_has_a_finger_on_is_no_finger() {
+fn a_window_that_nobody_has_a_finger_on_is_no_finger_and_no_fault_of_the_door() {
     // What a MAX30102 gives of the infrared that its cover throws back: two thousand counts, and their noise.
     let restless = |i: u64| 0.0076 + 4e-5 * ((i as f64 * 0.618_033_988_75).fract() as f32 - 0.5);
     let course = (0..2000).map(|i| (ms(i * 10), restless(i))).collect();
     let uncovered = ScriptedSensor::new(Value::Touch, Duration::from_millis(10), course);
-    let mut door = Door::new(Source::Touch, Box::new(uncovered));
-    door.until(10_000, true);
-    assert_eq!(door.lives(0, 10_001), 0);
+    // One read fails after that long a wait.
+    let schedule = Schedule::listed([Episode { from: ms(12_000), until: ms(12_080), fault: SensorFault::Broken }]);
+    let injector = FaultInjector::new(uncovered, Arc::new(SimClock::default()), schedule, 1);
+    let mut door = Door::new(Source::Touch, Box::new(injector));
+    door.until(15_000, true);
+    assert_eq!(door.lives(0, 15_001), 0);
+    assert!(door.faults.is_empty(), "{:?}", door.faults.first());
     let told = door.reports.last().unwrap().evidence[0];
     assert_eq!(told, Some(Reason::SensorMissing { sensor: "touch", why: "saturated" }));
 }
