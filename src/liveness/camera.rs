@@ -56,7 +56,8 @@ pub struct Seen<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceSample {
     pub place: Place,
-    /// In the order of the table. A channel that this frame can't tell (motion in the first, moiré of a small face) has none.
+    /// In the order of the table. A channel that this frame can't tell (motion in the first, moiré of a small face, skin in a grey one) has
+    /// none.
     pub samples: heapless::Vec<Sample, MAX_SAMPLES>,
 }
 
@@ -142,7 +143,7 @@ impl FaceWatch {
         use Channel as C;
         let Quality { yaw, pitch, roll, sharpness, luminance, .. } = *seen.quality;
         let [parallax_x, parallax_y] = parallax(seen.landmarks).map_or([None; 2], |nose| nose.map(Some));
-        let [r, g, b] = patches::skin(seen.aligned);
+        let [r, g, b] = patches::skin(seen.aligned).map_or([None; 3], |skin| skin.map(Some));
         self.patches.look(seen.aligned);
         let background = self.motion.look(seen.image, &seen.found.bbox);
         let is_next = since.is_some_and(|since| since <= motion::MAX_INTERVAL);
@@ -156,9 +157,9 @@ impl FaceWatch {
             (C::ParallaxX, parallax_x),
             (C::ParallaxY, parallax_y),
             (C::EyeOpenness, self.patches.eye_openness()),
-            (C::SkinR, Some(r)),
-            (C::SkinG, Some(g)),
-            (C::SkinB, Some(b)),
+            (C::SkinR, r),
+            (C::SkinG, g),
+            (C::SkinB, b),
             (C::FaceMotion, self.patches.motion().filter(|_| is_next)),
             (C::BackgroundMotion, background.filter(|_| is_next)),
             (C::Sharpness, Some(sharpness)),

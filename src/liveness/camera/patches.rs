@@ -17,18 +17,20 @@ const EYE_HALF_HEIGHT: usize = 5;
 const MIN_CONTRAST: f32 = 2.0;
 
 /// Mean red, green and blue of forehead and cheeks, 0 to 255. The mean over more than 700 pixels tells a hundredth of a level.
-pub(super) fn skin(face: &AlignedFace) -> [f32; 3] {
-    let (data, mut sums, mut count) = (face.image().data(), [0_u32; 3], 0_u32);
+/// `None` where none of them has a colour: in a grey camera's picture three equal numbers would say that no heart beats.
+pub(super) fn skin(face: &AlignedFace) -> Option<[f32; 3]> {
+    let (data, mut sums, mut count, mut has_colour) = (face.image().data(), [0_u32; 3], 0_u32, false);
     for Area(columns, rows) in &SKIN {
         for y in rows.clone() {
             let row = &data[(y * SIDE + columns.start) * 3..(y * SIDE + columns.end) * 3];
             for pixel in row.as_chunks::<3>().0 {
                 sums.iter_mut().zip(pixel).for_each(|(sum, byte)| *sum += u32::from(*byte));
+                has_colour |= *pixel != [pixel[0]; 3];
             }
         }
         count += (columns.len() * rows.len()) as u32;
     }
-    sums.map(|sum| sum as f32 / count as f32)
+    has_colour.then(|| sums.map(|sum| sum as f32 / count as f32))
 }
 
 /// The aligned face's luma, and that of the frame before.

@@ -59,6 +59,17 @@ fn a_face_that_stays_gives_every_channel_of_the_camera_within_its_limits_from_th
 }
 
 #[test]
+fn a_face_without_any_colour_gives_all_but_the_skins() {
+    let mut grey = scene([80.0, 50.0], 1.0, 1);
+    let pixels = grey.aligned.image().data().as_chunks::<3>().0;
+    let luma: Vec<u8> = pixels.iter().flat_map(|[r, ..]| [*r; 3]).collect();
+    grey.aligned = AlignedFace::from_aligned(RgbImage::from_rgb8(112, 112, luma).unwrap()).unwrap();
+    let look = FaceWatch::default().look(&grey.seen(1000, None));
+    assert_eq!([Channel::SkinR, Channel::SkinG, Channel::SkinB].map(|skin| value(&look, skin)), [None; 3]);
+    assert!(value(&look, Channel::EyeOpenness).is_some() && value(&look, Channel::Luminance).is_some());
+}
+
+#[test]
 fn a_face_lost_for_a_moment_is_the_same_and_for_longer_another() {
     let mut watch = FaceWatch::default();
     let there = scene([80.0, 50.0], 1.0, 1);
