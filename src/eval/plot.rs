@@ -8,6 +8,7 @@ use std::fmt::Write;
 use super::det::escape;
 use super::liveness::{Heard, WindowScore};
 use crate::gate::Verdict;
+use crate::liveness::pulse::Hearts;
 use crate::liveness::{Channel, Session};
 use crate::time::Instant;
 
@@ -32,6 +33,8 @@ pub struct Judged<'a> {
     pub needed: Option<f32>,
     /// What each channel carries of the score, mean over the windows, nats.
     pub weights: &'a [(Channel, f32)],
+    /// For whoever looks at it; nothing was judged by these.
+    pub hearts: Hearts,
 }
 
 /// Draws a session as SVG.
@@ -83,7 +86,16 @@ fn summary(session: &Session, judged: &Judged) -> String {
     let windows = judged.heard.windows.len();
     let live = judged.heard.windows.iter().filter(|window| window.is_live).count();
     let note = if session.note.is_empty() { String::new() } else { format!("; {}", session.note) };
-    format!("{} ({}): {ended}, {live} of {windows} windows alive{note}", session.label, session.source.name())
+    let rates = [("skin", judged.hearts.skin), ("finger", judged.hearts.finger)].map(|(place, beat)| match beat {
+        Some(beat) => format!("{:.0} a minute in the {place}", beat.per_minute),
+        None => format!("none found in the {place}"),
+    });
+    format!(
+        "{} ({}): {ended}, {live} of {windows} windows alive; heart rate {} (not judged by){note}",
+        session.label,
+        session.source.name(),
+        rates.join(", ")
+    )
 }
 
 /// The windows' log odds as points at their ends.
@@ -171,6 +183,7 @@ fn seconds(at: Instant) -> f64 {
 mod tests {
     use super::*;
     use crate::gate::{LivenessReport, MAX_EVIDENCE};
+    use crate::liveness::pulse::Beat;
     use crate::liveness::{Label, Origin, Sample};
 
     #[test]
@@ -187,10 +200,16 @@ mod tests {
         let report = LivenessReport { from: at, until: at, verdict: Verdict::Spoof, evidence: [None; MAX_EVIDENCE] };
         let heard = Heard { windows, reports: vec![report] };
         let weights = [(Channel::ObjectC, -2.5)];
-        let plot = svg("one", &session, &Judged { heard: &heard, needed: Some(1.5), weights: &weights });
-        for wanted in
-            ["phone (recorded): judged an attack, 0 of 1", "a &lt;b&gt; &amp; c", "object_c", "-2.50", "needed 1.50"]
-        {
+        let hearts = Hearts { skin: None, finger: Some(Beat { per_minute: 72.1, quality: 0.9 }) };
+        let plot = svg("one", &session, &Judged { heard: &heard, needed: Some(1.5), weights: &weights, hearts });
+        for wanted in [
+            "phone (recorded): judged an attack, 0 of 1",
+            "heart rate none found in the skin, 72 a minute in the finger (not judged by)",
+            "a &lt;b&gt; &amp; c",
+            "object_c",
+            "-2.50",
+            "needed 1.50",
+        ] {
             assert!(plot.contains(wanted), "{wanted} in {plot}");
         }
         assert!(!plot.contains("NaN") && !plot.contains("inf"));
@@ -203,7 +222,7 @@ mod tests {
             at.map(|ms| Sample { at: Instant::from_millis(ms), channel: Channel::ObjectC, value: ms as f32 }).collect();
         let session = Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples };
         let heard = Heard { windows: vec![], reports: vec![] };
-        let plot = svg("", &session, &Judged { heard: &heard, needed: None, weights: &[] });
+        let plot = svg("", &session, &Judged { heard: &heard, needed: None, weights: &[], hearts: Hearts::default() });
         let (_, course) = plot.split_once("class=\"line\" d=\"").unwrap();
         course.split_once('"').unwrap().0.to_owned()
     }
@@ -220,7 +239,8 @@ mod tests {
     fn an_empty_session_draws_an_empty_plot() {
         let session = Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples: vec![] };
         let heard = Heard { windows: vec![], reports: vec![] };
-        let plot = svg("nothing", &session, &Judged { heard: &heard, needed: None, weights: &[] });
+        let plot =
+            svg("nothing", &session, &Judged { heard: &heard, needed: None, weights: &[], hearts: Hearts::default() });
         assert!(plot.ends_with("</svg>\n") && !plot.contains("NaN"));
     }
 }

@@ -1,5 +1,12 @@
 //! How fast a heart beats, from the colour of a face or the light through a finger: for people who read a session, and to
-//! tell how much of a pulse the channels carry.
+//! tell how much of a pulse the channels carry. Nothing is judged by it: the head is shown the pulse itself, over two seconds.
+
+use super::Channel;
+use super::camera::LOST_AFTER;
+use super::pos;
+use super::series::TICKS;
+use super::session::{Session, seconds};
+use crate::time::Instant;
 
 /// A rate needs so many seconds at least; of a longer series the last [`MAX_SPAN_S`] count.
 pub const MIN_SPAN_S: f64 = 8.0;
@@ -17,8 +24,9 @@ const DRIFT_TICKS: usize = 37;
 const MAX_DEVIATIONS: f64 = 3.0;
 /// Power within so many hertz belongs to the beat; rates vary by breath.
 const WIDTH_HZ: f64 = 0.15;
-/// POS looks at windows of 1.6 s.
-const POS_TICKS: usize = 40;
+/// What has less of its power near one rate may be noise. Of noise alone in the skin's colours over 8 s, drawn 300 times, the
+/// 99th percentile has 0.56.
+const CLEAR: f32 = 0.6;
 /// A colour or signal that varies less than this is constant.
 const MIN_DEVIATION: f64 = 1e-9;
 
@@ -26,8 +34,46 @@ const MIN_DEVIATION: f64 = 1e-9;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Beat {
     pub per_minute: f32,
-    /// The share of the band's power that is near the rate and its double, 0 to 1; noise has about a fifth.
+    /// The share of the band's power that is near the rate and its double, 0 to 1; noise has a fifth to a half.
     pub quality: f32,
+}
+
+/// The rates that a session's longest stretches without a gap show, `None` where none stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Hearts {
+    /// In the colour of the face.
+    pub skin: Option<Beat>,
+    /// In the light through a finger.
+    pub finger: Option<Beat>,
+}
+
+impl Hearts {
+    pub fn of(session: &Session) -> Self {
+        let finger: Vec<_> = longest(session, [Channel::Touch]).into_iter().map(|(t, [light])| (t, light)).collect();
+        let skin = longest(session, [Channel::SkinR, Channel::SkinG, Channel::SkinB]);
+        let is_clear = |beat: &Beat| beat.quality >= CLEAR;
+        Self { skin: beat_of_skin(&skin).filter(is_clear), finger: beat(&finger).filter(is_clear) }
+    }
+}
+
+/// The longest stretch of a session in which all of these channels were there without a gap after which it may be somebody else,
+/// by the seconds since its start.
+fn longest<const N: usize>(session: &Session, channels: [Channel; N]) -> Vec<(f64, [f32; N])> {
+    let mut stretches: Vec<Vec<(f64, [f32; N])>> = Vec::new();
+    for row in session.samples.chunk_by(|a, b| a.at == b.at) {
+        let told = channels.map(|channel| row.iter().find(|sample| sample.channel == channel));
+        if told.iter().any(Option::is_none) {
+            continue;
+        }
+        let t = seconds(Instant::BOOT, row[0].at);
+        let values = told.map(|sample| sample.map_or(f32::NAN, |sample| sample.value));
+        match stretches.last_mut() {
+            Some(stretch) if t - stretch[stretch.len() - 1].0 <= LOST_AFTER.as_secs_f64() => stretch.push((t, values)),
+            _ => stretches.push(vec![(t, values)]),
+        }
+    }
+    let length = |stretch: &[(f64, [f32; N])]| stretch[stretch.len() - 1].0 - stretch[0].0;
+    stretches.into_iter().max_by(|a, b| length(a).total_cmp(&length(b))).unwrap_or_default()
 }
 
 /// The rate of a series of seconds and values, such as the touch channel. `None` where it is shorter than [`MIN_SPAN_S`], has a
@@ -38,11 +84,10 @@ pub fn beat(series: &[(f64, f32)]) -> Option<Beat> {
     strongest(&resampled(series)?)
 }
 
-/// The rate from skin colours in red, green and blue, by plane-orthogonal-to-skin (Wang et al. 2017, doi
-/// 10.1109/TBME.2016.2609282, algorithm 1). `None` as [`beat`].
+/// The rate from skin colours in red, green and blue, by the plane orthogonal to the skin tone. `None` as [`beat`].
 pub fn beat_of_skin(series: &[(f64, [f32; 3])]) -> Option<Beat> {
     let channel = |c: usize| resampled(&series.iter().map(|(t, colour)| (*t, colour[c])).collect::<Vec<_>>());
-    strongest(&pos(&[channel(0)?, channel(1)?, channel(2)?])?)
+    strongest(&projected(&[channel(0)?, channel(1)?, channel(2)?])?)
 }
 
 /// The series' last [`MAX_SPAN_S`] at every tick, between samples linearly.
@@ -68,23 +113,14 @@ fn resampled(series: &[(f64, f32)]) -> Option<Vec<f64>> {
     Some((0..ticks).map(&mut value).collect())
 }
 
-/// POS over colours at each tick, windows added up; `None` where a colour's mean is not above 0.
-fn pos(colours: &[Vec<f64>; 3]) -> Option<Vec<f64>> {
+/// The pulse in windows as the head is shown it, added up; `None` where a colour's mean is not above 0.
+fn projected(colours: &[Vec<f64>; 3]) -> Option<Vec<f64>> {
     let mut pulse = vec![0.0; colours[0].len()];
-    for (start, _) in colours[0].windows(POS_TICKS).enumerate() {
-        let window = colours.each_ref().map(|colour| &colour[start..start + POS_TICKS]);
-        let means = window.map(|colour| colour.iter().sum::<f64>() / POS_TICKS as f64);
-        if !means.iter().all(|mean| *mean > MIN_DEVIATION) {
-            return None;
+    for start in 0..=pulse.len().checked_sub(TICKS)? {
+        let window = colours.each_ref().map(|colour| std::array::from_fn(|i| Some(colour[start + i] as f32)));
+        for (sum, value) in pulse[start..].iter_mut().zip(pos::window(&window)) {
+            *sum += f64::from(value?);
         }
-        let at = |c: usize, i: usize| window[c][i] / means[c];
-        let s1: Vec<f64> = (0..POS_TICKS).map(|i| at(1, i) - at(2, i)).collect();
-        let s2: Vec<f64> = (0..POS_TICKS).map(|i| at(1, i) + at(2, i) - 2.0 * at(0, i)).collect();
-        let (deviation1, deviation2) = (deviation(&s1), deviation(&s2));
-        let weight = if deviation2 > MIN_DEVIATION { deviation1 / deviation2 } else { 0.0 };
-        let window: Vec<f64> = s1.iter().zip(&s2).map(|(a, b)| a + weight * b).collect();
-        let mean = window.iter().sum::<f64>() / POS_TICKS as f64;
-        pulse[start..].iter_mut().zip(window).for_each(|(sum, x)| *sum += x - mean);
     }
     Some(pulse)
 }

@@ -62,8 +62,15 @@ fn a_session_is_drawn_beside_itself() {
     let path = keep(&home, "one.csv", &session(Label::Live, 34.0));
     let drawn = home.run(&["liveness", "plot", &path, "--json"]).json();
     assert!(drawn["windows"].as_array().unwrap().len() >= 9);
+    let rates = drawn["heart_per_minute"].as_object().unwrap();
+    assert!(rates.len() == 2 && rates.values().all(|rate| rate.is_null()), "four seconds are too few: {drawn}");
     let plot = fs::read_to_string(home.path("one.svg")).unwrap();
-    assert!(plot.contains("object_c") && plot.contains("needed") && plot.ends_with("</svg>\n"));
+    assert!(
+        plot.contains("object_c")
+            && plot.contains("heart rate none found")
+            && plot.contains("needed")
+            && plot.ends_with("</svg>\n")
+    );
     assert_eq!(home.run(&["liveness", "plot", &path]).code, 0, "an old drawing makes way");
     let session = fs::read(&path).unwrap();
     home.run(&["liveness", "plot", &path, "--out", &path]).fails(2, &["one.csv", "which is read"]);

@@ -9,6 +9,7 @@ use crate::cli::exit::{Failure, Verdict};
 use crate::cli::outfile;
 use crate::eval::liveness::{hear_with, sources};
 use crate::eval::plot::{self, Judged};
+use crate::liveness::pulse::Hearts;
 use crate::liveness::{Channel, Session, SourceSet};
 
 /// What stands beside a channel is what the score falls by without it, in nats, the mean over the windows.
@@ -42,9 +43,14 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     }
     let weights: Vec<_> = sums.into_iter().map(|(channel, sum)| (channel, sum / windows as f32)).collect();
     let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
-    let drawn = plot::svg(&name, &session, &Judged { heard: &heard, needed, weights: &weights });
+    let hearts = Hearts::of(&session);
+    let drawn = plot::svg(&name, &session, &Judged { heard: &heard, needed, weights: &weights, hearts });
     std::fs::write(&out, drawn).map_err(Failure::io(&out))?;
-    ctx.out.json(&serde_json::json!({ "drawn": out, "windows": heard.windows, "needed": needed }))?;
+    let [skin, finger] = [hearts.skin, hearts.finger].map(|beat| beat.map(|beat| beat.per_minute));
+    let heart = serde_json::json!({ "skin": skin, "finger": finger });
+    ctx.out.json(
+        &serde_json::json!({ "drawn": out, "windows": heard.windows, "needed": needed, "heart_per_minute": heart }),
+    )?;
     ctx.out.line(format_args!("{}", out.display()))?;
     Ok(Verdict::Yes)
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::liveness::session::instant;
+use crate::liveness::{Label, Origin, Sample};
 use crate::sim::rng::Rng;
 use std::path::Path;
 
@@ -29,18 +31,58 @@ fn a_wave_of_any_rate_is_found_through_drift_and_noise() {
     assert!(beat(&noise).unwrap().quality < 0.5);
 }
 
-#[test]
-fn a_pulse_in_the_skin_is_found_under_light_that_flickers_ten_times_as_much() {
+/// Skin at 30 frames a second from one second to another, under light that flickers ten times as much as it beats.
+fn face(seconds: std::ops::Range<u32>, per_minute: f64) -> Vec<(f64, [f32; 3])> {
     // Blood takes green more than blue and red (de Haan & van Leest 2014, doi 10.1088/0967-3334/35/9/1913); light takes all alike.
-    let series: Vec<_> = (0..450)
+    (30 * seconds.start..30 * seconds.end)
         .map(|i| f64::from(i) / 30.0)
         .map(|t| {
-            let beat = 0.004 * (std::f64::consts::TAU * 1.2 * t).sin();
+            let beat = 0.004 * (std::f64::consts::TAU * per_minute / 60.0 * t).sin();
             let light = 1.0 + 0.04 * (std::f64::consts::TAU * 0.9 * t).sin();
             let colour = [(150.0, 0.33), (110.0, 0.77), (90.0, 0.53)];
             (t, colour.map(|(level, share)| (level * light * (1.0 + share * beat)) as f32))
         })
-        .collect();
+        .collect()
+}
+
+/// A session in which these channels were seen.
+fn session<const N: usize>(channels: [Channel; N], series: &[(f64, [f32; N])]) -> Session {
+    let samples = series.iter().flat_map(|(t, values)| {
+        let at = instant(*t).unwrap();
+        channels.into_iter().zip(*values).map(move |(channel, value)| Sample { at, channel, value })
+    });
+    Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples: samples.collect() }
+}
+
+const SKIN: [Channel; 3] = [Channel::SkinR, Channel::SkinG, Channel::SkinB];
+
+#[test]
+fn a_sessions_rate_is_that_of_its_longest_stretch_with_a_face() {
+    let two = [face(0..9, 100.0), face(10..22, 72.0)].concat();
+    let Hearts { skin, finger } = Hearts::of(&session(SKIN, &two));
+    assert!((skin.unwrap().per_minute - 72.0).abs() < 1.5 && finger.is_none(), "{skin:?} {finger:?}");
+    let light: Vec<_> = wave(75.0, 0.0, 3).into_iter().map(|(t, light)| (t.max(0.0), [light])).collect();
+    let Hearts { skin, finger } = Hearts::of(&session([Channel::Touch], &light));
+    assert!((finger.unwrap().per_minute - 75.0).abs() < 2.0 && skin.is_none(), "{skin:?} {finger:?}");
+}
+
+#[test]
+fn a_session_that_is_short_or_grey_or_of_noise_alone_shows_no_rate() {
+    let mut rng = Rng::new(5);
+    let mut noise = move || (rng.next_u64() % 2001) as f32 / 10_000.0 - 0.1;
+    let still = |i: u32| (f64::from(i) / 30.0, [150.0, 110.0, 90.0].map(|level| level + noise()));
+    let still: Vec<_> = (0..570).map(still).collect();
+    let green: Vec<_> = face(0..12, 72.0).into_iter().map(|(t, [_, green, _])| (t, [green])).collect();
+    for session in
+        [session(SKIN, &face(0..7, 72.0)), session([Channel::SkinG], &green), session(SKIN, &still), session(SKIN, &[])]
+    {
+        assert_eq!(Hearts::of(&session), Hearts::default());
+    }
+}
+
+#[test]
+fn a_pulse_in_the_skin_is_found_under_light_that_flickers_ten_times_as_much() {
+    let series = face(0..15, 72.0);
     let Beat { per_minute, quality } = beat_of_skin(&series).unwrap();
     assert!((per_minute - 72.0).abs() < 1.5 && quality > 0.8, "{per_minute} {quality}");
     let green: Vec<_> = series.iter().map(|(t, colour)| (*t, colour[1])).collect();
