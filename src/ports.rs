@@ -28,10 +28,7 @@ pub trait Camera: Send {
     /// [`CameraError`]; after [`CameraError::Lost`] the camera must be opened anew.
     fn next_frame(&mut self, timeout: Duration) -> Result<Frame<'_>, CameraError>;
 
-    /// Frames that were dropped because they were short, corrupt or flagged by the driver, since opening.
-    fn dropped(&self) -> u64;
-
-    /// One line for the journal and `status`: device, format, size, rate.
+    /// One line for the journal and `doctor`: device, format, size, rate.
     fn describe(&self) -> String;
 }
 

@@ -61,10 +61,6 @@ impl Camera for SyntheticCamera {
             .map_err(|e| CameraError::BadFrame(e.to_string()))
     }
 
-    fn dropped(&self) -> u64 {
-        0
-    }
-
     fn describe(&self) -> String {
         let Geometry { width, height, .. } = self.geometry;
         format!("a synthetic camera, {width}x{height} nv12 at {} a second", self.fps)

@@ -122,10 +122,6 @@ impl Camera for VisitorCamera {
             .map_err(|error| CameraError::BadFrame(error.to_string()))
     }
 
-    fn dropped(&self) -> u64 {
-        0
-    }
-
     fn describe(&self) -> String {
         format!("photographs on a stage, {WIDTH}x{HEIGHT} RGB, 10 frames a second")
     }

@@ -72,10 +72,6 @@ impl Camera for SceneCamera {
             .map_err(|error| CameraError::BadFrame(error.to_string()))
     }
 
-    fn dropped(&self) -> u64 {
-        0
-    }
-
     fn describe(&self) -> String {
         "a scene".to_owned()
     }

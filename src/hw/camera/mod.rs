@@ -160,7 +160,6 @@ pub struct V4lCamera {
     geometry: Geometry,
     fps: Option<f32>,
     stream: Stream,
-    dropped: u64,
 }
 
 impl V4lCamera {
@@ -183,27 +182,19 @@ impl V4lCamera {
             geometry: agreed.geometry,
             fps: agreed.fps,
             stream: device.stream()?,
-            dropped: 0,
         })
     }
 }
 
 impl Camera for V4lCamera {
     fn next_frame(&mut self, timeout: Duration) -> Result<Frame<'_>, CameraError> {
-        let Self { stream, geometry, name, dropped, .. } = self;
+        let Self { stream, geometry, name, .. } = self;
         let buffer = match stream.take(timeout) {
             Ok(Take::Buffer(buffer)) => buffer,
             Ok(Take::Nothing) => return Err(CameraError::Timeout(timeout)),
             Err(error) => return Err(CameraError::Lost { device: name.clone(), reason: lost(&error) }),
         };
-        frame(*geometry, buffer, monotonic_and_boottime()).map_err(|reason| {
-            *dropped += 1;
-            CameraError::BadFrame(reason)
-        })
-    }
-
-    fn dropped(&self) -> u64 {
-        self.dropped
+        frame(*geometry, buffer, monotonic_and_boottime()).map_err(CameraError::BadFrame)
     }
 
     fn describe(&self) -> String {

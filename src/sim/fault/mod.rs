@@ -28,14 +28,12 @@ pub struct FaultInjector<D, F: Trouble> {
     schedule: Schedule<F>,
     rng: Rng,
     memory: F::Memory,
-    /// Frames that were spoilt here rather than by the device.
-    spoilt: u64,
 }
 
 impl<D, F: Trouble> FaultInjector<D, F> {
     /// `seed` decides how each fault looks; the schedule, when it comes.
     pub fn new(device: D, clock: Arc<dyn Clock>, schedule: Schedule<F>, seed: u64) -> Self {
-        Self { device, clock, schedule, rng: Rng::new(seed), memory: F::Memory::default(), spoilt: 0 }
+        Self { device, clock, schedule, rng: Rng::new(seed), memory: F::Memory::default() }
     }
 
     /// The device itself.

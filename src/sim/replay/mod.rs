@@ -77,7 +77,6 @@ pub struct ReplayCamera {
     /// Pictures since the beginning, so that a recording without any does not loop for ever.
     since_rewind: u64,
     ended: bool,
-    dropped: u64,
 }
 
 impl ReplayCamera {
@@ -98,7 +97,7 @@ impl ReplayCamera {
         };
         let metronome = Metronome::new(clock, source.interval());
         let path = path.to_owned();
-        Ok(Self { path, source, metronome, pace, looped, sequence: 0, since_rewind: 0, ended: false, dropped: 0 })
+        Ok(Self { path, source, metronome, pace, looped, sequence: 0, since_rewind: 0, ended: false })
     }
 
     /// The time from one frame of the recording to the next.
@@ -134,7 +133,6 @@ impl ReplayCamera {
         match trouble {
             Trouble::Timeout => CameraError::Timeout(timeout),
             Trouble::Bad(reason) => {
-                self.dropped += 1;
                 self.sequence = self.sequence.wrapping_add(1);
                 self.metronome.beaten();
                 CameraError::BadFrame(reason)
@@ -164,10 +162,6 @@ impl Camera for ReplayCamera {
         self.sequence = sequence.wrapping_add(1);
         let (geometry, data) = self.source.picture();
         Frame::new(geometry, sequence, self.metronome.now(), data).map_err(|e| CameraError::BadFrame(e.to_string()))
-    }
-
-    fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     fn describe(&self) -> String {

@@ -52,14 +52,14 @@ fn a_folder_is_played_in_the_order_of_names_with_each_picture_at_its_size() {
 }
 
 #[test]
-fn a_spoilt_picture_is_named_counted_and_passed() {
+fn a_spoilt_picture_is_named_and_passed() {
     let dir = tempfile::tempdir().unwrap();
     pictures(dir.path());
     std::fs::write(dir.path().join("a.png"), b"\x89PNG\r\n\x1a\nnot really").unwrap();
     let (_, mut camera) = open(dir.path(), Pace::AsTaken, false);
     let error = camera.next_frame(MS).unwrap_err();
     assert!(error.to_string().contains("a.png"), "{error}");
-    assert_eq!((camera.dropped(), camera.next_frame(MS).unwrap().sequence()), (1, 1));
+    assert_eq!(camera.next_frame(MS).unwrap().sequence(), 1);
 }
 
 #[test]
@@ -125,7 +125,6 @@ fn a_truncated_file_is_a_bad_frame_and_then_the_end() {
     camera.next_frame(MS).unwrap();
     assert!(camera.next_frame(MS).unwrap_err().to_string().contains("breaks off"));
     assert!(matches!(camera.next_frame(MS), Err(CameraError::Ended)));
-    assert_eq!(camera.dropped(), 1);
 }
 
 #[test]

@@ -70,10 +70,6 @@ impl Camera for Unplugged {
         self.camera.next_frame(timeout)
     }
 
-    fn dropped(&self) -> u64 {
-        0
-    }
-
     fn describe(&self) -> String {
         "a camera".to_owned()
     }
