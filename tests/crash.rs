@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use facelatch::face::encoding::Encoding;
-use facelatch::gallery::{MasterKey, NewPerson, NewTemplate};
+use facelatch::gallery::{Changes, MasterKey, NewPerson, NewTemplate};
 use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
@@ -202,7 +202,7 @@ fn act(store: &mut Store, random: &mut Random) -> String {
             format!("renamed {} {name}", id.get())
         }
         (2, Some(id)) if people.iter().any(|person| person.id == id && person.templates < 8) => {
-            store.add_templates(id, &[template(random)], 8, ACT).unwrap();
+            store.enrol_again(id, &Changes::default(), &[template(random)], 8, ACT).unwrap();
             format!("added {}", id.get())
         }
         (0..4, _) => {

@@ -12,7 +12,7 @@ use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
 use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
-use facelatch::gallery::{Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
+use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
@@ -104,7 +104,7 @@ impl House {
         let perception = ScriptedPerception::default();
         let (log, hand, doorstep) = (strike.log(), inputs.hand(), perception.handle());
         let half = Similarity::new(0.5);
-        let keeper_store = store.open_again().unwrap();
+        let keeper_store = Store::open(store.path(), &key).unwrap();
         let control = ControlConfig { socket: dir.path().join("control"), allowed_uids: vec![], gid: None };
         let mut inputs = Some(inputs);
         let scripted: OpenInputs = Box::new(move || {
@@ -390,7 +390,8 @@ fn whoever_is_erased_is_unknown_soon_though_records_keep_coming() {
 #[test]
 fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_comparisons_do() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
+    let key = MasterKey::generate().unwrap();
+    let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     enrol(&mut store, "Ben Okafor", 1);
     let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
@@ -400,13 +401,14 @@ fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_compari
             noted.lock().unwrap().extend([search, claim]);
             Thresholds { identify: None, verify: None }
         });
-        let (gallery, _) = Keeper::new(store.open_again().unwrap(), MODEL, DIMS, demand, None).load().unwrap();
+        let (gallery, _) =
+            Keeper::new(Store::open(store.path(), &key).unwrap(), MODEL, DIMS, demand, None).load().unwrap();
         (gallery.index.len(), gallery.index.templates(), std::mem::take(&mut *asked.lock().unwrap()))
     };
     assert_eq!(load(&store), (2, 2, vec![2, 1]));
     for at in [2, 3] {
         let template = NewTemplate { encoding: face(at), model_sha256: MODEL, created: ACT.at, quality: 0.5 };
-        store.add_templates(ana, &[template], 8, ACT).unwrap();
+        store.enrol_again(ana, &Changes::default(), &[template], 8, ACT).unwrap();
     }
     assert_eq!(load(&store), (2, 4, vec![3, 2]));
 }
@@ -414,12 +416,13 @@ fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_compari
 #[test]
 fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_encoder_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(&dir.path().join("test.db"), &MasterKey::generate().unwrap()).unwrap();
+    let key = MasterKey::generate().unwrap();
+    let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     let keeper = |encoder| {
         let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
         let demand = Box::new(|_| Thresholds { identify: None, verify: None });
-        let store = store.open_again().unwrap();
+        let store = Store::open(store.path(), &key).unwrap();
         Keeper::new(store, MODEL, DIMS, demand, None).decided_by(Decider::PairHead(Arc::new(head)))
     };
     let (gallery, _) = keeper(MODEL).load().unwrap();

@@ -83,11 +83,6 @@ impl Faces {
         })
     }
 
-    /// Another second stage than the detector's second look, or none.
-    pub fn set_refine(&mut self, refine: Option<Box<dyn Refine>>) {
-        self.refine = refine;
-    }
-
     /// The detector's layers, those of what places the points, if a network does, and the encoder's.
     pub fn layers(&self) -> [Vec<Layer>; 3] {
         let points = self.refine.as_ref().map(|refine| refine.layers());

@@ -79,19 +79,14 @@ impl Isa {
         }
     }
 
-    /// What the kernels use in this process.
-    pub fn detect() -> Self {
-        choice().isa
-    }
-
     fn best() -> Self {
         Self::ALL.into_iter().rfind(|isa| isa.is_available()).unwrap_or(Self::Scalar)
     }
 }
 
-/// The same as [`Isa::detect`].
+/// What the kernels use in this process.
 pub fn active() -> Isa {
-    Isa::detect()
+    choice().isa
 }
 
 /// Why the kernels are not those that [`OVERRIDE`] asks for, in a sentence; `None` where there is nothing to say.

@@ -29,7 +29,7 @@ impl Desk {
         for days in [100, 0] {
             store.append(&exit(ago(days))).unwrap();
         }
-        let (clock, reader) = (SimClock::new(TODAY), store.open_again().unwrap());
+        let (clock, reader) = (SimClock::new(TODAY), Store::open(store.path(), &key).unwrap());
         let shared = Shared::new(Arc::new(clock.clone()), nobody());
         let demand = Box::new(|_| Thresholds { identify: None, verify: None });
         let keeper = Keeper::new(store, [0; 32], 1, demand, Some(90 * DAY));

@@ -129,19 +129,6 @@ impl Store {
         open().map_err(|what| what.at(path))
     }
 
-    /// One more connection to the same database, for another thread; what [`Store::open`] checked is not checked again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn open_again(&self) -> Result<Self, StoreError> {
-        let open = || {
-            let (conn, file) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            make_durable(&conn)?;
-            Self::with(conn, &self.path, file, self.key.clone())
-        };
-        open().map_err(|what| what.at(&self.path))
-    }
-
     fn with(conn: Connection, path: &Path, file: FileId, key: Option<MasterKey>) -> Result<Self, Trouble> {
         let seen = Seen { data_version: data_version(&conn)?, gallery_version: gallery_version(&conn)? };
         Ok(Self { conn, path: path.to_owned(), file, key, seen })

@@ -4,11 +4,10 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::Store;
 use super::error::{StoreError, Trouble};
 use super::people::row_number;
-use super::{Act, Store};
 use crate::gallery::keep::{self, Candidate};
-use crate::gallery::person::Changes;
 use crate::gallery::seal::{DataKey, MasterKey};
 use crate::gallery::search::MAX_TEMPLATES;
 use crate::gallery::template::{NewTemplate, Template, TemplateId};
@@ -40,21 +39,6 @@ impl Store {
     /// [`StoreError`], as [`Store::templates`].
     pub fn templates_of(&self, person: PersonId) -> Result<Vec<Template>, StoreError> {
         self.read(|tx| of(tx, self.master()?, Some(person)))
-    }
-
-    /// Adds templates to somebody who is enrolled. Beyond `cap` the least useful are dropped, new or old
-    /// (`gallery::keep`). Older ones of another model make room: a person is known by one model at a time.
-    ///
-    /// # Errors
-    /// [`StoreError`]: nobody has this number, no template was given, or the store fails; nothing was changed then.
-    pub fn add_templates(
-        &mut self,
-        person: PersonId,
-        new: &[NewTemplate],
-        cap: usize,
-        act: Act,
-    ) -> Result<Kept, StoreError> {
-        self.enrol_again(person, &Changes::default(), new, cap, act)
     }
 }
 

@@ -165,7 +165,7 @@ fn a_gallery_that_root_makes_anew_in_the_daemons_directory_is_the_daemons_with_i
 fn each_connection_is_as_durable_as_it_must_be() {
     let room = Room::new();
     let store = room.store();
-    for conn in [&store.conn, &store.open_again().unwrap().conn] {
+    for conn in [&store.conn, &room.store().conn] {
         let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!((pragma("synchronous"), pragma("foreign_keys"), pragma("secure_delete")), (2, 1, 1));
         let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Nothing is said anew about somebody who is enrolled again.
+const NO_CHANGES: Changes = Changes { expires: None, schedule: None, consent: None };
+
 #[test]
 fn somebody_enrolled_is_there_after_reopening_with_their_template_bit_for_bit() {
     let room = Room::new();
@@ -31,7 +34,7 @@ fn every_change_appends_its_event_without_a_name() {
     let room = Room::new();
     let mut store = room.store();
     let id = enrol(&mut store, "Zacharias", 0.0);
-    store.add_templates(id, &[template(20.0)], CAP, ACT).unwrap();
+    store.enrol_again(id, &NO_CHANGES, &[template(20.0)], CAP, ACT).unwrap();
     store.rename(id, &name("Balthasar"), ACT).unwrap();
     store.set_expiry(id, Some(NOW), ACT).unwrap();
     store.set_schedule(id, "always", ACT).unwrap();
@@ -59,13 +62,19 @@ fn a_change_that_fails_leaves_neither_itself_nor_its_event() {
     assert!(matches!(store.rename(nobody, &name("X"), ACT).unwrap_err().what, Trouble::NoPerson(_)));
     assert!(matches!(store.erase(nobody, ACT).unwrap_err().what, Trouble::NoPerson(_)));
     assert!(matches!(store.set_expiry(nobody, None, ACT).unwrap_err().what, Trouble::NoPerson(_)));
-    assert!(matches!(store.add_templates(nobody, &[template(0.0)], CAP, ACT).unwrap_err().what, Trouble::NoPerson(_)));
+    assert!(matches!(
+        store.enrol_again(nobody, &NO_CHANGES, &[template(0.0)], CAP, ACT).unwrap_err().what,
+        Trouble::NoPerson(_)
+    ));
     assert!(matches!(store.set_schedule(id, &"x".repeat(513), ACT).unwrap_err().what, Trouble::Long { .. }));
     assert!(matches!(store.enrol(&NewPerson::new(name("C")), &[], CAP, ACT).unwrap_err().what, Trouble::NoTemplate));
     let two = [template(0.0), NewTemplate { model_sha256: [2; 32], ..template(1.0) }];
-    assert!(matches!(store.add_templates(id, &two, CAP, ACT).unwrap_err().what, Trouble::SeveralModels));
+    assert!(matches!(store.enrol_again(id, &NO_CHANGES, &two, CAP, ACT).unwrap_err().what, Trouble::SeveralModels));
     let many = vec![template(0.0); 300];
-    assert!(matches!(store.add_templates(id, &many, CAP, ACT).unwrap_err().what, Trouble::ManyTemplates { .. }));
+    assert!(matches!(
+        store.enrol_again(id, &NO_CHANGES, &many, CAP, ACT).unwrap_err().what,
+        Trouble::ManyTemplates { .. }
+    ));
     assert_eq!(outcomes(&store), ["enrolled", "enrolled"]);
     assert_eq!(store.people().unwrap().len(), 2);
     store.rename(id, &name("Ana"), ACT).expect("to their own name");
@@ -94,13 +103,13 @@ fn beyond_the_cap_the_least_useful_template_goes_and_another_models_make_room() 
     let room = Room::new();
     let mut store = room.store();
     let id = enrol(&mut store, "Ana", 0.0);
-    let kept = store.add_templates(id, &[template(40.0), template(41.0), template(80.0)], 3, ACT).unwrap();
+    let kept = store.enrol_again(id, &NO_CHANGES, &[template(40.0), template(41.0), template(80.0)], 3, ACT).unwrap();
     assert_eq!((kept.added.len(), kept.not_needed), (2, 1));
     let better = NewTemplate { quality: 0.9, ..template(1.0) };
-    let kept = store.add_templates(id, std::slice::from_ref(&better), 3, ACT).unwrap();
+    let kept = store.enrol_again(id, &NO_CHANGES, std::slice::from_ref(&better), 3, ACT).unwrap();
     assert_eq!((kept.added.len(), kept.replaced.len()), (1, 1), "the poorer one at 0° goes");
     assert_eq!(store.person(id).unwrap().unwrap().templates, 3);
-    let kept = store.add_templates(id, &[NewTemplate { model_sha256: [2; 32], ..better }], 3, ACT).unwrap();
+    let kept = store.enrol_again(id, &NO_CHANGES, &[NewTemplate { model_sha256: [2; 32], ..better }], 3, ACT).unwrap();
     assert_eq!((kept.added.len(), kept.replaced.len()), (1, 3));
     assert_eq!(store.templates().unwrap().len(), 1);
 }
@@ -110,7 +119,7 @@ fn a_quality_that_is_no_number_is_kept_as_zero() {
     let room = Room::new();
     let mut store = room.store();
     let id = enrol(&mut store, "Ana", 0.0);
-    store.add_templates(id, &[NewTemplate { quality: f32::NAN, ..template(90.0) }], CAP, ACT).unwrap();
+    store.enrol_again(id, &NO_CHANGES, &[NewTemplate { quality: f32::NAN, ..template(90.0) }], CAP, ACT).unwrap();
     assert_eq!(store.templates().unwrap()[1].quality, 0.0);
 }
 
@@ -130,7 +139,7 @@ fn numbers_never_come_back_even_after_the_last_was_erased() {
 fn what_was_erased_is_in_none_of_the_files_while_others_have_them_open() {
     let room = Room::new();
     let mut store = room.store();
-    let watching = store.open_again().unwrap();
+    let watching = room.store();
     // Enough people with long notes that rows move between pages as these grow and shrink.
     let note = |i: usize| format!("consent-{i:04}-{}", "n".repeat(i * 7 % 900));
     let people: Vec<_> = (0..120)
@@ -174,7 +183,7 @@ fn an_erasure_with_a_reader_in_the_way_says_so_and_scrubbing_later_completes_it(
     let mut store = room.store();
     let id = enrol(&mut store, "unmistakable", 0.0);
     store.conn.busy_timeout(Duration::from_millis(10)).unwrap();
-    let reader = store.open_again().unwrap();
+    let reader = room.store();
     let snapshot = reader.conn.unchecked_transaction().unwrap();
     assert_eq!(snapshot.query_row("SELECT count(*) FROM people", [], |row| row.get(0)), Ok(1));
     let remains = store.erase(id, ACT).unwrap().remains;
@@ -198,7 +207,7 @@ fn without_room_to_rewrite(store: &Store) {
 fn an_erasure_that_cannot_rewrite_the_file_cuts_the_log_all_the_same_and_the_next_opening_completes_it() {
     let room = Room::new();
     let mut store = room.store();
-    let watching = store.open_again().unwrap();
+    let watching = room.store();
     let id = enrol(&mut store, "unmistakable", 0.0);
     store.checkpoint().unwrap();
     without_room_to_rewrite(&store);
