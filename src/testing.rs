@@ -8,11 +8,14 @@
 
 use std::ffi::OsStr;
 use std::process::{Command, Output};
+use std::time::UNIX_EPOCH;
 
 use proptest::test_runner::Config;
 
 /// The share of the usual random cases, `0.1` or `20`; without it, all of them once.
 const SHARE: &str = "FACELATCH_CASES";
+/// Gives a test's random numbers once more.
+pub const SEED: &str = "FACELATCH_SEED";
 /// What runs programs that this machine can't run itself, with its arguments: an emulator. cross/suite.sh sets it.
 const RUNNER: &str = "FACELATCH_RUNNER";
 
@@ -30,6 +33,27 @@ pub fn cases(full: u64) -> u64 {
 /// The same for properties.
 pub fn properties(full: u32) -> Config {
     Config::with_cases(u32::try_from(cases(full.into())).unwrap_or(u32::MAX))
+}
+
+/// What chooses a test's random numbers: the clock, unless `FACELATCH_SEED` does. Whoever asks prints it.
+///
+/// # Panics
+/// `FACELATCH_SEED` is no number.
+pub fn seed() -> u64 {
+    number(SEED).unwrap_or_else(|| UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64))
+}
+
+/// The number that the environment gives this name.
+///
+/// # Panics
+/// It gives something else.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var_os(name).map(|text| parse(name, &text))
+}
+
+fn parse(name: &str, text: &OsStr) -> u64 {
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| panic!("{name}={} is no number", text.display()))
 }
 
 /// Whether an emulator runs this, whom the kernel takes for the program, and which passes on only the ioctls that it knows.
@@ -59,5 +83,20 @@ pub fn answer(command: &mut Command) -> Option<Output> {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => panic!("{command:?}: {error}"),
+    }
+}
+
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "FACELATCH_SEED=12x is no number")]
+    fn a_seed_that_is_no_number_is_refused() {
+        parse(SEED, OsStr::new("12x"));
+    }
+
+    #[test]
+    fn a_seed_that_is_a_number_is_that_number() {
+        assert_eq!(parse(SEED, OsStr::new("20260921")), 20_260_921);
     }
 }

@@ -9,21 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use facelatch::face::encoding::Encoding;
+use facelatch::gallery::template::hex;
 use facelatch::gallery::{Changes, MasterKey, NewPerson, NewTemplate};
 use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::{Act, EventQuery, Store};
 use facelatch::person::{Name, PersonId};
+use facelatch::sim::rng::Rng;
 use facelatch::time::Wall;
 
-use crate::testing::{cases, is_emulated};
+use crate::testing::{SEED, cases, is_emulated, seed};
 
 /// Tells the test that it is the child, and where the store lies.
 const CHILD: &str = "FACELATCH_CRASH_STORE";
-/// Gives the random instants anew.
-const SEED: &str = "FACELATCH_SEED";
 
 const KILLS: u64 = 220;
 /// After so many kills a store is left, and the next one is made under fire.
@@ -36,18 +36,6 @@ const EMULATED: u32 = 20;
 const KEY: [u8; 32] = [0x5a; 32];
 const NOW: Wall = Wall::from_unix_millis(1_790_000_000_000);
 const ACT: Act = Act { at: NOW, by_uid: None };
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
-}
 
 /// What the store must hold, as far as the child heard it acknowledged.
 #[derive(Default)]
@@ -112,10 +100,9 @@ impl Acknowledged {
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock);
+    let seed = seed();
     println!("{SEED}={seed}");
-    let mut random = Random(seed);
+    let mut random = Rng::new(seed);
     let key = MasterKey::from_bytes(KEY);
     let (mut lines, mut events) = (0, 0);
     let stores = cases(KILLS / KILLS_A_STORE);
@@ -137,11 +124,11 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
 }
 
 /// Runs a child for a random while and kills it; returns the whole lines it wrote.
-fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
+fn run_and_kill(path: &Path, random: &mut Rng) -> Vec<String> {
     let mut child = crate::testing::command(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)
-        .env(SEED, random.below(u64::MAX).to_string())
+        .env(SEED, random.next_u64().to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -153,7 +140,7 @@ fn run_and_kill(path: &Path, random: &mut Random) -> Vec<String> {
         assert!(out.read_line(&mut line).unwrap() > 0, "the child never began: {}", complaint(&mut child));
     }
     let longest = if is_emulated() { LONGEST * EMULATED } else { LONGEST };
-    std::thread::sleep(Duration::from_micros(random.below(longest.as_micros() as u64)));
+    std::thread::sleep(random.between(Duration::ZERO, longest));
     // Anything else than a running child means that it failed by itself.
     assert!(child.try_wait().unwrap().is_none(), "the child ended by itself: {}", complaint(&mut child));
     child.kill().unwrap();
@@ -173,7 +160,7 @@ fn complaint(child: &mut std::process::Child) -> String {
 #[test]
 fn child() {
     let Some(path) = std::env::var_os(CHILD) else { return };
-    let mut random = Random(std::env::var(SEED).unwrap().parse().unwrap());
+    let mut random = Rng::new(seed());
     let say = |line: String| {
         let mut out = std::io::stdout().lock();
         out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).unwrap();
@@ -187,10 +174,10 @@ fn child() {
 }
 
 /// One random change; what to say once it was acknowledged.
-fn act(store: &mut Store, random: &mut Random) -> String {
+fn act(store: &mut Store, random: &mut Rng) -> String {
     let people = store.people().unwrap();
-    let somebody = people.get(random.below(people.len().max(1) as u64) as usize).map(|person| person.id);
-    let name = |random: &mut Random| format!("person-{:016x}", random.below(u64::MAX));
+    let somebody = people.get(random.below(people.len())).map(|person| person.id);
+    let name = |random: &mut Rng| format!("person-{:016x}", random.next_u64());
     match (random.below(10), somebody) {
         (0, Some(id)) if people.len() > 3 => {
             store.erase(id, ACT).unwrap();
@@ -221,12 +208,8 @@ fn act(store: &mut Store, random: &mut Random) -> String {
     }
 }
 
-fn template(random: &mut Random) -> NewTemplate {
+fn template(random: &mut Rng) -> NewTemplate {
     let raw: Vec<f32> = (0..128).map(|_| random.below(2001) as f32 - 1000.0).collect();
     let encoding = Encoding::from_raw(&raw).expect("128 random numbers have a direction");
     NewTemplate { encoding, model_sha256: [7; 32], quality: 0.5, created: NOW }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ mod town;
 
 use std::path::Path;
 
-use crate::testing::cases;
+use crate::testing::{cases, number, seed};
 use house::{House, Tally};
 
 const DAYS: u64 = 100;
@@ -36,15 +36,10 @@ fn live(seed: u64) -> House {
     house
 }
 
-fn environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
 #[test]
 fn a_hundred_days_admit_whom_they_should_and_nobody_else() {
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let seed = environment("FACELATCH_SEED").unwrap_or_else(clock);
-    let days = environment("FACELATCH_DAYS").unwrap_or_else(|| cases(DAYS));
+    let seed = seed();
+    let days = number("FACELATCH_DAYS").unwrap_or_else(|| cases(DAYS));
     println!("FACELATCH_SEED={seed} FACELATCH_DAYS={days}");
     let mut total = Tally::default();
     for day in 0..days {

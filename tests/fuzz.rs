@@ -11,18 +11,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use facelatch::sim::rng::Rng;
 
-use crate::testing::cases;
+use crate::testing::{SEED, cases, seed};
 use seeds::Seeds;
 
-/// Chooses the damage.
-const SEED: &str = "FACELATCH_SEED";
 /// Of what a reader failed on, so much is shown.
 const SHOWN_BYTES: usize = 512;
 
 /// Feeds the seeds as they are, and then `iterations` damaged ones.
 fn fuzz(feed: fn(&[u8]) -> bool, Seeds { sound, tempting }: &Seeds, iterations: u64) {
-    let clock = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-    let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock);
+    let seed = seed();
     println!("{SEED}={seed}");
     for (i, bytes) in sound.iter().enumerate() {
         // Else nothing beyond the first check would be tested.

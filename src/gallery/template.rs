@@ -16,7 +16,7 @@ use crate::time::Wall;
 /// The digest of the model file that made an encoding. Encodings of two models can't be compared.
 pub type ModelSha256 = [u8; 32];
 
-/// In hexadecimal, as files and messages name a model.
+/// A SHA-256 in hexadecimal, as files and messages name one.
 pub fn hex(digest: &ModelSha256) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

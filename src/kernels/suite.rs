@@ -9,6 +9,7 @@ use super::panels::tests::Above;
 use super::warp::{Affine, warp_on};
 use super::{Isa, colour, dot, scale, tensor, warp};
 use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
+use crate::sim::rng::SplitMix64;
 use crate::time::Instant;
 
 /// Wide enough for two blocks of the widest kernel and a rest.
@@ -23,16 +24,11 @@ pub(super) fn simd() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|&isa| isa != Isa::Scalar && isa.is_available())
 }
 
-/// Bytes that depend on the seed alone (SplitMix64, Steele et al. 2014), every other seed's from the extremes.
+/// Bytes that depend on the seed alone, every other seed's from the extremes.
 pub(super) fn bytes(seed: u64, n: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as usize
-    };
     const EXTREMES: [u8; 8] = [0, 1, 16, 127, 128, 235, 240, 255];
+    let mut mix = SplitMix64::new(seed);
+    let mut next = || mix.next_u64() as usize;
     (0..n).map(|_| if seed.is_multiple_of(2) { next() as u8 } else { EXTREMES[next() % 8] }).collect()
 }
 
