@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use tract_core::{op_as_typed_op, op_out_of_plan};
 use tract_onnx::pb::ModelProto;
-use tract_onnx::tract_core::{op_as_typed_op, op_out_of_plan};
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 

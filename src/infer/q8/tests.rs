@@ -151,7 +151,7 @@ fn run(mut proto: ModelProto, input: &Tensor, is_rewritten: bool) -> (Vec<Tensor
     let model = model.with_input_fact(0, f32::fact(input.shape()).into()).unwrap();
     let model = model.into_optimized().unwrap();
     let ours = model.nodes().iter().filter(|node| node.op_as::<Operator>().is_some()).count();
-    let others = model.nodes().iter().filter(|node| node.op_is::<tract_onnx::tract_core::ops::cnn::Conv>()).count();
+    let others = model.nodes().iter().filter(|node| node.op_is::<tract_core::ops::cnn::Conv>()).count();
     let plan = model.into_runnable().unwrap();
     let outputs = plan.run(tvec!(input.clone().into())).unwrap();
     (outputs.into_iter().map(|value| value.into_tensor()).collect(), ours, others)

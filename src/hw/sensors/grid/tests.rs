@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 
 use super::super::config::Driver;
 use super::*;
@@ -96,9 +97,10 @@ fn a_file_in_the_sockets_place_is_left_alone_and_told_of() {
 
 /// A thermal sensor at one end of a pipe, in a serial port's place, and the other end.
 fn on_a_pipe() -> (Grids, File) {
-    let (near, far) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let (near, far) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&near, rustix::fs::OFlags::NONBLOCK).unwrap();
     let config = SensorConfig::new(SensorKind::Thermal, Driver::Grid, "/dev/ttyACM0");
-    (Grids::new(&config, Source::Port(File::from(near))), File::from(far))
+    (Grids::new(&config, Source::Port(OwnedFd::from(near).into())), OwnedFd::from(far).into())
 }
 
 #[test]
