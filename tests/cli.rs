@@ -2,6 +2,7 @@
 //!
 //! The people are the demo's, whom nobody has ever met.
 
+mod bench;
 mod deciders;
 mod door;
 mod events;
