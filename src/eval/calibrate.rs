@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::comparisons::{Counted, Face, Faces};
 use super::encode::{EvalError, Lost, Unreadable, encode_all};
-use crate::face::{Encoding, ModelChoice, Role};
+use crate::face::{Encoding, ModelChoice, Role, photo};
 use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Origin, Row};
 use crate::gallery::counts::{Counts, STEPS, step};
@@ -19,7 +19,6 @@ use crate::units::Similarity;
 pub const MAX_IMAGES: usize = 100_000;
 /// The fewest people: six pairs of people of whom nobody is in two, the fewest that show a rate of a half (3/n).
 pub const MIN_PEOPLE: usize = 12;
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm"];
 
 /// Two pictures of different people that look like one person, or of one person that is filed under two names.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,12 +127,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
 }
 
 fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, EvalError> {
-    let is_picture = |p: &PathBuf| {
-        p.extension().and_then(|e| e.to_str()).is_some_and(|e| EXTENSIONS.contains(&e.to_ascii_lowercase().as_str()))
-            // What macOS puts beside each file on a disk that isn't its own has the file's name, and no picture in it.
-            && !p.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"._"))
-    };
-    Ok(entries(folder)?.into_iter().filter(|path| is_picture(path) && !path.is_dir()).collect())
+    Ok(entries(folder)?.into_iter().filter(|path| photo::is_named_as_one(path) && !path.is_dir()).collect())
 }
 
 /// The pictures in the folders of `root`, in the order of their names, each with the number of its folder.

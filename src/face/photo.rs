@@ -15,6 +15,8 @@ use crate::frame::{MAX_SIDE, RgbImage};
 pub const MAX_PHOTO_BYTES: u64 = 32 << 20;
 /// The most memory that decoding may take: 8192 x 8192 pixels of 16-bit RGBA would be 512 MiB; half of that.
 const MAX_DECODER_BYTES: u64 = 256 << 20;
+/// How the names of files end whose bytes [`decode`] takes, in either case.
+const ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm"];
 
 /// Why a file is no photo that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,13 @@ pub enum DecodeError {
     TooManyPixels { width: u32, height: u32 },
     #[error("the picture is damaged ({0})")]
     Damaged(String),
+}
+
+/// Whether a file's name is that of a picture. What macOS puts beside each file on a disk that isn't its own has the file's name
+/// behind `._`, and no picture in it.
+pub fn is_named_as_one(path: &Path) -> bool {
+    let is_beside = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"._"));
+    !is_beside && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Reads a photo and turns it upright, as its EXIF says.
@@ -108,6 +117,13 @@ mod tests {
     fn with_exif(jpeg: &[u8]) -> Vec<u8> {
         let exif = b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         [&jpeg[..2], exif, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn a_picture_in_a_folder_is_known_by_its_ending() {
+        let is_one = |name: &&str| is_named_as_one(Path::new(name));
+        assert!(["a.jpg", "a.JPEG", "a.Png", "a.webp", "a.bmp", "a.ppm", "a.pgm"].iter().all(is_one));
+        assert!(!["a.txt", "jpg", "a.jpg.part", "", "b/._a.jpg"].iter().any(is_one));
     }
 
     #[test]

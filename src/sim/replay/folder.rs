@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::{ReplayError, Source, Trouble};
+use crate::face::photo;
 use crate::frame::{Geometry, MAX_SIDE, PixelFormat};
 use crate::time::Duration;
 
@@ -19,12 +20,6 @@ const MAX_PICTURES: usize = 100_000;
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Most memory that decoding one picture may take.
 const MAX_DECODED_BYTES: u64 = 1024 * 1024 * 1024;
-const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm"];
-
-/// Whether a name is that of a picture.
-pub(super) fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)))
-}
 
 /// A folder's pictures, or a single one.
 pub(super) struct Folder {
@@ -43,7 +38,7 @@ impl Folder {
             let unreadable = |source| ReplayError::Unreadable { path: path.to_owned(), source };
             for entry in fs::read_dir(path).map_err(unreadable)? {
                 let picture = entry.map_err(unreadable)?.path();
-                if is_picture(&picture) && picture.is_file() {
+                if photo::is_named_as_one(&picture) && picture.is_file() {
                     if pictures.len() == MAX_PICTURES {
                         return Err(ReplayError::TooMany { path: path.to_owned(), max: MAX_PICTURES });
                     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::metronome::Metronome;
+use crate::face::photo;
 use crate::frame::{Frame, Geometry};
 use crate::ports::{Camera, CameraError, Clock};
 use crate::time::Duration;
@@ -88,7 +89,7 @@ impl ReplayCamera {
     pub fn open(path: &Path, pace: Pace, looped: bool, clock: Arc<dyn Clock>) -> Result<Self, ReplayError> {
         let unreadable = |source| ReplayError::Unreadable { path: path.to_owned(), source };
         let is_folder = std::fs::metadata(path).map_err(unreadable)?.is_dir();
-        let source: Box<dyn Source> = if is_folder || folder::is_picture(path) {
+        let source: Box<dyn Source> = if is_folder || photo::is_named_as_one(path) {
             Box::new(folder::Folder::open(path)?)
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("y4m")) {
             Box::new(y4m::Y4mFile::open(path)?)
