@@ -379,8 +379,11 @@ fn the_doctor_says_what_to_do_about_each_thing() {
     assert!(of("networks")["says"].as_str().unwrap().contains("facelatch models add"), "{}", of("networks"));
     assert_eq!(of("liveness")["level"], "complaint");
     home.configure("[gat]\n");
-    let doctor = home.run(&["doctor"]);
+    let doctor = home.run(&["doctor", "--json"]);
     assert!(doctor.code == 1 && doctor.out.contains("line 1: gat: there is no such key"), "{}", doctor.out);
+    let findings: Vec<Value> = doctor.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let checks = findings.iter().map(|finding| finding["check"].as_str().unwrap()).filter(|check| *check != "kernels");
+    assert!(checks.eq(["program", "configuration", "clock", "swap", "rest"]), "of the default door: {}", doctor.out);
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Context {
         Ok(Self { out: Output { json: globals.json }, globals, config, config_path })
     }
 
-    /// The defaults, for a command that goes on although the configuration is wrong.
+    /// The defaults, for a command that goes on although the configuration is wrong: of the door it can say nothing.
     pub fn without_config(globals: Globals) -> Self {
         Self { out: Output { json: globals.json }, globals, config: Config::default(), config_path: None }
     }
