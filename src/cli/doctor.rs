@@ -1,6 +1,7 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
 pub mod group;
+mod key;
 mod lines;
 mod program;
 mod sensors;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use self::key::{is_absent, places};
 use super::Globals;
 use super::context::Context;
 use super::counted;
@@ -99,9 +101,9 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         return Ok(Verdict::No);
     }
     visit.tell("state", state(&ctx))?;
-    let key = key(&ctx);
+    let key = key::look(&ctx);
     let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned()).and_then(|_| open_store(&ctx));
-    visit.tell("key", key.and_then(|key| is_the_daemons_key(&ctx).map(|()| key)))?;
+    visit.key(key)?;
     let store = store.as_ref().map(Option::as_ref);
     visit.tell("gallery", store.map_or_else(|why| Err(why.clone()), gallery))?;
     if let Ok(Some(store)) = store {
@@ -264,32 +266,6 @@ fn state(ctx: &Context) -> Checked {
             "{shown} can't be written ({error}): run as root (sudo) or as the user that owns it, or remount it"
         )),
     }
-}
-
-fn key(ctx: &Context) -> Checked {
-    let (places, store) = places(ctx)?;
-    let has_key = !is_absent(&places.file) || places.credentials.is_some() || places.sealed().is_some();
-    if is_absent(&store) && !has_key {
-        return Ok(format!("{}: not there yet, made at first use", places.file.display()));
-    }
-    places.find(&store).map(|found| found.from.display().to_string()).map_err(|error| error.to_string())
-}
-
-/// Of a key beside the gallery. Elsewhere it is root's own, which systemd reads for the daemon.
-fn is_the_daemons_key(ctx: &Context) -> Result<(), String> {
-    let (places, store) = places(ctx)?;
-    let is_beside = owner::parent(&places.file) == owner::parent(&store) && !is_absent(&places.file);
-    if is_beside { is_its_directorys(&places.file) } else { Ok(()) }
-}
-
-fn places(ctx: &Context) -> Result<(crate::gallery::KeyPlaces, std::path::PathBuf), String> {
-    let said = |failure: Failure| failure.to_string();
-    Ok((ctx.key_places().map_err(said)?, ctx.store_path().map_err(said)?))
-}
-
-/// Certainly: what this user may not look at may be there.
-fn is_absent(path: &Path) -> bool {
-    path.try_exists().is_ok_and(|is_there| !is_there)
 }
 
 /// `None` where nobody was ever enrolled.

@@ -17,6 +17,9 @@ use super::seal::{KEY_BYTES, MasterKey, SealError};
 /// The credential's name: `LoadCredentialEncrypted=facelatch.key` in the unit.
 pub const CREDENTIAL: &str = "facelatch.key";
 
+/// What the unit takes the credential from (`LoadCredential=`): root's own, which systemd alone reads for the service.
+pub const SERVICE_KEY: &str = "/etc/facelatch/facelatch.key";
+
 /// What a sealed key file is called behind the key file's name, in systemd/facelatch-sealed-key.conf.
 const SEALED_ENDING: &str = ".cred";
 /// What the credential says where systemd found no key (`SetCredential=` in the unit): without it the service would not even start,
@@ -38,8 +41,11 @@ pub enum KeyError {
              --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/board.md), or restore the key from its \
              copy", file.display(), sealed.display())]
     Sealed { file: PathBuf, sealed: PathBuf },
-    #[error("{}: there was no key when the service started: restore it from its copy, or enrol somebody, which makes one where \
-             there is no gallery yet, and then run `systemctl restart facelatch`", file.display())]
+    #[error(
+        "{SERVICE_KEY}: there was no key when the service started{}: restore it from its copy, or enrol somebody, which makes one \
+             where there is no gallery yet, and then run `systemctl restart facelatch`",
+        nor_in(file)
+    )]
     NotHanded { file: PathBuf },
     #[error("{}: the key file can be read by others (mode {mode:04o}): run `chmod 600 {}`", file.display(), file.display())]
     Mode { file: PathBuf, mode: u32 },
@@ -85,10 +91,13 @@ impl KeyPlaces {
     /// # Errors
     /// [`KeyError`]; it names the file and what to do.
     pub fn find(&self, gallery: &Path) -> Result<Found, KeyError> {
-        if let Some(credential) = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL))
-            && let Some(key) = read(&credential, Trust::Systemd { takes: &self.file })?
-        {
-            return Ok(Found { key, from: credential, notice: None });
+        if let Some(credential) = self.credentials.as_ref().map(|dir| dir.join(CREDENTIAL)) {
+            match read(&credential, Trust::Systemd) {
+                Ok(Some(key)) => return Ok(Found { key, from: credential, notice: None }),
+                Ok(None) => {}
+                Err(KeyError::NotHanded { .. }) => return self.find_though_not_handed(),
+                Err(error) => return Err(error),
+            }
         }
         if let Some(key) = read(&self.file, Trust::OwnerOnly)? {
             return Ok(Found { key, from: self.file.clone(), notice: None });
@@ -107,12 +116,26 @@ impl KeyPlaces {
         Ok(Found { key, from: self.file.clone(), notice: made.then(|| notice(&self.file, gallery)) })
     }
 
+    /// The service's way: it makes no key, which it could only make beside the gallery.
+    fn find_though_not_handed(&self) -> Result<Found, KeyError> {
+        match read(&self.file, Trust::OwnerOnly) {
+            Ok(Some(key)) => Ok(Found { key, from: self.file.clone(), notice: None }),
+            Ok(None) | Err(KeyError::Read { .. }) => Err(KeyError::NotHanded { file: self.file.clone() }),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The key as `systemd-creds encrypt` has sealed it to this board, where it lies beside the key file's place.
     pub fn sealed(&self) -> Option<PathBuf> {
         let mut sealed = self.file.clone().into_os_string();
         sealed.push(SEALED_ENDING);
         Some(PathBuf::from(sealed)).filter(|sealed| sealed.exists())
     }
+}
+
+/// Where else the service looked in vain.
+fn nor_in(file: &Path) -> String {
+    if file == Path::new(SERVICE_KEY) { String::new() } else { format!(", and it can read none in {}", file.display()) }
 }
 
 fn notice(file: &Path, gallery: &Path) -> String {
@@ -130,15 +153,15 @@ fn notice(file: &Path, gallery: &Path) -> String {
 
 /// Who vouches that nobody else reads the file.
 #[derive(Clone, Copy, PartialEq)]
-enum Trust<'a> {
-    /// The service manager, which may show an access list as group bits; and the file that it takes the key from.
-    Systemd { takes: &'a Path },
+enum Trust {
+    /// The service manager, which may show an access list as group bits.
+    Systemd,
     /// The mode itself.
     OwnerOnly,
 }
 
 /// The key in this file; `None` where there is no file.
-fn read(path: &Path, trust: Trust<'_>) -> Result<Option<MasterKey>, KeyError> {
+fn read(path: &Path, trust: Trust) -> Result<Option<MasterKey>, KeyError> {
     let file = path.to_owned();
     // Without waiting: a pipe in the place of the file must not stop the door.
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC).bits().cast_signed();
@@ -159,7 +182,7 @@ fn read(path: &Path, trust: Trust<'_>) -> Result<Option<MasterKey>, KeyError> {
         return Err(KeyError::Read { file, source });
     }
     match trust {
-        Trust::Systemd { takes } if *text == NO_CREDENTIAL => Err(KeyError::NotHanded { file: takes.to_owned() }),
+        Trust::Systemd if *text == NO_CREDENTIAL => Err(KeyError::NotHanded { file }),
         _ => from_hex(text.trim_ascii()).map(Some).ok_or(KeyError::Content { file }),
     }
 }
@@ -271,10 +294,36 @@ mod tests {
         places.credentials = Some(dir.path().into());
         write(&dir.path().join(CREDENTIAL), "missing", 0o440);
         let error = places.find(&gallery).unwrap_err().to_string();
+        assert!(error.starts_with(SERVICE_KEY) && error.contains("can read none in"), "{error}");
         assert!(error.contains("master.key") && error.contains("systemctl restart facelatch"), "{error}");
         assert!(!places.file.exists());
+        let usual = KeyError::NotHanded { file: SERVICE_KEY.into() }.to_string();
+        assert!(!usual.contains("can read none in"), "{usual}");
         let unit = include_str!("../../systemd/facelatch.service");
-        assert!(unit.lines().any(|line| line == "SetCredential=facelatch.key:missing"), "the unit says so, too");
+        for line in
+            ["SetCredential=facelatch.key:missing".to_owned(), format!("LoadCredential={CREDENTIAL}:{SERVICE_KEY}")]
+        {
+            assert!(unit.lines().any(|there| there == line), "the unit says so, too: {line}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_was_handed_no_key_takes_the_one_that_it_can_read_where_the_configuration_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut places, gallery) = places(dir.path());
+        places.credentials = Some(dir.path().into());
+        write(&dir.path().join(CREDENTIAL), "missing", 0o440);
+        write(&places.file, &"ab".repeat(32), 0o600);
+        let found = places.find(&gallery).unwrap();
+        assert_eq!((found.key.as_bytes(), &found.from), (&[0xab; 32], &places.file));
+        write(&places.file, "half a key", 0o600);
+        let error = places.find(&gallery).unwrap_err();
+        assert!(matches!(error, KeyError::Content { .. }), "what is wrong with that one is told: {error}");
+        // A link to itself can't be read by anybody.
+        fs::remove_file(&places.file).unwrap();
+        std::os::unix::fs::symlink(&places.file, &places.file).unwrap();
+        let error = places.find(&gallery).unwrap_err();
+        assert!(matches!(error, KeyError::NotHanded { .. }), "{error}");
     }
 
     #[test]

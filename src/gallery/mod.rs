@@ -24,7 +24,7 @@ pub mod search;
 pub mod template;
 
 pub use decider::{Decider, DeciderKind};
-pub use key::{Found, KeyError, KeyPlaces};
+pub use key::{Found, KeyError, KeyPlaces, SERVICE_KEY};
 pub use pair_head::PairHead;
 pub use person::{Changes, NewPerson, Person};
 pub use prototype::Comparisons;
