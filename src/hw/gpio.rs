@@ -160,19 +160,17 @@ pub fn real(chip: &Path) -> PathBuf {
 /// The module that drives a Raspberry Pi's header, by what begins the chip's label.
 const PI_DRIVERS: [(&str, &str); 2] = [("pinctrl-rp1", "pinctrl_rp1"), ("pinctrl-bcm", "pinctrl_bcm2835")];
 
-/// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where it says
-/// nothing. `modules` is /sys/module.
-pub fn keeps_outputs(chip: &Path, modules: &Path) -> bool {
-    let label = gpiocdev::Chip::from_path(chip).and_then(|chip| chip.info()).map(|info| info.label);
-    label.is_ok_and(|label| is_kept(&label, modules))
+/// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where a driver that could
+/// say so says nothing. `None` of any other chip: that is up to its driver. `modules` is /sys/module.
+pub fn keeps_outputs(chip: &Path, modules: &Path) -> Option<bool> {
+    let info = gpiocdev::Chip::from_path(chip).and_then(|chip| chip.info()).ok()?;
+    is_kept(&info.label, modules)
 }
 
-fn is_kept(label: &str, modules: &Path) -> bool {
-    let driver = PI_DRIVERS.iter().find(|(begins, _)| label.starts_with(begins));
-    driver.is_some_and(|(_, module)| {
-        let says = std::fs::read_to_string(modules.join(module).join("parameters/persist_gpio_outputs"));
-        says.is_ok_and(|says| says.trim() == "Y")
-    })
+fn is_kept(label: &str, modules: &Path) -> Option<bool> {
+    let (_, module) = PI_DRIVERS.iter().find(|(begins, _)| label.starts_with(begins))?;
+    let says = std::fs::read_to_string(modules.join(module).join("parameters/persist_gpio_outputs"));
+    Some(says.is_ok_and(|says| says.trim() == "Y"))
 }
 
 /// The offset of a line that is there and that nobody but facelatch holds. Takes nothing.
@@ -354,14 +352,15 @@ mod tests {
             std::fs::write(parameters.join("persist_gpio_outputs"), text).unwrap();
         };
         let kept = |label| is_kept(label, modules.path());
-        assert!(!kept("pinctrl-rp1") && !kept("pinctrl-bcm2711"), "it says nothing");
+        assert_eq!(["pinctrl-rp1", "pinctrl-bcm2711"].map(kept), [Some(false); 2], "it says nothing");
         says("pinctrl_bcm2835", "Y\n");
         says("pinctrl_rp1", "N\n");
-        assert!(kept("pinctrl-bcm2711") && kept("pinctrl-bcm2835"));
-        assert!(!kept("pinctrl-rp1") && !kept("gpio-brcmstb@107d508500"));
+        assert_eq!(["pinctrl-bcm2711", "pinctrl-bcm2835"].map(kept), [Some(true); 2]);
+        assert_eq!(kept("pinctrl-rp1"), Some(false));
         says("pinctrl_rp1", "Y\n");
-        assert!(kept("pinctrl-rp1"));
-        assert!(!keeps_outputs(Path::new("/dev/gpiochip987"), modules.path()));
+        assert_eq!(kept("pinctrl-rp1"), Some(true));
+        assert_eq!(["tegra234-gpio", "gpio-brcmstb@107d508500"].map(kept), [None; 2], "nobody knows of another");
+        assert_eq!(keeps_outputs(Path::new("/dev/gpiochip987"), modules.path()), None);
     }
 
     #[test]

@@ -15,23 +15,31 @@ use crate::ports::Strike as _;
 /// Of a fail-safe lock on a line that keeps its level.
 const STAYS_LOCKED: &str = "the kernel keeps this line's level once the daemon is gone, so a daemon that is stopped leaves the fail-safe \
                             lock locked and the exit button dead: dtparam=strict_gpiod in /boot/firmware/config.txt (docs/wiring.md)";
+/// Of one on a chip whose driver isn't known.
+const MAY_STAY_LOCKED: &str = "what this line does once the daemon is gone is not known; try `systemctl stop facelatch`: if the \
+                               fail-safe lock stays locked then, so does it after a crash, and the exit button is dead (docs/wiring.md)";
 
 impl Visit<'_> {
     pub(super) fn strike(&mut self) -> Result<(), Failure> {
         let config = &self.ctx.config.strike;
         let keeps = gpio::keeps_outputs(&config.chip, Path::new("/sys/module"));
-        let (level, says) = match strike(self.ctx) {
-            Ok(says) if stays_locked(config, keeps) => (Level::Complaint, format!("{says}; {STAYS_LOCKED}")),
-            Ok(says) => (Level::Ok, says),
-            Err(why) => (Level::Wrong, why),
+        let (level, says) = match (strike(self.ctx), stays_locked(config, keeps)) {
+            (Ok(says), Some(why)) => (Level::Complaint, format!("{says}; {why}")),
+            (Ok(says), None) => (Level::Ok, says),
+            (Err(why), _) => (Level::Wrong, why),
         };
         self.show(Finding { check: "strike", level, says })
     }
 }
 
-/// Whether a daemon that is gone leaves the door locked though nothing but power holds it.
-fn stays_locked(strike: &StrikeConfig, keeps_outputs: bool) -> bool {
-    strike.kind == StrikeKind::Gpiochip && strike.fail == Fail::Safe && keeps_outputs
+/// The complaint where a daemon that is gone leaves the door locked, or may, though nothing but power holds it.
+fn stays_locked(strike: &StrikeConfig, keeps_outputs: Option<bool>) -> Option<&'static str> {
+    let is_meant = strike.kind == StrikeKind::Gpiochip && strike.fail == Fail::Safe;
+    match keeps_outputs {
+        Some(true) if is_meant => Some(STAYS_LOCKED),
+        None if is_meant => Some(MAY_STAY_LOCKED),
+        _ => None,
+    }
 }
 
 /// Looks without taking the line, which the daemon may hold.
@@ -85,11 +93,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fail_safe_lock_on_a_line_that_keeps_its_level_stays_locked() {
+    fn a_fail_safe_lock_on_a_line_that_keeps_its_level_stays_locked_and_may_on_one_that_nobody_knows() {
         let strike = |fail| StrikeConfig { kind: StrikeKind::Gpiochip, fail, ..StrikeConfig::default() };
-        assert!(stays_locked(&strike(Fail::Safe), true) && !stays_locked(&strike(Fail::Safe), false));
-        assert!(!stays_locked(&strike(Fail::Secure), true));
-        assert!(!stays_locked(&StrikeConfig { kind: StrikeKind::Recording, ..strike(Fail::Safe) }, true));
+        let safe = strike(Fail::Safe);
+        let of_safe = [Some(true), None, Some(false)].map(|keeps| stays_locked(&safe, keeps));
+        assert_eq!(of_safe, [Some(STAYS_LOCKED), Some(MAY_STAY_LOCKED), None]);
+        assert!(MAY_STAY_LOCKED.contains("not known; try `systemctl stop"));
+        for other in [strike(Fail::Secure), StrikeConfig { kind: StrikeKind::Recording, ..safe }] {
+            assert_eq!([Some(true), None].map(|keeps| stays_locked(&other, keeps)), [None; 2]);
+        }
     }
 
     #[test]
