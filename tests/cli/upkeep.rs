@@ -115,6 +115,15 @@ fn consent_is_renewed_with_photographs_and_without() {
 }
 
 #[test]
+fn the_last_event_is_noted_while_the_daemon_that_was_copied_is_still_stopped() {
+    let guide = include_str!("../../docs/upkeep.md");
+    let backup = guide.split("## ").find(|part| part.starts_with("Backup")).unwrap();
+    let at = |command: &str| backup.find(command).unwrap_or_else(|| panic!("no {command:?} in {backup}"));
+    let order = ["systemctl stop facelatch", "tar -C / -czf", "events --verify", "systemctl start facelatch"].map(at);
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
 fn the_backup_is_its_makers_alone_and_holds_everything_but_the_key() {
     let guide = include_str!("../../docs/upkeep.md");
     let line = guide.lines().find(|line| line.contains("tar -C / -czf")).unwrap().trim_start_matches("sudo ");
