@@ -144,6 +144,28 @@ fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
     assert!(events.contains("fault network") && !events.contains("granted"), "{events}");
 }
 
+#[test]
+fn a_sensor_that_came_into_the_configuration_since_the_start_is_not_the_running_daemons() {
+    let thermal = |home: &Home| {
+        let doctor = home.run(&["doctor"]).out;
+        doctor.lines().find(|line| line.contains("  thermal ")).unwrap_or_else(|| panic!("{doctor}")).to_owned()
+    };
+    for (is_there_at_the_start, begins, says) in
+        [(false, "!!", "is not the running daemon's: systemctl restart facelatch"), (true, "ok", "the daemon has it")]
+    {
+        let home = Home::new();
+        configure(&home, false);
+        let without = fs::read_to_string(home.path("door.toml")).unwrap();
+        let device = format!("unix:{}", home.path("thermal.sock").display());
+        let with = format!("{without}[[sensor]]\nkind = \"thermal\"\ndriver = \"grid\"\ndevice = {device:?}\n");
+        home.configure(if is_there_at_the_start { &with } else { &without });
+        let _daemon = Daemon::starts_as_configured(&home, Stdio::null());
+        home.configure(&with);
+        let line = thermal(&home);
+        assert!(line.starts_with(begins) && line.contains(says), "{line}");
+    }
+}
+
 /// Something that answers one request on the home's control socket.
 fn answering(home: &Home, answer: &'static str) -> std::thread::JoinHandle<()> {
     let socket = home.path("control.sock");

@@ -1,11 +1,13 @@
 //! Each sensor of the configuration with one reading, or what is wrong with it. Of a grid the picture as well, to see how it
 //! is mounted.
 
-use super::{Finding, Level, Visit};
+use super::{Checked, Finding, Level, Visit};
+use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::control::StatusLine;
 use crate::hw::clock::BootClock;
 use crate::hw::sensors::{self, SensorConfig, kind_name};
+use crate::liveness::Source;
 use crate::liveness::health::{Health, Invalid};
 use crate::liveness::watch::may_see_nothing;
 use crate::ports::{Clock, Grid, Sensor, SensorError, Value};
@@ -25,10 +27,9 @@ impl Visit<'_> {
         let configs = &self.ctx.config.sensors;
         for config in configs {
             let kind = kind_name(config.kind);
-            if daemon.is_some() {
-                let says =
-                    format!("the daemon has it ({}); stop it to have it looked at here", config.device.display());
-                self.show(Finding { check: kind, level: Level::Ok, says })?;
+            if let Some(status) = daemon {
+                let (level, says) = at_the_daemon(config, self.ctx, status);
+                self.show(Finding { check: kind, level, says })?;
                 continue;
             }
             let mut picture = Vec::new();
@@ -39,6 +40,23 @@ impl Visit<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Of a sensor that a daemon may hold open, by what that one says it listens to: it may have started with another configuration.
+fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (Level, String) {
+    let device = config.device.display();
+    let is_heard = |source: Source| status.sensors.iter().any(|name| name == source.name());
+    let liveness = &ctx.config.liveness;
+    let should_be = |source| liveness.is_required() && liveness.sources(ctx.config.sources()).contains(source);
+    match Source::of(config.kind) {
+        Some(source) if is_heard(source) => {
+            (Level::Ok, format!("the daemon has it ({device}); stop it to have it looked at here"))
+        }
+        Some(source) if should_be(source) => {
+            (Level::Complaint, format!("{device} is not the running daemon's: systemctl restart facelatch"))
+        }
+        _ => (Level::Ok, format!("{device}; stop the daemon to have it looked at here")),
     }
 }
 
