@@ -12,7 +12,7 @@ use super::{counted, note, outfile};
 use crate::draft::Draft;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::{Calibration, Origin};
-use crate::gallery::{Decider, DeciderKind, Index};
+use crate::gallery::{Decider, DeciderKind, Index, Template};
 use crate::hw::owner;
 use crate::infer::{Decode, ModelSpec};
 
@@ -96,6 +96,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     if let Some(out) = &args.out {
         outfile::spares(out, pictures.paths())?;
     }
+    let enrolled = if args.keep { before_keeping(ctx, &choice.embedder.spec)? } else { Vec::new() };
     let bar = ctx.out.progress(pictures.len(), "encoding");
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
@@ -106,7 +107,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         note(format_args!("facelatch: {lost}"));
     }
     if args.keep {
-        must_reach(&measured, ctx, &choice.embedder.spec, &decider)?;
+        must_reach(&measured, ctx, &choice.embedder.spec, &decider, &enrolled)?;
     }
     let file = if args.keep { Some(ctx.kept_calibration(&choice.embedder.spec)?) } else { args.out.clone() };
     let text = match &decider {
@@ -115,7 +116,6 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     };
     match &file {
         Some(path) if args.keep => {
-            ctx.made_state_dir()?;
             keep(path, &text).map_err(Failure::io(path))?;
             note(TAKEN_AT_START);
         }
@@ -134,12 +134,29 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     draft.place()
 }
 
+/// Whose templates the table must serve. Tells whatever would keep it from being kept, before hours of encoding and not after.
+fn before_keeping(ctx: &Context, model: &ModelSpec) -> Result<Vec<Template>, Failure> {
+    let (state, table) = (ctx.made_state_dir()?, ctx.kept_calibration(model)?);
+    let dir = Some(owner::parent(&table)).filter(|dir| dir.exists()).unwrap_or(&state);
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|errno| {
+        let error = std::io::Error::from(errno);
+        let sentence = format!("{error}; run as root (sudo), or as the user that owns it");
+        Failure::io(dir)(std::io::Error::new(error.kind(), sentence))
+    })?;
+    if ctx.has_store()? { Ok(ctx.store()?.templates()?) } else { Ok(Vec::new()) }
+}
+
 /// A table that admits nobody must not take the place of one that works.
-fn must_reach(measured: &Measured, ctx: &Context, model: &ModelSpec, decider: &Decider) -> Result<(), Failure> {
+fn must_reach(
+    measured: &Measured,
+    ctx: &Context,
+    model: &ModelSpec,
+    decider: &Decider,
+    enrolled: &[Template],
+) -> Result<(), Failure> {
     let table = &measured.calibration;
-    let templates = if ctx.has_store()? { ctx.store()?.templates()? } else { Vec::new() };
     let Decode::Embedding { dims } = model.decode else { return Ok(()) };
-    let index = Index::of_people(&model.sha256.0, dims, &templates)?;
+    let index = Index::of_people(&model.sha256.0, dims, enrolled)?;
     let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, index.comparisons());
     let unreached = scale.unreached();
     if unreached.is_empty() {

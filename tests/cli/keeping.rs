@@ -91,3 +91,24 @@ fn somebody_enrolled_again_with_a_note_that_is_too_long_is_as_before() {
     home.run(&again).fails(65, &["a consent note of 1025 bytes is longer than 1024"]);
     assert_eq!(home.run(&["people", "show", "Ada", "--json"]).json(), before);
 }
+
+#[test]
+fn a_table_that_could_not_be_kept_is_refused_before_any_photograph_is_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    for person in ["one", "two"] {
+        fs::create_dir_all(home.path("people").join(person)).unwrap();
+        home.write(&format!("people/{person}/1.jpg"), b"no photograph");
+    }
+    let people = home.path("people").display().to_string();
+    let calibrate = || said(unprivileged(home.command(&["calibrate", &people, "--keep"])));
+    let mode = |mode| fs::set_permissions(home.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o500);
+    calibrate().fails(77, &["state: Permission denied", "sudo"]);
+    mode(0o700);
+    fs::rename(home.path("state/facelatch.key"), home.path("away.key")).unwrap();
+    calibrate().fails(66, &["restore the key from its copy"]);
+    fs::rename(home.path("away.key"), home.path("state/facelatch.key")).unwrap();
+    calibrate().fails(65, &["1.jpg", "not a picture"]);
+}
