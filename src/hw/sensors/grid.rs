@@ -21,7 +21,7 @@ use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use super::config::{SensorConfig, kind_name};
 use super::failure;
 use super::mounting::Mounting;
-use crate::hw::denied;
+use crate::hw::{denied, owner};
 use crate::ports::{MAX_CELLS, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
@@ -135,8 +135,10 @@ impl Drop for Socket {
     }
 }
 
-/// Takes a socket that an earlier run has left out of the way, and nothing else.
+/// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run goes with the
+/// service: a missing one is made.
 fn bind(path: &Path) -> io::Result<Socket> {
+    owner::made_dir(owner::parent(path))?;
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }

@@ -84,6 +84,19 @@ fn a_socket_takes_a_line_a_datagram_and_replaces_one_that_was_left_behind() {
 }
 
 #[test]
+fn a_sockets_directory_that_went_with_the_service_is_made_and_no_more_than_that() {
+    let run = tempfile::tempdir().unwrap();
+    let at = |path: &str| {
+        let device = format!("unix:{}", run.path().join(path).display());
+        open(&SensorConfig::new(SensorKind::Depth, Driver::Grid, device)).err().map(|error| error.reason)
+    };
+    assert_eq!(at("facelatch/depth.sock"), None);
+    assert_eq!(at("facelatch/depth.sock"), None, "nor is one that is there in the way");
+    assert!(at("nowhere/at/all.sock").is_some());
+    assert!(!run.path().join("nowhere").exists());
+}
+
+#[test]
 fn a_file_in_the_sockets_place_is_left_alone_and_told_of() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("depth.sock");
