@@ -302,10 +302,13 @@ fn is_its_directorys(path: &Path) -> Result<(), String> {
     if own == directorys {
         return Ok(());
     }
+    // A pattern would be the shell's of somebody who may not look into the directory. The latter two are SQLite's.
+    let files = ["", "-wal", "-shm"].map(|ending| format!("{}{ending}", path.display()));
+    let files: Vec<_> = files.into_iter().filter(|file| Path::new(file).exists()).collect();
     let (path, dir) = (path.display(), dir.display());
     Err(format!(
-        "{path} belongs to user {own} and its directory to user {directorys}, so the daemon can't open it: chown --reference={dir} \
-         {path}*"
+        "{path} belongs to user {own} and its directory to user {directorys}, so the daemon can't open it: chown --reference={dir} {}",
+        files.join(" ")
     ))
 }
 
