@@ -582,8 +582,17 @@ fn what_is_read_is_not_written_over_and_what_was_drawn_before_is() {
 }
 
 #[test]
-fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must() {
-    let demo = Home::new().run(&["demo"]);
+fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must_whoever_tries_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    // As on a board that is set up, for somebody who isn't root.
+    let home = Home::new();
+    fs::create_dir(home.path("state")).unwrap();
+    let mode = |mode| fs::set_permissions(home.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0);
+    let demo = said(unprivileged(home.command(&["demo"])));
+    let compared = said(unprivileged(home.command(&["compare", &picture("ada-1.jpg"), &picture("ada-2.jpg")])));
+    mode(0o700);
+    compared.fails(77, &["calibration", "run as root (sudo)"]);
     if crate::testing::is_emulated() {
         eprintln!(
             "SKIPPED: an emulator judges too few frames in the time that somebody stands there, so nobody had to be let in"

@@ -269,6 +269,13 @@ impl Context {
         let path = self.kept_calibration(model)?;
         match read_text(&path, MAX_TABLE_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Calibration::builtin(&model.sha256.0)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let sentence = format!(
+                    "{}: the score table may lie there, and not for this user ({error}): run as root (sudo)",
+                    path.display()
+                );
+                Err(Failure::said(Code::NoPermission, sentence))
+            }
             Err(error) => Err(Failure::io(&path)(error)),
             Ok(text) => {
                 let table = Calibration::parse(&text);
