@@ -6,6 +6,7 @@ mod lines;
 mod program;
 mod sensors;
 mod swap;
+mod unit;
 
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -125,6 +126,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     if let Some(group) = &ctx.config.control.group {
         visit.tell("control", group::look(group))?;
     }
+    visit.unit(Path::new("/"))?;
     visit.daemon(&asked)?;
     Ok(visit.is_well.into())
 }
