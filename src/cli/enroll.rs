@@ -37,6 +37,8 @@ const ALIKE_WITHOUT_TABLE: f32 = 0.5;
 const MAX_CAMERA_PHOTOS: u8 = 32;
 /// The camera looks for so long at most.
 const CAMERA_PATIENCE: Duration = Duration::from_secs(60);
+/// A camera that has given no picture for so long gives none.
+const CAMERA_SILENCE: Duration = Duration::from_secs(10);
 /// Pictures of one moment tell nothing new.
 const CAMERA_PAUSE: Duration = Duration::from_millis(700);
 /// What a photograph of the door's camera is called.
@@ -256,15 +258,19 @@ impl<'a> Sitting<'a> {
     fn before_camera(&mut self, shots: u8) -> Result<(), Failure> {
         let mut camera = self.ctx.open_camera()?;
         let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
+        let patience = |has_seen| if has_seen { CAMERA_PATIENCE } else { CAMERA_SILENCE };
         let (begun, mut next_at, mut last) = (Instant::now(), Instant::now(), None);
+        let (mut has_seen, mut trouble) = (false, None);
         let mut guide = Guide::new(self.ctx, shots);
-        while self.taken.len() < shots.into() && begun.elapsed() < CAMERA_PATIENCE {
+        while self.taken.len() < shots.into() && begun.elapsed() < patience(has_seen) {
             match camera.next_frame(FRAME_TIMEOUT) {
                 Ok(_) if Instant::now() < next_at => {}
                 Ok(frame) => {
-                    if convert::to_rgb(&frame, &mut image, &mut decoder).is_err() {
+                    if let Err(error) = convert::to_rgb(&frame, &mut image, &mut decoder) {
+                        trouble = Some(error.to_string());
                         continue;
                     }
+                    has_seen = true;
                     let refusal = self.look(&image, CAMERA)?;
                     if refusal.is_none() {
                         next_at = Instant::now() + CAMERA_PAUSE;
@@ -272,12 +278,17 @@ impl<'a> Sitting<'a> {
                     guide.tell(self.taken.len(), refusal.as_ref());
                     last = refusal;
                 }
-                Err(CameraError::Timeout(_) | CameraError::BadFrame(_)) => {}
+                Err(error @ (CameraError::Timeout(_) | CameraError::BadFrame(_))) => trouble = Some(error.to_string()),
                 Err(CameraError::Ended) => break,
                 Err(error) => return Err(error.into()),
             }
         }
         guide.bar.finish_and_clear();
+        if let (false, Some(error)) = (has_seen, trouble) {
+            let name = camera.describe();
+            let sentence = format!("{name}: opens and gives no picture ({error}): unplug it and plug it in again");
+            return Err(Failure::said(Code::Unavailable, sentence));
+        }
         let reason = last.map(|refusal| refusal.to_string());
         self.refused.extend(reason.map(|reason| Refused { photo: CAMERA.to_owned(), reason }));
         Ok(())

@@ -102,6 +102,15 @@ fn more_photographs_than_one_enrolment_compares_are_refused_before_any_is_read()
 }
 
 #[test]
+fn a_camera_that_gives_no_picture_is_what_keeps_somebody_from_being_enrolled() {
+    let home = Home::new();
+    fs::create_dir(home.path("frames")).unwrap();
+    home.write("frames/1.jpg", b"half a picture");
+    home.configure(&format!("[replay]\npath = {:?}\n", home.path("frames")));
+    home.run(&["enroll", "Ada", "--camera"]).fails(69, &["gives no picture (a bad frame: ", "1.jpg"]);
+}
+
+#[test]
 fn consent_is_renewed_with_photographs_and_without() {
     let home = with_ada();
     let consent = || home.run(&["people", "show", "Ada", "--json"]).json()["consent"].clone();
