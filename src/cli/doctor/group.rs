@@ -1,11 +1,15 @@
-//! Whether the daemon's user is in the group that it is to give the control socket to.
+//! Whether the daemon's user is in the group that it is to give the control socket to, and who else is in the line's.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::control::server::gid_of;
 
 /// The user of the service, as systemd/facelatch.sysusers makes it.
 const USER: &str = "facelatch";
+
+/// Whose the lines are, by systemd/60-facelatch.rules.
+const GPIO: &str = "gpio";
 
 /// What to do about a daemon that isn't a member.
 pub fn join(group: &str) -> String {
@@ -21,6 +25,28 @@ pub fn look(group: &str) -> Result<String, String> {
     } else {
         Err(format!("control.group: {USER} is not in {group} and can't give it the control socket: {}", join(group)))
     }
+}
+
+/// The complaint where others are in the group that udev's rules give the GPIO lines to.
+pub fn drive_past_the_daemon() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let others = others(GPIO, &read("/etc/passwd"), &read("/etc/group"));
+    let names = others.into_iter().collect::<Vec<_>>().join(", ");
+    let says = format!(
+        "in it, and so able to drive the relay past the daemon: {names}; unless they may, sudo gpasswd -d NAME {GPIO} (docs/threat-model.md)"
+    );
+    (!names.is_empty()).then_some(says)
+}
+
+/// Everybody in the group but the daemon's user, by passwd(5) and group(5).
+fn others(group: &str, passwd: &str, groups: &str) -> BTreeSet<String> {
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let of_group = groups.lines().map(fields).find(|fields| fields.first().is_some_and(|name| name == group));
+    let Some([_, _, gid, listed, ..]) = of_group.as_deref() else { return BTreeSet::new() };
+    let by_first_group = passwd.lines().map(fields).filter(|fields| fields.get(3) == Some(gid));
+    let by_first_group = by_first_group.filter_map(|fields| fields.into_iter().next());
+    let all = listed.split(',').map(str::to_owned).chain(by_first_group);
+    all.filter(|name| !name.is_empty() && name != USER).collect()
 }
 
 /// By passwd(5) and group(5): a user's first group is in the one, the others in the other. Whom this machine doesn't know can't be
@@ -48,5 +74,13 @@ mod tests {
         let is_in = |group: &str| is_member("facelatch", group, passwd, groups);
         assert_eq!(["facelatch", "cards", "others", "none", "root"].map(is_in), [true, true, false, false, false]);
         assert!(is_member("nobody-here", "others", passwd, groups), "there is nobody to be added");
+    }
+
+    #[test]
+    fn the_others_of_a_group_are_in_it_by_its_list_or_by_their_first_group() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nfacelatch:x:999:993::/:/bin/false\npi:x:1000:1000::/home/pi:/bin/sh\nbot:x:1001:993::/:\n";
+        let groups = "root:x:0:\ngpio:x:993:pi,facelatch,ana\ngpios:x:994:ben\nempty:x:995:\nbad\n";
+        let of = |group: &str| others(group, passwd, groups).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(["gpio", "empty", "bad", "nowhere"].map(of), ["ana bot pi", "", "", ""]);
     }
 }

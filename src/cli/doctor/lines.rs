@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Checked, Finding, Level, Visit};
+use super::{Checked, Finding, Level, Visit, group};
 use crate::cli::context::Context;
 use crate::cli::devices::PI_REGISTERS;
 use crate::cli::exit::Failure;
@@ -28,7 +28,13 @@ impl Visit<'_> {
             (Ok(says), None) => (Level::Ok, says),
             (Err(why), _) => (Level::Wrong, why),
         };
-        self.show(Finding { check: "strike", level, says })
+        self.show(Finding { check: "strike", level, says })?;
+        match group::drive_past_the_daemon() {
+            Some(says) if config.kind != StrikeKind::Recording => {
+                self.show(Finding { check: "gpio", level: Level::Complaint, says })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
