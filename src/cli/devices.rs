@@ -26,7 +26,8 @@ const SERIAL_LINKS: &str = "/dev/serial/";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
 pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
-/// rppal opens chip after chip until one is the header's, though it drives the registers.
+/// rppal opens chip after chip until one is the header's, though it drives the registers. A chip on USB that comes back while its
+/// line is held gets another number.
 const GPIO_CHIPS: &str = "char-gpiochip";
 
 /// Goes to /etc/systemd/system/facelatch.service.d/devices.conf
@@ -52,7 +53,7 @@ fn needed(config: &Config) -> BTreeSet<String> {
         needed.insert(CAMERAS.to_owned());
     }
     match config.strike.kind {
-        StrikeKind::Gpiochip => drop(needed.insert(quoted(&config.strike.chip))),
+        StrikeKind::Gpiochip => drop(needed.insert(chip(&config.strike.chip))),
         StrikeKind::RaspberryPi => {
             needed.extend(PI_REGISTERS.map(str::to_owned));
             needed.insert(GPIO_CHIPS.to_owned());
@@ -62,7 +63,7 @@ fn needed(config: &Config) -> BTreeSet<String> {
     let inputs = &config.inputs;
     let button = inputs.exit_button.as_ref().map(|button| &button.chip);
     let contact = inputs.door_contact.as_ref().map(|contact| &contact.chip);
-    needed.extend([button, contact].into_iter().flatten().map(|chip| quoted(chip.as_ref().unwrap_or(&inputs.chip))));
+    needed.extend([button, contact].into_iter().flatten().map(|own| chip(own.as_ref().unwrap_or(&inputs.chip))));
     needed.extend(config.sensors.iter().flat_map(|sensor| match sensor.driver {
         // Which number it has is settled at each boot.
         Driver::Iio => vec![IIO.to_owned()],
@@ -71,6 +72,12 @@ fn needed(config: &Config) -> BTreeSet<String> {
         _ => by_path(&sensor.device),
     }));
     needed
+}
+
+/// A link is a rule's name for a chip that keeps no number; but a Raspberry Pi's gpiochip4 is one as well, to its header.
+fn chip(path: &Path) -> String {
+    let is_numbered = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gpiochip"));
+    if !is_numbered && path.is_symlink() { GPIO_CHIPS.to_owned() } else { quoted(path) }
 }
 
 /// A port of the board itself keeps its number.
@@ -124,6 +131,21 @@ mod tests {
         let wired = "[strike]\nkind = \"gpiochip\"\nchip = \"/dev/gpiochip4\"\nline = 17\n\
                      [inputs.exit_button]\nline = 27\n[inputs.door_contact]\nline = 22\nchip = \"/dev/gpiochip4\"\n";
         assert_eq!(needs(wired), ["/dev/gpiochip0", "/dev/gpiochip4", "char-video4linux"]);
+    }
+
+    #[test]
+    fn a_chip_that_is_named_by_a_link_may_come_back_under_another_number_and_is_needed_by_class() {
+        let dev = tempfile::tempdir().unwrap();
+        let link = dev.path().join("door-gpio");
+        std::os::unix::fs::symlink("gpiochip3", &link).unwrap();
+        let strike = format!("[strike]\nkind = \"gpiochip\"\nchip = {link:?}\nline = 17\n");
+        assert_eq!(needs(&strike), ["char-gpiochip", "char-video4linux"]);
+        let header = dev.path().join("gpiochip4");
+        std::os::unix::fs::symlink("gpiochip0", &header).unwrap();
+        let wired = format!("[strike]\nkind = \"gpiochip\"\nchip = {header:?}\nline = 17\n");
+        assert!(needs(&wired).contains(&header.display().to_string()), "a Raspberry Pi's keeps its number");
+        let inputs = format!("[inputs]\nchip = {link:?}\n[inputs.exit_button]\nline = 27\n");
+        assert_eq!(needs(&inputs), ["char-gpiochip", "char-video4linux"]);
     }
 
     #[test]
