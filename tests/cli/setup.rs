@@ -9,7 +9,7 @@ use facelatch::config::Config;
 use super::*;
 
 /// How often setup is stopped by each signal.
-const STOPS: u64 = 25;
+const STOPS: u32 = 25;
 
 /// A home without a configuration, and pictures of Ada that play in a camera's place.
 fn bare() -> (Home, String) {
@@ -169,20 +169,34 @@ fn questions_are_a_file_to_be_filled_in() {
     );
 }
 
-/// Signalled at instants of its first 40 ms: how often the old configuration was left, and how often the new.
-fn stopped_by(signal: rustix::process::Signal) -> (u64, u64, Vec<String>) {
+/// Signalled at instants up to thrice the time that it takes until the new configuration stands: how often the old one was left, and
+/// how often the new.
+fn stopped_by(signal: rustix::process::Signal) -> (u32, u32, Vec<String>) {
     let (home, camera) = bare();
     let old = "[gate]\nagree = 2\n";
     home.configure(old);
     let file = home.write("answers.toml", format!("replace = true\n{camera}").as_bytes());
     let new = home.run(&["setup", "--answers", &file, "--dry-run"]).out;
+    let start = || {
+        home.configure(old);
+        for name in home.names().iter().filter(|name| name.contains(".old") || *name == "facelatch.key") {
+            fs::remove_file(home.path(name)).unwrap();
+        }
+        let mut command = home.command(&["setup", "--answers", &file]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let (begun, mut whole) = (Instant::now(), start());
+    while fs::read_to_string(home.path("door.toml")).unwrap() != new {
+        assert!(begun.elapsed() < PATIENCE, "it writes nothing");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let takes = begun.elapsed();
+    whole.kill().unwrap();
+    whole.wait().unwrap();
     let (mut olds, mut news) = (0, 0);
     for stop in 0..STOPS {
-        home.configure(old);
-        let mut command = home.command(&["setup", "--answers", &file]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(40 * stop / STOPS));
+        let mut child = start();
+        std::thread::sleep(takes * 3 * stop / STOPS);
         rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();
         let found = fs::read_to_string(home.path("door.toml")).unwrap();
@@ -190,10 +204,8 @@ fn stopped_by(signal: rustix::process::Signal) -> (u64, u64, Vec<String>) {
         (olds, news) = if found == old { (olds + 1, news) } else { (olds, news + 1) };
         let key = fs::read(home.path("facelatch.key")).unwrap_or_else(|_| vec![b'0'; 65]);
         assert_eq!(key.len(), 65, "half a key");
-        for name in home.names().iter().filter(|name| name.contains(".old")) {
-            fs::remove_file(home.path(name)).unwrap();
-        }
     }
+    assert!(olds > 0 && news > 0, "no stop before it was written, or none after: {olds} and {news} in {takes:?}");
     (olds, news, home.names())
 }
 
