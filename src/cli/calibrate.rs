@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, dims};
 use super::eval::workers;
 use super::exit::{Code, Failure, Verdict};
 use super::known::Scale;
@@ -14,7 +14,7 @@ use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::{Calibration, Origin};
 use crate::gallery::{Decider, DeciderKind, Index, Template};
 use crate::hw::owner;
-use crate::infer::{Decode, ModelSpec};
+use crate::infer::ModelSpec;
 
 /// A daemon reads tables once.
 const TAKEN_AT_START: &str =
@@ -155,8 +155,7 @@ fn must_reach(
     enrolled: &[Template],
 ) -> Result<(), Failure> {
     let table = &measured.calibration;
-    let Decode::Embedding { dims } = model.decode else { return Ok(()) };
-    let index = Index::of_people(&model.sha256.0, dims, enrolled)?;
+    let index = Index::of_people(&model.sha256.0, dims(model)?, enrolled)?;
     let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, index.comparisons());
     let unreached = scale.unreached();
     if unreached.is_empty() {

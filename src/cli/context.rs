@@ -54,6 +54,17 @@ pub fn found_key(places: &KeyPlaces, gallery: &Path) -> Result<Found, Failure> {
     Ok(found)
 }
 
+/// How many numbers an encoding of this network has.
+///
+/// # Errors
+/// It encodes no faces.
+pub fn dims(model: &ModelSpec) -> Result<usize, Failure> {
+    let Decode::Embedding { dims } = model.decode else {
+        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
+    };
+    Ok(dims)
+}
+
 impl Context {
     /// Reads the configuration that the options name, or the usual one where it exists.
     ///
@@ -236,9 +247,8 @@ impl Context {
             DeciderKind::Threshold => Decider::Threshold,
             DeciderKind::PairHead => Decider::PairHead(Arc::new(self.pair_head()?)),
         };
-        let dims = dims(model)?;
         let wrong = |error| Failure::said(Code::Data, format!("{error}"));
-        decider.judges(&model.sha256.0, dims).map_err(wrong)?;
+        decider.judges(&model.sha256.0, dims(model)?).map_err(wrong)?;
         Ok(decider)
     }
 
@@ -403,17 +413,6 @@ impl Context {
             }
         }
         Err(Failure::said(Code::NoInput, no_such_network(&manifest, name_or_file, kind, &dirs)))
-    }
-}
-
-/// How many numbers the encodings of this network have.
-///
-/// # Errors
-/// It encodes no faces.
-pub fn dims(model: &ModelSpec) -> Result<usize, Failure> {
-    match model.decode {
-        Decode::Embedding { dims } => Ok(dims),
-        _ => Err(Failure::Usage(format!("{} is no network that encodes faces", model.name))),
     }
 }
 

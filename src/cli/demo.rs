@@ -13,7 +13,7 @@ use log::LevelFilter;
 
 use cast::{Cast, Scene};
 
-use super::context::Context;
+use super::context::{Context, dims};
 use super::exit::{Code, Failure, Verdict};
 use super::known::no_table;
 use super::liveness::Judges;
@@ -29,7 +29,7 @@ use crate::gate::{LivenessPolicy, Outcome, Policy, Reason};
 use crate::hw::clock::BootClock;
 use crate::hw::journal;
 use crate::hw::store::{Act, Store};
-use crate::infer::{Decode, ModelSpec};
+use crate::infer::ModelSpec;
 use crate::liveness::Source;
 use crate::person::Name;
 use crate::ports::{Camera, CameraError, Clock, Input, Inputs};
@@ -66,13 +66,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let store = enrol(&enrolled, &mut faces, &scratch)?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let model = faces.embedder();
-    let Decode::Embedding { dims } = model.decode else {
-        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
-    };
     let decider = ctx.decider(model)?;
     let table = table(ctx, model, &decider)?;
     let thresholds = thresholds(Some(table), &ctx.config);
-    let keeper = Keeper::new(store, model.sha256.0, dims, thresholds, None).decided_by(decider);
+    let keeper = Keeper::new(store, model.sha256.0, dims(model)?, thresholds, None).decided_by(decider);
     let began = clock.now().mono;
     let judge = Judges::new(ctx)?.of([Source::Camera, Source::Depth, Source::Thermal].into_iter().collect());
     let stage = Stage::new(scenes.iter().map(|scene| scene.visit.clone()).collect(), began);

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::key::{is_absent, places};
 use super::Globals;
-use super::context::Context;
+use super::context::{Context, dims};
 use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
@@ -29,7 +29,6 @@ use crate::hw::clock::BootClock;
 use crate::hw::owner;
 use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
-use crate::infer::Decode;
 use crate::liveness::Source;
 use crate::ports::Clock;
 use crate::time::Duration;
@@ -351,7 +350,7 @@ fn short(digest: &impl ToString) -> String {
 /// Whether the table of the network reaches the rates that the configuration demands, for this gallery.
 fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     let model = ctx.embedder().map_err(|failure| failure.to_string())?.spec;
-    let Decode::Embedding { dims } = model.decode else { return Err(format!("{} encodes no faces", model.name)) };
+    let dims = dims(&model).map_err(|failure| failure.to_string())?;
     let templates = match store {
         Some(store) => store.templates().map_err(|error| error.to_string())?,
         None => Vec::new(),

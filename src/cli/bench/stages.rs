@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::WARM_UP;
 use super::frames::Frames;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, dims};
 use crate::cli::exit::{Code, Failure};
 use crate::face::align::{SIDE, TEMPLATE_112};
 use crate::face::pipeline::Placing;
@@ -18,7 +18,7 @@ use crate::gate::{Outcome, Record};
 use crate::hw::alloc::allocations_here;
 use crate::hw::store::Store;
 use crate::infer::network::OutputSpec;
-use crate::infer::{Decode, ModelFile, PictureNetwork};
+use crate::infer::{ModelFile, PictureNetwork};
 use crate::liveness::camera::{FaceWatch, Seen};
 use crate::liveness::series::{SPAN, Series, TICK, TICKS, Window};
 use crate::liveness::{Channel, Sample};
@@ -131,11 +131,8 @@ struct Laps {
 impl Chain {
     pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
         let model = faces.embedder();
-        let Decode::Embedding { dims } = model.decode else {
-            return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
-        };
         let templates = if ctx.has_store()? { ctx.store()?.templates()? } else { Vec::new() };
-        let index = Index::of_people(&model.sha256.0, dims, &templates)?.decided_by(ctx.decider(model)?)?;
+        let index = Index::of_people(&model.sha256.0, dims(model)?, &templates)?.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
         let (watch, looked_at) = Default::default();
@@ -206,10 +203,7 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
 }
 
 fn bare_embedder(file: &ModelFile) -> Result<PictureNetwork, Failure> {
-    let Decode::Embedding { dims: len } = file.spec.decode else {
-        return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", file.spec.name)));
-    };
-    Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?)
+    Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len: dims(&file.spec)? }])?)
 }
 
 /// Allocations of one run, once warm.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use serde::Serialize;
 
 use super::ears::Ears;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, dims};
 use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
 use crate::daemon::Recogniser;
@@ -19,7 +19,6 @@ use crate::frame::Frame;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
 use crate::hw::sensors;
-use crate::infer::Decode;
 use crate::liveness::camera::{Eyes, Look};
 use crate::liveness::session::{MAX_SECONDS, WriteError, Writer, seconds};
 use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
@@ -281,10 +280,7 @@ impl Recorder {
     fn new(args: &Args, ctx: &Context, frame: &Frame<'_>) -> Result<Self, Failure> {
         let faces = ctx.faces_for(frame.width() as u32, frame.height() as u32)?;
         let model = faces.embedder();
-        let Decode::Embedding { dims } = model.decode else {
-            return Err(Failure::said(Code::Data, format!("{} is no network that encodes faces", model.name)));
-        };
-        let nobody = Index::build(&model.sha256.0, dims, &[])?;
+        let nobody = Index::build(&model.sha256.0, dims(model)?, &[])?;
         let antispoof = ctx.antispoof()?;
         let has_antispoof = antispoof.is_some();
         let live = args.video.is_none();
