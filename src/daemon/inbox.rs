@@ -28,8 +28,8 @@ pub struct Entry {
     pub record: Record,
     pub ticket: Option<Asked>,
     pub step: Step,
-    /// Whether it has come to pass; of one with a ticket nobody knows yet.
-    pub stands: bool,
+    /// The followers have it already, without a number, because the keeper hangs.
+    pub is_told: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and nearly all are records")]
@@ -75,6 +75,11 @@ impl Inbox {
             }
             Err(_) => false,
         }
+    }
+
+    /// Whether something waits that the keeper has no room for.
+    pub fn is_backed_up(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Hands on what waits, as far as there is room.
@@ -126,7 +131,7 @@ pub mod tests {
     }
 
     pub fn entry(record: Record, ticket: Option<Asked>) -> Entry {
-        Entry { record, ticket, step: Step { number: 1, answers: None }, stands: true }
+        Entry { record, ticket, step: Step { number: 1, answers: None }, is_told: false }
     }
 
     /// A ticket as a gate gives it out: for the unlocking of a door by hand.

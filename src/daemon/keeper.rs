@@ -248,7 +248,7 @@ impl Keeper {
     }
 
     fn take(&mut self, shared: &Shared, job: Job) {
-        let Entry { record, ticket, step, stands } = match job {
+        let Entry { record, ticket, step, is_told } = match job {
             Job::Write(entry) => entry,
             Job::Demand(demand) => {
                 self.demand = demand;
@@ -264,7 +264,10 @@ impl Keeper {
             if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
                 log::error!("the ledger's backlog is full: this event is in the journal alone");
             }
-            return shared.watchers.tell(&Written { seq, stands, step, record });
+            if !is_told {
+                shared.watchers.tell(&Written { seq, stands: true, step, record });
+            }
+            return;
         };
         if seq.is_some() {
             write_down(self.journal, &record, &shared.gallery());

@@ -1,18 +1,22 @@
 //! Where the gate's actions go besides the strike, and who is told of them.
 //!
 //! What only tells what happened is in the journal at once and goes to the keeper, who tells it to the followers once it is written.
-//! What a decision hangs on comes back from the keeper first, and is told when the strike has moved, or hasn't: whoever asked
+//! While the keeper hangs they are told at once, without the number that it may get later: whoever waits for an answer can't wait
+//! for a disk. What a decision hangs on comes back from the keeper first, and is told when the strike has moved, or hasn't: whoever asked
 //! for it takes that for the answer.
 
 use std::sync::Arc;
 
 use super::inbox::{Asked, Entry, Inbox, Journal, write_down};
 use super::interpreter::Effects;
-use super::shared::{Shared, Taken};
+use super::shared::{Health, Shared, Taken};
 use super::watchers::{Step, Written};
 use crate::gate::{Alarm, Fault, Outcome, Reason, Record, Ticket};
 use crate::person::PersonId;
 use crate::time::{Duration, Now};
+
+/// A keeper without a sign of life for so long is not waited for with what is to be told. It gives two a second at rest.
+const KEEPER_SLOW: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Reach {
@@ -65,6 +69,12 @@ impl Reach {
         self.tell_taken(false);
     }
 
+    /// Whether the followers would wait for the keeper, and for nobody knows how long, to be told of it.
+    fn would_be_late(&self, record: &Record) -> bool {
+        let is_silent = self.now.mono.since(self.shared.last_beat(Health::Keeper)) >= KEEPER_SLOW;
+        is_silent || self.ledger.is_backed_up() || record.reasons.contains(&Reason::LedgerLate)
+    }
+
     fn tell_taken(&mut self, stands: bool) {
         if let Some((record, seq)) = self.taken.take() {
             self.shared.watchers.tell(&Written { seq: Some(seq), stands, step: self.step, record: *record });
@@ -77,14 +87,20 @@ impl Effects for Reach {
         let until = self.now.mono + self.ledger_timeout;
         self.is_fault_told |= record.reasons.contains(&Reason::Fault(Fault::Strike));
         let outcome = record.outcome;
-        if ticket.is_none() {
+        let is_asked = ticket.is_some();
+        if !is_asked && outcome == Outcome::ManualRelease && self.has_obeyed != Some(true) {
+            // Whoever shares a release that the strike has refused has released nothing: its fault is their answer.
+            return true;
+        }
+        let is_told = !is_asked && self.would_be_late(&record);
+        if !is_asked {
             write_down(self.journal, &record, &self.shared.gallery());
         }
-        // Whoever shares a manual release is written down after the strike was told, and it may not have obeyed.
-        let stands = outcome != Outcome::ManualRelease || self.has_obeyed == Some(true);
+        if is_told {
+            self.shared.watchers.tell(&Written { seq: None, stands: true, step: self.step, record: record.clone() });
+        }
         let ticket = ticket.map(|ticket| Asked { ticket, until });
-        let is_asked = ticket.is_some();
-        let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, stands });
+        let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, is_told });
         match (is_taken, is_asked) {
             (false, false) => {
                 log::error!("the ledger hangs, and its backlog is full: this event is in the journal alone")
@@ -135,6 +151,51 @@ mod tests {
         drop(reach);
         assert_eq!(JOURNAL.take(), (0..1000).collect::<Vec<_>>());
         assert!(jobs.0.try_iter().count() < taken, "some were left when it stopped");
+    }
+
+    #[test]
+    fn while_the_keeper_hangs_the_followers_are_told_at_once_and_not_again_by_the_keeper() {
+        let clock = SimClock::new(TODAY);
+        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
+        let follower = shared.watchers.follow(0).unwrap();
+        let (ledger, jobs) = inbox();
+        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        let is_told = |reach: &mut Reach, record: Record| {
+            reach.begin(shared.now(), None);
+            assert!(reach.record(record, None));
+            let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+            let told: Vec<_> = follower.try_iter().map(|written| (written.seq, written.stands)).collect();
+            assert_eq!(told, if entry.is_told { vec![(None, true)] } else { vec![] });
+            entry.is_told
+        };
+        clock.advance(Duration::from_millis(999));
+        assert!(!is_told(&mut reach, exit(TODAY)), "the start counts as a sign of life");
+        let late = Record::new(TODAY, Outcome::Fault).because(Reason::LedgerLate);
+        assert!(is_told(&mut reach, late), "what the gate didn't wait for, nobody does");
+        clock.advance(Duration::from_millis(1));
+        assert!(is_told(&mut reach, exit(TODAY)));
+        shared.beat(Health::Keeper);
+        assert!(!is_told(&mut reach, exit(TODAY)));
+        while !reach.ledger.is_backed_up() {
+            assert!(reach.record(exit(TODAY), None));
+        }
+        assert_eq!(follower.try_iter().count(), 0);
+        assert!(reach.record(exit(TODAY), None));
+        assert_eq!(follower.try_iter().count(), 1, "whatever sign of life it gave");
+    }
+
+    #[test]
+    fn whoever_shares_a_release_that_the_strike_refused_is_written_down_nowhere() {
+        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
+        let (ledger, jobs) = inbox();
+        let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
+        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), note);
+        for (has_obeyed, written) in [(false, 0), (true, 1)] {
+            reach.begin(shared.now(), None);
+            reach.released(has_obeyed);
+            assert!(reach.record(Record::new(TODAY, Outcome::ManualRelease), None));
+            assert_eq!((jobs.0.try_iter().count(), JOURNAL.take().len()), (written, written), "{has_obeyed}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub enum Health {
 }
 
 /// One for each [`Health`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Beats([AtomicU64; 3]);
 
 /// Counters that `status` shows; all since the start.
@@ -118,6 +118,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub fn new(clock: Arc<dyn Clock>, gallery: Gallery) -> Self {
+        // The start counts as a sign of life.
+        let began = clock.now().mono.as_nanos();
+        let beats = Beats([began; 3].map(AtomicU64::new));
         Self {
             clock,
             queue: Queue::new(),
@@ -127,7 +130,7 @@ impl Shared {
             gallery: Mutex::new(Arc::new(gallery)),
             status: Mutex::default(),
             expected: Mutex::default(),
-            beats: Beats::default(),
+            beats,
             camera: Mutex::default(),
             is_store_failing: AtomicBool::new(false),
             has_recording_ended: AtomicBool::new(false),

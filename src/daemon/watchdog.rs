@@ -71,14 +71,12 @@ fn is_alive(shared: &Shared, since: Instant, now: Instant) -> bool {
 #[derive(Debug)]
 pub struct Hang {
     look_at: Instant,
-    /// The start counts as a sign of life.
-    began: Instant,
     is_hung: bool,
 }
 
 impl Hang {
     pub fn new(now: Instant) -> Self {
-        Self { look_at: now + KEEPER_LOOK, began: now, is_hung: false }
+        Self { look_at: now + KEEPER_LOOK, is_hung: false }
     }
 
     /// When [`Hang::look`] is wanted next.
@@ -92,7 +90,7 @@ impl Hang {
             return None;
         }
         self.look_at = now + KEEPER_LOOK;
-        let is_hung = now.since(shared.last_beat(Health::Keeper).max(self.began)) >= KEEPER_MAX;
+        let is_hung = now.since(shared.last_beat(Health::Keeper)) >= KEEPER_MAX;
         match (std::mem::replace(&mut self.is_hung, is_hung), is_hung) {
             (false, true) => {
                 log::error!("the store has not answered for {} s", KEEPER_MAX.as_secs());

@@ -1,8 +1,9 @@
 //! What the control socket answers, and to whom.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 
 use super::*;
 
@@ -87,12 +88,58 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
 }
 
 #[test]
-fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault_however_long_it_stands() {
-    let house = House::wired(steady, Shelf::Open, None, |strike, clock| {
+fn while_the_disk_hangs_a_release_is_answered_and_whoever_watches_sees_who_leaves() {
+    let (goes_on, hangs) = mpsc::channel::<()>();
+    let is_open = Arc::new(AtomicBool::new(false));
+    let opened = Arc::clone(&is_open);
+    let house = House::whose(steady, |store| {
+        let mut store = Some(store);
+        Shelf::Awaited(Box::new(move || {
+            // Not for ever, so that a test that fails comes to its end.
+            let _goes_on = hangs.recv_timeout(2 * PATIENCE);
+            opened.store(true, Ordering::Relaxed);
+            store.take().ok_or_else(|| "opened twice".to_owned())
+        }))
+    });
+    let watching = asks(&house, b"{\"op\":\"watch\"}\n");
+    watching.set_read_timeout(Some(PATIENCE)).unwrap();
+    let Response::Event(answer) = house.ask(&Request::Unlock) else { panic!("no event") };
+    assert_eq!((answer.outcome.as_str(), answer.reasons), ("fault", vec!["ledger_late".to_owned()]));
+    house.hand.set(Input::ExitButton(true));
+    let mut lines = BufReader::new(watching).lines().map(Result::unwrap);
+    let exit = lines.find(|line| line.contains("\"outcome\":\"exit\"")).unwrap();
+    assert!(exit.contains("\"seq\":null"), "{exit}");
+    assert!(!is_open.load(Ordering::Relaxed), "it still hangs");
+    goes_on.send(()).unwrap();
+    house.await_outcome(Outcome::Exit);
+    assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
+}
+
+#[test]
+fn whoever_shares_a_release_that_the_strike_does_not_obey_is_not_written_down_as_having_released() {
+    let house = jammed();
+    house.await_outcome(Outcome::Started);
+    let blocker = house.keeps_the_ledger_waiting();
+    let shared = twice(&house, &Request::Unlock, || blocker.execute_batch("ROLLBACK").unwrap());
+    assert_eq!(shared, ["fault", "fault"]);
+    // Whatever else follows from it has been written by then.
+    house.await_outcome(Outcome::FaultCleared);
+    let released = house.outcomes().iter().filter(|outcome| **outcome == Outcome::ManualRelease).count();
+    assert_eq!(released, 1, "{:?}", house.outcomes());
+}
+
+/// A house whose strike locks and doesn't release.
+fn jammed() -> House {
+    House::wired(steady, Shelf::Open, None, |strike, clock| {
         let now = clock.now().mono;
         let jammed = Episode { from: now, until: now + Duration::from_secs(3600), fault: StrikeFault::Locked };
         Box::new(FaultInjector::new(strike, clock, Schedule::listed([jammed]), 1))
-    });
+    })
+}
+
+#[test]
+fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault_however_long_it_stands() {
+    let house = jammed();
     house.await_outcome(Outcome::Started);
     let reasons = |answer| match answer {
         Response::Event(event) if event.outcome == "fault" => event.reasons,

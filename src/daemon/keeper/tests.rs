@@ -158,6 +158,16 @@ fn a_release_that_the_gate_no_longer_waits_for_because_it_stops_is_neither_writt
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
 }
 
+#[test]
+fn what_the_followers_have_heard_already_is_written_and_not_told_again() {
+    let mut desk = Desk::new();
+    let follower = desk.shared.watchers.follow(0).unwrap();
+    for is_told in [true, false] {
+        desk.keeper.take(&desk.shared, Job::Write(Entry { is_told, ..entry(exit(TODAY), None) }));
+    }
+    assert_eq!(follower.try_iter().map(|written| written.seq).collect::<Vec<_>>(), [Some(4)]);
+}
+
 /// A disk so slow that the time passes between two looks at the clock.
 struct Slow(SimClock);
 
