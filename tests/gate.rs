@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use facelatch::gate::{Action, Event, Gate, LivenessReport, Outcome, Sighting, Ticket};
+use facelatch::gate::{Action, Event, Gate, LivenessReport, Outcome, Reason, Sighting, Ticket};
 use facelatch::sim::rng::Rng;
 use facelatch::time::{Instant, Now, Wall};
 
@@ -116,8 +116,9 @@ impl<'a> Door<'a> {
                 };
                 Event::Sighting(Sighting { captured_at: ago(age), sequence: self.number, face })
             }
-            What::Liveness { from, until, verdict } => {
-                Event::Liveness(LivenessReport { from: ago(from), until: ago(until), verdict, evidence: [None; 4] })
+            What::Liveness { from, until, verdict, score } => {
+                let evidence = [Some(Reason::LooksLike { what: "print", score, needed: 0.0 }), None, None, None];
+                Event::Liveness(LivenessReport { from: ago(from), until: ago(until), verdict, evidence })
             }
             What::Answer { which, written } => {
                 let ticket = match which {

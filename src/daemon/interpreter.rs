@@ -30,7 +30,7 @@ pub type Consequences = heapless::Vec<Event, { crate::gate::MAX_ACTIONS }>;
 pub struct Interpreter<S, E> {
     strike: S,
     effects: E,
-    /// The line is to be locked then, whether it disobeyed or is locked and looked after; `None` while released.
+    /// The line is to be locked then, whether it disobeyed, to whatever, or is locked and looked after; `None` while released.
     secure_again_at: Option<Instant>,
     is_faulty: bool,
 }
@@ -46,7 +46,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         let mut consequences = Consequences::new();
         for action in actions {
             let consequence = match action {
-                Action::Release => self.release(),
+                Action::Release => self.release(now),
                 Action::Secure => self.secure(now),
                 Action::Record { record, ticket } => {
                     let taken = self.effects.record(record, ticket);
@@ -79,10 +79,10 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         self.secure_again_at
     }
 
-    fn release(&mut self) -> Option<Event> {
-        // One that fails stays a fault until the gate locks again, which it does at the end of the pulse.
-        self.secure_again_at = None;
+    fn release(&mut self, now: Instant) -> Option<Event> {
         let result = self.strike.release();
+        // A line that disobeys is neither released nor known to be locked, and the gate takes it for locked.
+        self.secure_again_at = result.is_err().then_some(now + SECURE_RETRY);
         self.effects.released(result.is_ok());
         self.report(result)
     }
@@ -199,6 +199,18 @@ mod tests {
         assert_eq!(heard(interpreter.tick(at(10_000))), Some(true));
         interpreter.strike.is_there = true;
         assert_eq!(heard(interpreter.tick(at(10_500))), Some(false));
+    }
+
+    #[test]
+    fn a_line_that_refuses_a_release_is_locked_again_soon_and_until_it_obeys() {
+        let mut interpreter = interpreter();
+        interpreter.strike.is_there = false;
+        assert_eq!(does(&mut interpreter, 0, [Action::Release]), [true]);
+        assert_eq!(interpreter.poll_at(), Some(at(500)));
+        assert_eq!(heard(interpreter.tick(at(500))), Some(true));
+        interpreter.strike.is_there = true;
+        assert_eq!(heard(interpreter.tick(at(1000))), Some(false));
+        assert_eq!(interpreter.poll_at(), Some(at(6000)));
     }
 
     #[test]

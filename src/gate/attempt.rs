@@ -119,6 +119,8 @@ pub(super) struct Attempt {
     in_sight_since: Instant,
     /// Whom nothing but liveness kept out, and in how many frames they agreed.
     unproven: Option<(Candidate, u8)>,
+    /// A window of evidence scored less than is asked for.
+    is_doubted: bool,
 }
 
 impl Attempt {
@@ -132,7 +134,14 @@ impl Attempt {
             poor: None,
             in_sight_since: now,
             unproven: None,
+            is_doubted: false,
         }
+    }
+
+    /// Whether a window of evidence scored less than is asked for: too few of them make no attack, but they are no mere absence
+    /// of evidence either.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// Forgets what the frames so far were like: they were compared with other people than are enrolled now.
@@ -169,6 +178,7 @@ impl Attempt {
 
     /// What the frames so far amount to.
     pub(super) fn assess(&mut self, now: Now, bar: Bar<'_>) -> Assessment {
+        self.is_doubted |= bar.liveness.is_some_and(|report| report.until >= self.began && is_below(&report));
         // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
         if let Some(report) = self.liveness(self.began, now, bar).filter(|report| report.verdict == Verdict::Spoof) {
             let spoof = Record::new(now.wall, Outcome::Spoof).because(Reason::LivenessSpoof);
@@ -346,6 +356,12 @@ impl Attempt {
             })
             .max_by(|a, b| a.get().total_cmp(&b.get()))
     }
+}
+
+/// Whether its newest window scored less than is asked for.
+fn is_below(report: &LivenessReport) -> bool {
+    let reasons = || report.evidence.iter().flatten();
+    reasons().any(|reason| matches!(reason, Reason::LooksLike { score, needed, .. } if score < needed))
 }
 
 /// Captured, and not longer ago than the policy allows; a stamp from the future is not fresh.

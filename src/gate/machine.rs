@@ -354,6 +354,12 @@ impl Gate {
     }
 
     fn fail(&mut self, now: Now, fault: Fault, out: &mut Actions) {
+        if let (Fault::Strike, Strike::Released { since, .. }) = (fault, self.strike) {
+            // What it refused has opened nothing, unless it went on with a release that it had obeyed to.
+            self.strike = Strike::Secured { since: (since < now.mono).then_some(now.mono) };
+            self.quiet.begin(now.mono);
+            self.is_exit_noted = false;
+        }
         if self.faults.contains(&fault) {
             return;
         }
@@ -425,8 +431,14 @@ impl Gate {
 
     /// Writes down how the attempt ended, counts it against strangers, and makes room for the next.
     fn end_attempt(&mut self, now: Now, denial: Record, out: &mut Actions) {
-        let is_stranger = matches!(denial.outcome, Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof)
-            && !denial.reasons.contains(&Reason::TooFewFrames);
+        let is_stranger = match denial.outcome {
+            Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof => {
+                !denial.reasons.contains(&Reason::TooFewFrames)
+            }
+            // Else whoever steps back before enough windows make an attack could try all night.
+            Outcome::LivenessInconclusive => matches!(&self.state, State::Observing(attempt) if attempt.is_doubted()),
+            _ => false,
+        };
         record(out, denial);
         self.stop_expecting(out);
         self.state = State::Idle;

@@ -145,7 +145,7 @@ fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault
         Response::Event(event) if event.outcome == "fault" => event.reasons,
         other => panic!("{other:?}"),
     };
-    // Until the pulse is over and the line is driven to its locked level, which it obeys, the fault stands.
+    // Until the line is driven to its locked level, which it obeys, the fault stands.
     for _ in 0..3 {
         assert_eq!(reasons(house.ask(&Request::Unlock)), ["fault strike"]);
     }

@@ -1,6 +1,6 @@
 //! What the judge believes about evidence, in its own words: which frames count, whom they show, what life proves.
 
-use facelatch::gate::{Face, LivenessReport, Policy};
+use facelatch::gate::{Face, LivenessReport, Policy, Reason};
 use facelatch::person::PersonId;
 use facelatch::time::{Duration, Instant};
 
@@ -95,6 +95,12 @@ pub fn is_of(
 pub fn is_about(report: &LivenessReport, since: Ms, now: Ms, policy: &Policy) -> bool {
     let (from, until) = (ms(report.from), ms(report.until));
     since <= from && from <= until && is_fresh(until, now, policy)
+}
+
+/// Whether what it looks like scores less than is asked for.
+pub fn is_low(report: &LivenessReport) -> bool {
+    let is_below = |reason: &Reason| matches!(reason, Reason::LooksLike { score, needed, .. } if score < needed);
+    report.evidence.iter().flatten().any(is_below)
 }
 
 pub fn ms(at: Instant) -> Ms {

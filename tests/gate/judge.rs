@@ -14,7 +14,7 @@ use facelatch::gate::{
 use facelatch::person::PersonId;
 use facelatch::time::Now;
 
-use super::evidence::{Ms, Told, agreement, counts, is_about, is_of, millis, ms};
+use super::evidence::{Ms, Told, agreement, counts, is_about, is_low, is_of, millis, ms};
 use super::leaf::Leaf;
 use super::world::People;
 
@@ -31,6 +31,8 @@ struct Open {
     /// When it must have ended at the latest.
     deadline: Ms,
     last_face: Option<Ms>,
+    /// A window of evidence scored too little.
+    is_doubted: bool,
 }
 
 /// Something that the ledger is to answer.
@@ -159,6 +161,7 @@ impl Judge {
         must!(!is_to_lock || self.released.is_none(), "it has opened and is still unlocked");
         self.leaf.settle(now, event, &self.policy)?;
         self.look_at(&step, state, poll_at)?;
+        self.doubt(&step);
         self.nobody_is_kept_waiting(&step)
     }
 
@@ -188,7 +191,17 @@ impl Judge {
                 return true;
             }
             Event::Liveness(report) => self.report = Some(*report),
-            Event::Fault(fault) if !self.faults.contains(fault) => self.faults.push(*fault),
+            Event::Fault(fault) => {
+                if !self.faults.contains(fault) {
+                    self.faults.push(*fault);
+                }
+                // What is due was locked before.
+                if *fault == Fault::Strike
+                    && let Some(refused) = self.released.take_if(|released| now < released.until)
+                {
+                    self.secured_at = (refused.since < now).then_some(now);
+                }
+            }
             Event::Cleared(fault) => self.faults.retain(|other| other != fault),
             _ => {}
         }
@@ -315,29 +328,6 @@ impl Judge {
         Ok(())
     }
 
-    fn denied(&mut self, step: &Step<'_>, record: &Record) -> Verdicts {
-        if self.is_notice(step, record)? {
-            return Ok(());
-        }
-        self.begin_unseen(step)?;
-        self.is_true(step, record)?;
-        self.open = None;
-        self.grant = None;
-        self.tally.attempts += 1;
-        let is_guess = matches!(record.outcome, Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof)
-            && !record.reasons.contains(&Reason::TooFewFrames);
-        if is_guess {
-            let window = millis(self.policy.lockout_window);
-            self.denials.retain(|at| step.now - at < window);
-            self.denials.push(step.now);
-            self.lockout_owed = self.denials.len() >= self.policy.lockout_after.into();
-            if self.lockout_owed {
-                self.denials.clear();
-            }
-        }
-        Ok(())
-    }
-
     fn release(&mut self, step: &Step<'_>, rest: &[Action]) -> Verdicts {
         let now = step.now;
         let exit_noted = self.released.as_ref().is_some_and(|released| released.exit_noted);
@@ -397,6 +387,7 @@ impl Judge {
             compared: self.frames.len(),
             deadline: step.now + millis(self.policy.claim_timeout),
             last_face: None,
+            is_doubted: false,
         });
         Ok(())
     }
@@ -423,6 +414,7 @@ impl Judge {
             compared: self.frames.len() - 1,
             deadline: step.now + millis(self.policy.attempt_timeout),
             last_face: Some(step.now),
+            is_doubted: false,
         });
         Ok(())
     }
@@ -454,6 +446,13 @@ impl Judge {
         must!(first.is_none_or(|at| at > step.now), "a deadline of {first:?} was missed at {}", step.now);
         must!(first.is_none_or(|at| poll_at.is_some_and(|poll| poll <= at)), "asks for {poll_at:?}, needs {first:?}");
         Ok(())
+    }
+
+    /// A window that scores too little is held against the attempt that it reaches into.
+    fn doubt(&mut self, step: &Step<'_>) {
+        let is_asked = step.is_new_frame || matches!(step.event, Event::Liveness(_));
+        let (Some(open), Some(report)) = (&mut self.open, &self.report) else { return };
+        open.is_doubted |= is_asked && is_low(report) && ms(report.until) >= open.began;
     }
 
     fn attempt_end(&self, open: &Open) -> Ms {

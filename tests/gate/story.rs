@@ -34,6 +34,8 @@ pub enum What {
         from: i64,
         until: i64,
         verdict: Verdict,
+        /// Of its newest window; 0 is asked for.
+        score: f32,
     },
     /// The ledger answers one of the tickets it was given.
     Answer {
@@ -130,7 +132,8 @@ fn visit(rng: &mut Rng, policy: &Policy, beats: &mut Vec<Beat>) {
     if is_live {
         let from = if rng.chance(0.8) { stood } else { stood + 1 - rng.below(400) as i64 };
         let verdict = if rng.chance(0.9) { Verdict::Live } else { one(rng, &[Verdict::Spoof, Verdict::Inconclusive]) };
-        beats.push(beat(0, What::Liveness { from, until: 0, verdict }));
+        let score = if verdict == Verdict::Live { 1.0 } else { one(rng, &[-1.0, 0.0]) };
+        beats.push(beat(0, What::Liveness { from, until: 0, verdict, score }));
     }
     if rng.chance(0.85) {
         let after = one(rng, &[1, 20, 50, policy.ledger_timeout.as_millis() as u64 - 1]);
@@ -203,6 +206,7 @@ fn noise(rng: &mut Rng) -> What {
             from: one(rng, &[-100, 0, 100, 300, 600, 2000]),
             until: one(rng, &[-100, 0, 0, 100, 700, 3000]),
             verdict: one(rng, &[Verdict::Live, Verdict::Spoof, Verdict::Inconclusive]),
+            score: one(rng, &[-1.0, 0.0]),
         },
         5..7 => What::Answer {
             which: one(rng, &[Which::OldestOpen, Which::NewestOpen, Which::AnsweredBefore]),

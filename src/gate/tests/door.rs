@@ -124,6 +124,40 @@ fn a_bouncing_exit_button_is_one_exit_and_the_next_release_has_one_of_its_own() 
 }
 
 #[test]
+fn a_release_that_the_strike_refuses_leaves_the_door_locked() {
+    let mut door = Script::new();
+    door.closes().exit().event(Event::Fault(Fault::Strike));
+    door.says(["0 release", "0 exit", "0 fault [fault strike]"]);
+    assert_eq!(door.gate.status().state, "faulted");
+    door.wait(100).opens().says(["0.1 door_forced", "0.1 alarm Forced"]);
+    door.closes().wait(10_000).says(["1.1 door_closed", "1.1 alarm Silent"]);
+    // The same again while the fault stands, and once it is over.
+    door.exit().event(Event::Fault(Fault::Strike)).says(["10.1 release", "10.1 exit"]);
+    assert_eq!(door.gate.status().state, "faulted");
+    door.event(Event::Cleared(Fault::Strike)).exit().wait(10_000);
+    door.says(["10.1 fault_cleared [fault strike]", "10.1 release", "10.1 exit", "15.1 secure"]);
+}
+
+#[test]
+fn a_release_that_the_strike_fails_to_go_on_with_has_been_one_until_then() {
+    let mut door = Script::new();
+    door.closes().exit().wait(3000).exit().event(Event::Fault(Fault::Strike));
+    door.says(["0 release", "0 exit", "3 release", "3 fault [fault strike]"]);
+    door.wait(1999).opens().says([]);
+    door.wait(1000).says([]);
+}
+
+#[test]
+fn a_grant_that_the_strike_refuses_is_not_tried_again_at_once() {
+    let mut door = Script::new();
+    door.show(face(ANA), 600).event(Event::Fault(Fault::Strike)).event(Event::Cleared(Fault::Strike)).skip();
+    door.show(face(ANA), 1900).says([]);
+    assert_eq!(door.gate.status().state, "idle");
+    door.show(face(ANA), 200);
+    assert_eq!(door.gate.status().state, "observing");
+}
+
+#[test]
 fn an_exit_button_held_by_a_stone_releases_once() {
     let mut door = Script::new();
     door.event(Event::ExitButton { pressed: true }).wait(3_600_000).says(["0 release", "0 exit", "5 secure"]);

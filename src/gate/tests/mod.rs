@@ -114,6 +114,8 @@ struct Script {
     acks: Vec<(u64, Ticket, bool)>,
     /// What liveness finds in whoever is shown.
     verdict: Option<Verdict>,
+    /// Why it finds that.
+    evidence: Evidence,
     lines: Vec<String>,
 }
 
@@ -135,6 +137,7 @@ impl Script {
             ledger: Ledger::Writes(PROMPT),
             acks: Vec::new(),
             verdict: Some(Verdict::Live),
+            evidence: [None; MAX_EVIDENCE],
             lines: Vec::new(),
         };
         script.note(first);
@@ -214,7 +217,7 @@ impl Script {
 
     fn liveness(&mut self, from: u64, until: u64, verdict: Verdict) -> &mut Self {
         let (from, until) = (Instant::from_millis(START + from), Instant::from_millis(START + until));
-        self.event(Event::Liveness(LivenessReport { from, until, verdict, evidence: [None; 4] }))
+        self.event(Event::Liveness(LivenessReport { from, until, verdict, evidence: self.evidence }))
     }
 
     fn exit(&mut self) -> &mut Self {

@@ -230,6 +230,42 @@ fn denied_only_strangers_and_attacks_count_towards_a_lockout() {
 }
 
 #[test]
+fn denied_whoever_steps_back_before_enough_windows_make_an_attack_is_counted_all_the_same() {
+    let window = |score| Some(Reason::LooksLike { what: "print", score, needed: -1.0 });
+    let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
+    door.verdict = Some(Verdict::Inconclusive);
+    door.evidence[0] = window(-3.0);
+    for _ in 0..2 {
+        door.show(face(ANA), 2600).show(Face::Absent, 1000);
+    }
+    let why = "liveness_missing, frames_agreed 5, needed 3, looks_like print, log odds -3.00, needed -1.00";
+    let denial = |at: &str| format!("{at} liveness_inconclusive #1 0.800 [{why}]");
+    door.says([&denial("3.5"), &denial("7.1"), "7.1 locked_out [denials 2]"]);
+
+    let missing = Some(Reason::SensorMissing { sensor: "depth", why: "stuck" });
+    for evidence in [window(-0.5), missing] {
+        let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+        door.verdict = Some(Verdict::Inconclusive);
+        door.evidence[0] = evidence;
+        door.show(face(ANA), 2600).show(Face::Absent, 1000);
+        assert_eq!(door.lines.len(), 1, "no attack: {:?}", door.lines);
+    }
+}
+
+#[test]
+fn denied_one_window_of_many_that_is_too_low_counts_although_the_last_was_not() {
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+    door.verdict = None;
+    door.show(face(ANA), 2600);
+    for (until, score) in [(2200, -3.0), (2400, 2.0)] {
+        door.evidence[0] = Some(Reason::LooksLike { what: "print", score, needed: -1.0 });
+        door.liveness(until - 2000, until, Verdict::Inconclusive);
+    }
+    door.show(Face::Absent, 1000);
+    assert_eq!(door.lines.last().unwrap(), "3.5 locked_out [denials 1]");
+}
+
+#[test]
 fn denied_a_grant_forgives_the_denials_before_it() {
     let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
     door.show(stranger(), 500).show(Face::Absent, 3000);

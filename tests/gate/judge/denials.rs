@@ -4,6 +4,34 @@ use super::super::evidence::{is_ambiguous, shows};
 use super::*;
 
 impl Judge {
+    pub(super) fn denied(&mut self, step: &Step<'_>, record: &Record) -> Verdicts {
+        if self.is_notice(step, record)? {
+            return Ok(());
+        }
+        self.begin_unseen(step)?;
+        self.is_true(step, record)?;
+        let is_doubted = self.open.take().is_some_and(|open| open.is_doubted);
+        self.grant = None;
+        self.tally.attempts += 1;
+        let is_guess = match record.outcome {
+            Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof => {
+                !record.reasons.contains(&Reason::TooFewFrames)
+            }
+            Outcome::LivenessInconclusive => is_doubted,
+            _ => false,
+        };
+        if is_guess {
+            let window = millis(self.policy.lockout_window);
+            self.denials.retain(|at| step.now - at < window);
+            self.denials.push(step.now);
+            self.lockout_owed = self.denials.len() >= self.policy.lockout_after.into();
+            if self.lockout_owed {
+                self.denials.clear();
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a denial ends no attempt: a fault by itself, an operator's release that failed, a claim turned away.
     pub(super) fn is_notice(&mut self, step: &Step<'_>, record: &Record) -> Result<bool, String> {
         use Outcome as O;
