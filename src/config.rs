@@ -25,6 +25,8 @@ use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 use crate::infer::MAX_CORES;
+use crate::liveness::judge::{AGREE_LIVE, HOP};
+use crate::liveness::series::SPAN;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
 use crate::units::Fmr;
@@ -36,6 +38,12 @@ pub use liveness::{ACCEPT_KEY, CAMERA_ONLY_KEY, Liveness};
 pub const DEFAULT_PATH: &str = "/etc/facelatch/facelatch.toml";
 /// A configuration is a page of text; more than this is some other file.
 pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
+/// Liveness says live of evidence from the attempt alone: of some windows of two seconds, and a frame takes its time to be judged.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(2500);
+const _: () = {
+    let judged = SPAN.as_millis() + (AGREE_LIVE as u128 - 1) * HOP.as_millis();
+    assert!(judged < LEAST_ATTEMPT.as_millis(), "an attempt that is as long as this can succeed");
+};
 /// Most uids that may be named in `control.allowed_uids`.
 pub const MAX_ALLOWED_UIDS: usize = 32;
 
@@ -107,7 +115,7 @@ pub struct Faces {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    pub mode: GateMode,
+    pub mode: Mode,
     /// The false positive rate of a whole search (1:N).
     #[serde(deserialize_with = "rate")]
     pub target_fmr: Fmr,
@@ -141,13 +149,6 @@ pub struct Gate {
     pub held_open_after: Duration,
     #[serde(rename = "held_open_prealert_s", deserialize_with = "seconds")]
     pub held_open_prealert: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GateMode {
-    Recognition,
-    Verification,
 }
 
 /// What is kept, where, and how long.
@@ -209,7 +210,7 @@ impl Default for Gate {
     fn default() -> Self {
         let p = Policy::default();
         Self {
-            mode: GateMode::Recognition,
+            mode: p.mode,
             target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
             verify_target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
             agree: p.agree,
@@ -295,10 +296,7 @@ impl Config {
     pub fn policy(&self) -> Policy {
         let g = &self.gate;
         Policy {
-            mode: match g.mode {
-                GateMode::Recognition => Mode::Recognition,
-                GateMode::Verification => Mode::Verification,
-            },
+            mode: g.mode,
             liveness: if self.liveness_required() { LivenessPolicy::Required } else { LivenessPolicy::NotRequired },
             agree: g.agree,
             of: g.of,
@@ -360,18 +358,11 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Nonsense> {
-        self.policy().check().map_err(|wrong| {
-            let unit = match wrong.key {
-                "stale_after" | "attempt_timeout" | "absent_after" | "retry_after" | "pulse" | "ledger_timeout" => {
-                    "_ms"
-                }
-                "claim_timeout" | "lockout_window" | "lockout_for" | "held_open_after" | "held_open_prealert" => "_s",
-                _ => "",
-            };
-            let why = format!("{} is out of range, {}", wrong.value, wrong.range);
-            Nonsense::new(&format!("gate.{}{unit}", wrong.key), why)
-        })?;
+        self.policy()
+            .check()
+            .map_err(|wrong| Nonsense::new(wrong.key, format!("{} is out of range, {}", wrong.value, wrong.range)))?;
         self.check_camera()?;
+        self.check_times()?;
         self.check_faces()?;
         self.check_wiring()?;
         self.check_sensors()?;
@@ -401,6 +392,28 @@ impl Config {
             return Ok(());
         }
         wrong("fps", &fps, format!("more than 0 and at most {}", CameraConfig::MAX_FPS))
+    }
+
+    /// Times that lie in their ranges, and by which nobody could ever be admitted all the same.
+    fn check_times(&self) -> Result<(), Nonsense> {
+        let (Gate { mode, agree, stale_after, attempt_timeout, claim_timeout, .. }, fps) =
+            (&self.gate, self.camera.fps);
+        let attempts = [
+            ("gate.attempt_timeout_ms", attempt_timeout, *mode == Mode::Recognition),
+            ("gate.claim_timeout_s", claim_timeout, true),
+        ];
+        let is_short = |time: &Duration, begins: bool| begins && self.liveness_required() && *time < LEAST_ATTEMPT;
+        if let Some((key, time, _)) = attempts.into_iter().find(|(_, time, begins)| is_short(time, *begins)) {
+            let why = format!("{time:?} is over before liveness has judged anybody, which takes {LEAST_ATTEMPT:?}");
+            return Err(Nonsense::new(key, why));
+        }
+        // The first of them is as old as all that follow take, and it takes a while to be looked at, too.
+        if f64::from(agree - 1) < f64::from(fps) * stale_after.as_secs_f64() {
+            return Ok(());
+        }
+        let why =
+            format!("at {fps} frames a second the first of {agree} that must agree is stale before the last comes");
+        Err(Nonsense::new("gate.stale_after_ms", why))
     }
 
     fn check_faces(&self) -> Result<(), Nonsense> {

@@ -50,6 +50,26 @@ fn a_value_out_of_range_is_named_with_its_line() {
 }
 
 #[test]
+fn times_by_which_nobody_is_ever_admitted_are_named_with_the_reason() {
+    let said = refusal("[gate]\nattempt_timeout_ms = 2499\n");
+    assert!(said.starts_with("/etc/door.toml, line 2: gate.attempt_timeout_ms: 2.499s is over before"), "{said}");
+    let said = refusal("[gate]\nclaim_timeout_s = 2\n");
+    assert!(said.starts_with("/etc/door.toml, line 2: gate.claim_timeout_s: 2s is over before liveness"), "{said}");
+    let said = refusal("[gate]\nagree = 16\nof = 16\nstale_after_ms = 500\n");
+    assert!(said.starts_with("/etc/door.toml, line 4: gate.stale_after_ms: at 30 frames a second"), "{said}");
+    let pictures = "[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n";
+    for fine in [
+        "[gate]\nattempt_timeout_ms = 2500\nclaim_timeout_s = 3\n",
+        "[gate]\nmode = \"verification\"\nattempt_timeout_ms = 500\n",
+        "[gate]\nagree = 16\nof = 16\nstale_after_ms = 501\n",
+        "[camera]\nfps = 0.1\n[gate]\nagree = 1\n",
+        &format!("[gate]\nattempt_timeout_ms = 500\nclaim_timeout_s = 1\n{pictures}"),
+    ] {
+        parse(fine).unwrap();
+    }
+}
+
+#[test]
 fn a_camera_is_asked_only_for_frames_that_can_be_held_at_a_rate_that_is_one() {
     for wrong in ["width = 0", "width = 8193", "height = 0", "height = 4294967295"] {
         let said = refusal(&format!("[camera]\ndevice = \"/dev/video2\"\n{wrong}\n"));

@@ -1,5 +1,7 @@
 //! What a door demands before it opens: numbers that an installer chose, checked once, so that the machine need not.
 
+use serde::Deserialize;
+
 use crate::time::Duration;
 
 /// Most frames that an attempt looks back on.
@@ -8,7 +10,8 @@ pub const MAX_OF: usize = 16;
 pub const MAX_PULSE: Duration = Duration::from_secs(30);
 
 /// Whether faces alone are enough to start an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// 1:N: whoever stands there is searched for among everybody.
     Recognition,
@@ -25,7 +28,7 @@ pub enum LivenessPolicy {
     NotRequired,
 }
 
-/// The demands and times of one door. Built by [`Policy::check`], so every field obeys its stated range.
+/// The demands and times of one door. [`Policy::check`] sees to it that every field obeys its stated range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub mode: Mode,
@@ -53,7 +56,7 @@ pub struct Policy {
     pub relock_on_open: bool,
     /// How long the ledger may take to confirm a grant. 100 ms to 10 s.
     pub ledger_timeout: Duration,
-    /// So many denials of strangers and attacks … 1 to 100.
+    /// So many denials of strangers and attacks, those that step back early included … 1 to 100.
     pub lockout_after: u8,
     /// … within this time … 1 s to 1 h.
     pub lockout_window: Duration,
@@ -91,10 +94,11 @@ impl Default for Policy {
     }
 }
 
-/// A number outside its range.
+/// A number outside its range, by the key of the configuration that sets it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("gate.{key} = {value} is out of range: {range}")]
+#[error("{key}: {value} is out of range, {range}")]
 pub struct PolicyError {
+    /// With its section and unit, `gate.pulse_ms`.
     pub key: &'static str,
     pub value: String,
     pub range: &'static str,
@@ -122,21 +126,27 @@ impl Policy {
         }
         let ms = Duration::from_millis;
         let s = Duration::from_secs;
-        within("of", self.of, 1, MAX_OF as u8, "1 to 16 frames")?;
-        within("agree", self.agree, 1, self.of, "1 to gate.of frames")?;
-        within("margin", self.margin, 0.0, 1.0, "a similarity, 0 to 1")?;
-        within("stale_after", self.stale_after, ms(100), s(10), "100 ms to 10 s")?;
-        within("attempt_timeout", self.attempt_timeout, ms(500), s(60), "500 ms to 60 s")?;
-        within("absent_after", self.absent_after, ms(200), s(10), "200 ms to 10 s")?;
-        within("retry_after", self.retry_after, ms(500), s(60), "500 ms to 60 s")?;
-        within("claim_timeout", self.claim_timeout, s(1), s(60), "1 s to 60 s")?;
-        within("pulse", self.pulse, ms(100), MAX_PULSE, "100 ms to 30 s")?;
-        within("ledger_timeout", self.ledger_timeout, ms(100), s(10), "100 ms to 10 s")?;
-        within("lockout_after", self.lockout_after, 1, 100, "1 to 100 denials")?;
-        within("lockout_window", self.lockout_window, s(1), s(3600), "1 s to 1 h")?;
-        within("lockout_for", self.lockout_for, s(1), s(3600), "1 s to 1 h")?;
-        within("held_open_after", self.held_open_after, s(1), s(3600), "1 s to 1 h")?;
-        within("held_open_prealert", self.held_open_prealert, s(0), self.held_open_after, "0 to gate.held_open_after")?;
+        within("gate.of", self.of, 1, MAX_OF as u8, "1 to 16 frames")?;
+        within("gate.agree", self.agree, 1, self.of, "1 to gate.of frames")?;
+        within("gate.margin", self.margin, 0.0, 1.0, "a similarity, 0 to 1")?;
+        within("gate.stale_after_ms", self.stale_after, ms(100), s(10), "100 ms to 10 s")?;
+        within("gate.attempt_timeout_ms", self.attempt_timeout, ms(500), s(60), "500 ms to 60 s")?;
+        within("gate.absent_after_ms", self.absent_after, ms(200), s(10), "200 ms to 10 s")?;
+        within("gate.retry_after_ms", self.retry_after, ms(500), s(60), "500 ms to 60 s")?;
+        within("gate.claim_timeout_s", self.claim_timeout, s(1), s(60), "1 s to 60 s")?;
+        within("gate.pulse_ms", self.pulse, ms(100), MAX_PULSE, "100 ms to 30 s")?;
+        within("gate.ledger_timeout_ms", self.ledger_timeout, ms(100), s(10), "100 ms to 10 s")?;
+        within("gate.lockout_after", self.lockout_after, 1, 100, "1 to 100 denials")?;
+        within("gate.lockout_window_s", self.lockout_window, s(1), s(3600), "1 s to 1 h")?;
+        within("gate.lockout_for_s", self.lockout_for, s(1), s(3600), "1 s to 1 h")?;
+        within("gate.held_open_after_s", self.held_open_after, s(1), s(3600), "1 s to 1 h")?;
+        within(
+            "gate.held_open_prealert_s",
+            self.held_open_prealert,
+            s(0),
+            self.held_open_after,
+            "0 to gate.held_open_after_s",
+        )?;
         Ok(self)
     }
 }
@@ -153,10 +163,10 @@ mod tests {
     #[test]
     fn a_number_out_of_range_is_named() {
         let key = |p: Policy| p.check().unwrap_err().key;
-        assert_eq!(key(Policy { agree: 6, ..Policy::default() }), "agree");
-        assert_eq!(key(Policy { of: 17, ..Policy::default() }), "of");
-        assert_eq!(key(Policy { margin: f32::NAN, ..Policy::default() }), "margin");
-        assert_eq!(key(Policy { pulse: MAX_PULSE * 2, ..Policy::default() }), "pulse");
-        assert_eq!(key(Policy { pulse: Duration::ZERO, ..Policy::default() }), "pulse");
+        assert_eq!(key(Policy { agree: 6, ..Policy::default() }), "gate.agree");
+        assert_eq!(key(Policy { of: 17, ..Policy::default() }), "gate.of");
+        assert_eq!(key(Policy { margin: f32::NAN, ..Policy::default() }), "gate.margin");
+        assert_eq!(key(Policy { pulse: MAX_PULSE * 2, ..Policy::default() }), "gate.pulse_ms");
+        assert_eq!(key(Policy { pulse: Duration::ZERO, ..Policy::default() }), "gate.pulse_ms");
     }
 }
