@@ -48,9 +48,7 @@ impl Watchdog {
 
     /// Says that the daemon is ready, at first, and from then on in every period that it is alive.
     pub fn look(&mut self, shared: &Shared, now: Instant) {
-        if !std::mem::replace(&mut self.is_ready, true) {
-            notify::ready();
-        }
+        self.is_ready = self.is_ready || notify::ready();
         let Some(period) = self.systemd.interval().filter(|_| now >= self.look_at) else { return };
         let alive = is_alive(shared, self.fed_at, now);
         self.look_at = now + if alive { period } else { period.min(LOOK_AGAIN) };

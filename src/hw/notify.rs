@@ -1,14 +1,22 @@
 //! What the service manager is told (sd_notify(3)). Without one, every call does nothing.
+//!
+//! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`], which says so.
 
 #![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sd_notify::NotifyState;
 
 use crate::time::{Duration, Instant};
 
-/// The door works.
-pub fn ready() {
-    send(&[NotifyState::Ready]);
+/// The door works. `false` where the manager had no room for that, and has to be told again.
+pub fn ready() -> bool {
+    send(&[NotifyState::Ready])
 }
 
 /// One line for `systemctl status`.
@@ -17,7 +25,7 @@ pub fn status(line: &str) {
     match line.contains('\n') {
         false => send(&[NotifyState::Status(line)]),
         true => send(&[NotifyState::Status(&line.replace('\n', " "))]),
-    }
+    };
 }
 
 /// The configuration is read anew; [`ready`] follows. Since systemd 253 the time must come with it.
@@ -25,7 +33,7 @@ pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
         Err(_) => send(&[NotifyState::Reloading]),
-    }
+    };
 }
 
 /// The door is locked and stays so until the next start.
@@ -33,10 +41,25 @@ pub fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-fn send(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+/// `false` where there was no room.
+fn send(states: &[NotifyState<'_>]) -> bool {
+    let sent = std::env::var_os("NOTIFY_SOCKET").map_or(Ok(()), |socket| send_to(&socket, states));
+    if let Err(error) = &sent {
         log::debug!("the service manager was not told: {error}");
     }
+    !sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// To a socket by its path, or of the abstract ones by an @ and its name. Never waits.
+fn send_to(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let sender = UnixDatagram::unbound()?;
+    sender.set_nonblocking(true)?;
+    sender.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 /// The service manager's watchdog. It is fed by whoever calls [`Watchdog::alive`] and by nobody else, so that call
@@ -98,6 +121,27 @@ mod tests {
         let mut idle = Watchdog::new(None);
         assert!(!idle.due(Instant::from_millis(1)));
         assert_eq!(idle.interval(), None);
+    }
+
+    #[test]
+    fn a_service_manager_that_does_not_read_is_told_what_it_has_room_for_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let name = format!("facelatch-test-{}", std::process::id());
+        let hidden = SocketAddr::from_abstract_name(&name).unwrap();
+        let managers = [
+            (UnixDatagram::bind(&path).unwrap(), path.clone().into_os_string()),
+            (UnixDatagram::bind_addr(&hidden).unwrap(), format!("@{name}").into()),
+        ];
+        for (manager, socket) in managers {
+            let sent = (0..10_000).map(|_| send_to(&socket, &[NotifyState::Ready, NotifyState::Watchdog]));
+            let lost =
+                sent.filter_map(Result::err).inspect(|error| assert_eq!(error.kind(), io::ErrorKind::WouldBlock));
+            assert!((1..10_000).contains(&lost.count()));
+            let mut first = [0; 64];
+            let length = manager.recv(&mut first).unwrap();
+            assert_eq!(&first[..length], b"READY=1\nWATCHDOG=1\n");
+        }
     }
 
     #[test]
