@@ -25,7 +25,7 @@ use crate::time::{Duration, Instant, Now};
 use crate::units::Similarity;
 
 /// Records kept while the store fails; beyond, the newest are only in the journal.
-const BACKLOG: usize = 128;
+pub const BACKLOG: usize = 128;
 /// How often the gallery is asked for changes, a failed store tried again, and a stop noticed.
 const PERIOD: Duration = Duration::from_millis(500);
 /// So many of what waited for the store are written in one go; between two it is looked for changes of the gallery.
@@ -33,6 +33,9 @@ const AT_ONCE: usize = 8;
 /// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back, and what
 /// was open before stays dead.
 const MAX_FAILED_LOOKS: u32 = 10;
+/// The gallery is loaded so often though nothing has changed in it: the rules of somebody's time zone may have, by an update of
+/// the system's.
+const RELOAD_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
@@ -120,6 +123,7 @@ pub struct Keeper {
     failed_looks: u32,
     /// The gallery has changed and is not loaded yet.
     is_outdated: bool,
+    loaded_at: Option<Instant>,
 }
 
 /// A clock that has run on since then without being set.
@@ -160,6 +164,7 @@ impl Keeper {
             failing: [false; 2],
             failed_looks: 0,
             is_outdated: false,
+            loaded_at: None,
         }
     }
 
@@ -319,17 +324,21 @@ impl Keeper {
         }
         let changed = self.store().and_then(|store| store.changed().map_err(|error| error.to_string()));
         self.is_outdated |= self.report(shared, Part::Ledger, changed) == Some(true);
-        if self.is_outdated {
+        let now = shared.now().mono;
+        self.is_outdated |= now.since(*self.loaded_at.get_or_insert(now)) >= RELOAD_PERIOD;
+        // Whoever is known stays so while the store is away.
+        if self.is_outdated && matches!(self.shelf, Shelf::Open(_)) {
             let loaded = self.load().map_err(|error| error.to_string());
             if let Some((gallery, roster)) = self.report(shared, Part::Gallery, loaded) {
                 log::info!("gallery: {} people, {} templates", roster.len(), gallery.index.templates());
                 shared.set_gallery(Arc::new(gallery));
                 shared.tell(Event::Roster(Arc::new(roster)));
                 self.is_outdated = false;
+                self.loaded_at = Some(now);
             }
         }
         self.retain(shared);
-        self.scrub(shared.now().mono);
+        self.scrub(now);
     }
 
     /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew: SQLite

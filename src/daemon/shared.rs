@@ -87,7 +87,7 @@ struct CameraState {
     /// How often it was opened.
     opening: u32,
     is_lost: bool,
-    /// The opening that ended in the loss.
+    /// The last opening that ended in a loss.
     lost_since: u32,
     is_useless: bool,
 }
@@ -202,7 +202,8 @@ impl Shared {
     /// The camera was opened; its frames bear this number.
     pub fn camera_opened(&self) -> u32 {
         let mut camera = lock(&self.camera);
-        camera.opening = camera.opening.wrapping_add(1);
+        // A camera opened four times a second comes to the end of these in thirty years.
+        camera.opening = camera.opening.saturating_add(1);
         camera.is_useless = false;
         camera.opening
     }
@@ -217,7 +218,7 @@ impl Shared {
     /// A frame of this opening was judged. Whether it ends a loss: a last frame from before doesn't.
     pub fn camera_judged(&self, opening: u32) -> bool {
         let mut camera = lock(&self.camera);
-        let ends_it = camera.is_lost && opening != camera.lost_since;
+        let ends_it = camera.is_lost && opening > camera.lost_since;
         camera.is_lost &= !ends_it;
         ends_it
     }
@@ -279,5 +280,28 @@ impl Shared {
     pub fn sleep(&self, pause: Duration) {
         let guard = lock(&self.sleepers.0);
         let _woken = self.sleepers.1.wait_timeout_while(guard, pause, |()| !self.is_stopping());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::keeper::nobody;
+    use crate::sim::clock::SimClock;
+
+    #[test]
+    fn a_frame_of_an_opening_before_the_last_loss_ends_none() {
+        let shared = Shared::new(Arc::new(SimClock::default()), nobody());
+        let first = shared.camera_opened();
+        assert!(shared.camera_lost());
+        let second = shared.camera_opened();
+        assert!(!shared.camera_lost(), "no news");
+        for before in [first, second] {
+            assert!(!shared.camera_judged(before));
+        }
+        let third = shared.camera_opened();
+        assert!(!shared.camera_judged(first), "that is open again changes nothing of it");
+        assert!(shared.camera_judged(third));
+        assert!(!shared.is_camera_lost());
     }
 }

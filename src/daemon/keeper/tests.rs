@@ -243,6 +243,47 @@ fn a_store_that_is_moved_away_is_a_fault_and_none_is_made_in_its_place_and_anoth
 }
 
 #[test]
+fn a_reload_while_the_store_is_away_forgets_nobody_and_counts_once_it_is_back() {
+    let mut desk = Desk::new();
+    let mut other = Store::open(desk.reader.path(), &desk.key).unwrap();
+    let ana = desk.enrols(&mut other, "Ana Ruiz");
+    desk.looks();
+    desk.moves_the_files();
+    desk.looks();
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let demand = Box::new(move |_| {
+        asked.send(()).unwrap();
+        Thresholds { identify: None, verify: None }
+    });
+    desk.keeper.take(&desk.shared, Job::Demand(demand));
+    desk.looks();
+    assert!(desk.shared.is_store_failing());
+    assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
+    assert_eq!(is_asked.try_iter().count(), 0);
+    for name in ["test.db", "test.db-wal", "test.db-shm"] {
+        std::fs::rename(desk.dir.path().join("away").join(name), desk.dir.path().join(name)).unwrap();
+    }
+    desk.looks();
+    assert!(!desk.shared.is_store_failing());
+    assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
+    assert_eq!(is_asked.try_iter().count(), 1);
+}
+
+#[test]
+fn the_gallery_is_loaded_once_a_day_though_nobody_changes_it() {
+    let mut desk = Desk::new();
+    let rosters_after = |desk: &mut Desk, time| {
+        desk.events_after(time);
+        let told = std::iter::from_fn(|| desk.shared.queue.take(Some(Duration::ZERO)));
+        told.filter(|message| matches!(message, Message::Event(Event::Roster(_)))).count()
+    };
+    rosters_after(&mut desk, Duration::ZERO);
+    assert_eq!(rosters_after(&mut desk, DAY - Duration::from_secs(1)), 0);
+    assert_eq!(rosters_after(&mut desk, Duration::from_secs(1)), 1);
+    assert_eq!(rosters_after(&mut desk, DAY - Duration::from_secs(1)), 0);
+}
+
+#[test]
 fn a_store_that_keeps_failing_though_its_file_is_there_is_opened_anew() {
     let mut desk = Desk::new();
     desk.looks();
