@@ -31,15 +31,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-pub use capture::OpenCamera;
+pub use capture::{OpenCamera, SILENCE_MAX};
 pub use inputs::OpenInputs;
 use interpreter::Interpreter;
-pub use keeper::{Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
+pub use keeper::{BACKLOG, Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
 use reach::Reach;
 pub use recogniser::Recogniser;
 pub use shared::{Heard, Message, Reloaded, Shared, Taken};
 use watchdog::{Hang, Watchdog};
-pub use watchers::{Follower, Step, Watchers, Written};
+pub use watchers::{Follower, MAX_WATCHERS, Step, Watchers, Written};
 
 use crate::control::server::{Describe, Server};
 use crate::gate::{Actions, Event, Gate, Policy};
@@ -140,11 +140,15 @@ impl Daemon {
 
     /// Whether a thread has ended that should be running.
     pub fn dead(&self) -> Option<&'static str> {
+        // First, because the keeper ends with it.
+        if self.gate.is_finished() {
+            return Some("gate");
+        }
         let ended = self.threads.iter().find(|(name, thread)| {
             let is_replay_done = *name == "capture" && self.shared.has_recording_ended();
             thread.is_finished() && !is_replay_done
         });
-        ended.map(|(name, _)| *name).or_else(|| self.gate.is_finished().then_some("gate"))
+        ended.map(|(name, _)| *name)
     }
 
     /// Locks, writes down that it stops, and ends every thread.

@@ -3,6 +3,7 @@
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
 mod socket;
+mod trouble;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
-use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
+use facelatch::daemon::{Daemon, Keeper, Message, OpenCamera, OpenInputs, Parts, Reloaded, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
@@ -18,13 +19,14 @@ use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
 use facelatch::person::{Name, PersonId};
 use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Strike};
-use facelatch::sim::fault::{CameraFault, Episode, FaultInjector, Schedule, StrikeFault};
+use facelatch::sim::fault::{Episode, FaultInjector, Schedule, StrikeFault};
 use facelatch::sim::inputs::{Hand, ScriptedInputs};
 use facelatch::sim::perception::{Doorstep, DoorstepHandle, ScriptedPerception};
 use facelatch::sim::strike::{RecordingStrike, StrikeLog};
 use facelatch::sim::synthetic::SyntheticCamera;
 use facelatch::time::Wall;
 use facelatch::units::Similarity;
+use trouble::Mortal;
 
 const MODEL: [u8; 32] = [7; 32];
 const DIMS: usize = 16;
@@ -50,6 +52,8 @@ struct House {
     doorstep: DoorstepHandle,
     strike: StrikeLog,
     hand: Hand,
+    /// Set, it makes vision panic.
+    vision_dies: Arc<AtomicBool>,
     dir: tempfile::TempDir,
 }
 
@@ -103,6 +107,7 @@ impl House {
         let inputs = ScriptedInputs::at_rest(Arc::clone(&clock));
         let perception = ScriptedPerception::default();
         let (log, hand, doorstep) = (strike.log(), inputs.hand(), perception.handle());
+        let vision_dies = Arc::new(AtomicBool::new(false));
         let half = Similarity::new(0.5);
         let keeper_store = Store::open(store.path(), &key).unwrap();
         let control = ControlConfig { socket: dir.path().join("control"), allowed_uids: vec![], gid: None };
@@ -114,7 +119,7 @@ impl House {
         let parts = Parts {
             policy: policy(),
             camera: open_camera(&clock),
-            perception: Box::new(perception),
+            perception: Box::new(Mortal { inner: perception, dies: Arc::clone(&vision_dies) }),
             liveness: None,
             inputs: wires.collect(),
             strike: strike_of(strike, Arc::clone(&clock)),
@@ -128,7 +133,7 @@ impl House {
             control: Some(Server::bind(control).unwrap()),
         };
         let daemon = Some(Daemon::start(clock, parts).unwrap());
-        Self { daemon, store, doorstep, strike: log, hand, dir }
+        Self { daemon, store, doorstep, strike: log, hand, vision_dies, dir }
     }
 
     fn ask(&self, request: &Request) -> Response {
@@ -293,27 +298,6 @@ fn a_face_is_not_admitted_while_the_ledger_hangs_and_is_afterwards() {
 }
 
 #[test]
-fn an_unplugged_camera_is_a_fault_and_a_face_opens_once_it_is_back() {
-    let house = House::with(|clock| {
-        let began = clock.now().mono;
-        let gone = Episode {
-            from: began + Duration::from_millis(500),
-            until: began + Duration::from_millis(1500),
-            fault: CameraFault::Gone,
-        };
-        let clock = Arc::clone(clock);
-        Box::new(move || {
-            let device = FaultInjector::new(camera(&clock), Arc::clone(&clock), Schedule::listed([gone]), 1);
-            Ok(Box::new(device) as Box<dyn Camera>)
-        })
-    });
-    house.await_outcome(Outcome::Fault);
-    house.await_outcome(Outcome::FaultCleared);
-    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
-    wait_for("released", || house.strike.releases() == 1);
-}
-
-#[test]
 fn a_camera_whose_frames_cannot_be_decoded_is_opened_again_and_a_face_opens_once_they_can() {
     let opened = Arc::new(AtomicU32::new(0));
     let openings = Arc::clone(&opened);
@@ -346,6 +330,29 @@ fn a_network_that_fails_admits_nobody_until_it_works() {
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     wait_for("released", || house.strike.releases() == 1);
     assert!(house.outcomes().contains(&Outcome::FaultCleared));
+}
+
+#[test]
+fn a_reload_that_demands_another_similarity_is_in_force_for_whoever_comes_next() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let reload = |threshold: Option<Similarity>| {
+        let is_loaded = Arc::new(AtomicBool::new(false));
+        let loaded = Arc::clone(&is_loaded);
+        let demand = Box::new(move |_| {
+            loaded.store(true, Ordering::Relaxed);
+            Thresholds { identify: threshold, verify: threshold }
+        });
+        let shared = house.daemon.as_ref().unwrap().shared();
+        shared.send(Message::Reload(Reloaded { policy: policy(), demand }));
+        wait_for("loaded", || is_loaded.load(Ordering::Relaxed));
+    };
+    reload(None);
+    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
+    house.await_outcome(Outcome::NotRecognised);
+    assert_eq!(house.strike.releases(), 0);
+    reload(Similarity::new(0.5));
+    house.await_outcome(Outcome::Granted);
 }
 
 #[test]

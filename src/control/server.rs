@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
-use crate::daemon::{Follower, Gallery, Heard, Shared, Written};
-use crate::gate::{Alarm, Event, Fault, Outcome, Reason};
+use crate::daemon::{Follower, Gallery, Heard, MAX_WATCHERS, Shared, Written};
+use crate::gate::{Alarm, Event, Fault, MAX_SHARING, Outcome, Reason};
 use crate::time::Wall;
 
 /// Clients at a time; a further one is told to come again.
 const MAX_CLIENTS: usize = 8;
+const _: () = assert!(MAX_CLIENTS <= MAX_SHARING + 1, "whoever asks for a release shares it");
+const _: () = assert!(MAX_CLIENTS <= MAX_WATCHERS, "whoever asks for something follows what comes of it");
 /// Places that whoever only watches leaves to those who open: `unlock`, and a card reader's `claim`.
 const FOR_ACTS: usize = 2;
 /// How long a client may take to say what it wants, and to take its answer.
@@ -395,6 +397,25 @@ pub fn gid_of(group: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_the_configuration_names_may_connect_and_ask_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (named, other) = (own + 1000, own + 2000);
+        for (allowed_uids, gid, mode, is_named_in, is_other_in) in [
+            (vec![], None, 0o600, false, false),
+            (vec![named], None, 0o666, true, false),
+            // Whom the mode lets connect is in the group.
+            (vec![], Some(group), 0o660, true, true),
+        ] {
+            let socket = dir.path().join("control");
+            let server = Server::bind(ControlConfig { socket: socket.clone(), allowed_uids, gid }).unwrap();
+            assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, mode, "{mode:o}");
+            let may_ask = [0, own, named, other].map(|uid| server.is_allowed(uid));
+            assert_eq!(may_ask, [true, true, is_named_in, is_other_in], "{mode:o}");
+        }
+    }
 
     #[test]
     fn a_request_has_a_deadline_as_a_whole_however_small_the_pauses_in_it() {

@@ -10,7 +10,7 @@ use crate::ports::{Camera, CameraError};
 use crate::time::Duration;
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
+pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long one wait for a frame lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(250);
 /// Opens the camera, as often as needed.

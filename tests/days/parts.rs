@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use facelatch::daemon::interpreter::Effects;
+use facelatch::daemon::{BACKLOG, SILENCE_MAX};
 use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gate::{Alarm, Event, Fault, Record, Ticket};
 use facelatch::person::PersonId;
@@ -22,12 +23,9 @@ use facelatch::time::{Duration, Instant};
 use super::town::SECOND;
 
 const NOBODY: usize = usize::MAX;
-/// Records that wait for a ledger that fails.
-const BACKLOG: usize = 128;
 const SIDE: usize = 8;
 const CAMERA_TIMEOUT: Duration = Duration::from_millis(250);
-/// The daemon's own limits: a camera silent or frozen for so long is one that does not work.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// So many readings in a row that are none make a sensor one that does not work.
 const FAILURES_MAX: u32 = 3;
 
 /// Which visit stands before the door.
