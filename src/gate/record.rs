@@ -6,95 +6,57 @@ use crate::person::PersonId;
 use crate::time::Wall;
 use crate::units::Similarity;
 
-/// How an attempt, or anything else worth keeping, ended. The names are the ledger's and `--json`'s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    // An attempt ends in exactly one of these.
-    Granted,
-    NotRecognised,
-    Ambiguous,
-    Spoof,
-    LivenessInconclusive,
-    PoorQuality,
-    Expired,
-    OutOfSchedule,
-    LockedOut,
-    Fault,
-    // The door's own events.
-    Exit,
-    ManualRelease,
-    DoorForced,
-    DoorHeldOpenSoon,
-    DoorHeldOpen,
-    DoorClosed,
-    FaultCleared,
-    Started,
-    Stopped,
-    // What people did to the gallery.
-    Enrolled,
-    Renamed,
-    ExpiryChanged,
-    ScheduleChanged,
-    Erased,
+/// An enum whose values have names that never change: the enum, all of its values, and the name of each, from one list.
+macro_rules! named {
+    ($(#[$meta:meta])* $enum:ident { $($(#[$doc:meta])* $value:ident = $name:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $enum { $($(#[$doc])* $value,)+ }
+
+        impl $enum {
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$value),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $name,)+ }
+            }
+        }
+    };
+}
+
+named! {
+    /// How an attempt, or anything else worth keeping, ended. The names are the ledger's and `--json`'s.
+    Outcome {
+        // An attempt ends in exactly one of these.
+        Granted = "granted",
+        NotRecognised = "not_recognised",
+        Ambiguous = "ambiguous",
+        Spoof = "spoof",
+        LivenessInconclusive = "liveness_inconclusive",
+        PoorQuality = "poor_quality",
+        Expired = "expired",
+        OutOfSchedule = "out_of_schedule",
+        LockedOut = "locked_out",
+        Fault = "fault",
+        // The door's own events.
+        Exit = "exit",
+        ManualRelease = "manual_release",
+        DoorForced = "door_forced",
+        DoorHeldOpenSoon = "door_held_open_soon",
+        DoorHeldOpen = "door_held_open",
+        DoorClosed = "door_closed",
+        FaultCleared = "fault_cleared",
+        Started = "started",
+        Stopped = "stopped",
+        // What people did to the gallery.
+        Enrolled = "enrolled",
+        Renamed = "renamed",
+        ExpiryChanged = "expiry_changed",
+        ScheduleChanged = "schedule_changed",
+        Erased = "erased",
+    }
 }
 
 impl Outcome {
-    pub const ALL: [Self; 24] = [
-        Self::Granted,
-        Self::NotRecognised,
-        Self::Ambiguous,
-        Self::Spoof,
-        Self::LivenessInconclusive,
-        Self::PoorQuality,
-        Self::Expired,
-        Self::OutOfSchedule,
-        Self::LockedOut,
-        Self::Fault,
-        Self::Exit,
-        Self::ManualRelease,
-        Self::DoorForced,
-        Self::DoorHeldOpenSoon,
-        Self::DoorHeldOpen,
-        Self::DoorClosed,
-        Self::FaultCleared,
-        Self::Started,
-        Self::Stopped,
-        Self::Enrolled,
-        Self::Renamed,
-        Self::ExpiryChanged,
-        Self::ScheduleChanged,
-        Self::Erased,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Granted => "granted",
-            Self::NotRecognised => "not_recognised",
-            Self::Ambiguous => "ambiguous",
-            Self::Spoof => "spoof",
-            Self::LivenessInconclusive => "liveness_inconclusive",
-            Self::PoorQuality => "poor_quality",
-            Self::Expired => "expired",
-            Self::OutOfSchedule => "out_of_schedule",
-            Self::LockedOut => "locked_out",
-            Self::Fault => "fault",
-            Self::Exit => "exit",
-            Self::ManualRelease => "manual_release",
-            Self::DoorForced => "door_forced",
-            Self::DoorHeldOpenSoon => "door_held_open_soon",
-            Self::DoorHeldOpen => "door_held_open",
-            Self::DoorClosed => "door_closed",
-            Self::FaultCleared => "fault_cleared",
-            Self::Started => "started",
-            Self::Stopped => "stopped",
-            Self::Enrolled => "enrolled",
-            Self::Renamed => "renamed",
-            Self::ExpiryChanged => "expiry_changed",
-            Self::ScheduleChanged => "schedule_changed",
-            Self::Erased => "erased",
-        }
-    }
-
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|o| o.as_str() == text)
     }
@@ -106,74 +68,37 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Which measure of a face was too poor to judge it by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PoorMeasure {
-    Size,
-    Sharpness,
-    TooDark,
-    TooBright,
-    Pose,
-    DetectorScore,
-}
-
-impl PoorMeasure {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Size => "too_small",
-            Self::Sharpness => "blurred",
-            Self::TooDark => "too_dark",
-            Self::TooBright => "too_bright",
-            Self::Pose => "turned_away",
-            Self::DetectorScore => "unclear",
-        }
+named! {
+    /// Which measure of a face was too poor to judge it by.
+    PoorMeasure {
+        Size = "too_small",
+        Sharpness = "blurred",
+        TooDark = "too_dark",
+        TooBright = "too_bright",
+        Pose = "turned_away",
+        DetectorScore = "unclear",
     }
 }
 
-/// Which part of the door does not work. While one stands, nobody is admitted by face.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// No camera, or it gives no frames.
-    CameraLost,
-    /// The camera repeats one picture.
-    CameraFrozen,
-    /// A network failed: NaN, a wrong shape, a missing file.
-    Network,
-    /// The ledger or gallery can't be written or read.
-    Store,
-    /// The strike's line can't be driven.
-    Strike,
-    /// Exit button or door contact can't be read.
-    Inputs,
-    /// A sensor that liveness requires does not answer.
-    Sensor,
-    /// The housing is being moved, or was and is not back yet.
-    Tamper,
-}
-
-impl Fault {
-    pub const ALL: [Self; 8] = [
-        Self::CameraLost,
-        Self::CameraFrozen,
-        Self::Network,
-        Self::Store,
-        Self::Strike,
-        Self::Inputs,
-        Self::Sensor,
-        Self::Tamper,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CameraLost => "camera_lost",
-            Self::CameraFrozen => "camera_frozen",
-            Self::Network => "network",
-            Self::Store => "store",
-            Self::Strike => "strike",
-            Self::Inputs => "inputs",
-            Self::Sensor => "sensor",
-            Self::Tamper => "tamper",
-        }
+named! {
+    /// Which part of the door does not work. While one stands, nobody is admitted by face.
+    Fault {
+        /// No camera, or it gives no frames.
+        CameraLost = "camera_lost",
+        /// The camera repeats one picture.
+        CameraFrozen = "camera_frozen",
+        /// A network failed: NaN, a wrong shape, a missing file.
+        Network = "network",
+        /// The ledger or gallery can't be written or read.
+        Store = "store",
+        /// The strike's line can't be driven.
+        Strike = "strike",
+        /// Exit button or door contact can't be read.
+        Inputs = "inputs",
+        /// A sensor that liveness requires does not answer.
+        Sensor = "sensor",
+        /// The housing is being moved, or was and is not back yet.
+        Tamper = "tamper",
     }
 }
 
