@@ -77,7 +77,7 @@ pub struct StatusLine {
 /// One event, as `events --json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventLine {
-    /// `null` where the ledger could not take it.
+    /// `null` where the ledger could not take it, or has not in time.
     pub seq: Option<u64>,
     /// RFC 3339, UTC, milliseconds.
     pub at: String,

@@ -23,7 +23,7 @@ pub struct Step {
 /// A record as the ledger took it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
-    /// Its number; `None` where the ledger could not take it.
+    /// Its number; `None` where the ledger could not take it, or has not in time.
     pub seq: Option<u64>,
     /// A release that the ledger took, but that the gate had given up by then or the strike did not obey, hasn't come to pass; what
     /// became of it is another event.
