@@ -25,7 +25,7 @@ use facelatch::gate::{Action, Event, Gate, LivenessReport, Outcome, Reason, Sigh
 use facelatch::sim::rng::Rng;
 use facelatch::time::{Instant, Now, Wall};
 
-use crate::testing::cases;
+use crate::testing::{SEED, cases, number, seed};
 use judge::{Judge, Tally};
 use story::{Beat, Number, Story, What, Which};
 use world::People;
@@ -181,10 +181,6 @@ fn shorten(mut story: Story, galleries: &[Rc<People>]) -> (Story, String) {
     (story, objection)
 }
 
-fn environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
 #[derive(Default)]
 struct Total {
     tally: Tally,
@@ -198,10 +194,8 @@ fn galleries() -> Vec<Rc<People>> {
 
 #[test]
 fn no_order_of_events_unlocks_without_everything_the_policy_requires() {
-    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
-    let seed = environment("FACELATCH_SEED").unwrap_or_else(clock);
-    let stories = environment("FACELATCH_STORIES").unwrap_or_else(|| cases(STORIES));
-    println!("FACELATCH_SEED={seed} FACELATCH_STORIES={stories}");
+    let (seed, stories) = (seed(), number("FACELATCH_STORIES").unwrap_or_else(|| cases(STORIES)));
+    println!("{SEED}={seed} FACELATCH_STORIES={stories}");
     let (next, total) = (AtomicU64::new(0), Mutex::new(Total::default()));
     let work = || {
         let galleries = galleries();

@@ -11,6 +11,7 @@ use super::exit::{Failure, Verdict};
 use super::when::parse_since;
 use super::{counted, note, people};
 use crate::control::{EventLine, rfc3339};
+use crate::gallery::template::hex;
 use crate::gate::Outcome;
 use crate::hw::clock::BootClock;
 use crate::hw::store::{EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
@@ -144,10 +145,6 @@ fn line(event: &EventRow, names: &HashMap<PersonId, String>) -> EventLine {
         reasons: event.reasons.clone(),
         hash: Some(hex(&event.hash)),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Serialize)]

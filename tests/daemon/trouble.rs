@@ -25,10 +25,6 @@ impl Camera for Troubled {
         }
     }
 
-    fn dropped(&self) -> u64 {
-        0
-    }
-
     fn describe(&self) -> String {
         "a camera with a loose plug".to_owned()
     }

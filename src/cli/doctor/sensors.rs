@@ -1,7 +1,7 @@
 //! Each sensor of the configuration with one reading, or what is wrong with it. Of a grid the picture as well, to see how it
 //! is mounted.
 
-use super::{Checked, Finding, Level, Visit};
+use super::{Finding, Level, Visit};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::control::StatusLine;
