@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("infer", &["draft", "frame", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "units"]),
     ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
-    ("eval", &["face", "gallery", "gate", "infer", "liveness", "person", "time", "units"]),
+    ("eval", &["face", "frame", "gallery", "gate", "infer", "liveness", "person", "time", "units"]),
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
     ("hw", &["frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time"]),

@@ -177,7 +177,11 @@ pub fn measure(
         date,
         ..Origin::default()
     };
-    Ok(Measured { lost, ..compare(pictures, encodings, decider, origin, workers)? })
+    match compare(pictures, encodings, decider, origin, workers) {
+        Ok(measured) => Ok(Measured { lost, ..measured }),
+        Err(EvalError::TooFew { found, .. }) => Err(EvalError::TooFew { found, lost }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; fills in the
@@ -204,7 +208,7 @@ fn compare(
         Some(&(similarity, a, b)) if step(similarity) >= STEPS - 1 => {
             EvalError::Twice { a: paths[a].clone(), b: paths[b].clone() }
         }
-        _ => EvalError::TooFew { found: people.len() },
+        _ => EvalError::TooFew { found: people.len(), lost: Vec::new() },
     };
     let widened = |counts: &Counts, faces: &Faces<'_>| {
         let table = counts.tabulate(origin.clone())?;

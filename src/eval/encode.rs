@@ -31,10 +31,14 @@ pub enum EvalError {
     Infer(#[from] InferError),
     #[error("{path}: {reason}", path = path.display())]
     Folder { path: PathBuf, reason: String },
-    #[error("no table: faces of too few people were found, {found} in all")]
-    TooFew { found: usize },
+    #[error("no table: faces of too few people were found, {found} in all{}", first(lost))]
+    TooFew { found: usize, lost: Vec<Lost> },
     #[error("no table: {a} and {b} are the same picture, filed under two people; take it out of one", a = a.display(), b = b.display())]
     Twice { a: PathBuf, b: PathBuf },
+}
+
+fn first(lost: &[Lost]) -> String {
+    lost.first().map(|lost| format!("; to begin with, {lost}")).unwrap_or_default()
 }
 
 /// Milliseconds of each stage.

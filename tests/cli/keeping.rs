@@ -98,8 +98,8 @@ fn a_table_that_could_not_be_kept_is_refused_before_any_photograph_is_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::new();
     home.enrol("Ana", 1.0);
-    for person in ["one", "two"] {
-        fs::create_dir_all(home.path("people").join(person)).unwrap();
+    for person in 1..=12 {
+        fs::create_dir_all(home.path(&format!("people/{person}"))).unwrap();
         home.write(&format!("people/{person}/1.jpg"), b"no photograph");
     }
     let people = home.path("people").display().to_string();
@@ -111,5 +111,5 @@ fn a_table_that_could_not_be_kept_is_refused_before_any_photograph_is_read() {
     fs::rename(home.path("state/facelatch.key"), home.path("away.key")).unwrap();
     calibrate().fails(66, &["restore the key from its copy"]);
     fs::rename(home.path("away.key"), home.path("state/facelatch.key")).unwrap();
-    calibrate().fails(65, &["1.jpg", "not a picture"]);
+    calibrate().fails(65, &["too few people were found, 0 in all; to begin with,", "people/1/1.jpg: not a picture"]);
 }

@@ -83,7 +83,7 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
     assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
     assert_eq!(house.strike.releases(), 0);
     blocker.execute_batch("ROLLBACK").unwrap();
-    house.await_outcome(Outcome::FaultCleared);
+    house.await_outcome(Outcome::Fault);
     assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
 }
 
