@@ -143,7 +143,7 @@ fn before_keeping(ctx: &Context, model: &ModelSpec) -> Result<Vec<Template>, Fai
         let sentence = format!("{error}; run as root (sudo), or as the user that owns it");
         Failure::io(dir)(std::io::Error::new(error.kind(), sentence))
     })?;
-    if ctx.has_store()? { Ok(ctx.store()?.templates()?) } else { Ok(Vec::new()) }
+    ctx.templates()
 }
 
 /// A table that admits nobody must not take the place of one that works.
@@ -155,6 +155,9 @@ fn must_reach(
     enrolled: &[Template],
 ) -> Result<(), Failure> {
     let table = &measured.calibration;
+    // Somebody may have been enrolled meanwhile.
+    let now = ctx.templates().ok();
+    let enrolled = now.as_deref().unwrap_or(enrolled);
     let index = Index::of_people(&model.sha256.0, dims(model)?, enrolled)?;
     let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, index.comparisons());
     let unreached = scale.unreached();

@@ -12,7 +12,7 @@ use crate::face::detect::Canvas;
 use crate::face::pipeline::{Faces, ModelChoice, Placing};
 use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
 use crate::gallery::pair_head::MAX_HEAD_BYTES;
-use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, MasterKey, PairHead};
+use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, MasterKey, PairHead, Template};
 use crate::hw::clock::BootClock;
 use crate::hw::owner;
 use crate::hw::store::{Act, Store};
@@ -145,6 +145,14 @@ impl Context {
     pub fn has_store(&self) -> Result<bool, Failure> {
         let path = self.store_path()?;
         path.try_exists().map_err(Failure::io(&path))
+    }
+
+    /// Everybody's templates; none, and no store is made, where nobody was ever enrolled.
+    ///
+    /// # Errors
+    /// The store, or its key, can't be read.
+    pub fn templates(&self) -> Result<Vec<Template>, Failure> {
+        if self.has_store()? { Ok(self.store()?.templates()?) } else { Ok(Vec::new()) }
     }
 
     /// The store with its key, both made where there are none yet.

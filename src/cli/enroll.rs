@@ -302,9 +302,9 @@ impl<'a> Sitting<'a> {
             of_all.map(|encoding| Candidate { encoding, quality: 0.0, created: Wall::default() }).collect();
         let will_have = candidates.len() - keep::dropped(&candidates, cap).len();
         let comparisons = self.known.comparisons().grown(had, will_have);
-        let then =
-            Scale::of(scale.decider.clone(), scale.calibration.clone(), &self.ctx.config, comparisons).unreached();
-        if then.len() <= scale.unreached().len() {
+        let then = Scale::of(scale.decider.clone(), scale.calibration.clone(), &self.ctx.config, comparisons);
+        let unreached = then.unreached();
+        if unreached.len() <= scale.unreached().len() {
             return Ok(());
         }
         self.tell(None)?;
@@ -313,10 +313,11 @@ impl<'a> Sitting<'a> {
             (Some(_), 1) => format!("one more photograph of {}", self.name),
             (Some(_), n) => format!("{n} more photographs of {}", self.name),
         };
+        let would = if then.identify.is_none() { "recognise nobody" } else { "admit no claim" };
         let sentence = format!(
-            "with {what} the score table doesn't reach {} any more, and the door would recognise nobody: not enrolled; ask for a larger \
-             rate, or measure a longer table with `facelatch calibrate --keep`",
-            then.join(" and ")
+            "with {what} the score table doesn't reach {} any more, and the door would {would}: not enrolled; ask for a larger rate, or \
+             measure a longer table with `facelatch calibrate --keep`",
+            unreached.join(" and ")
         );
         Err(Failure::said(Code::No, sentence))
     }

@@ -37,8 +37,6 @@ use crate::units::Fmr;
 
 /// How often signals and dead threads are looked for.
 const LOOK: Duration = Duration::from_millis(100);
-/// A replay's last attempt is over by then, at the longest that a policy allows.
-const AFTERMATH: Duration = Duration::from_secs(6);
 /// A door that sees nobody for want of a file tries again after so long, and not sooner: its exit button is dead for that moment.
 const BLIND_FOR: Duration = Duration::from_secs(600);
 /// How often the line of `systemctl status` is renewed.
@@ -65,8 +63,10 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         );
     }
     if ctx.config.camera_alone_opens() {
-        let demands = ctx.liveness_demands()?;
-        let point = demands.point(demands.sources).map_or("nothing is known of it".to_owned(), ToString::to_string);
+        // What a table that can't be read means for the door is told below.
+        let point =
+            ctx.liveness_demands().ok().and_then(|demands| demands.point(demands.sources).map(ToString::to_string));
+        let point = point.unwrap_or_else(|| "nothing is known of it".to_owned());
         journal::insecure(&format!("liveness goes by the camera alone, as the configuration accepts: {point}"));
     }
     let (sight, blind) = match Sight::open(ctx) {
@@ -298,6 +298,10 @@ fn oversee(
 ) -> Result<(), Failure> {
     let shared = daemon.shared();
     let began = shared.now().mono;
+    let policy = ctx.config.policy();
+    // A recording's last attempt is written down by then.
+    let aftermath = policy.attempt_timeout.max(policy.claim_timeout).max(policy.absent_after) + policy.ledger_timeout;
+    let mut owes_ready = false;
     let events = ctx.out.json.then(|| shared.watchers.follow(0)).flatten();
     let mut ended_at = None;
     for round in 0_u32.. {
@@ -313,8 +317,10 @@ fn oversee(
                 }
                 Err(reason) => log::error!("the configuration in force stays: {reason}"),
             }
-            notify::ready();
+            owes_ready = true;
         }
+        // The manager may have no room for it at the moment.
+        owes_ready = owes_ready && !notify::ready();
         if let Some(name) = daemon.dead() {
             return Err(DaemonError::Died(name).into());
         }
@@ -330,8 +336,8 @@ fn oversee(
         }
         if shared.has_recording_ended() {
             let at = *ended_at.get_or_insert(shared.now().mono);
-            if shared.now().mono.since(at) >= AFTERMATH {
-                return Ok(());
+            if shared.now().mono.since(at) >= aftermath {
+                return blind.map_or(Ok(()), Err);
             }
         }
         if round.is_multiple_of(STATUS_EVERY)

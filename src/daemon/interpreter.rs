@@ -46,7 +46,14 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         let mut consequences = Consequences::new();
         for action in actions {
             let consequence = match action {
-                Action::Release => self.release(now),
+                Action::Release => {
+                    let consequence = self.release(now);
+                    if !self.is_faulty {
+                        // The gate takes a line that failed for locked, and would not lock this one at the end of its release.
+                        consequences.retain(|event| !matches!(event, Event::Fault(Fault::Strike)));
+                    }
+                    consequence
+                }
                 Action::Secure => self.secure(now),
                 Action::Record { record, ticket } => {
                     let taken = self.effects.record(record, ticket);
@@ -125,13 +132,17 @@ mod tests {
     struct Unpluggable {
         is_there: bool,
         is_released: bool,
+        /// So many of the next orders fail although it is plugged in.
+        refuses: u32,
     }
 
     impl Unpluggable {
         fn set(&mut self, released: bool) -> Result<(), StrikeError> {
-            self.is_released = released && self.is_there;
+            let obeys = self.is_there && self.refuses == 0;
+            self.refuses = self.refuses.saturating_sub(1);
+            self.is_released = released && obeys;
             let gone = || StrikeError { line: "a line".to_owned(), reason: "no such device".to_owned() };
-            self.is_there.then_some(()).ok_or_else(gone)
+            obeys.then_some(()).ok_or_else(gone)
         }
     }
 
@@ -164,7 +175,7 @@ mod tests {
     }
 
     fn interpreter() -> Interpreter<Unpluggable, Nothing> {
-        Interpreter::new(Unpluggable { is_there: true, is_released: false }, Nothing)
+        Interpreter::new(Unpluggable { is_there: true, is_released: false, refuses: 0 }, Nothing)
     }
 
     /// What the gate hears of the strike: that it is a fault, or one no more.
@@ -211,6 +222,20 @@ mod tests {
         interpreter.strike.is_there = true;
         assert_eq!(heard(interpreter.tick(at(1000))), Some(false));
         assert_eq!(interpreter.poll_at(), Some(at(6000)));
+    }
+
+    #[test]
+    fn a_line_that_fails_to_lock_and_then_obeys_a_release_is_released_and_no_fault() {
+        let mut interpreter = interpreter();
+        interpreter.strike.refuses = 1;
+        assert_eq!(
+            does(&mut interpreter, 0, [Action::Secure, Action::Release]),
+            [false],
+            "it is cleared, if it was one"
+        );
+        assert!(interpreter.strike.is_released);
+        interpreter.strike.refuses = 2;
+        assert_eq!(does(&mut interpreter, 5000, [Action::Secure, Action::Release]), [true, true]);
     }
 
     #[test]

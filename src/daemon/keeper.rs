@@ -203,12 +203,13 @@ impl Keeper {
             log::warn!("{other}");
         }
         let Thresholds { identify, verify } = (self.demand)(index.comparisons());
-        let people_known = index.people().len();
-        for (key, _) in [("target_fmr", identify), ("verify_target_fmr", verify)].iter().filter(|(_, at)| at.is_none())
-        {
-            log::error!(
-                "no measured score is worth gate.{key} among {people_known} people: nobody is recognised so; facelatch doctor says more"
-            );
+        let known = index.people().len();
+        for (key, at) in [("target_fmr", identify), ("verify_target_fmr", verify)] {
+            if at.is_none() && known > 0 {
+                log::error!(
+                    "no score table that was read reaches gate.{key} among {known} people: nobody is admitted by it"
+                );
+            }
         }
         let members = people.iter().map(|person| Member {
             id: person.id,

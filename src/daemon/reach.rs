@@ -92,6 +92,11 @@ impl Effects for Reach {
             // Whoever shares a release that the strike has refused has released nothing: its fault is their answer.
             return true;
         }
+        let record = match (outcome, self.has_obeyed) {
+            // Whoever wants out has not got out.
+            (Outcome::Exit, Some(false)) => record.because(Reason::Fault(Fault::Strike)),
+            _ => record,
+        };
         let is_told = !is_asked && self.would_be_late(&record);
         if !is_asked {
             write_down(self.journal, &record, &self.shared.gallery());
@@ -195,6 +200,20 @@ mod tests {
             reach.released(has_obeyed);
             assert!(reach.record(Record::new(TODAY, Outcome::ManualRelease), None));
             assert_eq!((jobs.0.try_iter().count(), JOURNAL.take().len()), (written, written), "{has_obeyed}");
+        }
+    }
+
+    #[test]
+    fn an_exit_that_the_strike_refused_says_so() {
+        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
+        let (ledger, jobs) = inbox();
+        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        for (has_obeyed, reasons) in [(false, 1), (true, 0)] {
+            reach.begin(shared.now(), None);
+            reach.released(has_obeyed);
+            assert!(reach.record(exit(TODAY), None));
+            let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+            assert_eq!(entry.record.reasons.len(), reasons, "{:?}", entry.record.reasons);
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::calibrate::list_people;
-use super::encode::{Encoded, EvalError, Lost, Unreadable, encode_all};
+use super::encode::{Encoded, EvalError, Unreadable, encode_all};
 use super::run::{Model, Timing};
 use crate::face::quality::{self, Limits};
 use crate::face::{Encoding, ModelChoice, Role};
@@ -290,6 +290,10 @@ pub fn evaluate(
     let wrong = |reason: String| EvalError::Folder { path: root.into(), reason };
     let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
     let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::IsLost), workers, progress)?;
+    let unreadable: Vec<_> = encoded.iter().filter_map(|e| e.unreadable.clone()).collect();
+    let read = people.into_iter().zip(paths).zip(encoded).filter(|(_, e)| e.unreadable.is_none());
+    let (listed, encoded): (Vec<_>, Vec<_>) = read.unzip();
+    let (people, paths): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
     let pictures: Vec<_> = people.iter().zip(&encoded).map(|(&p, e)| Picture::new(p, e, rule.limits)).collect();
     let chosen = choose(&pictures, size);
     let photos: Vec<_> = chosen.iter().map(|&at| paths[at].clone()).collect();
@@ -308,9 +312,8 @@ pub fn evaluate(
         similarity: similarity.get(),
     };
     let stages: Vec<_> = encoded.iter().filter_map(|e| e.stages).collect();
-    let lost = Lost::of(paths.iter().zip(&encoded));
     Ok(Report {
-        unreadable: lost.into_iter().filter_map(|lost| lost.unreadable).collect(),
+        unreadable,
         enrolled: size.people,
         photos: size.photos,
         decider: rule.decider.kind(),

@@ -15,6 +15,7 @@ use sd_notify::NotifyState;
 use crate::time::{Duration, Instant};
 
 /// The door works. `false` where the manager had no room for that, and has to be told again.
+#[must_use]
 pub fn ready() -> bool {
     send(&[NotifyState::Ready])
 }

@@ -85,7 +85,11 @@ fn whoever_makes_the_gallery_larger_than_the_table_reaches_is_not_enrolled() {
     assert_eq!((&same["templates"], &same["added"], &same["replaced"]), (&1.into(), &1.into(), &1.into()), "{same}");
     let late = "doesn't reach gate.target_fmr = 2.5e-7 any more";
     home.run(&["enroll", "Ada", &again]).fails(1, &["one more photograph of Ada", late, "calibrate --keep"]);
-    home.run(&["enroll", "Ben", &picture("bela-1.jpg")]).fails(1, &["with Ben the score table", late]);
+    home.run(&["enroll", "Ben", &picture("bela-1.jpg")])
+        .fails(1, &["with Ben the score table", late, "would recognise nobody"]);
+    configure_at_home(&home, "[gate]\nverify_target_fmr = 2.5e-7\n");
+    home.run(&["enroll", "Ada", &again])
+        .fails(1, &["gate.verify_target_fmr = 2.5e-7 any more, and the door would admit no claim"]);
     let nothing = home.run(&["enroll", "Ada", &poor, "--expires", "2030-01-01"]);
     assert!(nothing.code == 1 && nothing.out.contains("nothing of Ada has changed"), "{}{}", nothing.out, nothing.err);
     let people: Vec<_> = home.run(&["people", "list", "--json"]).out.lines().map(str::to_owned).collect();
