@@ -82,6 +82,25 @@ fn what_is_no_list_no_signature_or_no_key_says_so() {
     check(&home, OTHER_KEY).fails(65, &["SHA256SUMS", "line 1"]);
 }
 
+#[test]
+fn the_check_that_the_documents_name_passes_for_no_package_that_was_not_signed() {
+    let home = Home::new();
+    let dir = release(&home);
+    let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/install.md")).unwrap();
+    let line = document.lines().find(|line| line.starts_with("minisign -Vm SHA256SUMS")).unwrap();
+    let command = line.split_once("&&").unwrap().1.split('#').next().unwrap();
+    let passes = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(&dir).output().unwrap().status.success()
+    };
+    assert!(passes(command), "{command}");
+    fs::rename(dir.join(PACKAGE), dir.join("facelatch_0.1.1-1_arm64.deb")).unwrap();
+    assert!(!passes(command), "the package isn't here, although another file of the list is");
+    assert!(!passes(&command.replace("0.1.0-1", "0.1.1-1")), "the list doesn't name it");
+    fs::write(dir.join(PACKAGE), "something else").unwrap();
+    assert!(!passes(command), "it isn't what was signed");
+}
+
 /// A checkout whose scripts make files of a few bytes.
 fn checkout(home: &Home) -> PathBuf {
     let dir = home.path("checkout");
