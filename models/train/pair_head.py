@@ -25,6 +25,7 @@ from onnx_graph import Runner
 from triplets import People
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # weights of |w - mean(w)|² beside the mean loss of a pair
+TOO_FEW = "too few people; twenty with several pictures each are the least"
 HEADER = """\
 # The pair head: how likely two encodings a and b, each of unit length, are one person's:
 # 1 / (1 + exp(-(sum of weights[k] * |a[k] - b[k]| + bias))). Fitted by models/train/pair_head.py.
@@ -184,12 +185,14 @@ def main(given=None) -> None:
     args = arguments(given)
     torch.set_num_threads(1)
     runner, people = Runner(onnx.load(str(args.encoder))), People(args)
+    if len(np.unique(people.person[people.held])) < 2:  # before the encoding, which takes minutes
+        raise SystemExit(TOO_FEW)
     encodings = encode_people(runner, people, args.variants, args.seed)
     train, held = (
         training_pairs(encodings[:, chosen], people.person[chosen], args) for chosen in (people.training, people.held)
     )
     if not all(pairs[1].any() and (~pairs[1]).any() for pairs in (train, held)):
-        raise SystemExit("too few people; twenty with several pictures each are the least")
+        raise SystemExit(TOO_FEW)
     print(f"{train[1].sum()} pairs of one person, {(~train[1]).sum()} of two; kept back {held[1].sum()} and {(~held[1]).sum()}")
     fits = {ridge: fit(*train, ridge) for ridge in RIDGES}
     losses = {ridge: loss(found, *held) for ridge, found in fits.items()}

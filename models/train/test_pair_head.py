@@ -9,6 +9,7 @@ import tomllib
 import types
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -63,19 +64,31 @@ class PairHead(unittest.TestCase):
         (told,) = pair_head.true_accepts(lambda a, b: a @ b.T, encodings, person, seed=1, shares=[0.02])
         self.assertIn("TAR at FMR 0.02 0.9000", told)
 
-    def test_a_head_is_fitted_and_names_the_encoder(self):
+    def made(self, root: Path, people: int) -> list:
+        """The arguments for an encoder and four pictures each of so many people, which lie in `root` then."""
         torch.manual_seed(0)
+        random = np.random.default_rng(0)
+        for person in range(people):
+            face = random.integers(0, 200, (6, 6, 3))
+            for index in range(4):
+                picture = np.clip(face + random.integers(0, 56, face.shape), 0, 255).astype(np.uint8)
+                path = root / "people" / f"p{person}" / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), cv2.resize(picture, (CROP, CROP), interpolation=cv2.INTER_CUBIC))
+        onnx.save(to_onnx(Encoder(EncoderConfig(width=0.1)).eval()), root / "encoder.onnx")
+        return [root / "encoder.onnx", root / "head.toml", "--people", root / "people", "--variants", 2, "--held-out", 2]
+
+    def test_too_few_people_are_refused_before_they_are_encoded(self):
+        for people in (9, 19):
+            with tempfile.TemporaryDirectory() as folder, mock.patch.object(pair_head, "encode_people", side_effect=AssertionError):
+                args = self.made(Path(folder), people)
+                with self.assertRaisesRegex(SystemExit, "too few people; twenty"):
+                    pair_head.main([str(a) for a in args])
+
+    def test_a_head_is_fitted_and_names_the_encoder(self):
         with tempfile.TemporaryDirectory() as folder:
-            root, random = Path(folder), np.random.default_rng(0)
-            for person in range(20):
-                face = random.integers(0, 200, (6, 6, 3))
-                for index in range(4):
-                    picture = np.clip(face + random.integers(0, 56, face.shape), 0, 255).astype(np.uint8)
-                    path = root / "people" / f"p{person}" / f"{index}.png"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    cv2.imwrite(str(path), cv2.resize(picture, (CROP, CROP), interpolation=cv2.INTER_CUBIC))
-            onnx.save(to_onnx(Encoder(EncoderConfig(width=0.1)).eval()), root / "encoder.onnx")
-            args = [root / "encoder.onnx", root / "head.toml", "--people", root / "people", "--variants", 2, "--held-out", 2]
+            root = Path(folder)
+            args = self.made(root, people=20)
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 pair_head.main([str(a) for a in args])
             written = tomllib.loads((root / "head.toml").read_text())
