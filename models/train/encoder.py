@@ -131,7 +131,9 @@ class Recipe(Run):
             self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures = state["step"], state["pictures"]
-            self.warm_from, self.cooling_from = state["warm_from"], state["cooling_from"]
+            self.warm_from = state["warm_from"]
+            if self.args.cool_down:  # without, a training that was cooled down, or was about to be, goes on
+                self.cooling_from = state["cooling_from"]
         if self.args.cool_down and self.cooling_from is None:
             self.cooling_from = self.pictures
         self.student = student

@@ -118,6 +118,16 @@ class Recipes(unittest.TestCase):
         said = self.train("cooled", "--cool-down", 3 * BATCH)
         self.assertIn(f"pictures {3 * BATCH} validation_cosine", said)
 
+    def test_a_training_that_was_cooled_down_or_was_about_to_be_goes_on_without(self):
+        for name, more in (("ended", []), ("stopped", ["--pictures", BATCH])):
+            self.train(name, "--cool-down", 2 * BATCH, *more)
+            said = self.train(name, "--pictures", 4 * BATCH)
+            self.assertIn(f"pictures {4 * BATCH} validation_cosine", said)
+            resumed = recipe.Recipe(recipe.arguments(self.args(name)))
+            self.assertEqual(resumed.rate(), resumed.args.rate, "as high as ever")
+            again = recipe.Recipe(recipe.arguments(self.args(name, "--cool-down", 2 * BATCH)))
+            self.assertEqual(again.cooling_from, 4 * BATCH, "another one begins where it is")
+
     def test_the_full_size_checkpoint_fits_the_repository(self):
         checkpoints.save_small(Encoder(), 0, self.root / "full.pt")  # it refuses to be larger than the limit
         loaded, pictures = checkpoints.load_small(self.root / "full.pt")
