@@ -1,7 +1,7 @@
 """Faces found and aligned: `python align.py PHOTOS CROPS --detector YUNET.onnx` makes the crops that encoder.py trains on.
 
-PHOTOS is a folder of pictures, nested as you like (a folder a person, say); CROPS gets the same folders. A picture's
-largest face near its middle is taken. A video counts as a folder of its frames, two a second.
+PHOTOS is a folder of pictures, nested as you like (a folder a person, say); CROPS gets the same folders, and a crop its file's
+whole name: 1.jpg.png. A picture's largest face near its middle is taken. A video counts as a folder of its frames, two a second.
 """
 
 import argparse
@@ -94,14 +94,14 @@ def align(picture: np.ndarray, points: np.ndarray, side: int = FACE) -> np.ndarr
 def frames(path: Path):
     """A picture's one, or a video's two a second, with the name that each one's crop gets."""
     if path.suffix.lower() in PICTURES:
-        yield path.with_suffix(".png").name, cv2.imread(str(path))
+        yield f"{path.name}.png", cv2.imread(str(path))
         return
     video = cv2.VideoCapture(str(path))
     every = max(1, round((video.get(cv2.CAP_PROP_FPS) or 30) / 2))
     index = 0
     while video.grab():
         if index % every == 0:
-            yield f"{path.stem}-{index:06}.png", video.retrieve()[1]
+            yield f"{path.name}-{index:06}.png", video.retrieve()[1]
         index += 1
 
 

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 try:
     import cv2
@@ -277,6 +278,22 @@ class Turned(unittest.TestCase):
             _, x = np.nonzero(made[..., 0] > 200)
             self.assertGreater((112 - x.mean()) * np.sign(degrees), 25)
             self.assertEqual(made[5, 5].tolist(), [60, 60, 60])
+
+    def test_pictures_of_photos_that_are_called_alike_lie_beside_each_other(self):
+        names = ["a/1.jpg", "a/1.png", "b/1.jpg"]
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(turned, "Mesh") as mesh:
+            mesh.return_value.vertices.return_value = (self.mesh() - (40, 40, 0)) / turned.ZOOM
+            root = Path(folder)
+            for name in names:
+                (root / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / "photos" / name), np.full((160, 160, 3), 99, np.uint8))
+            face = np.array([[20, 20, 130, 130]]), TEMPLATE[None] + 24, np.full(1, 0.9)
+            Labels.of(names, [face] * 3).save(root / "labels.npz")
+            with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()):
+                turned.main([str(a) for a in (root / "photos", root / "labels.npz", root / "turned", "--mesh", "mesh.onnx")])
+            made = sorted(str(path.relative_to(root / "turned")) for path in (root / "turned").rglob("*.jpg"))
+        self.assertEqual(made, [f"{name}-0-0.jpg" for name in names])
+        self.assertIn("3 pictures", said.getvalue())
 
 
 class Cells(unittest.TestCase):

@@ -20,6 +20,7 @@ try:
 except ModuleNotFoundError as missing:
     raise skipped(missing) from None
 
+import align
 import clip_sim
 import consensus
 import data
@@ -125,6 +126,20 @@ class BadFiles(InFolders):
             self.assertEqual(set(found["recording"].tolist()), {1})
         with self.assertRaisesRegex(SystemExit, "no clip at all"):
             self.cut(f"replay={dark}", f"live={short}")
+
+
+class Aligned(InFolders):
+    def test_crops_of_files_that_are_called_alike_lie_beside_each_other(self):
+        for name in ("1.jpg", "1.png", "b/1.jpg"):
+            write(self.root / "photos" / name, 99)
+        made = cv2.VideoWriter(str(self.root / "photos" / "1.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (64, 64))
+        made.write(np.full((64, 64, 3), 99, np.uint8))
+        made.release()
+        with mock.patch.object(align, "Detector") as detector:
+            detector.return_value.consensus.return_value = TEMPLATE
+            align.main([str(a) for a in (self.root / "photos", self.root / "crops", "--detector", "none.onnx")])
+        crops = sorted(str(path.relative_to(self.root / "crops")) for path in data.pictures_under(self.root / "crops"))
+        self.assertEqual(crops, ["1.avi-000000.png", "1.jpg.png", "1.png.png", "b/1.jpg.png"])
 
 
 class Views:

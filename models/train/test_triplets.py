@@ -89,10 +89,11 @@ class Siamese(unittest.TestCase):
                 picture = np.clip(face + random.integers(0, 56, face.shape), 0, 255).astype(np.uint8)
                 # Half of them in folders, half in a flat folder with a list.
                 flat = person >= PEOPLE // 2
-                path = cls.root / ("flat" if flat else f"people/p{person}") / f"{person}-{index}.png"
+                # As align.py calls the crops; the list calls the last person's by the photos' whole names.
+                path = cls.root / ("flat" if flat else f"people/p{person}") / f"{person}-{index}.jpg.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), cv2.resize(picture, (CROP, CROP), interpolation=cv2.INTER_CUBIC))
-                lines += [f"{path.stem} {1000 + person}"] if flat else []
+                lines += [f"{path.stem if person == PEOPLE - 1 else Path(path.stem).stem} {1000 + person}"] if flat else []
         cv2.imwrite(str(cls.root / "flat" / "alone.png"), np.zeros((CROP, CROP, 3), np.uint8))
         (cls.root / "identities.txt").write_text("\n".join([*lines, "alone 2000"]))
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
-from data import Batches, augment, middle, pictures_under, read_crops
+from data import Batches, augment, called_a_picture, middle, pictures_under, read_crops
 from encoder import _optimiser
 from evaluate import accuracy
 from mining import KINDS, distances, mine, triplet_loss
@@ -34,7 +34,7 @@ def arguments(given=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--people", type=Path, nargs="+", required=True, help="folders of aligned 128x128 crops, in each a folder a person")
-    add("--identities", type=Path, help="file of lines `picture person`, for pictures that lie in no person's folder")
+    add("--identities", type=Path, help="lines `picture person`, for pictures in no person's folder; 1.jpg.png is 1.jpg or 1")
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
     add("--name", default="encoder-triplets", help="of the network")
     add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
@@ -70,7 +70,9 @@ class People:
         paths, names = [], []
         for folder in args.people:
             for path in pictures_under(folder):
-                name = known.get(path.stem) or (str(path.parent) if path.parent != folder else None)
+                photo = Path(path.stem)  # align.py's crop of 1.jpg is 1.jpg.png, and the list may have either's name without its ending
+                name = known.get(photo.name) or (known.get(photo.stem) if called_a_picture(photo) else None)
+                name = name or (str(path.parent) if path.parent != folder else None)
                 if name is not None:
                     paths.append(path)
                     names.append(name)

@@ -111,7 +111,7 @@ def main(given=None) -> None:
     add = parser.add_argument
     add("photos", type=Path, help="folder of photos")
     add("labels", type=Path, help="what label.py made of them")
-    add("turned", type=Path, help="folder for the pictures")
+    add("turned", type=Path, help="folder for the pictures, which lie in it as the photos do in theirs")
     add("--mesh", type=Path, required=True, help="the face mesh's ONNX file, 192x192")
     add("--each", type=int, default=1, help="pictures of each face")
     add("--seed", type=int, default=1)
@@ -119,7 +119,6 @@ def main(given=None) -> None:
     cv2.setNumThreads(1)
     stock = Stock(args.photos, Labels.load(args.labels), args.seed)
     mesh, random, made = Mesh(args.mesh), np.random.default_rng(args.seed), 0
-    args.turned.mkdir(parents=True, exist_ok=True)
     margin = (SIDE - ZOOM * CROP) / 2
     for photo in tqdm(stock.training, unit="photo", disable=None):
         boxes, points, certainty = stock.faces(photo)
@@ -132,7 +131,8 @@ def main(given=None) -> None:
                 degrees = side * min(max(random.uniform(*TURNS), abs(head.yaw)), abs(head.yaw) + MOST)
                 behind = background(stock, stock.training, random, SIDE) if random.random() < 0.5 else None
                 turned = turn(view, head, degrees, float(np.clip(random.normal(0, NOD), -30, 30)), behind)
-                path = args.turned / f"{Path(stock.labels.names[photo]).stem}-{face}-{number}.jpg"
+                path = args.turned / f"{stock.labels.names[photo]}-{face}-{number}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), turned[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
                 made += 1
     print(f"{made} pictures")
