@@ -57,7 +57,8 @@ def device() -> torch.device:
 def autocast(precision: str, device: torch.device):
     """bfloat16 where the hardware computes in it; it has single precision's range, so no loss scaling is needed."""
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        cuda = device.type == "cuda"
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else torch.cpu._is_avx512_bf16_supported()
         precision = "bf16" if native else "float"
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 

@@ -1,4 +1,4 @@
-"""Two processes that train together, one of which hears a signal: `python -m unittest test_running` (seconds)."""
+"""Two processes that train together, one of which hears a signal, and precision: `python -m unittest test_running` (seconds)."""
 
 import os
 import socket
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -13,9 +14,11 @@ from skipping import skipped
 try:
     import cv2  # noqa: F401
     import onnx  # noqa: F401
-    import torch  # noqa: F401
+    import torch
 except ModuleNotFoundError as missing:
     raise skipped(missing) from None
+
+import running
 
 HERE = Path(__file__).parent
 HEARD = 3  # the step in which the second process is asked to stop
@@ -66,10 +69,10 @@ class Together(unittest.TestCase):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        running = []
+        started = []
         for rank in range(2):
             place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "CUDA_VISIBLE_DEVICES": ""}
-            running.append(
+            started.append(
                 subprocess.Popen(
                     [sys.executable, "-B", "-c", TOGETHER],
                     cwd=HERE,
@@ -80,17 +83,26 @@ class Together(unittest.TestCase):
                 )
             )
         try:
-            for process in running:
+            for process in started:
                 said, complaint = process.communicate(timeout=240)
                 self.assertEqual(process.returncode, 0, complaint)
                 ends = ("published encoder", "saved detector", "saved triplets", "published triplets")
                 self.assertEqual(said.splitlines(), [f"{end} {HEARD}" for end in ends], complaint)
         finally:
-            for process in running:
+            for process in started:
                 process.kill()
                 process.wait()
                 process.stdout.close()
                 process.stderr.close()
+
+
+class Precision(unittest.TestCase):
+    def test_a_gpu_that_only_emulates_bfloat16_computes_in_single_precision(self):
+        for hardware in (False, True):
+            supported = lambda including_emulation=True: hardware or including_emulation  # noqa: E731
+            with mock.patch.object(torch.cuda, "is_bf16_supported", supported), mock.patch.object(running.torch, "autocast") as autocast:
+                running.autocast("auto", torch.device("cuda"))()
+            self.assertEqual(autocast.call_args.kwargs["enabled"], hardware)
 
 
 if __name__ == "__main__":
