@@ -108,7 +108,7 @@ def middle(crops: torch.Tensor) -> torch.Tensor:
 
 
 class Batches:
-    """Augmented batches from step `start` on, made by one thread ahead of their use."""
+    """Augmented batches from step `start` on, made by one thread ahead of their use, which runs from the first use to `close`."""
 
     def __init__(self, crops, indices, batch, seed, start=0, rank=0, world=1, device="cpu", ahead=4):
         self.crops, self.indices, self.batch, self.seed = crops, indices, batch, seed
@@ -117,9 +117,9 @@ class Batches:
         self.epoch, self.order = -1, None
         self.closed = False
         self.thread = threading.Thread(target=self._fill, args=(start,), daemon=True)
-        self.thread.start()
 
     def __iter__(self):
+        self.thread.start()
         try:
             while True:
                 made = self.queue.get()

@@ -4,8 +4,10 @@ import contextlib
 import io
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -172,6 +174,18 @@ class Recipes(unittest.TestCase):
         first.make(3)
         self.assertTrue(torch.equal(first.make(7), second.make(7)))
         self.assertEqual(first.make(7).shape, (4, 3, 112, 112))
+
+    def test_no_thread_is_left_by_a_training_that_was_not_begun_or_failed(self):
+        before = threading.enumerate()
+        recipe.Recipe(recipe.arguments(self.args("not-begun")))
+        self.assertEqual(threading.enumerate(), before)
+        with mock.patch.object(recipe.Recipe, "train_step", side_effect=ZeroDivisionError):
+            try:
+                self.train("failed")
+            except ZeroDivisionError:  # while the failure and all that it holds on to are there, as until a process ends
+                self.assertEqual(threading.enumerate(), before)
+            else:
+                self.fail("the step was to fail")
 
     def test_lessons_in_another_light_follow_from_seed_and_step_alone(self):
         crops = load_crops(self.root / "faces")
