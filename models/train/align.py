@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data import CROP, PICTURES, called_a_picture
+from data import CROP, PICTURES, called_a_picture, decoded
 from nets import FACE
 
 VIDEOS = {".avi", ".mkv", ".mov", ".mp4"}
@@ -94,7 +94,7 @@ def align(picture: np.ndarray, points: np.ndarray, side: int = FACE) -> np.ndarr
 def frames(path: Path):
     """A picture's one, or a video's two a second, with the name that each one's crop gets."""
     if path.suffix.lower() in PICTURES:
-        yield f"{path.name}.png", cv2.imread(str(path))
+        yield f"{path.name}.png", decoded(path)
         return
     video = cv2.VideoCapture(str(path))
     every = max(1, round((video.get(cv2.CAP_PROP_FPS) or 30) / 2))

@@ -20,7 +20,7 @@ import onnxruntime
 from tqdm import tqdm
 
 from align import TEMPLATE, shrunk, similarity
-from data import CROP, called_a_picture, tell_left_out
+from data import CROP, called_a_picture, decoded, tell_left_out
 from nets import FACE
 
 MARGIN = (CROP - FACE) // 2
@@ -240,7 +240,7 @@ def main(given=None) -> None:
     todo = [names[index] for index in chosen if names[index] not in labels]
     consensus, bad = Consensus(args.detector, args.mesh), []
     for done, name in enumerate(tqdm(todo, unit="crop", disable=None), 1):
-        crop = cv2.imread(str(args.crops / name))
+        crop = decoded(args.crops / name)
         if crop is None:
             bad.append(args.crops / name)
         elif crop.shape[:2] != (CROP, CROP):

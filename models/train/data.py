@@ -59,11 +59,21 @@ def tell_left_out(bad: list[Path], count: int) -> None:
         print(f"{len(bad)} of {count} files are no pictures and are left out, the first is {bad[0]}", flush=True)
 
 
+def decoded(path: Path) -> np.ndarray | None:
+    """A picture as h x w x 3 BGR bytes; none where OpenCV can't or won't decode it, or where one side is more than a hundred times
+    the other, of which a smaller view would have no pixels."""
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than it decodes, or a header that says so
+        return None
+    return None if picture is None or max(picture.shape[:2]) > 100 * min(picture.shape[:2]) else picture
+
+
 def opened(paths, count: int):
     """Each of `count` paths and its BGR picture; what is none is left out and told at the end."""
     bad = []
     for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        picture = decoded(path)
         if picture is None:
             bad.append(path)
         else:
@@ -74,22 +84,22 @@ def opened(paths, count: int):
 def read_crops(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Aligned crops as N x 128 x 128 x 3 RGB bytes, and the N places in `paths` that they are from: what is no picture is left
     out and told."""
-    crops, decoded = np.empty((len(paths), CROP, CROP, 3), np.uint8), np.zeros(len(paths), bool)
+    crops, read_well = np.empty((len(paths), CROP, CROP, 3), np.uint8), np.zeros(len(paths), bool)
 
     def read(index):
-        picture = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR)
+        picture = decoded(paths[index])
         if picture is None:
             return
         if picture.shape[:2] != (CROP, CROP):
             raise SystemExit(f"{paths[index]} is no {CROP}x{CROP} crop; align.py makes them from photos")
-        crops[index], decoded[index] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), True
+        crops[index], read_well[index] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), True
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(read, range(len(paths))))
-    kept = np.flatnonzero(decoded)
+    kept = np.flatnonzero(read_well)
     if not len(kept):
         raise SystemExit(f"none of the {len(paths)} files is a picture; the first is {paths[0]}")
-    tell_left_out([paths[index] for index in np.flatnonzero(~decoded)], len(paths))
+    tell_left_out([paths[index] for index in np.flatnonzero(~read_well)], len(paths))
     for place, index in enumerate(kept):
         crops[place] = crops[index]  # in place: they may fill half of the memory
     return crops[: len(kept)], kept

@@ -16,7 +16,7 @@ import numpy as np
 import exposure
 import consensus
 from align import TEMPLATE, shrunk, similarity
-from data import CROP, called_a_picture
+from data import CROP, called_a_picture, decoded
 from label import MIRRORED, Labels, overlap
 
 CERTAIN = 0.5  # of the views' mean score: these faces are taught; less certain ones are left alone
@@ -119,7 +119,7 @@ def _read_all(paths) -> list[np.ndarray]:
 
 
 def read(path: Path) -> np.ndarray:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    picture = decoded(path)
     if picture is None:
         raise SystemExit(f"{path} is no picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

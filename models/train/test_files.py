@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import io
+import struct
 import sys
 import tempfile
 import unittest
+import zlib
 from pathlib import Path
 from unittest import mock
 
@@ -27,12 +29,22 @@ import data
 import evaluate
 import label
 import looks_evaluate
+import scenes
 from align import TEMPLATE
 
 
 def write(path: Path, level: int, side: int = 128) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((side, side, 3), level, np.uint8))
+    return path
+
+
+def too_large(path: Path) -> Path:
+    """A picture whose header says that it has 2,500 million pixels."""
+    made = bytearray(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    made[16:24] = struct.pack(">II", 50_000, 50_000)
+    made[29:33] = struct.pack(">I", zlib.crc32(made[12:29]))
+    path.write_bytes(made)
     return path
 
 
@@ -98,6 +110,18 @@ class BadFiles(InFolders):
             path.write_bytes(b"")
         with self.assertRaisesRegex(SystemExit, "none of the 4 files"):
             data.read_crops(paths)
+
+    def test_a_picture_that_is_too_large_or_a_line_is_none(self):
+        good = write(self.root / "0.png", 50)
+        too_large(self.root / "1.png")
+        cv2.imwrite(str(self.root / "2.png"), np.full((1000, 1, 3), 50, np.uint8))
+        paths = data.pictures_under(self.root)
+        self.assertEqual([path for path, _ in data.opened(paths, 3)], [good])
+        self.assertEqual(data.read_crops(paths)[1].tolist(), [0])
+        self.assertEqual([next(align.frames(path))[1] is None for path in paths], [False, True, True])
+        for path in paths[1:]:
+            with self.assertRaisesRegex(SystemExit, f"{path.name} is no picture"):
+                scenes.read(path)
 
     def test_labels_of_which_none_has_a_face_end_in_a_sentence(self):
         with self.assertRaisesRegex(SystemExit, "2 crops .* face"):
