@@ -20,7 +20,7 @@ import onnxruntime
 from tqdm import tqdm
 
 from align import TEMPLATE, shrunk, similarity
-from data import CROP, called_a_picture, decoded, tell_left_out
+from data import CROP, called_a_picture, decoded, digest, tell_left_out
 from nets import FACE
 
 MARGIN = (CROP - FACE) // 2
@@ -202,13 +202,13 @@ def doubtful(points: np.ndarray, yunet: np.ndarray, mesh: np.ndarray) -> str | N
     return None
 
 
-def save(path: Path, labels: dict[str, tuple]) -> None:
-    """Atomically; a crop without a label has NaN, so that it isn't looked at again."""
+def save(path: Path, labels: dict[str, tuple], teachers: str = "") -> None:
+    """Atomically; a crop without a label has NaN, so that it isn't looked at again. `teachers`: their digest."""
     none = np.full((2, 5, 2), np.nan, np.float32)
     pairs = [none if found is None else np.array(found, np.float32) for found in labels.values()]
     partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:
-        np.savez(partial, names=np.array(list(labels)), points=np.stack(pairs))
+        np.savez(partial, names=np.array(list(labels)), points=np.stack(pairs), made_by=teachers)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -218,6 +218,12 @@ def load(path: Path) -> dict[str, np.ndarray]:
     """From a crop's path below its folder to 2 x 5 x 2: YuNet's and the mesh's points in pixels of the template, or NaN."""
     with np.load(path) as found:
         return dict(zip(found["names"].tolist(), found["points"]))
+
+
+def made_by(path: Path) -> str:
+    """The digest of the teachers whose labels are in a file; empty where it's from before that was written."""
+    with np.load(path) as found:
+        return str(found["made_by"]) if "made_by" in found.files else ""
 
 
 def main(given=None) -> None:
@@ -236,7 +242,10 @@ def main(given=None) -> None:
     if not names:
         raise SystemExit(f"no pictures under {args.crops}")
     chosen = np.random.default_rng(args.seed).permutation(len(names))[: args.count or None]
-    labels = load(args.labels) if args.labels.exists() else {}
+    teachers = digest(args.detector.read_bytes(), args.mesh.read_bytes())
+    labels, known = (load(args.labels), made_by(args.labels)) if args.labels.exists() else ({}, teachers)
+    if known not in ("", teachers):
+        raise SystemExit(f"{args.labels} was made by another detector or mesh: name another file")
     todo = [names[index] for index in chosen if names[index] not in labels]
     consensus, bad = Consensus(args.detector, args.mesh), []
     for done, name in enumerate(tqdm(todo, unit="crop", disable=None), 1):
@@ -247,7 +256,7 @@ def main(given=None) -> None:
             raise SystemExit(f"{args.crops / name} is no {CROP}x{CROP} crop; align.py makes them from photos")
         labels[name] = None if crop is None else consensus.label(crop)
         if done % args.save_every == 0 or done == len(todo):
-            save(args.labels, labels)
+            save(args.labels, labels, known)
     tell_left_out(bad, len(todo))
     names, _, doubts = merged(load(args.labels))
     print(f"{len(names)} good labels; left out: " + ", ".join(f"{count} {reason}" for reason, count in sorted(doubts.items())))

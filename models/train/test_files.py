@@ -212,6 +212,34 @@ class Labelled(InFolders):
         with self.assertRaisesRegex(SystemExit, "another detector"):
             self.label("whole.npz")
 
+    def crops_labelled(self) -> str:
+        said = io.StringIO()
+        where = [self.root / name for name in ("crops", "labels.npz")]
+        teachers = ["--detector", self.root / "detector.onnx", "--mesh", self.root / "mesh.onnx"]
+        with mock.patch.object(consensus, "Consensus") as made, contextlib.redirect_stdout(said):
+            made.return_value.label.return_value = (TEMPLATE, TEMPLATE)
+            consensus.main([str(a) for a in (*where, *teachers)])
+        return said.getvalue()
+
+    def test_crops_labels_are_gone_on_with_by_the_same_teachers_alone(self):
+        for name in ("detector", "mesh"):
+            (self.root / f"{name}.onnx").write_text(name)
+        write(self.root / "crops" / "0.png", 50)
+        self.assertIn("1 good labels", self.crops_labelled())
+        write(self.root / "crops" / "1.png", 50)
+        too_large(self.root / "crops" / "2.png")
+        said = self.crops_labelled()
+        self.assertIn("1 of 2 files are no pictures", said)
+        self.assertIn("2 good labels", said)
+        for name in ("detector", "mesh"):
+            (self.root / f"{name}.onnx").write_text("another")
+            with self.assertRaisesRegex(SystemExit, "another detector or mesh"):
+                self.crops_labelled()
+            (self.root / f"{name}.onnx").write_text(name)
+        with np.load(self.root / "labels.npz") as found:
+            np.savez(self.root / "labels.npz", names=found["names"], points=found["points"])
+        self.assertIn("2 good labels", self.crops_labelled(), "a file from before it was written who made it")
+
 
 if __name__ == "__main__":
     unittest.main()
