@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,12 +15,21 @@ SMALL_LIMIT = 4_000_000  # bytes that a checkpoint in the repository may have
 
 def save_atomically(state: dict, path: Path) -> None:
     """A reader, or a next start after a kill at any moment, finds the old file or the new one, whole."""
+    _write_atomically(lambda file: torch.save(state, file), path)
+
+
+def keep(path: Path, array: np.ndarray) -> None:
+    """As .npy, in the same way: half of an array would be found by every later run."""
+    _write_atomically(lambda file: np.save(file, array), path)
+
+
+def _write_atomically(write, path: Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(partial, "wb") as file:
-            torch.save(state, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

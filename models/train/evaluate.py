@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from align import Detector, align
-from checkpoints import load_small
+from checkpoints import keep, load_small
 from consensus import YuNet
 from data import digest
 from evaluate_landmarks import Refiner, prominent
@@ -55,8 +55,7 @@ def aligned(names: list[str], images: Path, work: Path, kind: str, landmarks) ->
             print(f"no face found in {name}")
         crops.append(picture[69:181, 69:181] if points is None else align(picture, points))
     crops = np.stack(crops)[..., ::-1].copy()
-    work.mkdir(parents=True, exist_ok=True)
-    np.save(cache, crops)
+    keep(cache, crops)
     return crops
 
 

@@ -227,8 +227,7 @@ def wanted_of(args: argparse.Namespace, faces: Faces) -> torch.Tensor:
         with torch.no_grad(), precise():
             for some in tqdm(torch.from_numpy(faces.crops).split(32), desc="teacher", disable=None):
                 made.append(F.normalize(teacher(middle(some))[1].float()))
-        args.work.mkdir(parents=True, exist_ok=True)
-        np.save(path, torch.cat(made).numpy())
+        checkpoints.keep(path, torch.cat(made).numpy())
     return torch.from_numpy(np.load(path))
 
 

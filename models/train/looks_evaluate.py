@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from align import align
-from checkpoints import load_small
+from checkpoints import keep, load_small
 from consensus import YuNet
 from data import digest
 from evaluate import accuracy, encode, read_pairs
@@ -71,7 +71,7 @@ def faces_of(names: list[str], root: Path, args: argparse.Namespace, kind: str, 
     """Aligned by the points of the landmark network, made once. `plain_of` names the picture whose points a picture is aligned by:
     what is measured is the encoder, and not who finds a face in the dark."""
     made_by = digest(args.landmarks.read_bytes(), args.detector.read_bytes(), root.resolve(), *names)
-    cache = args.work / f"{kind}-{made_by}.npz"
+    cache = args.work / f"{kind}-{made_by}.npy"
     if not cache.exists():
         detector, refiner, points, crops = YuNet(args.detector), Refiner(args.landmarks), {}, []
         for name in tqdm(names, desc=kind, unit="picture", disable=None):
@@ -82,9 +82,8 @@ def faces_of(names: list[str], root: Path, args: argparse.Namespace, kind: str, 
                 points[plain] = None if coarse is None else refiner.points(picture, coarse)
             found = points[plain]
             crops.append(np.zeros((FACE, FACE, 3), np.uint8) if found is None else align(cv2.imread(str(root / name)), found))
-        args.work.mkdir(parents=True, exist_ok=True)
-        np.savez(cache, crops=np.stack(crops)[..., ::-1])
-    crops = np.load(cache)["crops"]
+        keep(cache, np.stack(crops)[..., ::-1])
+    crops = np.load(cache)
     seen = crops.reshape(len(crops), -1).any(1)
     if not seen.all():
         print(f"no face found in {', '.join(name for name, there in zip(names, seen) if not there)}")
@@ -194,7 +193,7 @@ def encodings(name: Path, crops: np.ndarray, args: argparse.Namespace) -> np.nda
         else:
             with autocast(args.precision, torch.device("cpu"))():
                 made = encode(load_small(name)[0].to(memory_format=torch.channels_last), crops)
-        np.save(cache, made)
+        keep(cache, made)
     return np.load(cache)
 
 

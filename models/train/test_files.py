@@ -18,16 +18,18 @@ try:
     import cv2
     import numpy as np
     import onnx  # noqa: F401
-    import torch  # noqa: F401
+    import torch
 except ModuleNotFoundError as missing:
     raise skipped(missing) from None
 
 import align
+import checkpoints
 import clip_sim
 import consensus
 import data
 import evaluate
 import label
+import looks
 import looks_evaluate
 import scenes
 from align import TEMPLATE
@@ -46,6 +48,13 @@ def too_large(path: Path) -> Path:
     made[29:33] = struct.pack(">I", zlib.crc32(made[12:29]))
     path.write_bytes(made)
     return path
+
+
+def half_saved(where, *_, **__) -> None:
+    """In the place of np.save, of a run that is killed meanwhile."""
+    with open(where, "wb") if isinstance(where, Path) else contextlib.nullcontext(where) as file:
+        file.write(b"half an arr")
+    raise KeyboardInterrupt
 
 
 class InFolders(unittest.TestCase):
@@ -92,6 +101,34 @@ class Kept(InFolders):
         with mock.patch.multiple(looks_evaluate, YuNet=mock.Mock(), Refiner=refiner, prominent=lambda *_: TEMPLATE):
             faces = [looks_evaluate.faces_of(["Ann/Ann_0001.png"], self.root / of, args, "lfw") for of in "aba"]
         self.assertEqual([one.crops.mean() for one in faces], [40, 200, 40])
+
+    def test_an_array_that_was_being_kept_when_the_run_was_killed_is_made_anew(self):
+        crops, encoder, work = np.zeros((2, 128, 128, 3), np.uint8), self.root / "one.onnx", self.root / "work"
+        common = {"work": work, "precision": "float", "normalise": "raw", "teacher": None}
+        args = argparse.Namespace(**common, detector=encoder, landmarks=encoder, encoder=encoder)
+        checkpoint, face = self.root / "one.pt", ["Ann/Ann_0001.png"]
+        checkpoint.write_bytes(b"weights")
+        load = mock.patch.object(checkpoints, "load_small", return_value=(mock.Mock(), 0))
+        said = mock.patch.multiple(looks, Seen=lambda _: lambda pixels: (None, torch.ones(len(pixels), 4)), Light=mock.Mock())
+        encode = mock.patch.multiple(looks_evaluate, load_small=mock.MagicMock(), encode=lambda *_: np.ones((2, 4)))
+        finds = mock.patch.multiple(looks_evaluate, YuNet=mock.Mock(), Refiner=mock.Mock(), prominent=lambda *_: None)
+        runs = {
+            "aligned": lambda: evaluate.aligned(face, self.root / "a", work, "single", lambda _: TEMPLATE + 60),
+            "wanted": lambda: looks.wanted_of(args, looks.Faces(crops, None, 1)),
+            "faces": lambda: looks_evaluate.faces_of(face, self.root / "a", args, "lfw"),
+            "encodings": lambda: looks_evaluate.encodings(checkpoint, crops, args),
+        }
+        with load, said, encode, finds:
+            work.mkdir()
+            for name, run in runs.items():
+                killed = mock.patch.multiple(np, save=half_saved, savez=half_saved)
+                with self.subTest(name), killed, self.assertRaises(KeyboardInterrupt):
+                    run()
+                with self.subTest(name):
+                    run()
+                    self.assertEqual(len(list(work.iterdir())), 1, "nothing else is left")
+                for path in work.iterdir():
+                    path.unlink()
 
 
 class BadFiles(InFolders):
