@@ -77,6 +77,13 @@ class FakeQuantised(nn.Module):
             layers[output].bias = self._layer(key, inputs)[1].numpy()
 
 
+def refuse_unknown(graph: Graph) -> None:
+    """To be asked before the calibration, which takes minutes."""
+    unknown = sorted({node.op_type for node in graph.nodes} - _OPERATORS.keys())
+    if unknown:
+        raise SystemExit(f"fine-tuning doesn't know {', '.join(unknown)}: quantise this network without --fine-tune")
+
+
 def fine_tune(graph: Graph, activations: dict, layers: dict, args) -> None:
     """`args.fine_tune` augmented pictures of `args.faces` or of `args.arrays`; the rate falls to 0."""
     network = FakeQuantised(graph, activations, layers)

@@ -303,12 +303,14 @@ def main(given=None) -> None:
     torch.set_num_threads(args.threads)
     exact = to_onnx(load_small(args.source)[0]) if args.source.suffix == ".pt" else onnx.load(str(args.source))
     graph = Graph(exact)
+    if args.fine_tune:
+        from fake_quant import fine_tune, refuse_unknown
+
+        refuse_unknown(graph)
     calibrated_on, measured_on = pictures(args)
     activations, layers = quantise(graph, calibrated_on, args)
     made = write(graph, activations, layers, args.uint8)
     if args.fine_tune:
-        from fake_quant import fine_tune
-
         fine_tune(graph, activations, layers, args)
         made = write(graph, activations, layers, args.uint8)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -159,6 +159,12 @@ class Quantising(unittest.TestCase):
         for name, values in cosines.items():
             self.assertGreater(values.min(), 0.995, name)
 
+    def test_fine_tuning_refuses_operators_that_it_does_not_know_before_the_calibration(self):
+        onnx.save(branching(32), self.root / "branches.onnx")
+        args = [self.root / "branches.onnx", self.root / "out.onnx", "--arrays", self.root / "none.npy", "--fine-tune", 64]
+        with self.assertRaisesRegex(SystemExit, "doesn't know Concat, MaxPool, Resize, Sigmoid:"):
+            quantise.main([str(a) for a in args])
+
     def test_the_bias_of_a_dead_channel_stays_itself(self):
         graph = Graph(branching(32))
         weight, bias = graph.constants["aw"].copy(), graph.constants["ab"].copy()
