@@ -4,8 +4,9 @@ The same network encodes anchor, positive and negative; mining.py says which tri
 starts from is nothing, or with `--from` an encoder that encoder.py distilled; with `--teacher` it goes on imitating the
 teacher's encodings beside the triplets, so that what few people teach doesn't undo what many have taught.
 
-The share of active triplets is logged all along, and the accuracy on pairs of people who are kept back. It is saved and
-resumed as encoder.py is.
+The share of active triplets is logged all along, and the accuracy on pairs of people who are kept back. The full state is saved
+and resumed as encoder.py's is; the small checkpoint is written when training ends or is stopped, and is gone on from only where
+`--from` names it.
 """
 
 import argparse
