@@ -213,6 +213,7 @@ impl Loop {
                 self.step(shared, now, event);
             }
             self.interpreter.effects().ledger.flush();
+            self.interpreter.effects().look(now.mono);
             match message {
                 Some(Message::Event(event)) => self.step(shared, now, event),
                 Some(Message::Ask { event, heard }) => {

@@ -1,5 +1,7 @@
 //! The way from the gate to the keeper: bounded, in order, and never waited for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use heapless::Deque;
@@ -28,8 +30,24 @@ pub struct Entry {
     pub record: Record,
     pub ticket: Option<Asked>,
     pub step: Step,
-    /// The followers have it already, without a number, because the keeper hangs.
-    pub is_told: bool,
+    pub told: Told,
+}
+
+/// Whether the followers have a record: the keeper tells them once it is written, or the gate's thread, without a number, because
+/// the keeper hangs. Whoever comes first does.
+#[derive(Debug, Clone, Default)]
+pub struct Told(Arc<AtomicBool>);
+
+impl Told {
+    /// Whether it falls to the caller to tell.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and nearly all are records")]
@@ -131,7 +149,7 @@ pub mod tests {
     }
 
     pub fn entry(record: Record, ticket: Option<Asked>) -> Entry {
-        Entry { record, ticket, step: Step { number: 1, answers: None }, is_told: false }
+        Entry { record, ticket, step: Step { number: 1, answers: None }, told: Told::default() }
     }
 
     /// A ticket as a gate gives it out: for the unlocking of a door by hand.

@@ -103,10 +103,10 @@ mod tests {
     }
 
     /// What the gate hears of a wire that can be read so often each time that it is opened.
-    fn hears(readings: &[usize]) -> Vec<String> {
+    fn hears(readings: &'static [usize]) -> Vec<String> {
         let clock = SimClock::default();
         let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
-        let (failing, mut readings) = (Failing::default(), readings.to_vec().into_iter());
+        let (failing, mut readings) = (Failing::default(), readings.iter().copied());
         let stopping = Arc::clone(&shared);
         let open = move || {
             if readings.len() <= 1 {

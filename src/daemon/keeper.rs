@@ -254,7 +254,7 @@ impl Keeper {
     }
 
     fn take(&mut self, shared: &Shared, job: Job) {
-        let Entry { record, ticket, step, is_told } = match job {
+        let Entry { record, ticket, step, told } = match job {
             Job::Write(entry) => entry,
             Job::Demand(demand) => {
                 self.demand = demand;
@@ -270,7 +270,7 @@ impl Keeper {
             if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
                 log::error!("the ledger's backlog is full: this event is in the journal alone");
             }
-            if !is_told {
+            if told.claim() {
                 shared.watchers.tell(&Written { seq, stands: true, step, record });
             }
             return;

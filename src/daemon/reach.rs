@@ -7,16 +7,20 @@
 
 use std::sync::Arc;
 
-use super::inbox::{Asked, Entry, Inbox, Journal, write_down};
+use heapless::Deque;
+
+use super::inbox::{Asked, Entry, Inbox, Journal, Told, write_down};
 use super::interpreter::Effects;
 use super::shared::{Health, Shared, Taken};
 use super::watchers::{Step, Written};
 use crate::gate::{Alarm, Fault, Outcome, Reason, Record, Ticket};
 use crate::person::PersonId;
-use crate::time::{Duration, Now};
+use crate::time::{Duration, Instant, Now};
 
 /// A keeper without a sign of life for so long is not waited for with what is to be told. It gives two a second at rest.
 const KEEPER_SLOW: Duration = Duration::from_secs(1);
+/// Records that may be on their way to the keeper untold: of a longer row the oldest are left to it.
+const MAX_UNTOLD: usize = 32;
 
 /// See the module.
 pub struct Reach {
@@ -33,13 +37,16 @@ pub struct Reach {
     has_obeyed: Option<bool>,
     /// A fault of the strike's is recorded in this step.
     is_fault_told: bool,
+    /// What the keeper has been given to write and to tell, in case that it hangs with it.
+    untold: Deque<(Told, Written), MAX_UNTOLD>,
 }
 
 impl Reach {
     pub fn new(shared: Arc<Shared>, ledger: Inbox, ledger_timeout: Duration, journal: Journal) -> Self {
         let now = shared.now();
         let step = Step { number: 0, answers: None };
-        Self { shared, ledger, ledger_timeout, journal, now, step, taken: None, has_obeyed: None, is_fault_told: false }
+        let (taken, has_obeyed, is_fault_told, untold) = (None, None, false, Deque::new());
+        Self { shared, ledger, ledger_timeout, journal, now, step, taken, has_obeyed, is_fault_told, untold }
     }
 
     /// The number of the gate's next step.
@@ -69,10 +76,23 @@ impl Reach {
         self.tell_taken(false);
     }
 
-    /// Whether the followers would wait for the keeper, and for nobody knows how long, to be told of it.
-    fn would_be_late(&self, record: &Record) -> bool {
-        let is_silent = self.now.mono.since(self.shared.last_beat(Health::Keeper)) >= KEEPER_SLOW;
-        is_silent || self.ledger.is_backed_up() || record.reasons.contains(&Reason::LedgerLate)
+    /// Tells the followers what a keeper that hangs by now has been given and hasn't told; due each second.
+    pub fn look(&mut self, now: Instant) {
+        while self.untold.front().is_some_and(|(told, _)| told.is_done()) {
+            self.untold.pop_front();
+        }
+        if self.is_late(now) {
+            while let Some((told, written)) = self.untold.pop_front() {
+                if told.claim() {
+                    self.shared.watchers.tell(&written);
+                }
+            }
+        }
+    }
+
+    /// Whether the followers would wait for the keeper, and for nobody knows how long.
+    fn is_late(&self, now: Instant) -> bool {
+        now.since(self.shared.last_beat(Health::Keeper)) >= KEEPER_SLOW || self.ledger.is_backed_up()
     }
 
     fn tell_taken(&mut self, stands: bool) {
@@ -97,15 +117,23 @@ impl Effects for Reach {
             (Outcome::Exit, Some(false)) => record.because(Reason::Fault(Fault::Strike)),
             _ => record,
         };
-        let is_told = !is_asked && self.would_be_late(&record);
+        let told = Told::default();
         if !is_asked {
             write_down(self.journal, &record, &self.shared.gallery());
-        }
-        if is_told {
-            self.shared.watchers.tell(&Written { seq: None, stands: true, step: self.step, record: record.clone() });
+            self.look(self.now.mono);
+            let written = Written { seq: None, stands: true, step: self.step, record: record.clone() };
+            if self.is_late(self.now.mono) || record.reasons.contains(&Reason::LedgerLate) {
+                let _mine = told.claim();
+                self.shared.watchers.tell(&written);
+            } else {
+                if self.untold.is_full() {
+                    self.untold.pop_front();
+                }
+                let _there_is_room = self.untold.push_back((told.clone(), written));
+            }
         }
         let ticket = ticket.map(|ticket| Asked { ticket, until });
-        let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, is_told });
+        let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, told });
         match (is_taken, is_asked) {
             (false, false) => {
                 log::error!("the ledger hangs, and its backlog is full: this event is in the journal alone")
@@ -170,8 +198,8 @@ mod tests {
             assert!(reach.record(record, None));
             let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
             let told: Vec<_> = follower.try_iter().map(|written| (written.seq, written.stands)).collect();
-            assert_eq!(told, if entry.is_told { vec![(None, true)] } else { vec![] });
-            entry.is_told
+            assert_eq!(told, if entry.told.is_done() { vec![(None, true)] } else { vec![] });
+            !entry.told.claim()
         };
         clock.advance(Duration::from_millis(999));
         assert!(!is_told(&mut reach, exit(TODAY)), "the start counts as a sign of life");
@@ -186,7 +214,32 @@ mod tests {
         }
         assert_eq!(follower.try_iter().count(), 0);
         assert!(reach.record(exit(TODAY), None));
-        assert_eq!(follower.try_iter().count(), 1, "whatever sign of life it gave");
+        assert_eq!(follower.try_iter().count(), MAX_UNTOLD + 1, "whatever sign of life it gave");
+    }
+
+    #[test]
+    fn what_the_keeper_hangs_with_is_told_a_second_later_once_and_in_order() {
+        let clock = SimClock::new(TODAY);
+        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
+        let follower = shared.watchers.follow(0).unwrap();
+        let (ledger, jobs) = inbox();
+        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        for _ in 0..3 {
+            clock.advance(Duration::from_millis(300));
+            reach.begin(shared.now(), None);
+            assert!(reach.record(exit(TODAY), None));
+        }
+        let Job::Write(first) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+        assert!(first.told.claim(), "the keeper tells the first, and then hangs");
+        reach.look(shared.now().mono);
+        assert_eq!(follower.try_iter().count(), 0);
+        clock.advance(Duration::from_millis(100));
+        reach.look(shared.now().mono);
+        let steps: Vec<_> = follower.try_iter().map(|written| written.step.number).collect();
+        assert_eq!(steps, [2, 3]);
+        reach.look(shared.now().mono);
+        assert_eq!(follower.try_iter().count(), 0);
+        assert!(jobs.0.try_iter().all(|job| matches!(job, Job::Write(entry) if !entry.told.claim())));
     }
 
     #[test]

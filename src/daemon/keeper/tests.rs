@@ -163,7 +163,9 @@ fn what_the_followers_have_heard_already_is_written_and_not_told_again() {
     let mut desk = Desk::new();
     let follower = desk.shared.watchers.follow(0).unwrap();
     for is_told in [true, false] {
-        desk.keeper.take(&desk.shared, Job::Write(Entry { is_told, ..entry(exit(TODAY), None) }));
+        let entry = entry(exit(TODAY), None);
+        assert!(!is_told || entry.told.claim());
+        desk.keeper.take(&desk.shared, Job::Write(entry));
     }
     assert_eq!(follower.try_iter().map(|written| written.seq).collect::<Vec<_>>(), [Some(4)]);
 }
