@@ -1,7 +1,7 @@
 //! `devices`: which devices the configuration needs, as a drop-in for the service.
 //!
 //! The unit that is shipped allows every camera and every GPIO chip, since it can't know the configuration. With this one
-//! the daemon opens the chips that are named and no other.
+//! the daemon opens the chips that are named and no other, unless one is named by a link or rppal looks for the header's.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
