@@ -38,6 +38,7 @@ pub use keeper::{BACKLOG, Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf
 use reach::Reach;
 pub use recogniser::Recogniser;
 pub use shared::{Heard, Message, Reloaded, Shared, Taken};
+pub use vision::BORNE_FOR;
 use watchdog::{Hang, Watchdog};
 pub use watchers::{Follower, MAX_WATCHERS, Step, Watchers, Written};
 

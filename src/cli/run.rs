@@ -14,8 +14,8 @@ use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, ControlError, Server, event_line, gid_of};
 use crate::daemon::{
-    Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded, Shelf,
-    Thresholds,
+    BORNE_FOR, Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded,
+    Shelf, Thresholds,
 };
 use crate::frame::Frame;
 use crate::gallery::calibrate::Calibration;
@@ -37,8 +37,6 @@ use crate::units::Fmr;
 
 /// How often signals and dead threads are looked for.
 const LOOK: Duration = Duration::from_millis(100);
-/// A door that sees nobody for want of a file tries again after so long, and not sooner: its exit button is dead for that moment.
-const BLIND_FOR: Duration = Duration::from_secs(600);
 /// How often the line of `systemctl status` is renewed.
 const STATUS_EVERY: u32 = 50;
 
@@ -71,7 +69,9 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     }
     let (sight, blind) = match Sight::open(ctx) {
         Ok(sight) => (sight, None),
-        Err(failure) => (Sight::none(ctx, &failure)?, Some(failure)),
+        // What the configuration itself has wrong: systemd doesn't try that again.
+        Err(failure) if matches!(failure.code(), Code::Usage | Code::Config) => return Err(failure),
+        Err(failure) => (Sight::none(ctx, &failure), Some(failure)),
     };
     let reload = Reload { of: ctx, calibration: sight.calibration.clone() };
     let parts = parts(ctx, sight, strike, &clock)?;
@@ -121,16 +121,13 @@ impl Sight {
     }
 
     /// A door that sees nobody, where a file that it sees by is gone or damaged: it stays locked, and people get out by its exit
-    /// button. What the configuration itself has wrong stays an error: systemd doesn't try that again.
-    fn none(ctx: &Context, failure: &Failure) -> Result<Self, Failure> {
-        if matches!(failure.code(), Code::Usage | Code::Config) {
-            return Err(Failure::said(failure.code(), failure.to_string()));
-        }
+    /// button.
+    fn none(ctx: &Context, failure: &Failure) -> Self {
         log::error!("{failure}; nobody is admitted by face");
         let known = ctx.embedder().ok().and_then(|model| Some((model.spec.sha256.0, dims(&model.spec).ok()?)));
         let (model, dims) = known.unwrap_or(([0; 32], 1));
         let perception = Box::new(Blind(failure.to_string()));
-        Ok(Self { model, dims, decider: Decider::Threshold, calibration: None, perception, liveness: None })
+        Self { model, dims, decider: Decider::Threshold, calibration: None, perception, liveness: None }
     }
 }
 
@@ -324,7 +321,7 @@ fn oversee(
         if let Some(name) = daemon.dead() {
             return Err(DaemonError::Died(name).into());
         }
-        if shared.now().mono.since(began) >= BLIND_FOR
+        if shared.now().mono.since(began) >= BORNE_FOR
             && let Some(failure) = blind.take()
         {
             return Err(failure);

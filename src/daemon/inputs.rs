@@ -92,6 +92,9 @@ mod tests {
     use crate::sim::clock::SimClock;
     use std::sync::Arc;
 
+    const FAULT: &str = "Event(Fault(Inputs))";
+    const OPEN: &str = "Event(DoorContact { open: true })";
+
     /// Can be opened; what it holds is what it says then, from the end, one a second, and once nothing is left it can't be read.
     struct Wire(Vec<Input>, SimClock);
 
@@ -117,20 +120,19 @@ mod tests {
         };
         run(&shared, "door contact", Box::new(open), &failing);
         let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO)));
-        told.map(|message| format!("{message:?}")).filter(|told| !told.contains("DoorContact")).collect()
+        told.map(|message| format!("{message:?}")).collect()
     }
 
     #[test]
     fn a_wire_that_opens_and_can_not_be_read_is_one_fault_that_does_not_clear() {
-        let faults = ["Event(Fault(Inputs))"; 3];
-        assert_eq!(hears(&[0, 0, 0, 0]), faults, "of a fault that stands the gate makes one record");
-        assert_eq!(hears(&[0, 1, 1, 0]), faults, "nor one that answers for a moment");
+        assert_eq!(hears(&[0, 0, 0, 0]), [FAULT; 3], "of a fault that stands the gate makes one record");
+        let heard = hears(&[0, 1, 1, 0]);
+        assert_eq!(heard, [FAULT, OPEN, FAULT, OPEN, FAULT], "nor one that answers for a moment");
     }
 
     #[test]
     fn a_wire_that_can_be_read_again_for_two_seconds_is_no_fault_any_more() {
-        let heard = hears(&[0, 2, 0]);
-        assert_eq!(heard, ["Event(Fault(Inputs))", "Event(Cleared(Inputs))", "Event(Fault(Inputs))"]);
+        assert_eq!(hears(&[0, 2, 0]), [FAULT, OPEN, OPEN, "Event(Cleared(Inputs))", FAULT]);
     }
 
     #[test]

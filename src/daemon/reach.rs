@@ -163,7 +163,7 @@ impl Effects for Reach {
 mod tests {
     use super::*;
     use crate::daemon::inbox::tests::{TODAY, exit, ticket};
-    use crate::daemon::inbox::{Job, inbox};
+    use crate::daemon::inbox::{Job, Jobs, inbox};
     use crate::daemon::keeper::nobody;
     use crate::sim::clock::SimClock;
     use crate::time::Wall;
@@ -172,12 +172,17 @@ mod tests {
         static JOURNAL: std::cell::RefCell<Vec<i64>> = const { std::cell::RefCell::new(Vec::new()) };
     }
 
-    #[test]
-    fn what_only_tells_what_happened_is_in_the_journal_once_whether_the_ledger_takes_it_or_hangs() {
-        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
+    /// What the journal hears is in [`JOURNAL`], by the milliseconds of its time; the ledger has two seconds.
+    fn put_up(clock: &SimClock) -> (Arc<Shared>, Reach, Jobs) {
+        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
         let (ledger, jobs) = inbox();
         let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
-        let mut reach = Reach::new(shared, ledger, Duration::from_secs(2), note);
+        (Arc::clone(&shared), Reach::new(shared, ledger, Duration::from_secs(2), note), jobs)
+    }
+
+    #[test]
+    fn what_only_tells_what_happened_is_in_the_journal_once_whether_the_ledger_takes_it_or_hangs() {
+        let (_, mut reach, jobs) = put_up(&SimClock::new(TODAY));
         let taken = (0..1000).filter(|n| reach.record(exit(Wall::from_unix_millis(*n)), None)).count();
         assert!((100..1000).contains(&taken), "{taken}");
         assert!(!reach.record(exit(TODAY), Some(ticket())), "what can't be written is none of it");
@@ -189,10 +194,8 @@ mod tests {
     #[test]
     fn while_the_keeper_hangs_the_followers_are_told_at_once_and_not_again_by_the_keeper() {
         let clock = SimClock::new(TODAY);
-        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
+        let (shared, mut reach, jobs) = put_up(&clock);
         let follower = shared.watchers.follow(0).unwrap();
-        let (ledger, jobs) = inbox();
-        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
         let is_told = |reach: &mut Reach, record: Record| {
             reach.begin(shared.now(), None);
             assert!(reach.record(record, None));
@@ -220,10 +223,8 @@ mod tests {
     #[test]
     fn what_the_keeper_hangs_with_is_told_a_second_later_once_and_in_order() {
         let clock = SimClock::new(TODAY);
-        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
+        let (shared, mut reach, jobs) = put_up(&clock);
         let follower = shared.watchers.follow(0).unwrap();
-        let (ledger, jobs) = inbox();
-        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
         for _ in 0..3 {
             clock.advance(Duration::from_millis(300));
             reach.begin(shared.now(), None);
@@ -244,10 +245,7 @@ mod tests {
 
     #[test]
     fn whoever_shares_a_release_that_the_strike_refused_is_written_down_nowhere() {
-        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
-        let (ledger, jobs) = inbox();
-        let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
-        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), note);
+        let (shared, mut reach, jobs) = put_up(&SimClock::new(TODAY));
         for (has_obeyed, written) in [(false, 0), (true, 1)] {
             reach.begin(shared.now(), None);
             reach.released(has_obeyed);
@@ -258,9 +256,7 @@ mod tests {
 
     #[test]
     fn an_exit_that_the_strike_refused_says_so() {
-        let shared = Arc::new(Shared::new(Arc::new(SimClock::new(TODAY)), nobody()));
-        let (ledger, jobs) = inbox();
-        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        let (shared, mut reach, jobs) = put_up(&SimClock::new(TODAY));
         for (has_obeyed, reasons) in [(false, 1), (true, 0)] {
             reach.begin(shared.now(), None);
             reach.released(has_obeyed);
@@ -273,9 +269,7 @@ mod tests {
     #[test]
     fn the_keeper_is_asked_until_the_gates_own_deadline() {
         let clock = SimClock::new(TODAY);
-        let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
-        let (ledger, jobs) = inbox();
-        let mut reach = Reach::new(Arc::clone(&shared), ledger, Duration::from_secs(2), |_, _| {});
+        let (shared, mut reach, jobs) = put_up(&clock);
         reach.begin(shared.now(), None);
         let deadline = shared.now().mono + Duration::from_secs(2);
         clock.advance(Duration::from_millis(30));

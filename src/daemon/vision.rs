@@ -12,8 +12,9 @@ use crate::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(250);
 /// A camera that repeats one picture for this long is frozen: no sensor is free of noise for so many frames.
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
-/// A network that has failed for so long is given up to the watchdog, which starts the daemon anew.
-const BORNE_FOR: Duration = Duration::from_secs(600);
+/// A network that has failed for so long, or was missing from the start, is tried again by starting the daemon anew: the watchdog
+/// sees to it, or `run`. Not sooner, since the exit button is dead for that moment.
+pub const BORNE_FOR: Duration = Duration::from_secs(600);
 /// So many failures in a row make a fault; one may be a single broken frame.
 const FAILURES_MAX: u32 = 3;
 

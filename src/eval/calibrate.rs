@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::comparisons::{Counted, Face, Faces};
-use super::encode::{EvalError, Lost, Unreadable, encode_all};
+use super::encode::{Encoded, EvalError, Lost, Unreadable, encode_all};
 use crate::face::{Encoding, ModelChoice, Role, photo};
 use crate::gallery::Decider;
 use crate::gallery::calibrate::{Calibration, Origin, Row};
@@ -165,10 +165,7 @@ pub fn measure(
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Measured, EvalError> {
-    let paths = pictures.paths();
-    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::IsLost), workers, progress)?;
-    let lost = Lost::of(paths.iter().zip(&encoded));
-    let encodings = encoded.into_iter().map(|e| Some(e.face?.0)).collect();
+    let encoded = encode_all(&pictures.paths(), choice, Role::Probe, Unreadable::IsLost, workers, progress)?;
     let origin = Origin {
         model: choice.embedder.spec.name.clone(),
         sha256: choice.embedder.spec.sha256.to_string(),
@@ -177,24 +174,20 @@ pub fn measure(
         date,
         ..Origin::default()
     };
-    match compare(pictures, encodings, decider, origin, workers) {
-        Ok(measured) => Ok(Measured { lost, ..measured }),
-        Err(EvalError::TooFew { found, .. }) => Err(EvalError::TooFew { found, lost }),
-        Err(error) => Err(error),
-    }
+    compare(pictures, encoded, decider, origin, workers)
 }
 
-/// Compares encodings, one a picture in the order of [`Pictures::paths`], `None` where its face was lost; fills in the
-/// counts of `origin`, and leaves open which were lost.
+/// Compares what became of the pictures, in the order of [`Pictures::paths`]; and fills in the counts of `origin`.
 fn compare(
     pictures: &Pictures,
-    encodings: Vec<Option<Encoding>>,
+    encoded: Vec<Encoded>,
     decider: &Decider,
     mut origin: Origin,
     workers: usize,
 ) -> Result<Measured, EvalError> {
     let paths = pictures.paths();
-    let (people, strangers) = pictures.faces(encodings);
+    let lost = Lost::of(paths.iter().zip(&encoded));
+    let (people, strangers) = pictures.faces(encoded.into_iter().map(|e| Some(e.face?.0)).collect());
     let faces = Faces { people: &people, strangers: &strangers };
     let Counted { people: among, strangers: with, alike } = faces.count(decider, workers);
     origin.people = pictures.people.last().map_or(0, |(last, _)| *last as u64 + 1);
@@ -208,7 +201,7 @@ fn compare(
         Some(&(similarity, a, b)) if step(similarity) >= STEPS - 1 => {
             EvalError::Twice { a: paths[a].clone(), b: paths[b].clone() }
         }
-        _ => EvalError::TooFew { found: people.len(), lost: Vec::new() },
+        _ => EvalError::TooFew { found: people.len(), lost: lost.first().cloned() },
     };
     let widened = |counts: &Counts, faces: &Faces<'_>| {
         let table = counts.tabulate(origin.clone())?;
@@ -232,12 +225,13 @@ fn compare(
         similarity,
     };
     let suspects = alike.into_iter().map(suspect).collect();
-    Ok(Measured { calibration, details, suspects, lost: Vec::new() })
+    Ok(Measured { calibration, details, suspects, lost })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::Quality;
 
     fn folders(of: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -278,6 +272,14 @@ mod tests {
         assert!(matches!(Pictures::list(&at("people"), &[at("nowhere")]), Err(EvalError::Read { .. })));
     }
 
+    /// What becomes of pictures whose faces have these encodings, or are lost.
+    fn encoded(found: Vec<Option<Encoding>>) -> Vec<Encoded> {
+        let quality =
+            Quality { size_px: 60.0, sharpness: 0.3, luminance: 128.0, yaw: 0.0, pitch: 0.0, roll: 0.0, detector: 0.9 };
+        let face = |encoding: Option<Encoding>| encoding.map(|encoding| (encoding, quality));
+        found.into_iter().map(|encoding| Encoded { face: face(encoding), ..Encoded::default() }).collect()
+    }
+
     #[test]
     fn one_picture_under_two_names_is_told_though_rounding_leaves_its_similarity_below_one() {
         let at = |degrees: f32| {
@@ -288,7 +290,7 @@ mod tests {
         let mut found: Vec<_> = (0..24u8).map(|i| at(f32::from(i) * 7.0)).collect();
         found[23] = at(0.3);
         let pictures = Pictures { people, strangers: Vec::new() };
-        let twice = compare(&pictures, found, &Decider::Threshold, Origin::default(), 1).unwrap_err();
+        let twice = compare(&pictures, encoded(found), &Decider::Threshold, Origin::default(), 1).unwrap_err();
         assert!(matches!(&twice, EvalError::Twice { a, b } if a.ends_with("p0") && b.ends_with("p23")), "{twice}");
     }
 
@@ -305,11 +307,15 @@ mod tests {
         found[2] = None;
         found.extend([at(162.0), None, at(300.0)]);
         let pictures = Pictures { people, strangers };
-        let measured = compare(&pictures, found, &Decider::Threshold, Origin::default(), 1).unwrap();
+        let measured = compare(&pictures, encoded(found), &Decider::Threshold, Origin::default(), 1).unwrap();
         let origin = measured.calibration.origin();
         assert_eq!((origin.people, origin.images, origin.lost), (12, 24, 1));
         assert_eq!((origin.strangers, origin.strangers_lost, origin.stranger_impostors), (3, 1, 46));
         assert_eq!((origin.genuine, origin.impostors, origin.pairs), (11, 23 * 22 / 2 - 11, 66));
+        assert_eq!(
+            measured.lost.into_iter().map(|lost| lost.path).collect::<Vec<_>>(),
+            ["p2", "s1"].map(PathBuf::from)
+        );
         assert_eq!((&measured.suspects[0].a, &measured.suspects[0].b), (&"p23".into(), &"s0".into()));
         assert_eq!(measured.details.len(), measured.calibration.rows().len());
     }

@@ -31,14 +31,14 @@ pub enum EvalError {
     Infer(#[from] InferError),
     #[error("{path}: {reason}", path = path.display())]
     Folder { path: PathBuf, reason: String },
-    #[error("no table: faces of too few people were found, {found} in all{}", first(lost))]
-    TooFew { found: usize, lost: Vec<Lost> },
+    #[error("no table: faces of too few people were found, {found} in all{}", begins(lost.as_ref()))]
+    TooFew { found: usize, lost: Option<Lost> },
     #[error("no table: {a} and {b} are the same picture, filed under two people; take it out of one", a = a.display(), b = b.display())]
     Twice { a: PathBuf, b: PathBuf },
 }
 
-fn first(lost: &[Lost]) -> String {
-    lost.first().map(|lost| format!("; to begin with, {lost}")).unwrap_or_default()
+fn begins(lost: Option<&Lost>) -> String {
+    lost.map(|lost| format!("; to begin with, {lost}")).unwrap_or_default()
 }
 
 /// Milliseconds of each stage.
@@ -104,7 +104,8 @@ impl fmt::Display for Lost {
 pub fn encode_all(
     paths: &[PathBuf],
     choice: &ModelChoice,
-    (role, unreadable): (Role, Unreadable),
+    role: Role,
+    unreadable: Unreadable,
     workers: usize,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Encoded>, EvalError> {

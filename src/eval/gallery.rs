@@ -289,7 +289,7 @@ pub fn evaluate(
 ) -> Result<Report, EvalError> {
     let wrong = |reason: String| EvalError::Folder { path: root.into(), reason };
     let (people, paths): (Vec<_>, Vec<_>) = list_people(root)?.into_iter().unzip();
-    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::IsLost), workers, progress)?;
+    let encoded = encode_all(&paths, choice, Role::Probe, Unreadable::IsLost, workers, progress)?;
     let unreadable: Vec<_> = encoded.iter().filter_map(|e| e.unreadable.clone()).collect();
     let read = people.into_iter().zip(paths).zip(encoded).filter(|(_, e)| e.unreadable.is_none());
     let (listed, encoded): (Vec<_>, Vec<_>) = read.unzip();
@@ -297,7 +297,7 @@ pub fn evaluate(
     let pictures: Vec<_> = people.iter().zip(&encoded).map(|(&p, e)| Picture::new(p, e, rule.limits)).collect();
     let chosen = choose(&pictures, size);
     let photos: Vec<_> = chosen.iter().map(|&at| paths[at].clone()).collect();
-    let templates = encode_all(&photos, choice, (Role::Template, Unreadable::Ends), workers, &|_| ())?;
+    let templates = encode_all(&photos, choice, Role::Template, Unreadable::Ends, workers, &|_| ())?;
     let enrolled: Vec<_> = chosen.into_iter().zip(templates).filter_map(|(at, e)| Some((at, e.face?.0))).collect();
     if enrolled.is_empty() || enrolled.len() < size.people * size.photos {
         let (Size { people, photos }, here) = (size, enrolled.len() / size.photos.max(1));

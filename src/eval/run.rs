@@ -139,7 +139,7 @@ pub fn evaluate(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvalError> {
     let paths: Vec<_> = pairs.images.iter().map(|name| name.path(images)).collect();
-    let encoded = encode_all(&paths, choice, (Role::Probe, Unreadable::Ends), workers, progress)?;
+    let encoded = encode_all(&paths, choice, Role::Probe, Unreadable::Ends, workers, progress)?;
     let scores = score(pairs, &encoded, decider);
     let accuracy = protocol::accuracy(&scores, pairs.folds);
     let tar = |fmr| protocol::tar_at(&scores, fmr);
