@@ -160,12 +160,20 @@ impl Manifest {
             // Another known network's bytes may lie under this one's name.
             return match known.filter(|known| known.sha256 != model.spec.sha256) {
                 Some(known) => Err(wrong_digest(known, &path, model.spec.sha256)),
-                None => Ok(model),
+                None => self.unless_another_is_called_so(dir, name_or_file, model),
             };
         }
         match known {
             Some(_) => Err(self.no_such(dir, name_or_file)),
             None => self.described_as(dir, name_or_file),
+        }
+    }
+
+    /// A network by the name of its file, if no description gives that name to another.
+    fn unless_another_is_called_so(&self, dir: &Path, name: &str, file: ModelFile) -> Result<ModelFile, ManifestError> {
+        match self.named(dir, name).find(|other| !is_same(&other.spec, &file.spec)) {
+            Some(other) => Err(ManifestError::Namesakes { name: name.into(), paths: [file.path, other.path] }),
+            None => Ok(file),
         }
     }
 
@@ -415,6 +423,11 @@ mod tests {
         assert_eq!(manifest.resolve(dir.path(), "mine").unwrap().path, dir.path().join("net-v2.onnx"));
         assert_eq!(manifest.resolve(dir.path(), "net-v2").unwrap().spec.name, "mine");
         assert!(matches!(manifest.resolve(dir.path(), "yours"), Err(ManifestError::NoSuch { .. })));
+        lay("mine.onnx", "of another name");
+        lay("mine.toml", &MINE.replace("mine", "another"));
+        let either = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();
+        assert!(either.contains("mine.onnx") && either.contains("net-v2.onnx"), "{either}");
+        fs::remove_file(dir.path().join("mine.onnx")).unwrap();
         lay("net-v3.onnx", "other bytes");
         lay("net-v3.toml", MINE);
         let two = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();

@@ -105,11 +105,11 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
     Some(best)
 }
 
-/// The factors of an activation for what is below zero: of each channel, or one for all.
+/// The factors of an activation for what is below zero: of each channel, or one for all. `None` where one isn't finite.
 fn slopes(graph: &Graph<'_>, activation: &NodeProto) -> Option<Vec<f32>> {
     match activation.op_type.as_str() {
         "PRelu" => graph.floats(activation.input.get(1)?),
-        "LeakyRelu" => Some(vec![float_or(activation, "alpha", 0.01)]),
+        "LeakyRelu" => Some(vec![float_or(activation, "alpha", 0.01)]).filter(|slopes| slopes[0].is_finite()),
         _ => Some(vec![0.0]),
     }
 }

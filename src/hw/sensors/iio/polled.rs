@@ -34,11 +34,15 @@ impl Channel {
     /// `in_x_input` is in the ABI's unit already, `in_x_raw` is to be offset and scaled.
     /// `None` where the device has no such channel.
     fn open(dir: &Path, name: &'static str, is_counted: bool) -> io::Result<Option<Self>> {
-        let with = |ending: &str| Attribute::open(&dir.join(format!("{name}_{ending}"))).ok();
-        if !is_counted && let Some(attribute) = with("input") {
+        let with = |ending: &str| match Attribute::open(&dir.join(format!("{name}_{ending}"))) {
+            Ok(attribute) => Ok(Some(attribute)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{name}_{ending}: {error}"))),
+        };
+        if !is_counted && let Some(attribute) = with("input")? {
             return Ok(Some(Self { name, attribute, scale: 1.0, offset: 0.0 }));
         }
-        let Some(attribute) = with("raw") else { return Ok(None) };
+        let Some(attribute) = with("raw")? else { return Ok(None) };
         if is_counted {
             return Ok(Some(Self { name, attribute, scale: 1.0, offset: 0.0 }));
         }

@@ -24,7 +24,6 @@ impl Board {
         Places { sys: self.root.path().join("sys"), dev: self.root.path().join("dev") }
     }
 
-    /// A device with its attributes; `n` is its number.
     /// The driver puts scans into the buffer of device `n`, which the kernel keeps until they are read.
     fn measure(&self, n: usize, scans: &[u8]) {
         let node = self.places().dev.join(format!("iio:device{n}"));
@@ -32,6 +31,7 @@ impl Board {
         buffer.write_all(scans).unwrap();
     }
 
+    /// A device with its attributes; `n` is its number.
     fn add(&self, n: usize, attributes: &[(&str, &str)]) -> PathBuf {
         let dir = self.places().sys.join(format!("iio:device{n}"));
         for (name, text) in attributes {
@@ -100,6 +100,16 @@ fn a_light_sensor_that_computes_lux_itself_is_believed() {
     board.add(0, &[("name", "tsl2563"), ("in_illuminance0_input", "1250.5"), ("in_illuminance0_raw", "9")]);
     let mut sensor = open(&config(SensorKind::Light, "tsl2563"), &board.places()).unwrap();
     assert_eq!(read(&mut *sensor, 0), Some(Value::Light(1250.5)));
+}
+
+#[test]
+fn what_the_driver_computes_and_cannot_be_opened_is_not_guessed_from_its_counts() {
+    let board = Board::new();
+    let dir = board.add(0, &[("name", "tsl2563"), ("in_illuminance0_raw", "9")]);
+    let loops = dir.join("in_illuminance0_input");
+    std::os::unix::fs::symlink(&loops, &loops).unwrap();
+    let refused = open(&config(SensorKind::Light, "tsl2563"), &board.places()).err().unwrap();
+    assert!(refused.to_string().contains("in_illuminance0_input"), "{refused}");
 }
 
 #[test]
