@@ -30,6 +30,11 @@ pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 /// line is held gets another number.
 const GPIO_CHIPS: &str = "char-gpiochip";
 
+/// What [`needed`] names, by its beginning, and the module without which the kernel knows nothing of that name. What it doesn't know
+/// when the service starts stays forbidden, systemd.resource-control(5) says. The unit itself sees to the cameras'.
+const MODULES: [(&str, &str); 4] =
+    [(IIO, "industrialio"), ("char-ttyACM", "cdc_acm"), ("char-ttyUSB", "usbserial"), ("/dev/i2c-", "i2c_dev")];
+
 /// Goes to /etc/systemd/system/facelatch.service.d/devices.conf
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -102,11 +107,16 @@ fn quoted(path: &Path) -> String {
 }
 
 fn drop_in(allow: &BTreeSet<String>) -> String {
-    let mut text = "# Made by `facelatch devices` of the configuration; make it again after a change.\n\
-                    [Service]\nDevicePolicy=closed\nDeviceAllow=\n"
-        .to_owned();
-    for device in allow {
+    let mut text = "# Made by `facelatch devices` of the configuration; make it again after a change.\n".to_owned();
+    let modules = MODULES.iter().filter(|(name, _)| allow.iter().any(|device| device.starts_with(name)));
+    let loads: Vec<String> = modules.map(|(_, module)| format!("modprobe@{module}.service")).collect();
+    if !loads.is_empty() {
+        let loads = loads.join(" ");
         // Writing to a string can't fail.
+        let _ = writeln!(text, "[Unit]\nWants={loads}\nAfter={loads}");
+    }
+    text.push_str("[Service]\nDevicePolicy=closed\nDeviceAllow=\n");
+    for device in allow {
         let _ = writeln!(text, "DeviceAllow={device} rw");
     }
     text
@@ -187,8 +197,15 @@ mod tests {
     fn the_drop_in_takes_back_what_the_unit_allows_before_it_allows() {
         let text = drop_in(&BTreeSet::from(["/dev/gpiochip0".to_owned()]));
         assert!(
-            text.ends_with("[Service]\nDevicePolicy=closed\nDeviceAllow=\nDeviceAllow=/dev/gpiochip0 rw\n"),
+            text.ends_with("change.\n[Service]\nDevicePolicy=closed\nDeviceAllow=\nDeviceAllow=/dev/gpiochip0 rw\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_class_that_comes_with_a_module_is_there_before_the_service_starts() {
+        let text = drop_in(&BTreeSet::from(["/dev/i2c-1".to_owned(), "char-iio".to_owned()]));
+        let loads = "modprobe@industrialio.service modprobe@i2c_dev.service";
+        assert!(text.contains(&format!("[Unit]\nWants={loads}\nAfter={loads}\n[Service]\n")), "{text}");
     }
 }

@@ -86,6 +86,16 @@ struct Look {
     seen: Seen,
 }
 
+/// Faces of which an attempt remembers whom they showed: 3 s of them at 32 a second, and life is judged by 2.2 s.
+const MAX_FACES: usize = 96;
+
+/// Whom a frame with a face showed beyond doubt, poor ones among them.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    captured_at: Instant,
+    person: Option<PersonId>,
+}
+
 /// All that an attempt is judged by besides its own frames.
 #[derive(Clone, Copy)]
 pub(super) struct Bar<'a> {
@@ -113,6 +123,7 @@ pub(super) struct Attempt {
     /// When a face was last told of: a slow network must not look like an empty doorstep.
     last_face: Option<Instant>,
     looks: Deque<Look, MAX_OF>,
+    faces: Deque<Shown, MAX_FACES>,
     /// Why the last poor face was poor.
     poor: Option<PoorMeasure>,
     /// Since when the person who matches has been in sight: liveness evidence from before may be somebody else's.
@@ -121,6 +132,8 @@ pub(super) struct Attempt {
     unproven: Option<(Candidate, u8)>,
     /// A window of evidence scored less than is asked for.
     is_doubted: bool,
+    /// Life was seen while most faces were nobody's that is known.
+    is_borrowed: bool,
 }
 
 impl Attempt {
@@ -131,10 +144,12 @@ impl Attempt {
             deadline,
             last_face: None,
             looks: Deque::new(),
+            faces: Deque::new(),
             poor: None,
             in_sight_since: now,
             unproven: None,
             is_doubted: false,
+            is_borrowed: false,
         }
     }
 
@@ -147,6 +162,7 @@ impl Attempt {
     /// Forgets what the frames so far were like: they were compared with other people than are enrolled now.
     pub(super) fn start_anew(&mut self, now: Instant) {
         self.looks.clear();
+        self.faces.clear();
         self.in_sight_since = now;
         self.unproven = None;
     }
@@ -154,20 +170,29 @@ impl Attempt {
     /// Takes in one frame.
     pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: Bar<'_>) {
         let captured_at = sighting.captured_at;
-        match sighting.face {
+        let person = match sighting.face {
             Face::Absent => return,
-            Face::Poor(measure) => self.poor = Some(measure),
+            Face::Poor(measure) => {
+                self.poor = Some(measure);
+                None
+            }
             Face::Seen(seen) => {
+                let person = match self.judge(&seen, bar) {
+                    Finding::Match(found) => Some(found.person),
+                    Finding::Ambiguous { .. } | Finding::Below(_) => None,
+                };
+                let before = self.matches(captured_at, bar).next().map(|before| before.person);
                 // Else a live stranger could stand there first, and then hold up somebody's picture.
-                if let Finding::Match(found) = self.judge(&seen, bar)
-                    && self.matches(captured_at, bar).next().is_none_or(|before| before.person != found.person)
-                {
+                if person.is_some() && before != person {
                     self.in_sight_since = captured_at.max(self.began);
                 }
                 while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
                 let _there_is_room = self.looks.push_back(Look { captured_at, seen });
+                person
             }
-        }
+        };
+        while self.faces.is_full() && self.faces.pop_front().is_some() {}
+        let _there_is_room = self.faces.push_back(Shown { captured_at, person });
         self.last_face = Some(now);
     }
 
@@ -198,10 +223,11 @@ impl Attempt {
         let granted = of_them(Outcome::Granted).because(frames);
         match bar.policy.liveness {
             LivenessPolicy::Required => match self.liveness(self.in_sight_since, now, bar) {
-                Some(LivenessReport { verdict: Verdict::Live, evidence, .. }) => {
-                    Assessment::Admit(found, granted.because_of(evidence))
+                Some(report) if report.verdict == Verdict::Live && self.is_mostly(found.person, &report) => {
+                    Assessment::Admit(found, granted.because_of(report.evidence))
                 }
-                _ => {
+                other => {
+                    self.is_borrowed = other.is_some_and(|report| report.verdict == Verdict::Live);
                     self.unproven = Some((found, agreed));
                     Assessment::Wait
                 }
@@ -218,7 +244,7 @@ impl Attempt {
             return of(Outcome::LivenessInconclusive)
                 .person(found.person)
                 .similarity(Some(found.similarity))
-                .because(Reason::LivenessMissing)
+                .because(if self.is_borrowed { Reason::FewRecognised } else { Reason::LivenessMissing })
                 .because(Reason::FramesAgreed { agreed, needed })
                 .because_of(self.inconclusive(bar));
         }
@@ -306,6 +332,14 @@ impl Attempt {
         bar.liveness
             .filter(|report| since <= report.from && report.from <= report.until)
             .filter(|report| is_fresh(report.until, now.mono, bar.policy))
+    }
+
+    /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive who can't be
+    /// recognised, for want of light or under a hood, could hold a picture up now and then and be taken for whom it shows.
+    fn is_mostly(&self, person: PersonId, report: &LivenessReport) -> bool {
+        let within = || self.faces.iter().filter(|face| (report.from..=report.until).contains(&face.captured_at));
+        let theirs = within().filter(|face| face.person == Some(person)).count();
+        2 * theirs > within().count()
     }
 
     /// Why liveness could not tell, where it said so during this attempt.

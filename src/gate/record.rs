@@ -135,6 +135,8 @@ pub enum Reason {
     LivenessSpoof,
     /// Required evidence was missing or too old.
     LivenessMissing,
+    /// Liveness said live, but most of the faces that it judged by could not be recognised as this person's.
+    FewRecognised,
     /// What a window of evidence looks like most, its score, and the one that is asked for: log odds of life, in nats.
     LooksLike {
         what: &'static str,
@@ -187,6 +189,7 @@ impl fmt::Display for Reason {
             Self::Poor(measure) => f.write_str(measure.as_str()),
             Self::LivenessSpoof => f.write_str("liveness_spoof"),
             Self::LivenessMissing => f.write_str("liveness_missing"),
+            Self::FewRecognised => f.write_str("few_recognised"),
             Self::LooksLike { what, score, needed } => {
                 write!(f, "looks_like {what}, log odds {score:.2}, needed {needed:.2}")
             }

@@ -8,7 +8,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
 
-use crate::ports::{MAX_CELLS, Reading, SensorError, SensorKind, Value};
+use crate::ports::{MAX_CELLS, Reading, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Readings at an end of the range in a row until it is called saturated: the first may be a hand that touched it.
@@ -237,7 +237,7 @@ impl Health {
     }
 
     /// The sensor did not answer.
-    pub fn fail(&mut self, _error: &SensorError) -> Invalid {
+    pub fn fail(&mut self) -> Invalid {
         self.is_failing = true;
         Invalid::Failing
     }

@@ -81,7 +81,7 @@ impl Watch {
             // Before a face there is something to see, and nothing excuses it.
             let is_sick =
                 watched.unable.is_some_and(is_long) || self.judge.since().is_some_and(|face| is_long(face.max(since)));
-            is_sick.then(|| format!("{}: {}", watched.sensor.describe(), why.as_str()))
+            is_sick.then(|| watched.sensor.trouble(why))
         })
     }
 }
@@ -138,7 +138,7 @@ impl Watched {
 
     fn remember(&mut self, invalid: Option<Invalid>, now: Instant) {
         match (self.invalid, invalid) {
-            (None, Some(why)) => log::warn!("liveness: {}: {}", self.sensor.describe(), why.as_str()),
+            (None, Some(why)) => log::warn!("liveness: {}", self.sensor.trouble(why)),
             (Some(_), None) => log::info!("liveness: {} is well again", self.sensor.describe()),
             _ => {}
         }

@@ -91,6 +91,27 @@ pub fn is_of(
     })
 }
 
+/// Whether more than half of the faces while the evidence was taken are beyond doubt this person's, of the last 96.
+pub fn is_mostly(
+    person: PersonId,
+    report: &LivenessReport,
+    frames: &[Told],
+    claimed: Option<PersonId>,
+    people: &People,
+    policy: &Policy,
+) -> bool {
+    let faces = frames.iter().rev().filter(|frame| !matches!(frame.face, Face::Absent)).take(96);
+    let within = faces.filter(|frame| (ms(report.from)..=ms(report.until)).contains(&frame.captured));
+    let (mut theirs, mut others) = (0, 0);
+    for frame in within {
+        match shows(&frame.face, claimed, people, policy) {
+            Some((who, _)) if who == person => theirs += 1,
+            _ => others += 1,
+        }
+    }
+    theirs > others
+}
+
 /// A judgement of the present, about evidence since an instant.
 pub fn is_about(report: &LivenessReport, since: Ms, now: Ms, policy: &Policy) -> bool {
     let (from, until) = (ms(report.from), ms(report.until));

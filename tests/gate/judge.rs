@@ -14,7 +14,7 @@ use facelatch::gate::{
 use facelatch::person::PersonId;
 use facelatch::time::Now;
 
-use super::evidence::{Ms, Told, agreement, counts, is_about, is_low, is_of, millis, ms};
+use super::evidence::{Ms, Told, agreement, counts, is_about, is_low, is_mostly, is_of, millis, ms};
 use super::leaf::Leaf;
 use super::world::People;
 
@@ -307,6 +307,7 @@ impl Judge {
                 is_of(person, ms(report.from), frames, open.claimed, &self.people, policy),
                 "perhaps somebody else's life"
             );
+            must!(is_mostly(person, report, frames, open.claimed, &self.people, policy), "mostly somebody else's life");
         }
         Ok((u8::try_from(agreed).unwrap(), similarity))
     }

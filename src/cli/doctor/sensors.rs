@@ -5,6 +5,7 @@ use super::{Finding, Level, Visit};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::control::StatusLine;
+use crate::gate::Fault;
 use crate::hw::clock::BootClock;
 use crate::hw::sensors::{self, SensorConfig, kind_name};
 use crate::liveness::Source;
@@ -50,6 +51,10 @@ fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (
     let liveness = &ctx.config.liveness;
     let should_be = |source| liveness.is_required() && liveness.sources(ctx.config.sources()).contains(source);
     match Source::of(config.kind) {
+        Some(source) if is_heard(source) && status.faults.iter().any(|fault| fault == Fault::Sensor.as_str()) => {
+            let why = "journalctl -u facelatch says which, and why";
+            (Level::Complaint, format!("the daemon has it ({device}), and a sensor is of no use to it: {why}"))
+        }
         Some(source) if is_heard(source) => {
             (Level::Ok, format!("the daemon has it ({device}); stop it to have it looked at here"))
         }

@@ -130,6 +130,24 @@ fn swap_life_shown_while_the_picture_was_away_does_not_count() {
 }
 
 #[test]
+fn swap_a_picture_that_is_shown_now_and_then_does_not_borrow_the_life_of_who_holds_it() {
+    let held_up = || {
+        let (mut door, hooded) = (Script::new(), Face::Poor(PoorMeasure::TooDark));
+        door.verdict = None;
+        // Never away for as long as a frame stays fresh, so that Ana counts as in sight since 0.
+        door.frame(face(ANA)).wait(100).show(hooded, 1300).show(face(ANA), 300).show(hooded, 500);
+        door.liveness(0, 2200, Verdict::Live).says([]);
+        door
+    };
+    let why = "3.1 liveness_inconclusive #1 0.800 [few_recognised, frames_agreed 3, needed 3]";
+    held_up().wait(1000).says([why]);
+    let mut door = held_up();
+    // Half is not most.
+    door.show(face(ANA), 500).liveness(1700, 2600, Verdict::Live).says([]);
+    door.liveness(1900, 2600, Verdict::Live).says(["2.7 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
+}
+
+#[test]
 fn swap_life_of_the_resident_before_is_not_life_of_the_next() {
     let mut door = Script::new();
     door.verdict = None;

@@ -208,14 +208,14 @@ fn a_chain_of_convolutions_is_one_operator() {
 
 #[test]
 fn a_slope_that_is_no_number_is_taken_as_literally_as_one_that_is() {
-    for alpha in [0.1, f32::NAN, f32::INFINITY] {
+    for slope in [0.1, f32::NAN, f32::INFINITY] {
         let mut net = Net::new(5, false);
         let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
         let x = net.conv(&x, 16, &[1, 1], 1, vec![]);
-        let alpha = AttributeProto { name: "alpha".into(), f: alpha, r#type: 1, ..AttributeProto::default() };
+        let alpha = AttributeProto { name: "alpha".into(), f: slope, r#type: 1, ..AttributeProto::default() };
         let x = net.simple("LeakyRelu", &[&x], vec![alpha]);
         let x = net.rounded_on(&x, 0.02, 128);
-        assert_eq!(compare(net.model(&[1, 3, 9, 7], &[&x.0]), &[1, 3, 9, 7], (0.02, 1.0, 0.99)), 1, "{alpha}");
+        assert_eq!(compare(net.model(&[1, 3, 9, 7], &[&x.0]), &[1, 3, 9, 7], (0.02, 1.0, 0.99)), 1, "{slope}");
     }
 }
 

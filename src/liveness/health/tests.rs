@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::liveness::fusion::Fusion;
 use crate::liveness::{Channel, Place, Sample};
-use crate::ports::{Grid, Sensor};
+use crate::ports::{Grid, Sensor, SensorError};
 use crate::sim::clock::SimClock;
 use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
 use crate::sim::rng::Rng;
@@ -139,8 +139,7 @@ fn old_early_and_misordered_readings_are_told_apart() {
 fn silence_and_failure_are_told_without_a_reading() {
     let mut health = Health::new(SensorKind::Thermometer, MS(1000));
     assert_eq!((health.at(MS(4000)), health.at(MS(4001))), (None, Some(Invalid::Silent)));
-    let error = SensorError { device: "x".into(), reason: "y".into() };
-    assert_eq!(health.fail(&error), Invalid::Failing);
+    assert_eq!(health.fail(), Invalid::Failing);
     assert_eq!(health.at(MS(1100)), Some(Invalid::Failing));
     assert_eq!(feed(&mut health, [(5000, Value::Thermometer { object: 30.0, ambient: 20.0 })]), None);
     assert_eq!(health.at(MS(5001)), None);
@@ -240,7 +239,7 @@ fn each_simulated_fault_is_noticed_by_its_own_name_and_ends_with_the_fault() {
                 let judged = match sensor.poll(now) {
                     Ok(Some(reading)) => health.take(reading, now).err(),
                     Ok(None) => health.at(now),
-                    Err(error) => Some(health.fail(&error)),
+                    Err(_) => Some(health.fail()),
                 };
                 assert!(judged.is_none() || (25..2010).contains(&i), "{kind:?} {fault:?} at {i}: {judged:?}");
                 if let Some(invalid) = judged {

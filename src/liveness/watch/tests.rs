@@ -306,10 +306,10 @@ fn a_sensor_that_fails_is_a_fault_of_an_empty_doorstep_too_and_one_read_that_fai
             assert_eq!(!door.faults.is_empty(), is_fault, "{source:?} until {until}: {:?}", door.faults.first());
         }
     }
-    for fault in [SensorFault::Broken, SensorFault::Silent] {
+    for (fault, why) in [(SensorFault::Broken, "failing: no answer on the bus"), (SensorFault::Silent, "silent")] {
         let mut door = troubled(Source::Depth, [(0, 60_000)], fault);
         door.until(40_000, false);
-        assert!(!door.faults.is_empty(), "{fault:?}");
+        assert!(door.faults[0].1.contains(why), "{fault:?}: {:?}", door.faults.first());
     }
 }
 
