@@ -21,8 +21,8 @@ const MAX_COPIES: usize = 100;
 
 const HEAD: &str = "\
 # Written by `facelatch setup`. What doesn't stand here has its default; every key is explained in
-# /usr/share/doc/facelatch/examples/facelatch.toml. After a change: `facelatch doctor`, then `systemctl restart facelatch`;
-# for [gate] alone, `systemctl reload facelatch` will do.
+# /usr/share/doc/facelatch/examples/facelatch.toml. After a change: `sudo facelatch doctor`, then `systemctl restart
+# facelatch`; for [gate] alone, `systemctl reload facelatch` will do.
 ";
 
 /// The configuration as text that means the same when it is read.
