@@ -30,7 +30,7 @@ enum Command {
     Show { name: String },
     /// Give somebody another name
     Rename { name: String, to: String },
-    /// From when on somebody is not admitted: the last day that counts, an instant, or never
+    /// Until when somebody is admitted: a last day (whole, local time), an instant, or `never`
     Expire { name: String, when: String },
     /// When somebody may come in: "always", or for example "Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid"
     Schedule { name: String, schedule: String },
