@@ -20,8 +20,10 @@ const FIRST_READING: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(10);
 /// Characters that a picture has at most, across and down.
 const PICTURE: (usize, usize) = (32, 12);
-/// From the lowest to the highest.
-const SHADES: &[u8] = b" .:-=+*#%@";
+/// From the furthest or coldest to the nearest or warmest.
+const SHADES: &[u8] = b".:-=+*#%@";
+/// What sees nothing.
+const BLIND: char = ' ';
 
 impl Visit<'_> {
     pub(super) fn sensors(&mut self, daemon: Option<&StatusLine>) -> Result<(), Failure> {
@@ -110,9 +112,7 @@ fn one(
     let says = said(reading.value);
     Ok(Some(match health.take(reading, now) {
         Ok(reading) => {
-            if let Value::Depth(grid) | Value::Thermal(grid) = reading.value {
-                *picture = drawn(&grid);
-            }
+            *picture = drawn(reading.value);
             Ok(says)
         }
         Err(invalid) => Err((says, invalid)),
@@ -149,13 +149,22 @@ fn ends(cells: &[f32]) -> (f32, f32) {
     (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max))
 }
 
-/// A picture in characters, as the door sees it: the lowest number is blank, the highest dense.
-fn drawn(grid: &Grid<'_>) -> Vec<String> {
+/// The picture of a grid in characters, as the door sees it: a hand is dense in either kind, being near and warm.
+fn drawn(value: Value<'_>) -> Vec<String> {
+    let (grid, is_near_dense) = match value {
+        Value::Depth(grid) => (grid, true),
+        Value::Thermal(grid) => (grid, false),
+        _ => return Vec::new(),
+    };
     let (least, most) = ends(grid.cells);
+    let (thin, dense) = if is_near_dense { (most, least) } else { (least, most) };
     let (width, height) = (grid.columns.min(PICTURE.0), grid.rows.min(PICTURE.1));
     let shade = |cell: f32| {
-        let share = (cell - least) / (most - least);
-        // NaN, of a blind cell or an even picture, becomes 0.
+        if !cell.is_finite() {
+            return BLIND;
+        }
+        let share = (cell - thin) / (dense - thin);
+        // NaN, of an even picture, becomes 0.
         char::from(SHADES[((share * SHADES.len() as f32) as usize).min(SHADES.len() - 1)])
     };
     let row = |y: usize| {
@@ -177,12 +186,24 @@ mod tests {
         let mut cells = [20.0; 16];
         cells[5] = 34.0;
         cells[6] = f32::NAN;
-        let grid = Grid { columns: 4, rows: 4, cells: &cells, view: [60.0, 60.0] };
-        assert_eq!(drawn(&grid), ["    ", " @  ", "    ", "    "]);
-        assert_eq!(said(Value::Thermal(grid)), "4x4, 1 cells see nothing, 20.0 to 34.0 °C");
+        let warm = Value::Thermal(Grid { columns: 4, rows: 4, cells: &cells, view: [60.0, 60.0] });
+        assert_eq!(drawn(warm), ["....", ".@ .", "....", "...."]);
+        assert_eq!(said(warm), "4x4, 1 cells see nothing, 20.0 to 34.0 °C");
         let even = [20.0; 32 * 24];
-        let grid = Grid { columns: 32, rows: 24, cells: &even, view: [55.0, 35.0] };
-        assert_eq!(drawn(&grid).len(), 12);
+        let even = drawn(Value::Thermal(Grid { columns: 32, rows: 24, cells: &even, view: [55.0, 35.0] }));
+        assert!(even.len() == 12 && even.iter().all(|row| *row == ".".repeat(32)), "{even:?}");
+        assert!(drawn(Value::Light(300.0)).is_empty());
+    }
+
+    #[test]
+    fn a_picture_of_depth_shows_a_hand_that_is_near_and_what_sees_nothing_as_blank() {
+        let drawn = |cells: &[f32]| drawn(Value::Depth(Grid { columns: 8, rows: 8, cells, view: [45.0, 45.0] }));
+        let mut cells = [f32::NAN; 64];
+        cells[0] = 500.0;
+        let alone = drawn(&cells);
+        assert_eq!((&*alone[0], alone[1..].concat()), (".       ", " ".repeat(56)), "all that is there is not blank");
+        cells[1..8].fill(2000.0);
+        assert_eq!(drawn(&cells)[0], "@.......");
     }
 
     #[test]
