@@ -153,6 +153,24 @@ fn without_its_key_a_gallery_is_left_alone_and_so_is_the_configuration() {
 }
 
 #[test]
+fn a_key_that_systemd_alone_opens_is_told_before_an_answer_is_read() {
+    let (home, _) = bare();
+    home.write("facelatch.key.cred", b"sealed");
+    let wrong = "[strike]\nlime = 17\n";
+    let sealed = ["facelatch.key: no key file there, but a sealed one", "LoadCredentialEncrypted=", "docs/board.md"];
+    home.set_up(wrong, &[]).fails(66, &sealed);
+    fs::create_dir(home.path("handed")).unwrap();
+    home.write("handed/facelatch.key", "ab".repeat(32).as_bytes());
+    let answers = home.path("answers.toml").display().to_string();
+    let mut by_systemd = home.command(&["setup", "--answers", &answers]);
+    by_systemd.env("CREDENTIALS_DIRECTORY", home.path("handed"));
+    said(by_systemd).fails(65, &["answers.toml, line 2: strike.lime"]);
+    fs::copy(home.path("handed/facelatch.key"), home.path("facelatch.key")).unwrap();
+    fs::set_permissions(home.path("facelatch.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    home.set_up(wrong, &[]).fails(65, &["answers.toml, line 2: strike.lime"]);
+}
+
+#[test]
 fn questions_are_a_file_to_be_filled_in() {
     let (home, camera) = bare();
     let questions = home.run(&["setup", "--questions"]);

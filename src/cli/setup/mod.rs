@@ -29,6 +29,7 @@ use super::exit::{Code, Failure, Verdict};
 use super::{Globals, Output, doctor, enroll, note};
 use crate::config::{Config, DEFAULT_PATH, MAX_CONFIG_BYTES};
 use crate::control::{Request, client};
+use crate::gallery::KeyPlaces;
 
 /// The key's name, beside the configuration unless somebody says otherwise.
 const KEY_FILE: &str = "facelatch.key";
@@ -135,6 +136,11 @@ fn can_be_set_up(path: &Path, found: &Found) -> Result<(), Failure> {
     if client::request(&config.control.socket, &Request::Status).is_ok() {
         let why = "the daemon is running and has camera and lines: systemctl stop facelatch, then again";
         return Err(Failure::said(Code::Unavailable, why));
+    }
+    let key = KeyPlaces::from_env(config.store.key_file.as_ref().unwrap_or(&found.key_file));
+    if key.sealed().is_some() {
+        // Makes none beside a sealed one.
+        key.find(&found.state_dir)?;
     }
     Ok(())
 }
