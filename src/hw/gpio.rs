@@ -157,6 +157,11 @@ pub fn real(chip: &Path) -> PathBuf {
     chip.canonicalize().unwrap_or_else(|_| chip.to_owned())
 }
 
+/// Whether that is a number of the kernel's, or a Raspberry Pi's second one of its header, and no name that a rule gave a chip.
+pub fn is_numbered(chip: &Path) -> bool {
+    chip.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gpiochip"))
+}
+
 /// The module that drives a Raspberry Pi's header, by what begins the chip's label.
 const PI_DRIVERS: [(&str, &str); 2] = [("pinctrl-rp1", "pinctrl_rp1"), ("pinctrl-bcm", "pinctrl_bcm2835")];
 

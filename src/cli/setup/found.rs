@@ -177,15 +177,18 @@ impl Found {
     }
 
     /// The one free line that a person means by `17`, `GPIO17` or `/dev/gpiochip0:17`: its chip, how it was named, its
-    /// offset. Where several chips have one, a Raspberry Pi's header is meant.
+    /// offset. Where several chips have one, a Raspberry Pi's header is meant. A chip that was named by a rule's link goes by it:
+    /// it keeps no number.
     ///
     /// # Errors
     /// There is none, or several, or somebody has it.
     pub fn line(&self, text: &str) -> Result<(PathBuf, LineId, u32), String> {
-        let (chip, line) = match text.rsplit_once(':') {
-            Some((chip, line)) if chip.starts_with('/') => (Some(gpio::real(Path::new(chip))), line),
+        let (named, line) = match text.rsplit_once(':') {
+            Some((chip, line)) if chip.starts_with('/') => (Some(Path::new(chip)), line),
             _ => (None, text),
         };
+        let chip = named.map(gpio::real);
+        let link = named.filter(|path| !gpio::is_numbered(path));
         let id = line.parse().map_or_else(|_| LineId::Name(line.to_owned()), LineId::Offset);
         let chips = self.chips.iter().filter(|found| chip.as_ref().is_none_or(|chip| found.chip == *chip));
         let hits =
@@ -206,7 +209,7 @@ impl Found {
                     let by = if by.is_empty() { "the system" } else { by };
                     Err(format!("line {text} of {} is in use by {by}; {}", found.chip.display(), self.free_lines()))
                 }
-                _ => Ok((found.chip.clone(), id, offset)),
+                _ => Ok((link.unwrap_or(&found.chip).to_owned(), id, offset)),
             },
             [(first, offset, _), ..] => {
                 let chips: Vec<_> = hits.iter().map(|(found, ..)| found.chip.display().to_string()).collect();

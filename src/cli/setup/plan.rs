@@ -7,7 +7,7 @@ use super::question::{NOBODY, NONE};
 use crate::config::{Config, Replay};
 use crate::gallery::person::CONSENT_MAX_BYTES;
 use crate::hw::camera::CameraConfig;
-use crate::hw::gpio::{Level, LineId};
+use crate::hw::gpio::{self, Level, LineId};
 use crate::hw::inputs::{BiasConfig, DoorContactConfig, ExitButtonConfig};
 use crate::hw::sensors::config::kind_named;
 use crate::hw::sensors::{Driver, SensorConfig};
@@ -165,10 +165,11 @@ impl Plan {
             return Ok(None);
         }
         let (chip, line, offset) = found.line(text)?;
-        if let Some((.., other)) = self.wires.iter().find(|(c, o, _)| *c == chip && *o == offset) {
+        let real = gpio::real(&chip);
+        if let Some((.., other)) = self.wires.iter().find(|(c, o, _)| *c == real && *o == offset) {
             return Err(format!("{other} hangs on that line already"));
         }
-        self.wires.push((chip.clone(), offset, what));
+        self.wires.push((real, offset, what));
         Ok(Some((chip, line)))
     }
 

@@ -129,6 +129,25 @@ fn inputs_go_to_their_lines_and_name_a_chip_that_is_another() {
 }
 
 #[test]
+fn a_chip_that_is_named_by_a_rules_link_is_written_by_it_and_is_the_same_chip() {
+    let dev = tempfile::tempdir().unwrap();
+    let [chip, link] = ["gpiochip3", "door-gpio"].map(|name| dev.path().join(name));
+    std::fs::write(&chip, "").unwrap();
+    std::os::unix::fs::symlink("gpiochip3", &link).unwrap();
+    let mut found = board();
+    found.chips[0].chip = chip.canonicalize().unwrap();
+    let by_link = |line: &str| format!("{}:{line}", link.display());
+    let (strike, button) = (by_link("GPIO17"), by_link("GPIO11"));
+    let wired = [("strike.line", &*strike), ("inputs.exit_button", &*button)];
+    let text = write::checked(&answered(&found, &wired).0.config, Path::new("door.toml")).unwrap();
+    assert_eq!(text.matches(&format!("chip = \"{}\"\n", link.display())).count(), 2, "{text}");
+    let why = refused(&found, &wired, "inputs.door_contact", &format!("{}:GPIO17", chip.display()));
+    assert_eq!(why, "the strike hangs on that line already");
+    let numbered = answered(&found, &[("strike.line", "GPIO17")]).0.config.strike.chip;
+    assert_eq!(numbered, found.chips[0].chip, "nobody named it");
+}
+
+#[test]
 fn a_camera_is_one_that_was_found_or_a_recording_that_is_there() {
     let plan = answered(&board(), &[("camera.device", "/dev/video0")]).0;
     assert_eq!(plan.config.camera.device, Path::new("/dev/video0"), "as it was named");
