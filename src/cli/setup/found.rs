@@ -22,6 +22,9 @@ const HEADER: &str = "pinctrl-";
 const TEMPERATURES: &str = "Y16";
 /// Columns that one has at most (FLIR's Lepton). A camera for faces in 16 bits of grey has more.
 const THERMAL_COLUMNS: u32 = 160;
+/// On a Raspberry Pi it is off until somebody wants it.
+const NO_I2C: &str = "there is no I2C bus for sensors: on a Raspberry Pi dtparam=i2c_arm=on in /boot/firmware/config.txt, then sudo reboot \
+                      (docs/sensors.md)";
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -149,6 +152,9 @@ impl Found {
     }
 
     fn take_buses(&mut self, buses: Vec<Bus>) {
+        if buses.iter().all(|bus| bus.left_alone == Some(LeftAlone::Display)) {
+            self.remarks.push(NO_I2C.into());
+        }
         for bus in buses {
             // That the others are left alone is nothing that somebody could do about.
             if bus.left_alone == Some(LeftAlone::NoNode) {
@@ -451,7 +457,20 @@ mod tests {
     fn an_empty_board_has_nothing_and_says_what_is_to_be_plugged_in() {
         let root = tempfile::tempdir().unwrap();
         let found = Found::look(root.path());
-        assert_eq!(found.remarks, ["no camera was found: plug one in and begin again"]);
+        assert_eq!(found.remarks, ["no camera was found: plug one in and begin again", NO_I2C]);
         assert_eq!(Found { remarks: vec![], ..found }, Found::default());
+    }
+
+    #[test]
+    fn a_board_that_has_the_buses_of_displays_alone_is_told_how_sensors_get_one() {
+        let root = tempfile::tempdir().unwrap();
+        let has_one = |name: &str, compatible: &str| {
+            let tree = root.path().join("sys/bus/i2c/devices").join(name).join("of_node");
+            std::fs::create_dir_all(&tree).unwrap();
+            std::fs::write(tree.join("compatible"), compatible).unwrap();
+            !Found::look(root.path()).remarks.iter().any(|remark| remark == NO_I2C)
+        };
+        assert!(!has_one("i2c-20", "brcm,bcm2711-hdmi-i2c\0"));
+        assert!(has_one("i2c-1", "brcm,bcm2711-i2c\0"));
     }
 }
