@@ -79,6 +79,11 @@ impl Fmr {
         // Underflow for absurd n would leave 0, which is no rate: the smallest one is stricter than any table.
         Self(each.max(f64::MIN_POSITIVE))
     }
+
+    /// Among how many a whole search stays at `self` where each comparison meets `each`: the inverse of [`Fmr::per_comparison`].
+    pub fn comparisons(self, each: Self) -> usize {
+        ((-self.0).ln_1p() / (-each.0).ln_1p()) as usize
+    }
 }
 
 impl fmt::Display for Similarity {
@@ -143,5 +148,13 @@ mod tests {
         let each = target.per_comparison(5000);
         assert!((fpir(each, 5000) / 1e-4 - 1.0).abs() < 1e-9);
         assert_eq!(target.per_comparison(0), target.per_comparison(1));
+    }
+
+    #[test]
+    fn a_search_may_be_among_as_many_as_a_comparisons_rate_leaves() {
+        let (target, each) = (Fmr::new(1e-4).unwrap(), Fmr::new(1.665e-7).unwrap());
+        assert_eq!(target.comparisons(each), 600);
+        assert!(target.per_comparison(600) >= each && target.per_comparison(601) < each);
+        assert_eq!((each.comparisons(each), each.comparisons(target)), (1, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! `calibrate`: the table from score to false match rate, measured on people of one's own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::known::Scale;
 use super::{counted, note, outfile};
 use crate::draft::Draft;
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
-use crate::gallery::calibrate::{Calibration, Origin};
+use crate::gallery::calibrate::Origin;
 use crate::gallery::{Decider, DeciderKind, Index, Template};
 use crate::hw::owner;
 use crate::infer::ModelSpec;
@@ -159,24 +160,25 @@ fn must_reach(
     let now = ctx.templates().ok();
     let enrolled = now.as_deref().unwrap_or(enrolled);
     let index = Index::of_people(&model.sha256.0, dims(model)?, enrolled)?;
-    let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, index.comparisons());
+    // Whoever has another network's templates is to come by again, and counts then.
+    let mut others = BTreeMap::<_, usize>::new();
+    for template in enrolled.iter().filter(|template| template.model_sha256 != model.sha256.0) {
+        *others.entry(template.person).or_default() += 1;
+    }
+    let comparisons = others.values().fold(index.comparisons(), |all, &photographs| all.grown(0, photographs));
+    let scale = Scale::of(decider.clone(), Some(table.clone()), &ctx.config, comparisons);
     let unreached = scale.unreached();
     if unreached.is_empty() {
         return Ok(());
     }
     let sentence = format!(
-        "the table of these pictures ends at a false match rate of {:.1e} and doesn't reach {} among {}: nobody would be admitted by \
+        "the table of these pictures ends at a false match rate of {} and doesn't reach {} among {}: nobody would be admitted by \
          it, so the one in force stays; measure more people, or --strangers, or ask for a larger rate",
-        strictest(table),
+        table.least(),
         unreached.join(" and "),
-        counted(index.people().len(), "person", "people"),
+        counted(index.people().len() + others.len(), "person", "people"),
     );
     Err(Failure::said(Code::Data, sentence))
-}
-
-/// The smallest rate that the table is good for.
-fn strictest(table: &Calibration) -> f64 {
-    table.rows().last().map_or(1.0, |row| row.upper)
 }
 
 fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<PathBuf>) -> Result<Verdict, Failure> {
@@ -201,8 +203,8 @@ fn tell(ctx: &Context, measured: &Measured, decider: DeciderKind, file: Option<P
         ))?;
     }
     note(format_args!(
-        "facelatch: the table reaches a false match rate of {:.1e}; smaller targets admit nobody",
-        strictest(table)
+        "facelatch: the table reaches a false match rate of {}; smaller targets admit nobody",
+        table.least()
     ));
     if let Some(most) = measured.suspects.first() {
         let (a, b) = (most.a.display(), most.b.display());

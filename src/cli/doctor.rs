@@ -32,6 +32,7 @@ use crate::hw::store::Store;
 use crate::liveness::Source;
 use crate::ports::Clock;
 use crate::time::Duration;
+use crate::units::Fmr;
 
 /// A camera takes up to a second to start.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -356,21 +357,31 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
         None => Vec::new(),
     };
     let index = Index::of_people(&model.sha256.0, dims, &templates).map_err(|error| error.to_string())?;
-    if let Some(other) = index.other_model() {
-        return Err(other.to_string());
+    let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string());
+    let (people, target) = (index.people().len(), ctx.config.gate.target_fmr);
+    let reached = scale.and_then(|scale| reached(&scale, &model.name, people, target));
+    match (index.other_model(), reached) {
+        (None, reached) => reached,
+        (Some(other), Ok(_)) => Err(other.to_string()),
+        // Whoever came by again would not be recognised by that either.
+        (Some(other), Err(why)) => Err(format!("{other}; and {why}")),
     }
-    let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string())?;
-    let people = counted(index.people().len(), "person", "people");
-    match (&scale.calibration, scale.identify, scale.verify) {
-        (None, ..) => Err(no_table(&model.name, &scale.decider)),
-        (_, Some(identify), Some(verify)) => Ok(format!(
-            "{} {identify} among {people} for gate.target_fmr = {}, {verify} for a claim",
-            scale.decider.measure(),
-            ctx.config.gate.target_fmr
+}
+
+/// The scores that are demanded of so many people, and how far the table reaches.
+fn reached(scale: &Scale, model: &str, people: usize, target: Fmr) -> Checked {
+    let Some(table) = &scale.calibration else { return Err(no_table(model, &scale.decider)) };
+    let people = counted(people, "person", "people");
+    let least = table.least();
+    let enough = counted(target.comparisons(least), "person", "people");
+    let ends = format!("the table ends at {least}, enough at gate.target_fmr for {enough} by one photograph each");
+    match (scale.identify, scale.verify) {
+        (Some(identify), Some(verify)) => Ok(format!(
+            "{} {identify} among {people} for gate.target_fmr = {target}, {verify} for a claim; {ends}",
+            scale.decider.measure()
         )),
         _ => Err(format!(
-            "the table of {} doesn't reach {} among {people}: ask for a larger rate, or calibrate with more people",
-            model.name,
+            "the table of {model} doesn't reach {} among {people}: ask for a larger rate, or calibrate with more people; {ends}",
             scale.unreached().join(" and ")
         )),
     }
@@ -417,5 +428,19 @@ mod tests {
         let ((level, other), (_, measured)) = (says(Driver::Amg8833), says(Driver::Mlx90640));
         assert!(other.contains("an MLX90640's figures") && level == Level::Complaint, "{other}");
         assert!(!measured.contains("AMG8833"), "{measured}");
+    }
+
+    #[test]
+    fn how_far_the_built_in_table_reaches_is_told_and_the_readme_says_the_same() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ctx = Context::without_config(Globals::default());
+        ctx.config.store.state_dir = Some(state.path().to_owned());
+        let says = scores(&ctx, None).unwrap();
+        let readme = include_str!("../../README.md");
+        let most = readme.split("**Not more than ").nth(1).and_then(|rest| rest.split('*').next()).unwrap();
+        assert!(says.ends_with(&format!("for {most} by one photograph each")), "{most}: {says}");
+        ctx.config.gate.target_fmr = Fmr::new(1e-9).unwrap();
+        let says = scores(&ctx, None).unwrap_err();
+        assert!(says.contains("doesn't reach gate.target_fmr = 1.0e-9") && says.contains("for 0 people by"), "{says}");
     }
 }

@@ -287,6 +287,11 @@ impl Calibration {
         self
     }
 
+    /// The smallest rate that the table is good for.
+    pub fn least(&self) -> Fmr {
+        Fmr::new(self.strictest().upper).expect("every row's bound is a rate")
+    }
+
     fn strictest(&self) -> &Row {
         self.rows.last().expect("a table has at least one row")
     }

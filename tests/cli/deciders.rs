@@ -191,6 +191,21 @@ fn a_table_that_admits_nobody_is_not_kept() {
 }
 
 #[test]
+fn whoever_is_to_be_enrolled_again_counts_for_a_table_that_is_kept_and_hides_no_missing_one() {
+    let home = Home::new();
+    let people = people_for_a_table(&home);
+    // Of twelve people's 66 pairs no rate below 3 in 66 can be shown; for 20 people each comparison must keep to half of that.
+    (0..20).for_each(|n| home.enrol(&format!("Person {n}"), n as f32));
+    home.configure("[gate]\ntarget_fmr = 0.5\nverify_target_fmr = 0.5\n");
+    home.run(&["calibrate", &people, "--keep"]).fails(65, &["doesn't reach gate.target_fmr = 5.0e-1 among 20 people"]);
+    let head = even_head(&home);
+    choose(&home, "pair-head", &home.write("bare.toml", head.split("[calibration]").next().unwrap().as_bytes()));
+    let scores = home.run(&["doctor"]).out;
+    let others = "20 templates of 20 people were made by another model";
+    assert!(scores.contains(others) && scores.contains("has no score table"), "{scores}");
+}
+
+#[test]
 fn what_no_table_reaches_is_named_and_decides_nothing() {
     let home = Home::new();
     home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
