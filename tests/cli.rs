@@ -227,6 +227,8 @@ fn a_network_that_is_not_here_is_named_with_how_to_get_it() {
     let list = home.run(&["models", "list", "--json"]);
     assert!(list.out.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["sha256"].is_string()));
     assert_eq!(list.out.matches("\"built_in\":true").count(), 5, "{}", list.out);
+    let list = home.run(&["models", "list"]).out;
+    assert!(list.lines().any(|line| line.starts_with("yunet ") && line.contains(" not here, from https://")), "{list}");
 }
 
 #[test]

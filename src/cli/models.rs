@@ -78,8 +78,11 @@ fn list(ctx: &Context) -> Result<Verdict, Failure> {
     }
     for row in &rows {
         ctx.out.json(row)?;
-        let absent = if row.built_in { "built in" } else { "not here" };
-        let place = row.path.as_ref().map_or(absent.into(), |path| path.display().to_string());
+        let place = match &row.path {
+            Some(path) => path.display().to_string(),
+            None if row.built_in => "built in".into(),
+            None => format!("not here, from {}", row.source),
+        };
         ctx.out.line(format_args!("{:<24} {:<10} {:<24} {place}", row.name, row.kind, row.licence))?;
     }
     Ok(Verdict::Yes)
