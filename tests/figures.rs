@@ -43,6 +43,20 @@ fn the_readme_says_of_attacks_what_the_liveness_card_says() {
 }
 
 #[test]
+fn who_speaks_of_a_camera_alone_says_what_the_liveness_card_says() {
+    const TENTHS: [&str; 11] = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+    let camera = cells(&text("models/cards/liveness.md"), "### Other sets of sensors", "camera");
+    let [worst, mean] = [0, 1].map(|at| TENTHS[(percent(&camera[at]) / 10.0).round() as usize]);
+    let (all, worst) =
+        (format!("{mean} in ten of all attacks' windows pass"), format!("{worst} in ten of the worst attack's"));
+    let said = |of: &str| text(of).split_whitespace().filter(|word| *word != "\\").collect::<Vec<_>>().join(" ");
+    assert!(said("README.md").contains(&all), "{all}");
+    for setup in ["src/cli/setup/question.rs", "src/cli/setup/write.rs"].map(said) {
+        assert!(setup.contains(&all) && setup.contains(&worst), "{all}, {worst}");
+    }
+}
+
+#[test]
 fn the_readme_says_of_recognition_what_the_encoders_card_and_the_measurements_say() {
     let (readme, card, measured) = (text("README.md"), text("models/cards/encoder.md"), text("docs/measurements.md"));
     let here = "## How well it recognises";

@@ -101,7 +101,7 @@ impl Liveness {
         if strike_moves && self.is_required() && self.is_camera_only(door) && !self.camera_only_opens_the_door {
             let why = "a strike that moves, and no sensor but the camera to tell a person from a picture; describe one in \
                        [[sensor]], or, if this door may open to whatever deceives the camera, add \
-                       camera_only_opens_the_door = true to [liveness] (docs/liveness.md says what that lets through)";
+                       camera_only_opens_the_door = true to [liveness] (models/cards/liveness.md says what that lets through)";
             return Err(Nonsense::new("strike.kind", why));
         }
         Ok(())
