@@ -230,6 +230,38 @@ fn the_sample_states_what_a_camera_may_be_asked_for() {
 }
 
 #[test]
+fn the_sample_states_the_ranges_beyond_which_a_number_is_refused() {
+    let sensor =
+        |kind: &str, driver: &str| format!("[[sensor]]\nkind = {kind:?}\ndriver = {driver:?}\ndevice = \"x\"\n");
+    let sensors = [("thermal", "mlx90640"), ("proximity", "iio"), ("depth", "grid")];
+    let [thermal, proximity, grid] = sensors.map(|(kind, driver)| sensor(kind, driver));
+    let faces = "[faces]\n".to_owned();
+    for (section, key, beyond) in [
+        (&faces, "detect_px", "1"),
+        (&faces, "threads", "0"),
+        (&faces, "templates_a_person", "0"),
+        (&faces, "min_size_px", "0"),
+        (&faces, "min_sharpness", "-1"),
+        (&faces, "min_luminance", "-1"),
+        (&faces, "max_yaw", "3"),
+        (&faces, "max_pitch", "3"),
+        (&faces, "max_roll", "200"),
+        (&faces, "min_detector", "2"),
+        (&thermal, "address", "1"),
+        (&thermal, "view_deg", "[0, 50]"),
+        (&thermal, "emissivity", "2"),
+        (&proximity, "full_scale", "0"),
+        (&proximity, "dark_full_scale", "0"),
+        (&grid, "baud", "1"),
+    ] {
+        let said = refusal(&format!("{section}{key} = {beyond}\n"));
+        let range = said.split_once("out of range, ").and_then(|(_, rest)| rest.split(';').next());
+        let stated = format!("{key}: {}", range.unwrap_or_else(|| panic!("{said}")));
+        assert!(SAMPLE.contains(&stated), "{stated}");
+    }
+}
+
+#[test]
 fn the_sample_explains_every_key_and_no_other() {
     let key_of = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
     let is_key = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
