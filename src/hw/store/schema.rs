@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Trouble;
 
-/// "FLch" in SQLite's `application_id`, by which `file` and [`prepare`] know our databases.
+/// "FLch" in SQLite's `application_id`, by which `file` and [`recognise`] know our databases.
 const APPLICATION_ID: i64 = 0x464c_6368;
 
 /// Each brings the schema from the version of its index to the next. Never change one that was released.
