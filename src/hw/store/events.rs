@@ -185,18 +185,23 @@ pub(super) fn append(tx: &Transaction<'_>, record: &Record) -> Result<u64, Troub
     let entry = Entry::after(head, record);
     let link = entry.link(head).ok_or_else(|| Trouble::Damaged(format!("no event follows event {}", head.seq)))?;
     let seq = i64::try_from(link.seq).map_err(|_| Trouble::Damaged(format!("event {}", link.seq)))?;
-    tx.prepare_cached(&format!("INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?.execute(
-        params![
-            seq,
-            entry.at.unix_millis(),
-            entry.outcome,
-            entry.person.map(PersonId::get),
-            entry.similarity.map(f64::from),
-            json(&entry.reasons),
-            link.hash
-        ],
-    )?;
-    tx.prepare_cached("UPDATE ledger SET head_seq = ?1, head_hash = ?2")?.execute(params![seq, link.hash])?;
+    let mut insert =
+        tx.prepare_cached(&format!("INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?;
+    let inserted = insert.execute(params![
+        seq,
+        entry.at.unix_millis(),
+        entry.outcome,
+        entry.person.map(PersonId::get),
+        entry.similarity.map(f64::from),
+        json(&entry.reasons),
+        link.hash
+    ])?;
+    let mut advance = tx.prepare_cached("UPDATE ledger SET head_seq = ?1, head_hash = ?2")?;
+    let advanced = advance.execute(params![seq, link.hash])?;
+    // A schema that another hand made may leave a row out without an error, by ON CONFLICT IGNORE.
+    if (inserted, advanced) != (1, 1) {
+        return Err(Trouble::Damaged(format!("event {seq} found no place in it")));
+    }
     Ok(link.seq)
 }
 

@@ -255,7 +255,15 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, FileId), Trouble
     };
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
-    // A damaged or forged file must neither run code of its own nor lead SQLite astray.
+    // A damaged or forged file must neither run code of its own nor lead SQLite astray: a trigger in it could keep events out of
+    // the ledger, a view show another's in their place.
+    for (config, is_on) in [
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+    ] {
+        conn.set_db_config(config, is_on)?;
+    }
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     Ok((conn, file))

@@ -87,6 +87,41 @@ fn any_change_to_the_ledger_from_outside_breaks_the_chain_where_it_was_made() {
 }
 
 #[test]
+fn a_file_with_triggers_or_rules_of_another_hand_keeps_no_event_out_unnoticed() {
+    let hides_7 = "CREATE TRIGGER a BEFORE INSERT ON events WHEN NEW.person = 7 BEGIN SELECT RAISE(IGNORE); END;
+        CREATE TRIGGER b BEFORE UPDATE ON ledger WHEN NEW.head_seq > OLD.head_seq
+        AND NOT EXISTS (SELECT 1 FROM events WHERE seq = NEW.head_seq) BEGIN SELECT RAISE(IGNORE); END";
+    let takes_7_once = "DROP TABLE events; CREATE TABLE events (seq INTEGER PRIMARY KEY, at INTEGER, outcome TEXT,
+        person INTEGER UNIQUE ON CONFLICT IGNORE, similarity REAL, reasons TEXT, hash BLOB)";
+    let granted = Record::new(NOW, Outcome::Granted).person(PersonId::new(7));
+    for (forged, refused) in [(hides_7, 0), (takes_7_once, 1)] {
+        let room = Room::new();
+        drop(room.store());
+        rusqlite::Connection::open(room.path()).unwrap().execute_batch(forged).unwrap();
+        let mut store = room.store();
+        let said = [(); 2].map(|()| store.append_event(&granted));
+        let troubles: Vec<_> = said.into_iter().filter_map(Result::err).map(|error| error.what).collect();
+        assert!(
+            troubles.len() == refused && troubles.iter().all(|what| matches!(what, Trouble::Damaged(_))),
+            "{troubles:?}"
+        );
+        let report = store.verify_chain().unwrap();
+        assert_eq!((report.broken, report.intact), (None, 2 - refused as u64), "{forged}");
+    }
+}
+
+#[test]
+fn a_view_in_the_place_of_the_events_is_refused() {
+    let room = Room::new();
+    drop(room.store());
+    let forged = "ALTER TABLE events RENAME TO kept; CREATE VIEW events AS SELECT * FROM kept WHERE person <> 7";
+    rusqlite::Connection::open(room.path()).unwrap().execute_batch(forged).unwrap();
+    let mut store = room.store();
+    assert!(store.append_event(&Record::new(NOW, Outcome::Exit)).is_err());
+    assert!(store.verify_chain().is_err() && store.events(&EventQuery::default()).is_err());
+}
+
+#[test]
 fn retention_removes_the_old_and_the_chain_still_holds() {
     let room = Room::new();
     let mut store = room.store();
