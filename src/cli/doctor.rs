@@ -8,7 +8,6 @@ mod sensors;
 mod swap;
 mod unit;
 
-use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -143,13 +142,11 @@ impl Visit<'_> {
         self.is_well &= finding.level != Level::Wrong;
         self.ctx.out.json(&finding)?;
         let (sign, colour) = match finding.level {
-            Level::Ok => ("ok", "32"),
-            Level::Complaint => ("!!", "33"),
-            Level::Wrong => ("NO", "31"),
+            Level::Ok => ("ok", 32),
+            Level::Complaint => ("!!", 33),
+            Level::Wrong => ("NO", 31),
         };
-        let is_coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let sign = if is_coloured { format!("\x1b[{colour}m{sign}\x1b[0m") } else { sign.to_owned() };
-        self.ctx.out.line(format_args!("{sign}  {:<14} {}", finding.check, finding.says))
+        self.ctx.out.signed(sign, colour, format_args!("{:<14} {}", finding.check, finding.says))
     }
 
     /// One finding for each layer of each network; a network that doesn't load was told of before.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
 use crate::control::{EventLine, Response};
+use crate::hw::journal::one_line;
 
 /// Shows one event: an object, or a line.
 pub fn show(event: &EventLine, ctx: &Context) -> Result<(), Failure> {
@@ -14,7 +15,7 @@ pub fn show(event: &EventLine, ctx: &Context) -> Result<(), Failure> {
     let similarity = event.similarity.map(|s| format!("{s:.3}")).unwrap_or_default();
     let reasons = event.reasons.join("; ");
     let line = format!("{seq:>6}  {}  {:<21} {person:<20} {similarity:>6}  {reasons}", event.at, event.outcome);
-    ctx.out.line(line.trim_end())
+    ctx.out.line(one_line(line.trim_end()))
 }
 
 /// How the daemon answered to something that it does or refuses.
@@ -37,7 +38,7 @@ pub fn unexpected(response: Response, ctx: &Context) -> Result<Verdict, Failure>
     match response {
         Response::Refused { reason } => {
             ctx.out.json(&Refused { refused: &reason })?;
-            ctx.out.line(format_args!("Refused: {reason}."))?;
+            ctx.out.line(format_args!("Refused: {}.", one_line(&reason)))?;
             Ok(Verdict::No)
         }
         _ => {

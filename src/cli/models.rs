@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
+use crate::hw::journal::one_line;
 use crate::hw::owner;
 use crate::infer::manifest::{Manifest, ModelSpec};
 
@@ -83,7 +84,7 @@ fn list(ctx: &Context) -> Result<Verdict, Failure> {
             None if row.built_in => "built in".into(),
             None => format!("not here, from {}", row.source),
         };
-        ctx.out.line(format_args!("{:<24} {:<10} {:<24} {place}", row.name, row.kind, row.licence))?;
+        ctx.out.line(one_line(&format!("{:<24} {:<10} {:<24} {place}", row.name, row.kind, row.licence)))?;
     }
     Ok(Verdict::Yes)
 }
@@ -103,8 +104,8 @@ fn add(file: &std::path::Path, ctx: &Context) -> Result<Verdict, Failure> {
         ctx.out.line("")?;
     }
     let licence = if spec.licence.is_empty() { "not stated" } else { &spec.licence };
-    ctx.out.line(format_args!("{}: a {}, SHA-256 {}", spec.name, spec.kind(), spec.sha256))?;
-    ctx.out.line(format_args!("Licence: {licence} (above where it is known). From: {}", spec.source))?;
+    ctx.out.line(one_line(&format!("{}: a {}, SHA-256 {}", spec.name, spec.kind(), spec.sha256)))?;
+    ctx.out.line(one_line(&format!("Licence: {licence} (above where it is known). From: {}", spec.source)))?;
     let done = if added.already { "was there already" } else { "is there now" };
     ctx.out.line(format_args!("{} {done}.", added.path.display()))?;
     Ok(Verdict::Yes)

@@ -1,4 +1,6 @@
 //! Standard output: either sentences for people or JSON for programs, never both; and progress on standard error.
+//!
+//! Nothing that a file, a device or another host says steers the terminal: see [`harmless`].
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -7,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::exit::Failure;
+use crate::hw::journal::harmless;
 
 /// Which of the two a command's answer goes to.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +23,20 @@ impl Output {
     /// # Errors
     /// Standard output is closed or full.
     pub fn line(self, line: impl fmt::Display) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { write(format_args!("{line}")) }
+        if self.json { Ok(()) } else { write(&harmless(&line.to_string())) }
+    }
+
+    /// The same with a sign in front, in the colour of this number (ECMA-48) where a terminal shows colours.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub fn signed(self, sign: &str, colour: u8, line: impl fmt::Display) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        let line = harmless(&line.to_string());
+        let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        write(&if is_coloured { format!("\x1b[{colour}m{sign}\x1b[0m  {line}") } else { format!("{sign}  {line}") })
     }
 
     /// One JSON object on one line; nothing without `--json`.
@@ -33,7 +49,7 @@ impl Output {
         }
         // Only maps with keys that are no strings fail, and no answer has one.
         let text = serde_json::to_string(value).map_err(io::Error::from).map_err(Failure::Output)?;
-        write(format_args!("{text}"))
+        write(&text)
     }
 
     /// A bar on standard error where somebody watches it: a terminal, and no `--json`.
@@ -47,7 +63,7 @@ impl Output {
 }
 
 /// Writes and flushes: what was answered is out, even if the process is killed right after.
-fn write(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+fn write(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::output)
 }
@@ -59,5 +75,5 @@ pub fn counted(n: usize, one: &str, more: &str) -> String {
 
 /// Standard error, for what a person should know beside the answer. That it can't be written is nobody's concern.
 pub fn note(line: impl fmt::Display) {
-    let _unread = writeln!(io::stderr(), "{line}");
+    let _unread = writeln!(io::stderr(), "{}", harmless(&line.to_string()));
 }

@@ -12,6 +12,7 @@ use super::when::parse_expiry;
 use crate::control::rfc3339;
 use crate::gallery::Person;
 use crate::gate::Schedule;
+use crate::hw::journal::one_line;
 use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
@@ -135,7 +136,7 @@ fn line(person: &Person) -> String {
         "{:>5}  {:<24} {templates:<13} {expires:<26} {}",
         person.id.to_string(),
         person.name.as_str(),
-        person.schedule
+        one_line(&person.schedule)
     )
 }
 
@@ -148,7 +149,7 @@ fn show(person: &Person, ctx: &Context) -> Result<(), Failure> {
     ctx.out.line(line(person))?;
     ctx.out.line(format_args!("       enrolled {}", day(person.created)))?;
     if !person.consent.is_empty() {
-        ctx.out.line(format_args!("       consent: {}", person.consent))?;
+        ctx.out.line(format_args!("       consent: {}", one_line(&person.consent)))?;
     }
     Ok(())
 }

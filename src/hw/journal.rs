@@ -214,12 +214,35 @@ impl Log for StandardError {
 
 /// `warning: the camera was unplugged`; what is only for who looks for it says where it comes from.
 fn line(record: &log::Record<'_>) -> String {
-    match record.level() {
+    harmless(&match record.level() {
         Level::Error => format!("error: {}", record.args()),
         Level::Warn => format!("warning: {}", record.args()),
         Level::Info => record.args().to_string(),
         Level::Debug | Level::Trace => format!("{}: {}", record.target(), record.args()),
+    })
+}
+
+/// A text as a terminal may have it: control characters but a line's end and a tab are spelt out, as `\u{1b}`. Names of files, of
+/// devices and of whatever else another chose could move the cursor, and erase what stands there.
+pub fn harmless(text: &str) -> String {
+    spelt_out(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// The same of what another chose within a line: it begins no line of its own.
+pub fn one_line(text: &str) -> String {
+    spelt_out(text, char::is_control)
+}
+
+fn spelt_out(text: &str, is_harmful: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
     }
+    shown
 }
 
 #[cfg(test)]
@@ -265,6 +288,16 @@ mod tests {
         let show = |level| line(&log::Record::builder().level(level).target("x").args(format_args!("text")).build());
         assert_eq!([show(Level::Error), show(Level::Info)], ["error: text", "text"]);
         assert_eq!([show(Level::Warn), show(Level::Debug)], ["warning: text", "x: text"]);
+    }
+
+    #[test]
+    fn what_another_chose_moves_no_cursor_and_begins_no_line() {
+        let camera = "Cam\u{1b}[1A\u{9b}2K\r\n\tok";
+        assert_eq!(harmless(camera), "Cam\\u{1b}[1A\\u{9b}2K\\r\n\tok");
+        assert_eq!(one_line(camera), "Cam\\u{1b}[1A\\u{9b}2K\\r\\n\\tok");
+        assert_eq!(harmless("Zoë, 60°"), "Zoë, 60°");
+        let logged = line(&log::Record::builder().level(Level::Warn).args(format_args!("{camera}")).build());
+        assert!(!logged.contains('\u{1b}'), "{logged}");
     }
 
     #[test]

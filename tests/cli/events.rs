@@ -47,3 +47,15 @@ fn following_without_what_was_begins_with_what_comes() {
     let first: Value = serde_json::from_str(&first.unwrap()).unwrap();
     assert!(first["person"].as_str().unwrap().starts_with("Ben "), "{first}");
 }
+
+#[test]
+fn what_another_hand_wrote_into_an_event_moves_no_cursor_and_begins_no_line() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
+    let forged = r#"["\u001b[1A\u001b[2K\n     3  granted"]"#;
+    let sql = "INSERT INTO events VALUES (2, 1790000000000, 'fault', NULL, NULL, ?1, zeroblob(32))";
+    db.execute(sql, [forged]).unwrap();
+    let shown = home.run(&["events"]).out;
+    assert!(shown.lines().count() == 2 && shown.contains(r"\u{1b}[1A\u{1b}[2K\n     3  granted"), "{shown}");
+}

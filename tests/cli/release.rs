@@ -60,7 +60,11 @@ fn what_was_changed_added_or_signed_by_another_is_no_release() {
         before.map_or_else(|| fs::remove_file(dir.join(name)), |bytes| fs::write(dir.join(name), bytes)).unwrap();
     };
     with(PACKAGE, b"something else", "facelatch_0.1.0-1_arm64.deb is not what was signed");
-    with("facelatch_9.9.9-1_arm64.deb", b"", "facelatch_9.9.9-1_arm64.deb is no part of the release");
+    for package in ["facelatch_9.9.9-1_arm64.deb", "facelatch-9_arm64.deb", "Facelatch_0.1.0-1_arm64.DEB"] {
+        with(package, b"", &format!("NO  {package} is no part of the release"));
+    }
+    let moves_the_cursor = "facelatch_\u{1b}[4A\u{1b}[J\nok  all.deb";
+    with(moves_the_cursor, b"", r"NO  facelatch_\u{1b}[4A\u{1b}[J\nok  all.deb is no part of the release");
     let list = fs::read_to_string(dir.join("SHA256SUMS")).unwrap();
     with("SHA256SUMS", list.replace("0.1.0-1, commit", "0.1.0-2, commit").as_bytes(), "the signature doesn't fit");
     let other = home.run(&["release", "check", "release", "--public-key", OTHER_KEY]);

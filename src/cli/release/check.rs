@@ -9,10 +9,13 @@ use serde::Serialize;
 use super::list::{LIST, List, digest_of, read_text};
 use super::{Context, Failure, SIGNATURE, Verdict};
 use crate::cli::exit::Code;
+use crate::hw::journal::one_line;
 use crate::infer::Digest;
 
 /// What `make`'s files are called by. The public key and a folder of whoever installs bear the program's name as well.
 const OURS: &str = "facelatch_";
+/// What whoever installs may take for a package of it, whatever else it is called.
+const PACKAGE: &str = ".deb";
 /// Files in a directory that are looked through for what the list doesn't name.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -69,7 +72,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     show(&args.dir, &super::public_key(&args.public_key)?, ctx)
 }
 
-/// Every file of the list, and every other that is called as a release's are.
+/// Every file of the list, and every other that is called as a release's are, or is a package.
 ///
 /// # Errors
 /// The list names a file elsewhere; a file or the directory can't be read.
@@ -90,7 +93,8 @@ pub fn look(dir: &Path, list: &List) -> Result<Vec<(String, Found)>, Failure> {
     }
     let entries = std::fs::read_dir(dir).map_err(Failure::io(dir))?;
     let names = entries.flatten().take(MAX_ENTRIES).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let foreign = names.filter(|name| name.starts_with(OURS) && !list.files.contains_key(name));
+    let is_called_so = |name: &str| name.starts_with(OURS) || name.to_ascii_lowercase().ends_with(PACKAGE);
+    let foreign = names.filter(|name| is_called_so(name) && !list.files.contains_key(name));
     found.extend(foreign.map(|name| (name, Found::Unlisted)));
     Ok(found)
 }
@@ -119,7 +123,7 @@ pub fn show(dir: &Path, key: &PublicKey, ctx: &Context) -> Result<Verdict, Failu
             Found::Absent => "--",
             Found::Differs | Found::Unlisted => "NO",
         };
-        ctx.out.line(format_args!("{sign}  {name} {is}"))?;
+        ctx.out.line(format_args!("{sign}  {} {is}", one_line(name)))?;
     }
     let has_any = files.iter().any(|file| file.is == Found::Same);
     let is_clean = files.iter().all(|file| matches!(file.is, Found::Same | Found::Absent));

@@ -6,6 +6,7 @@ use super::found::Found;
 use super::plan::Plan;
 use super::question::{Choice, Form, Interview, Question};
 use crate::cli::exit::{Code, Failure};
+use crate::hw::journal::harmless;
 
 /// So often an answer may be wrong before setup gives up.
 const MAX_TRIES: usize = 10;
@@ -77,7 +78,7 @@ impl<R: BufRead, W: Write> Terminal<R, W> {
     }
 
     fn say(&mut self, text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-        self.out.write_fmt(text).map_err(Failure::output)
+        self.out.write_all(harmless(&text.to_string()).as_bytes()).map_err(Failure::output)
     }
 }
 

@@ -20,6 +20,7 @@ use super::stream::Stream;
 use super::{CameraConfig, Choice, Offer, Offers, Rates, Refusal, Sizes, WantedFormat, choose};
 use crate::frame::Geometry;
 use crate::hw::denied;
+use crate::hw::journal::one_line;
 
 /// Most sizes of one format that are looked at.
 const MAX_SIZES: usize = 64;
@@ -63,7 +64,8 @@ impl Device {
         if !caps.capabilities.contains(Flags::STREAMING) {
             return Err(Refusal::NotACamera("its driver can't stream, which facelatch needs"));
         }
-        Ok(Self { device, card: caps.card })
+        // On USB it is the camera's own, of whatever characters.
+        Ok(Self { device, card: one_line(&caps.card) })
     }
 
     pub(super) fn card(&self) -> &str {
