@@ -11,16 +11,19 @@ use super::exit::{Failure, Verdict};
 use super::when::parse_since;
 use super::{counted, note, people};
 use crate::control::{EventLine, rfc3339};
+use crate::gallery::chain::Link;
 use crate::gallery::template::hex;
 use crate::gate::Outcome;
 use crate::hw::clock::BootClock;
-use crate::hw::store::{EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
+use crate::hw::store::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
+use crate::infer::Digest;
 use crate::person::PersonId;
 use crate::ports::Clock as _;
 use crate::time::Wall;
 
 /// How often `--follow` looks for new events.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
+const DAY_MS: i64 = 86_400_000;
 
 /// The last events, oldest first; works with the daemon and without it.
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,9 @@ pub struct Args {
     /// Check the chain of hashes from end to end; exits with 1 where it is broken
     #[arg(long, conflicts_with_all = ["follow", "since", "limit", "outcome", "person"])]
     verify: bool,
+    /// Number and hash of the head that an earlier --verify gave: exits with 1 unless the chain has it still
+    #[arg(long, requires = "verify", value_name = "SEQ:HASH", value_parser = parse_noted)]
+    noted: Option<Link>,
     /// Go on with new ones as they come
     #[arg(long)]
     follow: bool,
@@ -50,10 +56,16 @@ fn parse_outcome(text: &str) -> Result<Outcome, String> {
     Outcome::parse(text).ok_or_else(|| format!("outcomes are {}", names()))
 }
 
+fn parse_noted(text: &str) -> Result<Link, String> {
+    let parts = text.split_once(':').and_then(|(seq, hash)| Some((seq.parse::<u64>().ok()?, Digest::parse(hash)?)));
+    let none = || "a noted head is the event's number, a colon and 64 hexadecimal digits".to_owned();
+    parts.map(|(seq, hash)| Link { seq, hash: hash.0 }).ok_or_else(none)
+}
+
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let store = ctx.store_for_reading()?;
     if args.verify {
-        return verify(&store, ctx);
+        return verify(&store, args.noted, ctx);
     }
     let person = args.person.as_ref().map(|name| people::find(&store, name)).transpose()?.map(|person| person.id);
     let since = args.since.as_ref().map(|text| parse_since(text, BootClock.now().wall)).transpose()?;
@@ -153,9 +165,12 @@ struct Chain {
     events: u64,
     /// What the oldest event stands on.
     anchor: End,
+    /// When the oldest event was.
+    oldest: Option<String>,
     /// The last event that holds.
     head: End,
     broken_at: Option<u64>,
+    noted: Option<Noted>,
 }
 
 #[derive(Serialize)]
@@ -164,23 +179,129 @@ struct End {
     hash: String,
 }
 
-fn verify(store: &Store, ctx: &Context) -> Result<Verdict, Failure> {
-    let report = store.verify_chain()?;
-    let end = |link: crate::gallery::chain::Link| End { seq: link.seq, hash: hex(&link.hash) };
+/// What became of a head that was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Noted {
+    Holds,
+    /// It is older than the oldest event.
+    CutOff,
+    Absent,
+}
+
+fn verify(store: &Store, noted: Option<Link>, ctx: &Context) -> Result<Verdict, Failure> {
+    let mut holds = false;
+    let report = store.walk_chain(|link| holds |= noted == Some(link))?;
+    let end = |link: Link| End { seq: link.seq, hash: hex(&link.hash) };
+    let became = noted.map(|noted| match holds {
+        true => Noted::Holds,
+        false if noted.seq < report.anchor.seq => Noted::CutOff,
+        false => Noted::Absent,
+    });
     let chain = Chain {
         intact: report.broken.is_none(),
         events: report.intact,
         anchor: end(report.anchor),
+        oldest: report.oldest.map(rfc3339),
         head: end(report.head),
         broken_at: report.broken,
+        noted: became,
     };
     ctx.out.json(&chain)?;
+    let from = chain.oldest.as_ref().map(|at| format!(" from event {} of {at} on", chain.anchor.seq + 1));
     ctx.out.line(match chain.broken_at {
-        None => format!("{} events, the chain is whole. Head: event {} {}", chain.events, chain.head.seq, chain.head.hash),
+        None => format!(
+            "{} events{}, the chain is whole. Head: event {} {}",
+            chain.events,
+            from.unwrap_or_default(),
+            chain.head.seq,
+            chain.head.hash
+        ),
         Some(seq) => format!(
             "The chain is broken at event {seq}: it was changed, removed or added by another hand; {} events before it hold.",
             chain.events
         ),
     })?;
-    Ok(chain.intact.into())
+    if let Some((noted, became)) = noted.zip(became) {
+        ctx.out.line(of_noted(noted.seq, became, chain.anchor.seq))?;
+    }
+    if let Some(doubt) = doubt(&report, BootClock.now().wall, ctx.config.store.retention_days) {
+        note(format_args!("facelatch: {doubt}"));
+    }
+    Ok((chain.intact && matches!(became, None | Some(Noted::Holds))).into())
+}
+
+fn of_noted(seq: u64, became: Noted, cut: u64) -> String {
+    match became {
+        Noted::Holds => format!("Event {seq} is there as it was noted: nothing before it was changed since."),
+        Noted::CutOff => format!(
+            "Event {seq} was cut off with all up to event {cut}, by retention or by another hand: that note proves nothing any more."
+        ),
+        Noted::Absent => format!(
+            "Event {seq} is not there as it was noted: another hand changed the chain, or put an older copy in its place."
+        ),
+    }
+}
+
+/// Why the beginning of a chain deserves a look: retention cuts off no more than what is older than it says.
+fn doubt(report: &ChainReport, now: Wall, keep_days: u32) -> Option<String> {
+    let oldest = report.oldest.filter(|at| at.is_plausible() && now.is_plausible())?;
+    if report.anchor.seq == 0 {
+        return None;
+    }
+    if keep_days == 0 {
+        let why = "it was set otherwise once, or another hand cut them off";
+        return Some(format!(
+            "store.retention_days = 0, and the events up to event {} are gone: {why}",
+            report.anchor.seq
+        ));
+    }
+    // One from the future is none.
+    let age = usize::try_from((now.unix_millis() - oldest.unix_millis()) / DAY_MS).unwrap_or(0);
+    let quiet = (keep_days as usize).saturating_sub(age);
+    (quiet > 1).then(|| {
+        let (age, quiet) = (counted(age, "day", "days"), counted(quiet, "day", "days"));
+        format!(
+            "store.retention_days = {keep_days}, and the oldest event is {age} old: in the {quiet} before it nothing happened, or \
+             another hand cut the beginning off"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gallery::chain::GENESIS;
+
+    #[test]
+    fn a_beginning_that_retention_does_not_explain_is_told() {
+        let now = Wall::from_unix_millis(1_790_000_000_000);
+        let told = |cut, days: i64, keep_days| {
+            let anchor = Link { seq: cut, ..GENESIS };
+            let oldest = Some(Wall::from_unix_millis(now.unix_millis() - days * DAY_MS));
+            doubt(&ChainReport { anchor, oldest, intact: 3, head: anchor, broken: None }, now, keep_days)
+        };
+        assert!(told(7, 3, 90).unwrap().contains("3 days old: in the 87 days before it nothing happened"));
+        assert!(told(7, -1, 90).unwrap().contains("0 days old"), "a stamp ahead of the clock explains nothing");
+        assert!(told(7, 3, 0).unwrap().contains("up to event 7 are gone"));
+        let explained = [told(0, 3, 90), told(0, 3, 0), told(7, 90, 90), told(7, 89, 90), told(7, 3, 3)];
+        assert!(explained.iter().all(Option::is_none), "{explained:?}");
+        let unset = ChainReport {
+            anchor: Link { seq: 7, ..GENESIS },
+            oldest: Some(now),
+            intact: 1,
+            head: GENESIS,
+            broken: None,
+        };
+        assert_eq!(doubt(&unset, Wall::default(), 90), None, "by a clock that was never set everything has any age");
+    }
+
+    #[test]
+    fn a_noted_head_is_a_number_and_a_hash() {
+        let hash = "ab".repeat(32);
+        assert_eq!(parse_noted(&format!("12:{hash}")), Ok(Link { seq: 12, hash: [0xab; 32] }));
+        for wrong in ["12", &hash, &format!("x:{hash}"), "12:abcd", &format!("-1:{hash}")] {
+            assert!(parse_noted(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -59,3 +59,33 @@ fn what_another_hand_wrote_into_an_event_moves_no_cursor_and_begins_no_line() {
     let shown = home.run(&["events"]).out;
     assert!(shown.lines().count() == 2 && shown.contains(r"\u{1b}[1A\u{1b}[2K\n     3  granted"), "{shown}");
 }
+
+#[test]
+fn a_noted_head_is_found_in_its_chain_and_told_once_it_was_cut_off_or_replaced() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    let head = home.run(&["events", "--verify", "--json"]).json()["head"].clone();
+    let noted = format!("{}:{}", head["seq"], head["hash"].as_str().unwrap());
+    for name in ["Ben", "Cy"] {
+        home.enrol(name, -1.0);
+    }
+    let verify = |noted: &str| home.run(&["events", "--verify", "--noted", noted]);
+    let said = verify(&noted);
+    assert_eq!((said.code, &*said.err), (0, ""), "{}", said.out);
+    assert!(said.out.contains("3 events from event 1 of 20") && said.out.contains("Event 1 is there"), "{}", said.out);
+    let other = verify(&format!("2:{}", "0".repeat(64)));
+    assert!(other.code == 1 && other.out.contains("Event 2 is not there as it was noted"), "{}", other.out);
+    assert_eq!(verify("1").code, 2);
+    // As retention does it, or another hand.
+    let db = rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap();
+    let cut = "UPDATE ledger SET anchor_seq = 2, anchor_hash = (SELECT hash FROM events WHERE seq = 2);
+        DELETE FROM events WHERE seq <= 2";
+    db.execute_batch(cut).unwrap();
+    home.configure("[store]\nretention_days = 1000000\n");
+    let said = verify(&noted);
+    assert!(said.code == 1 && said.out.contains("Event 1 was cut off with all up to event 2"), "{}", said.out);
+    let said = home.run(&["events", "--verify"]);
+    assert!(said.code == 0 && said.out.contains("1 events from event 3 of 20"), "{}", said.out);
+    assert!(said.err.contains("or another hand cut the beginning off"), "{}", said.err);
+    assert_eq!(home.run(&["events", "--verify", "--json"]).json()["noted"], Value::Null);
+}

@@ -58,6 +58,8 @@ impl Default for EventQuery {
 pub struct ChainReport {
     /// What the oldest event stands on.
     pub anchor: Link,
+    /// When the oldest event was, where it holds.
+    pub oldest: Option<Wall>,
     /// How many events hold.
     pub intact: u64,
     /// The last event that holds; the anchor where there is none.
@@ -113,17 +115,28 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the database can't be read; a broken chain is no error but a finding.
     pub fn verify_chain(&self) -> Result<ChainReport, StoreError> {
+        self.walk_chain(|_| ())
+    }
+
+    /// The same, and shows the anchor and each event that holds to `see`.
+    ///
+    /// # Errors
+    /// As [`Store::verify_chain`].
+    pub fn walk_chain(&self, mut see: impl FnMut(Link)) -> Result<ChainReport, StoreError> {
         self.read(|tx| {
             let (anchor, head) = ends(tx)?;
-            let mut report = ChainReport { anchor, intact: 0, head: anchor, broken: None };
+            let mut report = ChainReport { anchor, oldest: None, intact: 0, head: anchor, broken: None };
+            see(anchor);
             let mut statement = tx.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY seq"))?;
             let mut rows = statement.query([])?;
             let mut ends_well = true;
             while let Some(row) = rows.next()? {
-                let Some((_, link)) = follow(report.head, row) else {
+                let Some((at, link)) = follow(report.head, row) else {
                     ends_well = false;
                     break;
                 };
+                see(link);
+                report.oldest = report.oldest.or(Some(at));
                 report.head = link;
                 report.intact += 1;
             }
