@@ -346,6 +346,11 @@ impl Config {
         self.strike_moves() && self.liveness_required() && self.liveness.is_camera_only(self.sources())
     }
 
+    /// Whether a real strike moves on a recording, whoever stands at the door.
+    pub fn recording_opens(&self) -> bool {
+        self.strike_moves() && self.replay.is_some()
+    }
+
     fn strike_moves(&self) -> bool {
         self.strike.kind != StrikeKind::Recording
     }

@@ -118,6 +118,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let asked = daemon(&ctx);
     let daemon = asked.as_ref().ok().map(|(status, _)| status);
     visit.tell("camera", camera(&ctx, daemon))?;
+    visit.recording()?;
     visit.strike()?;
     visit.tell("inputs", lines::inputs(&ctx))?;
     visit.sensors(daemon)?;
@@ -175,6 +176,17 @@ impl Visit<'_> {
             Err(error) => error.to_string(),
         };
         self.show(Finding { check: "erasure", level: Level::Complaint, says })
+    }
+
+    /// Told where there is something to tell.
+    fn recording(&mut self) -> Result<(), Failure> {
+        let config = &self.ctx.config;
+        let Some(replay) = config.replay.as_ref().filter(|_| config.recording_opens()) else { return Ok(()) };
+        let says = format!(
+            "in the camera's place, and it moves a real strike, whoever stands at the door: {}; take [replay] out of the configuration",
+            replay.path.display()
+        );
+        self.show(Finding { check: "recording", level: Level::Complaint, says })
     }
 
     fn liveness(&mut self) -> Result<(), Failure> {

@@ -67,6 +67,9 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let point = point.unwrap_or_else(|| "nothing is known of it".to_owned());
         journal::insecure(&format!("liveness goes by the camera alone, as the configuration accepts: {point}"));
     }
+    if ctx.config.recording_opens() {
+        journal::insecure("a recording in the camera's place opens this door, whoever stands there: take out [replay]");
+    }
     let (sight, blind) = match Sight::open(ctx) {
         Ok(sight) => (sight, None),
         // What the configuration itself has wrong: systemd doesn't try that again.

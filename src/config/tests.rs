@@ -106,8 +106,17 @@ fn a_strike_that_moves_on_pictures_alone_needs_the_one_explicit_line() {
     let accept = "i_accept_that_a_photograph_opens_this_door = true\n";
     let config = parse(&format!("{strike}{accept}")).unwrap();
     assert_eq!(config.policy().liveness, LivenessPolicy::NotRequired);
-    assert!(config.photograph_opens());
+    assert!(config.photograph_opens() && !config.recording_opens());
     assert!(refusal(&format!("{strike}{accept}required = [\"camera\"]")).contains("liveness.required"));
+}
+
+#[test]
+fn a_strike_that_moves_on_a_recording_is_known() {
+    let replay = "[replay]\npath = \"day.y4m\"\n";
+    assert!(!parse(replay).unwrap().recording_opens(), "nothing moves");
+    let strike = "[strike]\nkind = \"gpiochip\"\nline = 17\n[liveness]\ncamera_only_opens_the_door = true\n";
+    assert!(!parse(strike).unwrap().recording_opens());
+    assert!(parse(&format!("{replay}{strike}")).unwrap().recording_opens());
 }
 
 #[test]

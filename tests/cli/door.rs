@@ -222,3 +222,15 @@ fn a_socket_that_is_not_the_daemons_to_give_away_is_told_with_who_must_join() {
     let run = said(unprivileged(home.command(&["run"])));
     run.fails(78, &["control.sock", "can't be given to control.group", "usermod -aG daemon facelatch"]);
 }
+
+#[test]
+fn a_recording_that_moves_a_real_strike_is_a_complaint_of_the_doctors() {
+    let home = Home::new();
+    let (chip, film) = (home.write("chip", b""), home.path("day.y4m"));
+    home.configure(&format!(
+        "[replay]\npath = {film:?}\n[strike]\nkind = \"gpiochip\"\nchip = {chip:?}\nline = 17\n\
+         [liveness]\ncamera_only_opens_the_door = true\n"
+    ));
+    let doctor = home.run(&["doctor"]).out;
+    assert!(doctor.lines().any(|line| line.starts_with("!!  recording") && line.contains("day.y4m")), "{doctor}");
+}
