@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, open, openat};
 
 const ROOT: u32 = 0;
 /// systemd's for the state directory, too.
@@ -18,7 +18,11 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// # Errors
 /// The directory can't be looked at, or its file system gives nothing away.
 pub fn hand_over(made: &File, dir: &Path) -> io::Result<()> {
-    let (meta, owner) = (made.metadata()?, std::fs::metadata(dir)?);
+    hand_over_as(made, &std::fs::metadata(dir)?)
+}
+
+fn hand_over_as(made: &File, owner: &Metadata) -> io::Result<()> {
+    let meta = made.metadata()?;
     // A file with a second name may be one of root's own, which the directory's owner has put there to be given it.
     let is_roots_alone = meta.uid() == ROOT && (meta.is_dir() || meta.nlink() == 1);
     if !rustix::process::geteuid().is_root() || !is_roots_alone || owner.uid() == ROOT {
@@ -27,23 +31,33 @@ pub fn hand_over(made: &File, dir: &Path) -> io::Result<()> {
     std::os::unix::fs::fchown(made, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// The same by its path, for what is closed already. A link is not followed.
+/// The same by its path, for what is closed already. A link is not followed; the directory may be behind one, as a state directory
+/// on another disk is.
 ///
 /// # Errors
 /// As [`hand_over`], or it can't be opened.
 pub fn hand_over_at(path: &Path) -> io::Result<()> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
-    hand_over(&OpenOptions::new().read(true).custom_flags(flags).open(path)?, parent(path))
+    // Opened once: what is given away lies in the very directory whose owner gets it, whatever takes its place meanwhile.
+    let dir = File::from(open(parent(path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let made = File::from(openat(&dir, name, flags, Mode::empty())?);
+    hand_over_as(&made, &dir.metadata()?)
 }
 
-/// A directory of its parent's owner, if there is none yet.
+/// A directory of its parent's owner, if there is none yet. A link in its place, which the parent's owner may have put there, is none.
 ///
 /// # Errors
-/// It can't be made or given away.
+/// It can't be made or given away, or something else is there.
 pub fn made_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         Ok(()) => hand_over_at(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match std::fs::symlink_metadata(path)?.is_dir() {
+            true => Ok(()),
+            false => {
+                Err(io::Error::new(io::ErrorKind::NotADirectory, "a link or a file is in its place: move it away"))
+            }
+        },
         Err(error) => Err(error),
     }
 }
@@ -99,6 +113,25 @@ mod tests {
         hand_over_at(&hard).unwrap();
         assert!(hand_over_at(&soft).is_err());
         assert_eq!(owner(&roots), ROOT);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_refused_and_a_state_directory_behind_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let [state, elsewhere] = ["state", "elsewhere"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &state).unwrap();
+        let [models, planted] = ["models", "planted"].map(|name| state.join(name));
+        made_dir(&models).unwrap();
+        made_dir(&models).unwrap();
+        std::fs::write(models.join("a.onnx"), "a network").unwrap();
+        hand_over_at(&models.join("a.onnx")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), &planted).unwrap();
+        let file = state.join("file");
+        std::fs::write(&file, "").unwrap();
+        for taken in [&planted, &file] {
+            assert_eq!(made_dir(taken).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        }
     }
 
     #[test]

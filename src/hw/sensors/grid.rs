@@ -138,7 +138,11 @@ impl Drop for Socket {
 /// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run goes with the
 /// service: a missing one is made.
 fn bind(path: &Path) -> io::Result<Socket> {
-    owner::made_dir(owner::parent(path))?;
+    let dir = owner::parent(path);
+    // One that is there may be behind a link, as /var/run is.
+    if !dir.is_dir() {
+        owner::made_dir(dir)?;
+    }
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         std::fs::remove_file(path)?;
     }

@@ -92,6 +92,8 @@ fn a_sockets_directory_that_went_with_the_service_is_made_and_no_more_than_that(
     };
     assert_eq!(at("facelatch/depth.sock"), None);
     assert_eq!(at("facelatch/depth.sock"), None, "nor is one that is there in the way");
+    std::os::unix::fs::symlink("facelatch", run.path().join("link")).unwrap();
+    assert_eq!(at("link/depth.sock"), None, "nor one behind a link, as /var/run is");
     assert!(at("nowhere/at/all.sock").is_some());
     assert!(!run.path().join("nowhere").exists());
 }
