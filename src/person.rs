@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// A person's number. The store gives them out in order and never twice, not even after an erasure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,15 @@ impl fmt::Display for PersonId {
 /// Longest name, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 96;
 
+/// Blanks without width, marks and overrides of the direction, breaks of lines and paragraphs, operators that nobody sees.
+const INVISIBLE: [RangeInclusive<char>; 5] = [
+    '\u{200b}'..='\u{200b}',
+    '\u{200e}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{2069}',
+    '\u{feff}'..='\u{feff}',
+];
+
 /// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log, and without
 /// a `#` in front, so that it can't pass for somebody's number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +50,8 @@ pub enum NameError {
     Long(usize),
     #[error("a name can't contain control characters such as line breaks")]
     Control,
+    #[error("a name can't contain invisible characters, by which two would look the same: write it anew without them")]
+    Invisible,
     #[error("a name can't begin with #, by which numbers are told from names, as in #3")]
     Number,
 }
@@ -50,12 +62,13 @@ impl Name {
     pub fn new(text: &str) -> Result<Self, NameError> {
         match Self::kept(text) {
             Ok(name) if name.as_str().starts_with('#') => Err(NameError::Number),
+            Ok(name) if hides_something(name.as_str()) => Err(NameError::Invisible),
             name => name,
         }
     }
 
-    /// A name that a store has kept. It may have been given when names could still begin with `#`; such a person goes by their
-    /// number until they are renamed.
+    /// A name that a store has kept. It may have been given when names could still begin with `#`, or contain invisible characters;
+    /// such a person goes by their number until they are renamed.
     ///
     /// # Errors
     /// [`NameError`] says what is wrong with it.
@@ -78,6 +91,18 @@ impl Name {
     }
 }
 
+/// Whether some of it shows nothing, or turns round what follows. Joiners (U+200C, U+200D) are spelling in Persian and in scripts of
+/// India, so they may stand between two letters beyond ASCII.
+fn hides_something(name: &str) -> bool {
+    let is_invisible = |c: char| INVISIBLE.iter().any(|range| range.contains(&c));
+    let pieces: Vec<&str> = name.split(['\u{200c}', '\u{200d}']).collect();
+    let joins = |pair: &[&str]| match pair {
+        [before, after] => before.ends_with(|c: char| !c.is_ascii()) && after.starts_with(|c: char| !c.is_ascii()),
+        _ => false,
+    };
+    name.contains(is_invisible) || !pieces.windows(2).all(joins)
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -94,6 +119,26 @@ mod tests {
         assert_eq!(Name::new("Ana #2").unwrap().as_str(), "Ana #2");
         assert_eq!(Name::kept("#2").unwrap().as_str(), "#2");
         assert_eq!(Name::kept("a\nb"), Err(NameError::Control));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_in_no_new_name_and_stays_in_one_that_was_kept() {
+        for twin in [
+            "Ana\u{200b}",
+            "Ana\u{200d}",
+            "A\u{200c}na",
+            "\u{202e}anA",
+            "An\u{2060}a",
+            "\u{feff}Ana",
+            "Zoë\u{200d}",
+            "é\u{200d}\u{200d}é",
+        ] {
+            assert_eq!(Name::new(twin), Err(NameError::Invisible), "{twin:?}");
+            assert_eq!(Name::kept(twin).unwrap().as_str(), twin);
+        }
+        for spelt_so in ["علی\u{200c}رضا", "ශ්\u{200d}රී", "Zoë", "O’Neill", "Jean‐Luc"] {
+            assert_eq!(Name::new(spelt_so).unwrap().as_str(), spelt_so);
+        }
     }
 
     #[test]
