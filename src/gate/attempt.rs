@@ -83,6 +83,7 @@ impl Seen {
 #[derive(Debug, Clone, Copy)]
 struct Look {
     captured_at: Instant,
+    told_at: Instant,
     seen: Seen,
 }
 
@@ -187,7 +188,7 @@ impl Attempt {
                     self.in_sight_since = captured_at.max(self.began);
                 }
                 while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
-                let _there_is_room = self.looks.push_back(Look { captured_at, seen });
+                let _there_is_room = self.looks.push_back(Look { captured_at, told_at: now, seen });
                 person
             }
         };
@@ -263,7 +264,7 @@ impl Attempt {
                 .because(frames),
             _ => self.with_claim(self.not_recognised(of(Outcome::NotRecognised).because(frames), bar)),
         };
-        if too_few { record.because(Reason::TooFewFrames) } else { record }
+        if too_few || self.agrees_too_late(bar) { record.because(Reason::TooFewFrames) } else { record }
     }
 
     /// Adds why nobody was recognised.
@@ -321,10 +322,24 @@ impl Attempt {
     /// The frames that match somebody and are fresh at `now`, newest first.
     fn matches<'a>(&'a self, now: Instant, bar: Bar<'a>) -> impl Iterator<Item = Candidate> + 'a {
         let fresh = move |look: &&Look| is_fresh(look.captured_at, now, bar.policy);
-        self.looks.iter().rev().filter(fresh).filter_map(move |look| match self.judge(&look.seen, bar) {
+        self.looks.iter().rev().filter(fresh).filter_map(move |look| self.matched(look, bar))
+    }
+
+    fn matched(&self, look: &Look, bar: Bar<'_>) -> Option<Candidate> {
+        match self.judge(&look.seen, bar) {
             Finding::Match(found) => Some(found),
             Finding::Ambiguous { .. } | Finding::Below(_) => None,
-        })
+        }
+    }
+
+    /// Whether enough frames agree, and took so long to judge that so many are never fresh together: a matter of the board, and no
+    /// stranger.
+    fn agrees_too_late(&self, bar: Bar<'_>) -> bool {
+        let Policy { agree, stale_after, .. } = *bar.policy;
+        let is_slow = |look: &Look| look.told_at.since(look.captured_at) * u32::from(agree) > stale_after;
+        let people = || self.looks.iter().rev().filter_map(|look| self.matched(look, bar)).map(|found| found.person);
+        let agreed = people().next().map_or(0, |newest| people().filter(|person| *person == newest).count());
+        agreed >= usize::from(agree) && self.looks.iter().any(is_slow)
     }
 
     /// What liveness says by evidence from `since` on, where it says it of now.

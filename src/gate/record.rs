@@ -166,7 +166,8 @@ pub enum Reason {
     LedgerLate,
     /// The claimed person is not the one at the door, or nobody came.
     ClaimNotConfirmed,
-    /// Fewer good frames than must agree: the person walked away, or nobody came.
+    /// Fewer good frames than must agree: the person walked away, or nobody came. Or enough agreed that were
+    /// judged too slowly to be fresh together.
     TooFewFrames,
     /// The person was erased while their grant was being written down.
     NoLongerEnrolled,

@@ -68,6 +68,16 @@ pub fn agreement(
     Some((person, of_them.count(), best))
 }
 
+/// Whether enough of the last `of` good frames show one person, and one was told so late that so many are never fresh together.
+pub fn agree_too_late(frames: &[Told], claimed: Option<PersonId>, people: &People, policy: &Policy) -> bool {
+    let mut good = frames.iter().rev().filter(|frame| matches!(frame.face, Face::Seen(_))).take(policy.of.into());
+    let is_slow = |frame: &Told| (frame.told - frame.captured) * Ms::from(policy.agree) > millis(policy.stale_after);
+    let shown: Vec<_> =
+        good.clone().filter_map(|frame| shows(&frame.face, claimed, people, policy)).map(|(who, _)| who).collect();
+    let agreed = shown.iter().filter(|who| Some(*who) == shown.first()).count();
+    agreed >= policy.agree.into() && good.any(is_slow)
+}
+
 /// Whether evidence that began at `from` is this person's: they were seen at or before its begin, and from then on never
 /// lost from sight.
 pub fn is_of(

@@ -266,6 +266,36 @@ fn denied_one_window_of_many_that_is_too_low_counts_although_the_last_was_not() 
 }
 
 #[test]
+fn denied_whose_frames_agree_and_are_judged_too_slowly_to_be_fresh_together_is_no_stranger_and_locks_nobody_out() {
+    for (pace, agreed) in [(600, 3), (800, 2)] {
+        let mut door = Script::new();
+        for _ in 0..5 {
+            for _ in 0..7 {
+                door.wait(pace).sequence += 1;
+                let (captured, sequence) = (door.now - pace, door.sequence);
+                door.odd_frame(captured, sequence, face(ANA));
+            }
+            door.show(Face::Absent, 3000);
+        }
+        let denial = format!(" not_recognised 0.800 [frames_agreed {agreed}, needed 3, too_few_frames]");
+        let are_so = door.lines.iter().all(|line| line.ends_with(&denial));
+        assert!(are_so && door.lines.len() == 5, "{:?}", door.lines);
+    }
+}
+
+#[test]
+fn denied_strangers_whose_frames_are_judged_slowly_count_all_the_same() {
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+    for _ in 0..7 {
+        door.wait(600).sequence += 1;
+        let (captured, sequence) = (door.now - 600, door.sequence);
+        door.odd_frame(captured, sequence, stranger());
+    }
+    door.wait(3000);
+    assert_eq!(door.lines.last().unwrap(), "5.2 locked_out [denials 1]");
+}
+
+#[test]
 fn denied_a_grant_forgives_the_denials_before_it() {
     let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
     door.show(stranger(), 500).show(Face::Absent, 3000);

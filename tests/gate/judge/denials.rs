@@ -1,6 +1,6 @@
 //! Whether what a denial says is so.
 
-use super::super::evidence::{is_ambiguous, shows};
+use super::super::evidence::{agree_too_late, is_ambiguous, shows};
 use super::*;
 
 impl Judge {
@@ -83,8 +83,10 @@ impl Judge {
             }
             O::NotRecognised => {
                 must!(is_over, "too early");
-                let too_few = good().count() < policy.agree.into();
-                must!(too_few == record.reasons.contains(&Reason::TooFewFrames), "{} good frames", good().count());
+                let good: Vec<_> = good().cloned().collect();
+                let too_few =
+                    good.len() < policy.agree.into() || agree_too_late(&good, open.claimed, &self.people, policy);
+                must!(too_few == record.reasons.contains(&Reason::TooFewFrames), "{} good frames", good.len());
             }
             O::Ambiguous => {
                 must!(is_over && good().any(|f| is_ambiguous(&f.face, &self.people, policy)), "nothing ambiguous");
