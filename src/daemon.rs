@@ -39,6 +39,7 @@ use reach::Reach;
 pub use recogniser::Recogniser;
 pub use shared::{Heard, Message, Reloaded, Shared, Taken};
 pub use vision::BORNE_FOR;
+use vision::Slowness;
 use watchdog::{Hang, Watchdog};
 pub use watchers::{Follower, MAX_WATCHERS, Step, Watchers, Written};
 
@@ -89,6 +90,7 @@ struct Loop {
     interpreter: Interpreter<Box<dyn Strike>, Reach>,
     watchdog: Watchdog,
     hang: Hang,
+    slowness: Slowness,
 }
 
 impl Daemon {
@@ -106,7 +108,8 @@ impl Daemon {
         let reach = Reach::new(Arc::clone(&shared), ledger, gate.policy().ledger_timeout, journal::outcome);
         let interpreter = Interpreter::new(strike, reach);
         let hang = Hang::new(shared.now().mono);
-        let mut works = Loop { gate, interpreter, watchdog: Watchdog::from_environment(), hang };
+        let (watchdog, slowness) = (Watchdog::from_environment(), Slowness::default());
+        let mut works = Loop { gate, interpreter, watchdog, hang, slowness };
         let sensors = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.channels());
 
         let mut threads = Threads { shared: &shared, running: Vec::new() };
@@ -216,7 +219,10 @@ impl Loop {
             self.interpreter.effects().ledger.flush();
             self.interpreter.effects().look(now.mono);
             match message {
-                Some(Message::Event(event)) => self.step(shared, now, event),
+                Some(Message::Event(event)) => {
+                    self.look_at(now, &event);
+                    self.step(shared, now, event);
+                }
                 Some(Message::Ask { event, heard }) => {
                     // What was due before is nobody's answer.
                     self.step(shared, now, Event::Tick);
@@ -237,6 +243,20 @@ impl Loop {
                 }
             }
             self.watchdog.look(shared, now.mono);
+        }
+    }
+
+    /// Says what the gate passes over in silence.
+    fn look_at(&mut self, now: Now, event: &Event) {
+        let stale_after = self.gate.policy().stale_after;
+        if let Event::Sighting(sighting) = event
+            && self.slowness.look(now.mono, sighting, stale_after)
+        {
+            log::error!(
+                "frames take longer to judge than gate.stale_after_ms ({} ms), so nobody is admitted by face: `facelatch doctor` times \
+                 the networks",
+                stale_after.as_millis()
+            );
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod group;
 mod key;
 mod lines;
+mod networks;
 mod program;
 mod sensors;
 mod swap;
@@ -22,7 +23,6 @@ use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
-use crate::frame::RgbImage;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
 use crate::hw::owner;
@@ -110,7 +110,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.erasure(store)?;
     }
     visit.tell("ledger", store.map_or_else(|why| Err(why.clone()), ledger))?;
-    visit.tell("networks", networks(&ctx))?;
+    visit.networks()?;
     if args.layers {
         visit.layers()?;
     }
@@ -148,6 +148,11 @@ impl Visit<'_> {
             Level::Wrong => ("NO", 31),
         };
         self.ctx.out.signed(sign, colour, format_args!("{:<14} {}", finding.check, finding.says))
+    }
+
+    fn networks(&mut self) -> Result<(), Failure> {
+        let (level, says) = networks::look(self.ctx).unwrap_or_else(|says| (Level::Wrong, says));
+        self.show(Finding { check: "networks", level, says })
     }
 
     /// One finding for each layer of each network; a network that doesn't load was told of before.
@@ -333,24 +338,6 @@ fn ledger(store: Option<&Store>) -> Checked {
             store.path().display()
         )),
     }
-}
-
-/// Finds a face's encoding in a black picture, which is nobody's, so that both networks have run.
-fn networks(ctx: &Context) -> Checked {
-    let run = || -> Result<String, Failure> {
-        let mut faces = ctx.faces()?;
-        faces.detect(&RgbImage::new(320, 240))?;
-        faces.embed()?;
-        let (detector, embedder) = (faces.detector(), faces.embedder());
-        Ok(format!(
-            "{} ({}), {} ({}) run",
-            detector.name,
-            short(&detector.sha256),
-            embedder.name,
-            short(&embedder.sha256)
-        ))
-    };
-    run().map_err(|failure| failure.to_string())
 }
 
 fn short(digest: &impl ToString) -> String {

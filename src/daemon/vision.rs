@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::mailbox::Letter;
 use super::shared::{Health, Shared};
-use crate::gate::{Event, Fault, Sighting};
+use crate::gate::{Event, Face, Fault, Sighting};
 use crate::ports::{Perception, PerceptionError};
 use crate::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub const BORNE_FOR: Duration = Duration::from_secs(600);
 /// So many failures in a row make a fault; one may be a single broken frame.
 const FAILURES_MAX: u32 = 3;
+/// So many frames in a row that were stale once they were judged are told: a few may be a moment's load.
+const STALE_MAX: u32 = 10;
 
 /// Runs until the daemon stops.
 pub fn run(shared: &Shared, perception: &mut dyn Perception) {
@@ -132,6 +134,28 @@ impl Freeze {
     }
 }
 
+/// Notices frames that take so long to judge that the gate passes over each of them. On the gate's thread, which knows when it is
+/// told and for how long a frame is fresh.
+#[derive(Debug, Default)]
+pub struct Slowness {
+    /// How many in a row were stale.
+    stale: u32,
+}
+
+impl Slowness {
+    /// Whether this frame, told of now, is the one too many in a row.
+    pub fn look(&mut self, now: Instant, sighting: &Sighting, stale_after: Duration) -> bool {
+        let is_stale = now.since(sighting.captured_at) > stale_after;
+        if is_stale {
+            self.stale = self.stale.saturating_add(1);
+        } else if sighting.face != Face::Absent {
+            // A frame without a face is judged sooner, and says nothing about those with one.
+            self.stale = 0;
+        }
+        is_stale && self.stale == STALE_MAX
+    }
+}
+
 /// FNV-1a (Fowler, Noll, Vo) over 8-byte words instead of bytes: each step is invertible, so a change in
 /// one word changes the result. Not against an adversary, who could feed noise as well.
 fn digest(data: &[u8]) -> u64 {
@@ -198,6 +222,23 @@ mod tests {
             failures.are_borne(Instant::from_millis(700_000 + at))
         });
         assert_eq!(again, [false, false, true]);
+    }
+
+    #[test]
+    fn frames_that_are_stale_once_they_are_judged_are_told_once_and_again_only_after_one_with_a_face_was_not() {
+        use crate::gate::PoorMeasure;
+        let (face, nobody) = (Face::Poor(PoorMeasure::Size), Face::Absent);
+        let mut slowness = Slowness::default();
+        let mut told = |face: Face, age_ms: u64| {
+            let sighting = Sighting { captured_at: Instant::from_millis(60_000 - age_ms), sequence: 1, face };
+            slowness.look(Instant::from_millis(60_000), &sighting, Duration::from_millis(1500))
+        };
+        assert_eq!((0..9).filter(|_| told(face, 1501)).count(), 0);
+        assert!(!told(nobody, 100), "soon, as there was no face");
+        assert!(told(face, 1501));
+        assert_eq!((0..30).filter(|_| told(face, 1501)).count(), 0, "once");
+        assert!(!told(face, 1500));
+        assert_eq!((0..10).filter(|_| told(face, 1501)).count(), 1);
     }
 
     #[test]

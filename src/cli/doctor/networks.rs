@@ -1,0 +1,67 @@
+//! Whether the networks run, and soon enough.
+
+use super::super::context::Context;
+use super::super::exit::Failure;
+use super::{Level, short};
+use crate::config::Gate;
+use crate::frame::RgbImage;
+use crate::hw::clock::BootClock;
+use crate::ports::Clock;
+use crate::time::Duration;
+
+/// Finds a face's encoding in a black picture, which is nobody's, so that both networks have run; the second time by the clock, as
+/// the first warms up.
+pub fn look(ctx: &Context) -> Result<(Level, String), String> {
+    let run = || -> Result<(Level, String), Failure> {
+        let camera = &ctx.config.camera;
+        let mut faces = ctx.faces_for(camera.width, camera.height)?;
+        let picture = RgbImage::new(320, 240);
+        let mut took = Duration::ZERO;
+        for _ in 0..2 {
+            let began = BootClock.now().mono;
+            faces.detect(&picture)?;
+            faces.embed()?;
+            took = BootClock.now().mono.since(began);
+        }
+        let (detector, embedder) = (faces.detector(), faces.embedder());
+        let says = format!(
+            "{} ({}), {} ({}) run",
+            detector.name,
+            short(&detector.sha256),
+            embedder.name,
+            short(&embedder.sha256)
+        );
+        Ok(match slowness(took, &ctx.config.gate) {
+            Some(slowness) => (Level::Complaint, format!("{says}; {slowness}")),
+            None => (Level::Ok, says),
+        })
+    };
+    run().map_err(|failure| failure.to_string())
+}
+
+/// What to do where the first of the frames that must agree is stale by the time that the last of them is judged.
+fn slowness(took: Duration, gate: &Gate) -> Option<String> {
+    (took * u32::from(gate.agree) > gate.stale_after).then(|| {
+        format!(
+            "a face takes {} ms, so {} frames (gate.agree) are never fresh together (gate.stale_after_ms = {}) and nobody is admitted \
+             by face: faces.threads = 2, a smaller faces.detect_px, a larger gate.stale_after_ms, or another network (docs/upkeep.md)",
+            took.as_millis(),
+            gate.agree,
+            gate.stale_after.as_millis()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_that_are_too_slow_for_enough_fresh_frames_are_told_with_what_to_do() {
+        let gate = Gate { agree: 3, stale_after: Duration::from_millis(1500), ..Gate::default() };
+        let says = |ms| slowness(Duration::from_millis(ms), &gate);
+        assert_eq!(says(500), None);
+        let slow = says(600).unwrap();
+        assert!(slow.contains("600 ms") && slow.contains("gate.stale_after_ms = 1500"), "{slow}");
+    }
+}
