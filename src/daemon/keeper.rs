@@ -43,6 +43,9 @@ const SCRUB_PERIOD: Duration = Duration::from_secs(600);
 /// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may boot with any
 /// time at all and hear the right one minutes later.
 const STEADY_FOR: Duration = Duration::from_secs(3600);
+/// Nor across a longer gap than this before it has run on for as long: whoever answers in the time server's place may set the clock
+/// ahead, and then everything is old. A door that starts more often has an event of each start.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A clock that differs by more than this from where it would be had it run on was set: a minute, in milliseconds.
 const STEP_MS: u64 = 60_000;
 
@@ -385,11 +388,12 @@ impl Keeper {
         let (Some(retention), Shelf::Open(store)) = (self.retention, &mut self.shelf) else { return };
         let is_due = self.retained_at.is_none_or(|at| now.mono.since(at) >= RETENTION_PERIOD);
         // By a clock that was never set everything or nothing is old.
-        if !(Steady::of(&mut self.steady, now) >= STEADY_FOR && is_due && now.wall.is_plausible()) {
+        let steady = Steady::of(&mut self.steady, now);
+        if !(steady >= STEADY_FOR && is_due && now.wall.is_plausible()) {
             return;
         }
         self.retained_at = Some(now.mono);
-        match store.retain_events(retention, now.wall) {
+        match store.retain_events(retention, now.wall, (steady < WEEK).then_some(WEEK)) {
             Ok(0) => {}
             Ok(cut) => log::info!("{cut} events were older than {} days and are cut off", retention.as_secs() / 86_400),
             // Not the disk's failure: what a new event needs is there, and so it isn't the door's fault.

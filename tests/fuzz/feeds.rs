@@ -270,7 +270,7 @@ pub fn database(bytes: &[u8]) -> bool {
             let appended = store.append_event(&Record::new(NOW, Outcome::Exit));
             let _appended = appended.inspect_err(is_told);
             let _erased = store.erase(PersonId::new(1), ACT).inspect_err(is_told);
-            let _cut = store.retain_events(Duration::ZERO, NOW).inspect_err(is_told);
+            let _cut = store.retain_events(Duration::ZERO, NOW, None).inspect_err(is_told);
             true
         }
         Err(error) => {

@@ -20,13 +20,13 @@ struct Desk {
 }
 
 impl Desk {
-    /// Keeps events for ninety days, and has one that is a hundred days old and one of today.
+    /// Keeps events for ninety days, and has one that is a day older than that and one that is a day younger.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
         let ago = |days: i64| Wall::from_unix_millis(TODAY.unix_millis() - days * DAY.as_millis() as i64);
-        for days in [100, 0] {
+        for days in [91, 89] {
             store.append(&exit(ago(days))).unwrap();
         }
         let (clock, reader) = (SimClock::new(TODAY), Store::open(store.path(), &key).unwrap());
@@ -94,7 +94,7 @@ fn old_events_are_cut_off_once_the_clock_has_run_for_an_hour() {
 }
 
 #[test]
-fn a_clock_that_boots_decades_ahead_and_is_set_minutes_later_cuts_nothing_of_today() {
+fn a_clock_that_boots_decades_ahead_and_is_set_minutes_later_cuts_nothing_that_is_not_old() {
     let mut desk = Desk::new();
     desk.clock.jump_wall(40 * 365 * DAY.as_millis() as i64);
     assert_eq!(desk.events_after(Duration::ZERO), 2);
@@ -102,6 +102,18 @@ fn a_clock_that_boots_decades_ahead_and_is_set_minutes_later_cuts_nothing_of_tod
     desk.clock.jump_wall(-40 * 365 * DAY.as_millis() as i64);
     assert_eq!(desk.events_after(Duration::from_secs(3000)), 2, "an hour after the start, and not after the setting");
     assert_eq!(desk.events_after(Duration::from_secs(3600)), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_years_ahead_cuts_nothing_from_before_until_it_has_run_for_a_week() {
+    let mut desk = Desk::new();
+    desk.events_after(Duration::ZERO);
+    desk.clock.jump_wall(10 * 365 * DAY.as_millis() as i64);
+    assert_eq!(desk.events_after(Duration::ZERO), 2);
+    assert_eq!(desk.events_after(Duration::from_secs(3600)), 2);
+    desk.writes(Record::new(desk.clock.now().wall, Outcome::Started));
+    assert_eq!(desk.events_after(DAY), 3, "nor where a start by that clock comes next");
+    assert_eq!(desk.events_after(6 * DAY), 1);
 }
 
 #[test]

@@ -149,18 +149,21 @@ impl Store {
 
     /// Removes the events older than `keep`, from the oldest on, and anchors the chain at the last one removed. An event
     /// whose stamp can't be believed (the clock was never set, or ran ahead) goes when a believable one after it goes.
+    /// With `max_gap`, nothing goes where more than that lies between the last that would and what comes next, an event or `now`:
+    /// so it looks where the clock has jumped ahead, by which everything from before is old.
     /// Returns how many went.
     ///
     /// # Errors
     /// [`StoreError`]: also where `now` itself can't be believed, or the chain is broken where it would be cut.
-    pub fn retain_events(&mut self, keep: Duration, now: Wall) -> Result<u64, StoreError> {
-        let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let cutoff = now.unix_millis().saturating_sub(keep_ms);
+    pub fn retain_events(&mut self, keep: Duration, now: Wall, max_gap: Option<Duration>) -> Result<u64, StoreError> {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let cutoff = now.unix_millis().saturating_sub(millis(keep));
+        let max_gap = max_gap.map_or(i64::MAX, millis);
         let removed = self.write(|tx| {
             if !now.is_plausible() {
                 return Err(Trouble::ClockNotSet);
             }
-            let Some(cut) = last_older(tx, cutoff, now)? else { return Ok(0) };
+            let Some(cut) = last_older(tx, cutoff, now, max_gap)? else { return Ok(0) };
             tx.execute("UPDATE ledger SET anchor_seq = ?1, anchor_hash = ?2", params![cut.seq, cut.hash])?;
             Ok(tx.execute("DELETE FROM events WHERE seq <= ?1", [cut.seq])? as u64)
         })?;
@@ -173,23 +176,25 @@ impl Store {
 }
 
 /// The last event of the run of old ones at the ledger's beginning, the chain being whole up to there: what a cut removes
-/// can no longer be found changed.
-fn last_older(tx: &Transaction<'_>, cutoff: i64, now: Wall) -> Result<Option<Link>, Trouble> {
+/// can no longer be found changed. `None` also where it is more than `max_gap` milliseconds older than what comes next.
+fn last_older(tx: &Transaction<'_>, cutoff: i64, now: Wall, max_gap: i64) -> Result<Option<Link>, Trouble> {
     let (mut before, _) = ends(tx)?;
     let mut statement = tx.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY seq"))?;
     let mut rows = statement.query([])?;
-    let mut last = None;
+    let (mut last, mut next) = (None, now);
     while let Some(row) = rows.next()? {
         let (at, link) = follow(before, row).ok_or(Trouble::BrokenChain(before.seq + 1))?;
         before = link;
         if at.is_plausible() && at <= now {
             if at.unix_millis() >= cutoff {
+                next = at;
                 break;
             }
-            last = Some(link);
+            last = Some((at, link));
         }
     }
-    Ok(last)
+    let follows = |at: Wall| next.unix_millis().saturating_sub(at.unix_millis()) <= max_gap;
+    Ok(last.filter(|(at, _)| follows(*at)).map(|(_, link)| link))
 }
 
 /// Appends within a transaction that something else may be part of.

@@ -130,11 +130,11 @@ fn retention_removes_the_old_and_the_chain_still_holds() {
         store.append_event(&Record::new(days_ago(days), Outcome::Exit)).unwrap();
     }
     let tip = store.verify_chain().unwrap().head;
-    assert_eq!(store.retain_events(30 * DAY, NOW).unwrap(), 2);
-    assert_eq!(store.retain_events(30 * DAY, NOW).unwrap(), 0);
+    assert_eq!(store.retain_events(30 * DAY, NOW, None).unwrap(), 2);
+    assert_eq!(store.retain_events(30 * DAY, NOW, None).unwrap(), 0);
     let report = store.verify_chain().unwrap();
     assert_eq!((report.anchor.seq, report.intact, report.head, report.broken), (2, 2, tip, None));
-    assert_eq!(store.retain_events(Duration::ZERO, Wall::from_unix_millis(NOW.unix_millis() + 1)).unwrap(), 2);
+    assert_eq!(store.retain_events(Duration::ZERO, Wall::from_unix_millis(NOW.unix_millis() + 1), None).unwrap(), 2);
     assert_eq!(store.append_event(&Record::new(NOW, Outcome::Exit)).unwrap(), 5, "numbers go on");
     assert_eq!(store.verify_chain().unwrap().anchor, tip);
 }
@@ -149,10 +149,25 @@ fn retention_neither_believes_a_wrong_clock_nor_hides_a_broken_chain() {
     for at in [unset, old, ahead, unset, old, unset, NOW] {
         store.append_event(&Record::new(at, Outcome::Exit)).unwrap();
     }
-    assert!(matches!(store.retain_events(DAY, unset).unwrap_err().what, Trouble::ClockNotSet));
-    assert_eq!(store.retain_events(Duration::MAX, NOW).unwrap(), 0);
-    assert_eq!(store.retain_events(30 * DAY, NOW).unwrap(), 5, "up to the last old one");
+    assert!(matches!(store.retain_events(DAY, unset, None).unwrap_err().what, Trouble::ClockNotSet));
+    assert_eq!(store.retain_events(Duration::MAX, NOW, None).unwrap(), 0);
+    assert_eq!(store.retain_events(30 * DAY, NOW, None).unwrap(), 5, "up to the last old one");
     store.conn.execute("UPDATE events SET outcome = 'granted' WHERE seq = 6", []).unwrap();
-    let error = store.retain_events(Duration::ZERO, ahead).unwrap_err();
+    let error = store.retain_events(Duration::ZERO, ahead, None).unwrap_err();
     assert!(matches!(error.what, Trouble::BrokenChain(6)), "{error}");
+}
+
+#[test]
+fn retention_leaves_what_a_gap_lies_behind_where_it_is_told_to() {
+    let room = Room::new();
+    let mut store = room.store();
+    let days_on = |days: i64| Wall::from_unix_millis(NOW.unix_millis() + days * 86_400_000);
+    for days in [0, 2, 5] {
+        store.append_event(&Record::new(days_on(days), Outcome::Exit)).unwrap();
+    }
+    let mut retain = |now, gap: u32| store.retain_events(30 * DAY, days_on(now), Some(DAY * gap)).unwrap();
+    assert_eq!(retain(33, 2), 0, "three days lie behind the second");
+    assert_eq!(retain(33, 3), 2);
+    assert_eq!(retain(3650, 3), 0, "and years behind the last");
+    assert_eq!(store.retain_events(30 * DAY, days_on(3650), None).unwrap(), 1);
 }
