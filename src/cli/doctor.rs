@@ -23,7 +23,8 @@ use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
-use crate::gallery::Index;
+use crate::gallery::{Index, Person};
+use crate::gate::Schedule;
 use crate::hw::clock::BootClock;
 use crate::hw::owner;
 use crate::hw::sensors::Driver;
@@ -304,8 +305,23 @@ fn gallery(store: Option<&Store>) -> Checked {
         return Err(format!("{} can be read by others: chmod 600 {}", path.display(), path.display()));
     }
     is_its_directorys(path)?;
+    hours(&people)?;
     let people = counted(people.len(), "person", "people");
     Ok(format!("{people}, {} in {}", counted(templates.len(), "template", "templates"), path.display()))
+}
+
+/// What was stored could be read once; a time zone may lose its name when the system is renewed.
+fn hours(people: &[Person]) -> Result<(), String> {
+    let error = |person: &Person| Some(format!("{}: {}", person.name, Schedule::parse(&person.schedule).err()?));
+    let unread: Vec<_> = people.iter().filter_map(error).collect();
+    match unread.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "hours that can't be read, so that these are not admitted ({}): facelatch people schedule NAME \"…\"; time zones' old names \
+             are in the package tzdata-legacy since Debian 13",
+            unread.join("; ")
+        )),
+    }
 }
 
 /// Root opens whatever there is, and the daemon only its own.

@@ -113,3 +113,18 @@ fn a_table_that_could_not_be_kept_is_refused_before_any_photograph_is_read() {
     fs::rename(home.path("away.key"), home.path("state/facelatch.key")).unwrap();
     calibrate().fails(65, &["too few people were found, 0 in all; to begin with,", "people/1/1.jpg: not a picture"]);
 }
+
+#[test]
+fn hours_that_can_not_be_read_any_more_are_wrong_with_whose_they_are_and_what_to_do() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    home.enrol("Ben", -1.0);
+    let changed = "UPDATE people SET schedule = 'daily 07:00-19:00 US/Nowhere' WHERE name = 'Ben'";
+    rusqlite::Connection::open(home.path("state/facelatch.db")).unwrap().execute(changed, []).unwrap();
+    let found = finding(&home, "gallery").unwrap();
+    let says = found["says"].as_str().unwrap();
+    assert!(found["level"] == "wrong" && says.contains("(Ben: 'US/Nowhere' names no time zone"), "{found}");
+    assert!(says.contains("facelatch people schedule") && says.contains("tzdata-legacy"), "{found}");
+    home.run(&["people", "schedule", "Ben", "always"]).fails(0, &[]);
+    assert_eq!(finding(&home, "gallery").unwrap()["level"], "ok");
+}
