@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-pub use capture::{OpenCamera, SILENCE_MAX};
+pub use capture::{FIRST_FRAME_MAX, OpenCamera, SILENCE_MAX};
 pub use inputs::OpenInputs;
 use interpreter::Interpreter;
 pub use keeper::{BACKLOG, Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};

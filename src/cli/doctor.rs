@@ -23,6 +23,7 @@ use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
+use crate::daemon::FIRST_FRAME_MAX;
 use crate::gallery::{Index, Person};
 use crate::gate::Schedule;
 use crate::hw::clock::BootClock;
@@ -31,11 +32,8 @@ use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
 use crate::liveness::Source;
 use crate::ports::Clock;
-use crate::time::Duration;
 use crate::units::Fmr;
 
-/// A camera takes up to a second to start.
-const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// Liveness that lets more than one in ten windows of some attack pass is worth a complaint.
 const LOOSE: f64 = 0.1;
 /// Of an AMG8833, which no table was measured with.
@@ -418,7 +416,7 @@ fn camera(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
     }
     let mut camera = ctx.open_camera().map_err(|failure| failure.to_string())?;
     let name = camera.describe();
-    match camera.next_frame(FIRST_FRAME) {
+    match camera.next_frame(FIRST_FRAME_MAX) {
         Ok(frame) => Ok(format!("{name}, gives {}x{} {:?}", frame.width(), frame.height(), frame.format())),
         Err(error) => Err(format!("{name}: opens and gives no picture ({error}): unplug it and plug it in again")),
     }

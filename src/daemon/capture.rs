@@ -11,6 +11,8 @@ use crate::time::Duration;
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would never get there.
+pub const FIRST_FRAME_MAX: Duration = Duration::from_secs(5);
 /// How long one wait for a frame lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(250);
 /// Opens the camera, as often as needed.
@@ -68,11 +70,73 @@ fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, bool) {
                 last_frame_at = shared.now().mono;
             }
             Err(error @ (CameraError::Timeout(_) | CameraError::BadFrame(_))) => {
-                if shared.now().mono.since(last_frame_at) >= SILENCE_MAX {
+                let patience = if gave_frames { SILENCE_MAX } else { FIRST_FRAME_MAX };
+                if shared.now().mono.since(last_frame_at) >= patience {
                     return (error, gave_frames);
                 }
             }
             Err(error) => return (error, gave_frames),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::daemon::keeper::nobody;
+    use crate::frame::{Frame, Geometry, PixelFormat};
+    use crate::ports::Clock;
+    use crate::sim::clock::SimClock;
+    use crate::time::Instant;
+
+    /// Gives one frame, once it has started, and then nothing.
+    struct Starting {
+        clock: SimClock,
+        ready_at: Instant,
+        gave: bool,
+    }
+
+    impl Camera for Starting {
+        fn next_frame(&mut self, timeout: Duration) -> Result<Frame<'_>, CameraError> {
+            self.clock.advance(timeout);
+            let now = self.clock.now().mono;
+            if now < self.ready_at || std::mem::replace(&mut self.gave, true) {
+                return Err(CameraError::Timeout(timeout));
+            }
+            let geometry = Geometry::packed(PixelFormat::Grey, 2, 2);
+            Frame::new(geometry, 1, now, &[0; 4]).map_err(|error| CameraError::BadFrame(error.to_string()))
+        }
+
+        fn describe(&self) -> String {
+            "one that takes its time".to_owned()
+        }
+    }
+
+    /// When a camera that starts for so long is opened, until it was opened twice.
+    fn openings(starts_for: Duration) -> Vec<Instant> {
+        let clock = SimClock::default();
+        let shared = Shared::new(Arc::new(clock.clone()), nobody());
+        let openings = Arc::new(Mutex::new(Vec::new()));
+        let opened = Arc::clone(&openings);
+        let open: OpenCamera = Box::new(move || {
+            let now = clock.now().mono;
+            let mut opened = opened.lock().unwrap();
+            opened.push(now);
+            if opened.len() > 1 {
+                return Err(CameraError::Ended);
+            }
+            Ok(Box::new(Starting { clock: clock.clone(), ready_at: now + starts_for, gave: false }) as Box<dyn Camera>)
+        });
+        run(&shared, open);
+        openings.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn a_camera_has_five_seconds_for_its_first_frame_and_two_for_each_further_one() {
+        let at = |seconds| Instant::from_millis(1000 * seconds);
+        assert_eq!(openings(Duration::from_secs(4)), [at(0), at(6)]);
+        assert_eq!(openings(Duration::from_secs(6)), [at(0), at(5)]);
     }
 }
