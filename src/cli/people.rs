@@ -1,7 +1,8 @@
 //! `people`: who is enrolled, and changing it.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::control::rfc3339;
 use crate::gallery::Person;
 use crate::gate::Schedule;
 use crate::hw::journal::one_line;
+use crate::hw::owner;
 use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
@@ -166,19 +168,29 @@ fn change(
     show(&find(&store, &format!("#{}", person.id.get()))?, ctx)
 }
 
-fn export(ctx: &Context, name: &str, out: Option<&std::path::Path>) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+fn export(ctx: &Context, name: &str, out: Option<&Path>) -> Result<(), Failure> {
     let store = ctx.store()?;
     let export = store.export(find(&store, name)?.id)?;
     let mut text = serde_json::to_string_pretty(&export).map_err(|error| Failure::Output(error.into()))?;
     text.push('\n');
     match out {
-        None => std::io::stdout().write_all(text.as_bytes()).map_err(Failure::output),
-        Some(path) => {
-            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Failure::io(path))
-        }
+        None => io::stdout().write_all(text.as_bytes()).map_err(Failure::output),
+        Some(path) => make(path, |file| file.write_all(text.as_bytes())).map_err(Failure::io(path)),
     }
+}
+
+/// A new file for its owner alone, whole and on the disk or not there at all: whoever exports somebody may erase them next.
+fn make(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let made = write(&mut file)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| File::open(owner::parent(path)))
+        .and_then(|dir| dir.sync_all());
+    if made.is_err() {
+        let _as_it_was_before = std::fs::remove_file(path);
+    }
+    made
 }
 
 #[derive(Serialize)]
@@ -235,4 +247,24 @@ fn confirmed(person: &Person) -> bool {
     let _unread = write!(std::io::stderr(), "Erase {} for good? [y/N] ", person.name);
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_an_export_on_a_full_disk_is_removed_and_a_file_that_was_there_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ana.json");
+        let fills_the_disk = |file: &mut File| -> io::Result<()> {
+            file.write_all(b"half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        assert_eq!(make(&path, fills_the_disk).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(!path.exists());
+        make(&path, |file| file.write_all(b"all of it")).unwrap();
+        assert_eq!(make(&path, fills_the_disk).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"all of it");
+    }
 }
