@@ -120,7 +120,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             keep(path, &text).map_err(Failure::io(path))?;
             note(TAKEN_AT_START);
         }
-        Some(path) => std::fs::write(path, text).map_err(Failure::io(path))?,
+        Some(path) => outfile::put(path, &text).map_err(Failure::io(path))?,
         None => ctx.out.line(text.trim_end())?,
     }
     tell(ctx, &measured, decider.kind(), file)
