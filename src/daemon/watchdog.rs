@@ -15,7 +15,8 @@ use crate::time::{Duration, Instant};
 
 /// Capture tries again at least this often: its longest pause, and a slow driver's opening.
 const CAPTURE_MAX: Duration = Duration::from_secs(20);
-/// Where the daemon isn't alive it is looked again so soon: the next regular look would come after the manager's patience.
+/// Where the daemon isn't alive, or the manager has no room for the sign of it, it is looked again so soon: the next regular look would
+/// come after the manager's patience.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A keeper without a sign of life for so long hangs. It waits five seconds for another process that holds the store, and half a
 /// second for a record.
@@ -50,10 +51,9 @@ impl Watchdog {
     pub fn look(&mut self, shared: &Shared, now: Instant) {
         self.is_ready = self.is_ready || notify::ready();
         let Some(period) = self.systemd.interval().filter(|_| now >= self.look_at) else { return };
-        let alive = is_alive(shared, self.fed_at, now);
-        self.look_at = now + if alive { period } else { period.min(LOOK_AGAIN) };
-        if alive {
-            self.systemd.alive(now);
+        let is_fed = is_alive(shared, self.fed_at, now) && self.systemd.alive(now);
+        self.look_at = now + if is_fed { period } else { period.min(LOOK_AGAIN) };
+        if is_fed {
             self.fed_at = now;
         }
     }

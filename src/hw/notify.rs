@@ -1,6 +1,7 @@
 //! What the service manager is told (sd_notify(3)). Without one, every call does nothing.
 //!
-//! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`], which says so.
+//! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`] and
+//! [`Watchdog::alive`], which say so.
 
 #![forbid(unsafe_code)]
 
@@ -44,7 +45,10 @@ pub fn stopping() {
 
 /// `false` where there was no room.
 fn send(states: &[NotifyState<'_>]) -> bool {
-    let sent = std::env::var_os("NOTIFY_SOCKET").map_or(Ok(()), |socket| send_to(&socket, states));
+    std::env::var_os("NOTIFY_SOCKET").is_none_or(|socket| had_room(send_to(&socket, states)))
+}
+
+fn had_room(sent: io::Result<()>) -> bool {
     if let Err(error) = &sent {
         log::debug!("the service manager was not told: {error}");
     }
@@ -88,20 +92,23 @@ impl Watchdog {
         self.every
     }
 
-    /// The work gets done. May be called with every frame: it passes on what is due.
-    pub fn alive(&mut self, now: Instant) {
-        if self.due(now) {
-            send(&[NotifyState::Watchdog]);
-        }
+    /// The work gets done. May be called with every frame: it passes on what is due. `false` where the manager had no room for
+    /// that, and has to be told again.
+    #[must_use]
+    pub fn alive(&mut self, now: Instant) -> bool {
+        self.feed(now, || send(&[NotifyState::Watchdog]))
     }
 
-    fn due(&mut self, now: Instant) -> bool {
-        let Some(every) = self.every else { return false };
-        let due = self.fed.is_none_or(|fed| now.since(fed) >= every / 2);
-        if due {
+    fn feed(&mut self, now: Instant, send: impl FnOnce() -> bool) -> bool {
+        let Some(every) = self.every else { return true };
+        if self.fed.is_some_and(|fed| now.since(fed) < every / 2) {
+            return true;
+        }
+        let is_sent = send();
+        if is_sent {
             self.fed = Some(now);
         }
-        due
+        is_sent
     }
 }
 
@@ -113,14 +120,21 @@ mod tests {
     fn the_watchdog_is_fed_four_times_in_its_limit_however_often_we_are_alive() {
         let mut watchdog = Watchdog::new(Some(Duration::from_secs(8)));
         assert_eq!(watchdog.interval(), Some(Duration::from_secs(4)));
-        let fed = (0..8_000).step_by(33).filter(|ms| watchdog.due(Instant::from_millis(*ms))).count();
+        let mut fed = 0;
+        for ms in (0..8_000).step_by(33) {
+            let feeds = || {
+                fed += 1;
+                true
+            };
+            assert!(watchdog.feed(Instant::from_millis(ms), feeds));
+        }
         assert_eq!(fed, 4);
     }
 
     #[test]
     fn nobody_watching_is_never_fed() {
         let mut idle = Watchdog::new(None);
-        assert!(!idle.due(Instant::from_millis(1)));
+        assert!(idle.feed(Instant::from_millis(1), || panic!("nobody watches")));
         assert_eq!(idle.interval(), None);
     }
 
@@ -139,9 +153,17 @@ mod tests {
             let lost =
                 sent.filter_map(Result::err).inspect(|error| assert_eq!(error.kind(), io::ErrorKind::WouldBlock));
             assert!((1..10_000).contains(&lost.count()));
+            let mut watchdog = Watchdog::new(Some(Duration::from_secs(8)));
+            let mut is_fed = |ms| {
+                let feeds = || had_room(send_to(&socket, &[NotifyState::Watchdog]));
+                watchdog.feed(Instant::from_millis(ms), feeds)
+            };
+            assert!(!is_fed(0));
             let mut first = [0; 64];
             let length = manager.recv(&mut first).unwrap();
             assert_eq!(&first[..length], b"READY=1\nWATCHDOG=1\n");
+            assert!(is_fed(1000), "what was lost is told again, once there is room");
+            assert!(is_fed(1001), "and is not due for a while then");
         }
     }
 
