@@ -191,7 +191,7 @@ fn read(path: &Path, trust: Trust) -> Result<Option<MasterKey>, KeyError> {
 fn make(path: &Path) -> Result<bool, KeyError> {
     let failed = |source| KeyError::Make { file: path.to_owned(), source };
     let key = MasterKey::generate()?;
-    let draft = path.with_extension(format!("draft.{}", std::process::id()));
+    let draft = draft_of(path);
     let linked = write_synced(&draft, &key).and_then(|()| fs::hard_link(&draft, path));
     let _absent_if_never_made = fs::remove_file(&draft);
     match linked {
@@ -203,6 +203,14 @@ fn make(path: &Path) -> Result<bool, KeyError> {
             Ok(true)
         }
     }
+}
+
+/// Called after the whole name of the key: what a power cut leaves of it is a key, too, and whoever leaves out `facelatch.key*` from a
+/// backup leaves out both.
+fn draft_of(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".draft.{}", std::process::id()));
+    draft.into()
 }
 
 fn write_synced(path: &Path, key: &MasterKey) -> io::Result<()> {
@@ -376,6 +384,16 @@ mod tests {
         fs::remove_file(&places.file).unwrap();
         fs::create_dir(&places.file).unwrap();
         assert!(matches!(places.find(&gallery), Err(KeyError::NotAFile { .. })));
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_of_a_key_in_the_making_is_called_after_it_and_is_in_no_backup() {
+        for key in [SERVICE_KEY, "/var/lib/facelatch/facelatch.key"] {
+            let draft = draft_of(Path::new(key));
+            assert!(draft.to_str().unwrap().starts_with(key), "{}", draft.display());
+            let left_out = format!("--exclude=\"{}*\"", key.trim_start_matches('/'));
+            assert!(include_str!("../../docs/upkeep.md").contains(&left_out), "{left_out}");
+        }
     }
 
     #[test]
