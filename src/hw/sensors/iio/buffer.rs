@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, DynamicClockId, clock_gettime, clock_gettime_dynamic};
 
 use super::attribute::{read_number, read_text, shared};
 use super::scan::{Element, MAX_ELEMENTS, Scan};
@@ -46,12 +46,14 @@ pub(super) struct Buffered {
     waiting: VecDeque<(Instant, Value<'static>)>,
 }
 
-/// The clocks that drivers stamp with, of those that IIO knows.
+/// The clocks that IIO lets drivers stamp with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clock {
     Boottime,
     Monotonic,
+    MonotonicRaw,
     Realtime,
+    Tai,
 }
 
 impl Clock {
@@ -59,18 +61,25 @@ impl Clock {
         match name {
             "boottime" => Some(Self::Boottime),
             "monotonic" | "monotonic_coarse" => Some(Self::Monotonic),
+            "monotonic_raw" => Some(Self::MonotonicRaw),
             "realtime" | "realtime_coarse" => Some(Self::Realtime),
+            "tai" => Some(Self::Tai),
             _ => None,
         }
     }
 
     /// Nanoseconds.
     fn now(self) -> i128 {
-        let time = clock_gettime(match self {
-            Self::Boottime => ClockId::Boottime,
-            Self::Monotonic => ClockId::Monotonic,
-            Self::Realtime => ClockId::Realtime,
-        });
+        let time = match self {
+            Self::Boottime => clock_gettime(ClockId::Boottime),
+            Self::Monotonic => clock_gettime(ClockId::Monotonic),
+            Self::MonotonicRaw => clock_gettime(ClockId::MonotonicRaw),
+            Self::Realtime => clock_gettime(ClockId::Realtime),
+            // It is older than any kernel that this runs on, so that nothing is fallen back on.
+            Self::Tai => {
+                clock_gettime_dynamic(DynamicClockId::Tai).unwrap_or_else(|_| clock_gettime(ClockId::Realtime))
+            }
+        };
         i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
     }
 }
@@ -108,11 +117,11 @@ impl Buffered {
             };
             order.push(place);
         }
-        let stamps = place("in_timestamp").map(|place| {
+        let stamps = place("in_timestamp").and_then(|place| {
             order.push(place);
-            let clock = read_text(&dir.join("current_timestamp_clock")).ok();
-            // The ABI's default.
-            clock.map_or(Some(Clock::Realtime), |name| Clock::parse(&name)).unwrap_or(Clock::Realtime)
+            // The ABI's default where nothing is said. By a clock that isn't known no stamp says anything.
+            let clock = read_text(&dir.join("current_timestamp_clock"));
+            clock.map_or(Some(Clock::Realtime), |name| Clock::parse(&name))
         });
         // Those that aren't ours take their room all the same.
         order.extend((0..elements.len()).filter(|i| !order.contains(i)).collect::<Vec<_>>());
@@ -301,6 +310,6 @@ mod tests {
         assert_eq!(taken_at(1_000_000_000, 1_500_000_000, now), Instant::from_millis(8_500));
         assert_eq!(taken_at(2_000_000_000, 1_500_000_000, now), now);
         assert_eq!(taken_at(i128::from(i64::MIN), 0, now), Instant::BOOT);
-        assert_eq!(Clock::parse("monotonic_raw"), None);
+        assert_eq!(Clock::parse("lunar"), None);
     }
 }

@@ -285,9 +285,8 @@ fn a_buffer_that_runs_already_is_taken_as_it_is() {
     assert_eq!(std::fs::read_to_string(dir.join("buffer/length")).unwrap(), "2\n");
 }
 
-#[test]
-fn stamps_of_boottime_are_the_readings_times() {
-    let board = Board::new();
+/// An accelerometer whose buffer runs, with stamps of that clock.
+fn stamped_by(board: &Board, clock: &str) -> Box<dyn Sensor> {
     let axis = |axis, index| {
         [
             (format!("scan_elements/in_accel_{axis}_en"), "1"),
@@ -300,25 +299,56 @@ fn stamps_of_boottime_are_the_readings_times() {
         ("scan_elements/in_timestamp_en".to_owned(), "1"),
         ("scan_elements/in_timestamp_index".to_owned(), "3"),
         ("scan_elements/in_timestamp_type".to_owned(), "le:s64/64"),
-        ("current_timestamp_clock".to_owned(), "boottime"),
+        ("current_timestamp_clock".to_owned(), clock),
         ("buffer/enable".to_owned(), "1"),
         ("in_accel_scale".to_owned(), "0.01"),
         ("name".to_owned(), "adxl355"),
     ]);
     let attributes: Vec<_> = attributes.iter().map(|(name, text)| (name.as_str(), *text)).collect();
     board.add(3, &attributes);
-    let now = crate::ports::Clock::now(&crate::hw::clock::BootClock).mono;
-    let taken = now.as_nanos() - 7_000_000_000;
+    board.measure(3, &[]);
+    open(&config(SensorKind::Acceleration, "adxl355"), &board.places()).unwrap()
+}
+
+fn scan_stamped(nanos: i64) -> Vec<u8> {
     let mut scan: Vec<u8> = [0i16, -100, 980].iter().flat_map(|x| (x << 4).to_le_bytes()).collect();
     scan.extend([0, 0]);
-    scan.extend((taken as i64).to_le_bytes());
-    board.measure(3, &[]);
-    let mut sensor = open(&config(SensorKind::Acceleration, "adxl355"), &board.places()).unwrap();
-    board.measure(3, &scan);
-    let reading = sensor.poll(now).unwrap().unwrap();
-    assert_eq!(reading.value, Value::Acceleration([0.0, -1.0, 9.8]));
-    let off = now.since(reading.at).as_secs_f64() - 7.0;
-    assert!((0.0..1.0).contains(&off), "{off} s");
+    scan.extend(nanos.to_le_bytes());
+    scan
+}
+
+#[test]
+fn stamps_are_the_readings_times_whatever_clock_they_are_of() {
+    use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+    let clocks = [
+        ("boottime", DynamicClockId::Boottime),
+        ("monotonic", DynamicClockId::Known(ClockId::Monotonic)),
+        ("monotonic_raw", DynamicClockId::Known(ClockId::MonotonicRaw)),
+        ("realtime", DynamicClockId::Known(ClockId::Realtime)),
+        ("tai", DynamicClockId::Tai),
+    ];
+    for (name, clock) in clocks {
+        let board = Board::new();
+        let mut sensor = stamped_by(&board, name);
+        let now = crate::ports::Clock::now(&crate::hw::clock::BootClock).mono;
+        let time = clock_gettime_dynamic(clock).unwrap();
+        let taken = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec) - 7_000_000_000;
+        board.measure(3, &scan_stamped(taken as i64));
+        let reading = sensor.poll(now).unwrap().unwrap();
+        assert_eq!(reading.value, Value::Acceleration([0.0, -1.0, 9.8]));
+        let off = now.since(reading.at).as_secs_f64() - 7.0;
+        assert!((-0.5..1.0).contains(&off), "{name}: {off} s");
+    }
+}
+
+#[test]
+fn stamps_of_a_clock_that_is_not_known_are_passed_over() {
+    let board = Board::new();
+    let mut sensor = stamped_by(&board, "lunar");
+    assert!(sensor.describe().ends_with("without time stamps"), "{}", sensor.describe());
+    board.measure(3, &scan_stamped(7_000_000_000));
+    let reading = sensor.poll(Instant::from_millis(9000)).unwrap().unwrap();
+    assert_eq!((reading.at, reading.value), (Instant::from_millis(9000), Value::Acceleration([0.0, -1.0, 9.8])));
 }
 
 #[test]
