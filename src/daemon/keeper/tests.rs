@@ -1,8 +1,9 @@
 use super::*;
+use crate::daemon::inbox::inbox;
 use crate::daemon::inbox::tests::{TODAY, entry, exit, ticket};
 use crate::face::encoding::Encoding;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
-use crate::gate::Outcome;
+use crate::gate::{Outcome, Reason};
 use crate::hw::store::{Act, EventQuery};
 use crate::ports::Clock;
 use crate::sim::clock::SimClock;
@@ -67,10 +68,7 @@ impl Desk {
     }
 
     fn enrols(&self, store: &mut Store, name: &str) -> PersonId {
-        let encoding = Encoding::from_raw(&[1.0]).unwrap();
-        let template = NewTemplate { encoding, model_sha256: [0; 32], created: TODAY, quality: 1.0 };
-        let person = NewPerson::new(Name::new(name).unwrap());
-        store.enrol(&person, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap().0
+        enrol(store, &NewPerson::new(Name::new(name).unwrap()))
     }
 
     fn looks(&mut self) {
@@ -83,6 +81,34 @@ impl Desk {
         self.keeper.look_around(&self.shared);
         self.reader.events(&EventQuery::default()).unwrap().len()
     }
+}
+
+fn enrol(store: &mut Store, person: &NewPerson) -> PersonId {
+    let encoding = Encoding::from_raw(&[1.0]).unwrap();
+    let template = NewTemplate { encoding, model_sha256: [0; 32], created: TODAY, quality: 1.0 };
+    store.enrol(person, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap().0
+}
+
+#[test]
+fn what_is_loaded_demands_of_each_way_its_own_similarity_and_admits_nobody_past_their_time_or_hours() {
+    let mut desk = Desk::new();
+    let (identify, verify) = (Similarity::new(0.6), Similarity::new(0.4));
+    desk.keeper.demand = Box::new(move |_| Thresholds { identify, verify });
+    let mut enrols = |name, expires, schedule: &str| {
+        let person = NewPerson { expires, schedule: schedule.into(), ..NewPerson::new(Name::new(name).unwrap()) };
+        enrol(&mut desk.reader, &person)
+    };
+    let ana = enrols("Ana Ruiz", None, "always");
+    let eva = enrols("Eva Lind", Some(TODAY), "always");
+    // It is a Monday.
+    let tom = enrols("Tom Berg", None, "Sat 08:00-12:00 UTC");
+    let zoe = enrols("Zoe Roth", None, "whenever she likes");
+    let (_, roster) = desk.keeper.load().unwrap();
+    assert_eq!((roster.identify_threshold, roster.verify_threshold), (identify, verify));
+    let permits = |id| roster.get(id).unwrap().permits(desk.clock.now());
+    let outside = Err((Outcome::OutOfSchedule, Reason::OutsideSchedule));
+    assert_eq!([ana, tom, zoe].map(permits), [Ok(()), outside, outside]);
+    assert_eq!(permits(eva), Err((Outcome::Expired, Reason::ExpiredAt(TODAY))));
 }
 
 #[test]
@@ -312,4 +338,14 @@ fn a_store_that_keeps_failing_though_its_file_is_there_is_opened_anew() {
     desk.looks();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
+}
+
+#[test]
+fn what_still_waits_for_the_store_when_the_daemon_stops_is_written_to_the_last() {
+    let Desk { shared, mut keeper, reader, dir: _dir, .. } = Desk::new();
+    keeper.backlog.extend(std::iter::repeat_n(exit(TODAY), BACKLOG));
+    let (gate, jobs) = inbox();
+    drop(gate);
+    keeper.run(&shared, &jobs);
+    assert_eq!(reader.events(&EventQuery::default()).unwrap().len(), 2 + BACKLOG);
 }
