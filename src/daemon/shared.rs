@@ -286,8 +286,43 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::keeper::nobody;
+    use crate::daemon::inbox::tests::{TODAY, exit, ticket};
+    use crate::daemon::keeper::{Thresholds, nobody};
+    use crate::gate::{Face, Fault, LivenessReport, MAX_EVIDENCE, Roster, Sighting, Verdict};
     use crate::sim::clock::SimClock;
+
+    #[test]
+    fn a_full_queue_may_drop_what_the_next_frame_window_or_deadline_replaces_and_nothing_else() {
+        let (at, person) = (Instant::BOOT, PersonId::new(1));
+        let sighting = Sighting { captured_at: at, sequence: 1, face: Face::Absent };
+        let report = LivenessReport { from: at, until: at, verdict: Verdict::Live, evidence: [None; MAX_EVIDENCE] };
+        let replaced = [Event::Sighting(sighting), Event::Liveness(report), Event::Tick];
+        let kept = [
+            Event::Fault(Fault::Store),
+            Event::Cleared(Fault::Store),
+            Event::Claim(person),
+            Event::ExitButton { pressed: true },
+            Event::DoorContact { open: true },
+            Event::ManualRelease { uid: 0 },
+            Event::Roster(Arc::new(Roster::default())),
+            Event::Recorded { ticket: ticket(), written: true },
+        ];
+        assert!(replaced.iter().all(|event| Message::Event(event.clone()).is_droppable()));
+        for event in kept {
+            assert!(!Message::Event(event.clone()).is_droppable(), "{event:?}");
+        }
+        let demand = Box::new(|_| Thresholds { identify: None, verify: None });
+        let others = [
+            // Whatever somebody waits for the answer to.
+            Message::Ask { event: Event::Tick, heard: Heard::default() },
+            Message::Taken(Taken { ticket: ticket(), seq: None, record: Box::new(exit(TODAY)) }),
+            Message::Stop,
+            Message::Reload(Reloaded { policy: Policy::default(), demand }),
+        ];
+        for message in others {
+            assert!(!message.is_droppable(), "{message:?}");
+        }
+    }
 
     #[test]
     fn a_frame_of_an_opening_before_the_last_loss_ends_none() {

@@ -173,7 +173,90 @@ fn digest(data: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::daemon::keeper::nobody;
+    use crate::daemon::shared::Message;
+    use crate::frame::{Frame, Geometry, PixelFormat};
+    use crate::gallery::Index;
+    use crate::gate::Face;
+    use crate::person::PersonId;
+    use crate::sim::clock::SimClock;
+
+    /// Looks at each frame for half a second and judges it as a script says; then the next comes, or the daemon ends.
+    struct Scripted<'a> {
+        shared: &'a Shared,
+        clock: &'a SimClock,
+        /// What the frame is filled with, and how it is judged.
+        script: Vec<(u8, Result<Face, PerceptionError>)>,
+        /// When vision had given its last sign of life, as of each frame.
+        beats: Vec<Instant>,
+    }
+
+    impl Scripted<'_> {
+        fn shows(&self) {
+            match self.script.first() {
+                Some((level, _)) => {
+                    let pixels = [*level; 4];
+                    let geometry = Geometry::packed(PixelFormat::Grey, 2, 2);
+                    self.shared.mailbox.put(1, &Frame::new(geometry, 0, self.shared.now().mono, &pixels).unwrap());
+                }
+                None => self.shared.stop(),
+            }
+        }
+    }
+
+    impl Perception for Scripted<'_> {
+        fn perceive(
+            &mut self,
+            _frame: &Frame<'_>,
+            _gallery: &Index,
+            _expected: Option<PersonId>,
+        ) -> Result<Face, PerceptionError> {
+            self.beats.push(self.shared.last_beat(Health::Vision));
+            self.clock.advance(Duration::from_millis(500));
+            let (_, judged) = self.script.remove(0);
+            self.shows();
+            judged
+        }
+    }
+
+    /// What vision told the gate, and its last sign of life as of each frame and after the last, in milliseconds.
+    fn plays(script: Vec<(u8, Result<Face, PerceptionError>)>) -> (Vec<&'static str>, Vec<u64>) {
+        let clock = SimClock::default();
+        let shared = Shared::new(Arc::new(clock.clone()), nobody());
+        let mut perception = Scripted { shared: &shared, clock: &clock, script, beats: Vec::new() };
+        perception.shows();
+        run(&shared, &mut perception);
+        let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO))).map(|message| match message {
+            Message::Event(Event::Sighting(_)) => "seen",
+            Message::Event(Event::Fault(Fault::CameraFrozen)) => "frozen",
+            Message::Event(Event::Cleared(Fault::CameraFrozen)) => "moves",
+            Message::Event(Event::Fault(Fault::Network)) => "network",
+            Message::Event(Event::Cleared(Fault::Network)) => "network works",
+            other => panic!("{other:?}"),
+        });
+        let beats = perception.beats.iter().copied().chain([shared.last_beat(Health::Vision)]);
+        (told.collect(), beats.map(|at| at.as_nanos() / 1_000_000).collect())
+    }
+
+    #[test]
+    fn a_camera_that_repeats_one_picture_is_told_to_the_gate_and_so_is_its_end() {
+        let picture = |level| (level, Ok(Face::Absent));
+        let (told, _) = plays([7, 7, 7, 7, 7, 7, 8].map(picture).into());
+        assert_eq!(told, ["seen", "seen", "seen", "seen", "frozen", "seen", "seen", "moves", "seen"]);
+    }
+
+    #[test]
+    fn a_frame_that_was_judged_is_a_sign_of_life_and_so_is_one_that_was_not_where_a_networks_fault_is_borne() {
+        let nan = || Err(PerceptionError::Network("NaN".into()));
+        let torn = || Err(PerceptionError::Frame("cut off".into()));
+        let judged = [Ok(Face::Absent), torn(), nan(), nan(), nan(), Ok(Face::Absent)];
+        let (told, beats) = plays((0..).zip(judged).collect());
+        assert_eq!(told, ["seen", "network", "network works", "seen"]);
+        assert_eq!(beats, [0, 500, 500, 500, 500, 2500, 3000]);
+    }
 
     fn look(freeze: &mut Freeze, at_ms: u64, pixels: [u8; 16]) -> Option<Event> {
         freeze.look(Instant::from_millis(at_ms), &pixels)

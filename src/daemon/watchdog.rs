@@ -153,4 +153,23 @@ mod tests {
         shared.beat(Health::Vision);
         assert_eq!(at(17), (s(17), Some(s(32))));
     }
+
+    #[test]
+    fn a_lost_camera_that_nobody_has_tried_to_open_for_twenty_seconds_is_no_life() {
+        let (clock, shared) = shared();
+        let mut watchdog = Watchdog::with(notify::Watchdog::new(Some(Duration::from_secs(30))));
+        let mut at = |seconds: u64| {
+            clock.advance_to(Instant::from_millis(1000 * seconds));
+            watchdog.look(&shared, shared.now().mono);
+            (watchdog.fed_at, watchdog.poll_at())
+        };
+        let s = |seconds: u64| Instant::from_millis(1000 * seconds);
+        assert!(shared.camera_lost());
+        assert_eq!(at(1), (s(1), Some(s(16))));
+        assert_eq!(at(16), (s(16), Some(s(31))), "the start counts as a try");
+        assert_eq!(at(31), (s(16), Some(s(32))));
+        shared.beat(Health::Capture);
+        assert_eq!(at(51), (s(51), Some(s(66))));
+        assert_eq!(at(66), (s(51), Some(s(67))));
+    }
 }
