@@ -317,6 +317,11 @@ impl Config {
         }
     }
 
+    /// How long events are kept; `None` keeps them all.
+    pub fn retention(&self) -> Option<Duration> {
+        (self.store.retention_days > 0).then(|| Duration::from_secs(86_400 * u64::from(self.store.retention_days)))
+    }
+
     /// The poorest face that is judged.
     pub fn limits(&self) -> Limits {
         let f = &self.faces;

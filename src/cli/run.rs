@@ -146,11 +146,8 @@ impl Perception for Blind {
 fn parts(ctx: &Context, sight: Sight, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Result<Parts, Failure> {
     let config = &ctx.config;
     let Sight { model, dims, decider, calibration, perception, liveness } = sight;
-    let retention = match config.store.retention_days {
-        0 => None,
-        days => Some(Duration::from_secs(u64::from(days) * 86_400)),
-    };
-    let keeper = Keeper::new(shelf(ctx)?, model, dims, thresholds(calibration, config), retention).decided_by(decider);
+    let demand = thresholds(calibration, config);
+    let keeper = Keeper::new(shelf(ctx)?, model, dims, demand, config.retention()).decided_by(decider);
     Ok(Parts {
         policy: config.policy(),
         camera: camera(config, clock),

@@ -17,6 +17,91 @@ fn an_empty_file_is_the_default_and_demands_liveness() {
 }
 
 #[test]
+fn each_key_of_the_gate_is_the_policys_own() {
+    let config = parse(
+        "[gate]
+        mode = \"verification\"
+        target_fmr = 1e-3
+        verify_target_fmr = 1e-2
+        agree = 2
+        of = 7
+        margin = 0.25
+        stale_after_ms = 1100
+        attempt_timeout_ms = 1200
+        absent_after_ms = 1300
+        retry_after_ms = 1400
+        claim_timeout_s = 11
+        pulse_ms = 1600
+        relock_on_open = false
+        ledger_timeout_ms = 1700
+        lockout_after = 8
+        lockout_window_s = 50
+        lockout_for_s = 40
+        held_open_after_s = 45
+        held_open_prealert_s = 15
+        [liveness]
+        i_accept_that_a_photograph_opens_this_door = true",
+    )
+    .unwrap();
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    let policy = Policy {
+        mode: Mode::Verification,
+        liveness: LivenessPolicy::NotRequired,
+        agree: 2,
+        of: 7,
+        margin: 0.25,
+        stale_after: ms(1100),
+        attempt_timeout: ms(1200),
+        absent_after: ms(1300),
+        retry_after: ms(1400),
+        claim_timeout: s(11),
+        pulse: ms(1600),
+        relock_on_open: false,
+        ledger_timeout: ms(1700),
+        lockout_after: 8,
+        lockout_window: s(50),
+        lockout_for: s(40),
+        held_open_after: s(45),
+        held_open_prealert: s(15),
+    };
+    assert_eq!(config.policy(), policy);
+    assert_eq!([config.gate.target_fmr, config.gate.verify_target_fmr].map(Fmr::get), [1e-3, 1e-2]);
+}
+
+#[test]
+fn each_measure_of_a_face_is_its_own_limit() {
+    let config = parse(
+        "[faces]
+        min_size_px = 20.0
+        min_sharpness = 0.2
+        min_luminance = 40.0
+        max_luminance = 210.0
+        max_yaw = 0.7
+        max_pitch = 0.5
+        max_roll = 30.0
+        min_detector = 0.8",
+    )
+    .unwrap();
+    let limits = Limits {
+        min_size_px: 20.0,
+        min_sharpness: 0.2,
+        luminance: [40.0, 210.0],
+        max_yaw: 0.7,
+        max_pitch: 0.5,
+        max_roll: 30.0,
+        min_detector: 0.8,
+    };
+    assert_eq!(config.limits(), limits);
+}
+
+#[test]
+fn events_are_kept_for_so_many_days_or_for_ever() {
+    let retention = |days: u32| parse(&format!("[store]\nretention_days = {days}\n")).unwrap().retention();
+    let s = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!([0, 1, 90].map(retention), [None, s(86_400), s(7_776_000)]);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line_and_the_keys_there_are() {
     let said = refusal("[camera]\nfps = 10\n\n[gate]\nagree = 2\npuls_ms = 10\n");
     assert!(said.starts_with("/etc/door.toml, line 6: gate.puls_ms: there is no such key here"), "{said}");
@@ -120,6 +205,27 @@ fn a_strike_that_moves_on_a_recording_is_known() {
 }
 
 #[test]
+fn a_network_for_single_frames_or_a_sensor_that_is_not_required_tells_no_person_from_a_picture() {
+    let strike = "[strike]\nkind = \"gpiochip\"\nline = 17\n[liveness]\n";
+    let depth = "\n[[sensor]]\nkind = \"depth\"\ndriver = \"vl53l5cx\"\ndevice = \"/dev/i2c-1\"\n";
+    for (liveness, sensor) in [
+        ("antispoof = [\"x\"]", ""),
+        ("antispoof = [\"x\"]\nrequired = [\"antispoof\"]", ""),
+        ("required = [\"camera\"]", depth),
+        ("sensors = [\"camera\"]", depth),
+    ] {
+        let said = refusal(&format!("{strike}{liveness}{sensor}"));
+        assert!(said.contains("camera_only_opens_the_door = true"), "{liveness}: {said}");
+        let config = parse(&format!("{strike}camera_only_opens_the_door = true\n{liveness}{sensor}")).unwrap();
+        assert!(config.camera_alone_opens(), "{liveness}");
+    }
+    let config = parse(&format!("{strike}{depth}")).unwrap();
+    assert!(!config.camera_alone_opens());
+    let both: SourceSet = [Source::Camera, Source::Depth].into_iter().collect();
+    assert_eq!(config.liveness.required(config.sources()), both);
+}
+
+#[test]
 fn liveness_asks_only_for_what_the_door_has_and_in_range() {
     assert!(refusal("[liveness]\nsensors = [\"thermal\"]\n").contains("the door has no thermal"));
     assert!(refusal("[liveness]\nrequired = [\"touch\"]\n").contains("touch takes no part"));
@@ -137,6 +243,26 @@ fn wires_that_cross_are_refused() {
     assert!(refusal("[strike]\nkind = \"raspberry-pi\"\nline = \"GPIO17\"\n").contains("BCM number"));
     let said = refusal("[strike]\nkind = \"gpiochip\"\nline = \"a\"\n[inputs.exit_button]\nline = \"a\"\n");
     assert!(said.contains("an input hangs on the same line"), "{said}");
+    let said = refusal("[strike]\nkind = \"gpiochip\"\nline = 22\n[inputs.door_contact]\nline = 22\n");
+    assert!(said.contains("an input hangs on the same line"), "{said}");
+}
+
+#[test]
+fn a_contact_is_given_a_second_at_most_to_come_to_rest() {
+    assert_eq!(parse("[inputs]\ndebounce_ms = 1000\n").unwrap().inputs.debounce_ms, 1000);
+    let said = refusal("[inputs]\ndebounce_ms = 1001\n");
+    assert!(said.starts_with("/etc/door.toml, line 2: inputs.debounce_ms: out of range, 0 to 1000"), "{said}");
+}
+
+#[test]
+fn the_socket_is_for_a_group_or_for_thirty_two_uids_at_most() {
+    let of_uids = |n: u32| format!("[control]\nallowed_uids = {:?}\n", (1000..1000 + n).collect::<Vec<_>>());
+    assert_eq!(parse(&of_uids(32)).unwrap().control.allowed_uids.len(), 32);
+    let said = refusal(&of_uids(33));
+    assert!(said.starts_with("/etc/door.toml, line 2: control.allowed_uids: more than 32 uids"), "{said}");
+    assert_eq!(parse("[control]\ngroup = \"door\"\n").unwrap().control.group.as_deref(), Some("door"));
+    let said = refusal(&(of_uids(1) + "group = \"door\"\n"));
+    assert!(said.starts_with("/etc/door.toml, line 3: control.group: name either"), "{said}");
 }
 
 #[test]

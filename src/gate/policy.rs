@@ -169,4 +169,60 @@ mod tests {
         assert_eq!(key(Policy { pulse: MAX_PULSE * 2, ..Policy::default() }), "gate.pulse_ms");
         assert_eq!(key(Policy { pulse: Duration::ZERO, ..Policy::default() }), "gate.pulse_ms");
     }
+
+    /// The key that a policy is refused for.
+    fn refused(policy: Policy) -> Option<&'static str> {
+        policy.check().err().map(|wrong| wrong.key)
+    }
+
+    #[test]
+    fn each_count_and_the_margin_are_in_range_up_to_both_ends_and_out_of_it_beyond() {
+        let beyond = |key| [Some(key), None, None, Some(key)];
+        let of = |of| refused(Policy { of, agree: 1, ..Policy::default() });
+        assert_eq!([0, 1, 16, 17].map(of), beyond("gate.of"));
+        let agree = |agree| refused(Policy { agree, of: 5, ..Policy::default() });
+        assert_eq!([0, 1, 5, 6].map(agree), beyond("gate.agree"));
+        let lockout_after = |lockout_after| refused(Policy { lockout_after, ..Policy::default() });
+        assert_eq!([0, 1, 100, 101].map(lockout_after), beyond("gate.lockout_after"));
+        let margin = |margin| refused(Policy { margin, ..Policy::default() });
+        assert_eq!([0_f32.next_down(), 0.0, 1.0, 1_f32.next_up()].map(margin), beyond("gate.margin"));
+    }
+
+    #[test]
+    fn each_time_is_in_range_up_to_both_ends_and_out_of_it_a_millisecond_beyond() {
+        type With = fn(Duration) -> Policy;
+        let times: [(&str, With, [u64; 2]); 10] = [
+            ("gate.stale_after_ms", |stale_after| Policy { stale_after, ..Policy::default() }, [100, 10_000]),
+            (
+                "gate.attempt_timeout_ms",
+                |attempt_timeout| Policy { attempt_timeout, ..Policy::default() },
+                [500, 60_000],
+            ),
+            ("gate.absent_after_ms", |absent_after| Policy { absent_after, ..Policy::default() }, [200, 10_000]),
+            ("gate.retry_after_ms", |retry_after| Policy { retry_after, ..Policy::default() }, [500, 60_000]),
+            ("gate.claim_timeout_s", |claim_timeout| Policy { claim_timeout, ..Policy::default() }, [1000, 60_000]),
+            ("gate.pulse_ms", |pulse| Policy { pulse, ..Policy::default() }, [100, 30_000]),
+            ("gate.ledger_timeout_ms", |ledger_timeout| Policy { ledger_timeout, ..Policy::default() }, [100, 10_000]),
+            (
+                "gate.lockout_window_s",
+                |lockout_window| Policy { lockout_window, ..Policy::default() },
+                [1000, 3_600_000],
+            ),
+            ("gate.lockout_for_s", |lockout_for| Policy { lockout_for, ..Policy::default() }, [1000, 3_600_000]),
+            (
+                "gate.held_open_after_s",
+                |held_open_after| Policy { held_open_after, held_open_prealert: Duration::ZERO, ..Policy::default() },
+                [1000, 3_600_000],
+            ),
+        ];
+        for (key, with, [low, high]) in times {
+            let refused = |ms| refused(with(Duration::from_millis(ms)));
+            assert_eq!([low - 1, low, high, high + 1].map(refused), [Some(key), None, None, Some(key)]);
+        }
+        let prealert = |ms| {
+            let (held_open_after, held_open_prealert) = (Duration::from_secs(30), Duration::from_millis(ms));
+            refused(Policy { held_open_after, held_open_prealert, ..Policy::default() })
+        };
+        assert_eq!([0, 30_000, 30_001].map(prealert), [None, None, Some("gate.held_open_prealert_s")]);
+    }
 }
