@@ -189,11 +189,7 @@ impl GpioInput {
                 debounce.disturb();
             }
         }
-        let level = match self.request.value(self.offset).map_err(fail)? {
-            Value::Active => Level::High,
-            Value::Inactive => Level::Low,
-        };
-        let active = level == self.active;
+        let active = level(self.request.value(self.offset).map_err(fail)?) == self.active;
         let settled = match &mut self.debounce {
             None => Some(active),
             Some(debounce) => debounce.sample(self.clock.now().mono, active),
@@ -227,6 +223,14 @@ impl Inputs for GpioInput {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// The request is made active-high whatever the wire is, so that the configuration alone says what a level means.
+fn level(value: Value) -> Level {
+    match value {
+        Value::Active => Level::High,
+        Value::Inactive => Level::Low,
     }
 }
 
@@ -387,6 +391,29 @@ mod tests {
         assert_eq!((contact.open, contact.bias), (Level::High, BiasConfig::PullUp));
         assert_eq!(config.debounce_ms, 20);
         assert!(toml::from_str::<InputsConfig>("exit_button = { line = 27, presed = \"low\" }").is_err());
+    }
+
+    #[test]
+    fn each_wire_has_its_own_line_level_and_resistor_and_is_told_as_what_it_is() {
+        let config: InputsConfig = toml::from_str(
+            "debounce_ms = 35\nexit_button = { line = 27, pressed = \"high\", bias = \"pull-down\" }\n\
+             door_contact = { line = \"GPIO22\", open = \"low\", bias = \"off\" }",
+        )
+        .unwrap();
+        let wires: Vec<_> = config
+            .wires()
+            .map(|(_, WireConfig { line, active, bias, debounce, means, .. })| {
+                (line, active, bias, debounce.as_millis(), [true, false].map(means))
+            })
+            .collect();
+        let button = [true, false].map(Input::ExitButton);
+        let contact = [true, false].map(Input::DoorContact);
+        let expected = [
+            (LineId::Offset(27), Level::High, BiasConfig::PullDown, 35, button),
+            (LineId::Name("GPIO22".into()), Level::Low, BiasConfig::Off, 35, contact),
+        ];
+        assert_eq!(wires, expected);
+        assert_eq!([Value::Inactive, Value::Active].map(level), [Level::Low, Level::High]);
     }
 
     #[test]

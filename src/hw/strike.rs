@@ -363,6 +363,12 @@ mod tests {
     }
 
     #[test]
+    fn a_chips_line_is_driven_to_the_level_that_is_asked_for() {
+        use gpiocdev::line::Value;
+        assert_eq!([Level::Low, Level::High].map(value), [Value::Inactive, Value::Active]);
+    }
+
+    #[test]
     fn a_dropped_strike_is_locked() {
         let wire = Wire::default();
         let mut strike = Wired::new(wire.clone(), "wire".into(), &config("kind = \"gpiochip\"\nline = 1"));
