@@ -73,7 +73,13 @@ impl Door {
                 self.judge.reading(&Reading { at, value: Value::Thermometer { object, ambient: 20.0 } });
             }
             if let Some(report) = self.judge.judge(at) {
-                assert!(report.from < report.until && report.until <= at);
+                // A verdict's evidence begins where the first of the windows does that agree on it.
+                let before = match report.verdict {
+                    Verdict::Live => AGREE_LIVE - 1,
+                    Verdict::Spoof => AGREE_SPOOF - 1,
+                    Verdict::Inconclusive => 0,
+                };
+                assert!(report.from + SPAN + HOP * before as u32 <= report.until && report.until <= at, "{report:?}");
                 self.reports.push((self.now, report.verdict, report.evidence[0]));
             }
         }
@@ -124,6 +130,37 @@ fn a_camera_slower_than_the_hop_is_judged_at_each_frame() {
     let at: Vec<_> = door.reports.iter().map(|report| report.0).collect();
     assert!(at.len() > 5 && at.windows(2).all(|two| two[1] - two[0] == 6 * FRAME), "{at:?}");
     assert_eq!(door.verdicts().last(), Some(&Verdict::Live));
+}
+
+#[test]
+fn a_face_in_each_tenth_frame_is_inconclusive_for_too_few_frames() {
+    let mut door = Door::new(&[Source::Thermometer]);
+    door.shows(6000, Some(10 * FRAME), &Look::Missing, Some(34.0));
+    let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
+    assert!(door.reports.len() > 5);
+    assert!(
+        door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(few))),
+        "{:?}",
+        door.reports
+    );
+}
+
+#[test]
+fn a_sensor_counts_from_thirty_measurements_in_the_window_on() {
+    // A window ends at each fifth frame: once where there are thirty measurements, and once where there is one fewer.
+    for frames in [100, 101] {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.plays(FRAME * frames, true, None);
+        let few = Some(Reason::SensorMissing { sensor: "thermometer", why: "too few measurements" });
+        let mut judged = Vec::new();
+        for n in 1..=35 {
+            door.reports.clear();
+            door.plays(FRAME, true, Some(34.0));
+            judged.extend(door.reports.iter().map(|report| (n, report.2 == few)));
+        }
+        assert!(judged.iter().all(|(n, is_few)| *is_few == (*n < 30)), "{judged:?}");
+        assert!(judged.contains(&if frames == 100 { (30, false) } else { (29, true) }), "{judged:?}");
+    }
 }
 
 #[test]
