@@ -103,4 +103,11 @@ mod tests {
         assert!(Wall::from_unix_millis(1_790_000_000_000).is_plausible());
         assert!(!Wall::from_unix_millis(i64::MAX).is_plausible());
     }
+
+    #[test]
+    fn a_clock_is_plausible_from_2025_on_until_2100_begins() {
+        let [from, until] = [1_735_689_600_000, 4_102_444_800_000];
+        let is_plausible = |millis| Wall::from_unix_millis(millis).is_plausible();
+        assert_eq!([from - 1, from, until - 1, until].map(is_plausible), [false, true, true, false]);
+    }
 }

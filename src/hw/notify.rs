@@ -166,11 +166,4 @@ mod tests {
             assert!(is_fed(1001), "and is not due for a while then");
         }
     }
-
-    #[test]
-    fn without_a_service_manager_every_call_is_harmless() {
-        // The test's own environment may have one; it accepts these only from the main process.
-        status("two\nlines");
-        reloading();
-    }
 }

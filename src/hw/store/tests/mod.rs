@@ -7,7 +7,6 @@ mod people;
 use std::fs;
 use std::time::Duration;
 
-use rusqlite::params;
 use tempfile::TempDir;
 
 use super::*;
