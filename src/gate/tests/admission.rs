@@ -96,6 +96,20 @@ fn unlocked_a_face_begins_no_attempt_and_after_the_relock_only_after_a_quiet_tim
 }
 
 #[test]
+fn unlocked_whoever_was_denied_before_waits_no_longer_than_others_after_the_relock() {
+    let mut door = Script::new();
+    // Denied at five and at twelve seconds: the next attempt begins four seconds after the second.
+    door.show(stranger(), 12_000).skip();
+    door.show(face(ANA), 12_200).says([
+        "16.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "16.52 release",
+        "21.52 secure",
+        "24.1 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "24.12 release",
+    ]);
+}
+
+#[test]
 fn unlocked_an_opening_door_is_locked_at_once_where_the_policy_says_so_and_else_at_the_pulses_end() {
     let mut door = Script::new();
     door.closes().show(face(ANA), 600).skip();
