@@ -4,11 +4,20 @@
 //! The face is the outline of `occlusion::FACE`, half of all places; that is what an encoder that looks anywhere would score.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
+use facelatch::daemon::Recogniser;
 use facelatch::face::occlusion::{self, Part};
 use facelatch::face::pipeline::{Faces, ModelChoice, Placing, Role};
-use facelatch::face::{Canvas, Encoding, photo};
+use facelatch::face::{Canvas, Encoding, Limits, photo};
+use facelatch::frame::{Frame, Geometry, PixelFormat};
+use facelatch::gallery::{Index, Template, TemplateId};
+use facelatch::gate::Face;
 use facelatch::infer::Manifest;
+use facelatch::liveness::camera::{Eyes, Look};
+use facelatch::person::PersonId;
+use facelatch::ports::Perception as _;
+use facelatch::time::{Instant, Wall};
 
 use crate::testing::cases;
 
@@ -42,6 +51,44 @@ fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
     for one in [probe, other_probe] {
         assert!(template.similarity(&one).unwrap().get() > apart);
     }
+}
+
+#[test]
+fn the_door_scores_a_claim_by_itself_beside_the_search_and_liveness_is_told_whose_face_each_frame_shows() {
+    const MODEL: [u8; 32] = [7; 32];
+    let mut faces = faces("facelatch-encoder");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let picture = |name: &str| photo::load(&demo.join(name)).unwrap();
+    let (ada, bela) = (PersonId::new(1), PersonId::new(2));
+    let templates = [(ada, "ada-1.jpg"), (bela, "bela-1.jpg")].map(|(person, name)| {
+        let encoding = faces.portray_principal(&picture(name), Role::Template).unwrap().unwrap().encoding;
+        let (id, created) = (TemplateId::new(person.get()), Wall::default());
+        Template { id, person, encoding, model_sha256: MODEL, quality: 1.0, created }
+    });
+    let gallery = Index::of_people(&MODEL, templates[0].encoding.dims(), &templates).unwrap();
+    let forgets = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&forgets);
+    let eyes = Eyes::new(None, Box::new(move |look: &Look| told.lock().unwrap().push(look.forgets())));
+    let mut recogniser = Recogniser::new(faces, Limits::default()).watched_by(eyes);
+    let mut sees = |sequence: u32, name: &str, claimed| {
+        let image = picture(name);
+        let geometry = Geometry::packed(PixelFormat::Rgb8, image.width() as u32, image.height() as u32);
+        let at = Instant::from_millis(1000 + 40 * u64::from(sequence));
+        let frame = Frame::new(geometry, sequence, at, image.data()).unwrap();
+        match recogniser.perceive(&frame, &gallery, claimed).unwrap() {
+            Face::Seen(seen) => seen,
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    let unclaimed = sees(1, "ada-2.jpg", None);
+    let [best, runner_up] = [unclaimed.best, unclaimed.runner_up].map(Option::unwrap);
+    assert_eq!((best.person, runner_up.person, unclaimed.claimed), (ada, bela, None));
+    assert_eq!(sees(2, "ada-2.jpg", Some(ada)).claimed, Some(best));
+    assert_eq!(sees(3, "ada-2.jpg", Some(bela)).claimed, Some(runner_up), "a name makes nobody more alike");
+    assert!(runner_up.similarity.get() < 0.4 && best.similarity.get() > 0.8, "{best:?}, {runner_up:?}");
+    // In the same place and of the same size: what tells them apart is the encoding.
+    assert_eq!(sees(4, "bela-2.jpg", None).best.unwrap().person, bela);
+    assert_eq!(*forgets.lock().unwrap(), [true, false, false, true]);
 }
 
 #[test]
