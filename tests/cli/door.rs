@@ -144,6 +144,22 @@ fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
     assert!(events.contains("fault network") && !events.contains("granted"), "{events}");
 }
 
+/// The section of a thermal sensor that nobody sends anything for.
+fn silent_sensor(home: &Home) -> String {
+    let device = format!("unix:{}", home.path("thermal.sock").display());
+    format!("[[sensor]]\nkind = \"thermal\"\ndriver = \"grid\"\ndevice = {device:?}\n")
+}
+
+#[test]
+fn a_sensor_that_liveness_requires_and_that_says_nothing_is_a_fault() {
+    let home = Home::new();
+    configure(&home, false);
+    home.configure(&(fs::read_to_string(home.path("door.toml")).unwrap() + &silent_sensor(&home)));
+    let _daemon = Daemon::starts_as_configured(&home, Stdio::null());
+    let faults = || home.run(&["status", "--json"]).json()["faults"].clone();
+    wait_until("the fault", || faults().as_array().unwrap().contains(&"sensor".into()));
+}
+
 #[test]
 fn a_sensor_that_came_into_the_configuration_since_the_start_is_not_the_running_daemons() {
     let thermal = |home: &Home| {
@@ -156,8 +172,7 @@ fn a_sensor_that_came_into_the_configuration_since_the_start_is_not_the_running_
         let home = Home::new();
         configure(&home, false);
         let without = fs::read_to_string(home.path("door.toml")).unwrap();
-        let device = format!("unix:{}", home.path("thermal.sock").display());
-        let with = format!("{without}[[sensor]]\nkind = \"thermal\"\ndriver = \"grid\"\ndevice = {device:?}\n");
+        let with = without.clone() + &silent_sensor(&home);
         home.configure(if is_there_at_the_start { &with } else { &without });
         let _daemon = Daemon::starts_as_configured(&home, Stdio::null());
         home.configure(&with);
@@ -211,6 +226,45 @@ fn whom_the_socket_is_not_for_is_told_so() {
     run("status").fails(77, &["may not ask the daemon", "sudo", "control.group"]);
     let doctor = run("doctor").out;
     assert!(doctor.lines().any(|line| line.starts_with("!!  daemon") && line.contains("may not ask")), "{doctor}");
+}
+
+#[test]
+fn whom_allowed_uids_names_may_release_the_door_and_another_user_may_not() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: only root can ask as somebody else");
+    }
+    // They exist nowhere.
+    let [named, other] = [54_321, 54_322];
+    let home = Home::new();
+    configure(&home, true);
+    let text = fs::read_to_string(home.path("door.toml")).unwrap();
+    home.configure(&text.replace("[control]\n", &format!("[control]\nallowed_uids = [{named}]\n")));
+    for (path, mode) in [(home.0.path().to_owned(), 0o755), (home.path("door.toml"), 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let unlock_as = |uid| {
+        let mut command = home.command(&["unlock"]);
+        command.uid(uid).gid(uid);
+        command
+    };
+    if unlock_as(other).output().is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+        return eprintln!("SKIPPED: nobody else may run what lies where this was built");
+    }
+    let _daemon = Daemon::starts_as_configured(&home, Stdio::null());
+    let mut refused = said(unlock_as(other));
+    // Whoever is refused before they could ask finds that the daemon has hung up.
+    wait_until("a refusal", || {
+        if refused.code == 69 {
+            refused = said(unlock_as(other));
+        }
+        refused.code != 69
+    });
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+    assert!(refused.out.contains("not among those whom control.allowed_uids names"), "{}", refused.out);
+    let released = said(unlock_as(named));
+    released.fails(0, &[]);
+    assert!(released.out.contains("manual_release") && released.out.contains("by_uid 54321"), "{}", released.out);
 }
 
 #[test]
