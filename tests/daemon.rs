@@ -2,6 +2,7 @@
 //!
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
+mod reload;
 mod socket;
 mod trouble;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
-use facelatch::daemon::{Daemon, Keeper, Message, OpenCamera, OpenInputs, Parts, Reloaded, Shelf, Thresholds};
+use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
@@ -26,7 +27,7 @@ use facelatch::sim::strike::{RecordingStrike, StrikeLog};
 use facelatch::sim::synthetic::SyntheticCamera;
 use facelatch::time::Wall;
 use facelatch::units::Similarity;
-use trouble::Mortal;
+use trouble::{Mortal, Ordered};
 
 const MODEL: [u8; 32] = [7; 32];
 const DIMS: usize = 16;
@@ -51,6 +52,8 @@ struct House {
     store: Store,
     doorstep: DoorstepHandle,
     strike: StrikeLog,
+    /// Whether the strike's last order was to lock: it locks by itself when it is dropped, too.
+    told_to_lock: Arc<AtomicBool>,
     hand: Hand,
     /// Set, it makes vision panic.
     vision_dies: Arc<AtomicBool>,
@@ -107,6 +110,7 @@ impl House {
         let inputs = ScriptedInputs::at_rest(Arc::clone(&clock));
         let perception = ScriptedPerception::default();
         let (log, hand, doorstep) = (strike.log(), inputs.hand(), perception.handle());
+        let told_to_lock = Arc::new(AtomicBool::new(false));
         let vision_dies = Arc::new(AtomicBool::new(false));
         let half = Similarity::new(0.5);
         let keeper_store = Store::open(store.path(), &key).unwrap();
@@ -122,7 +126,10 @@ impl House {
             perception: Box::new(Mortal { inner: perception, dies: Arc::clone(&vision_dies) }),
             liveness: None,
             inputs: wires.collect(),
-            strike: strike_of(strike, Arc::clone(&clock)),
+            strike: Box::new(Ordered {
+                strike: strike_of(strike, Arc::clone(&clock)),
+                to_lock: Arc::clone(&told_to_lock),
+            }),
             keeper: Keeper::new(
                 shelf(keeper_store),
                 MODEL,
@@ -133,7 +140,7 @@ impl House {
             control: Some(Server::bind(control).unwrap()),
         };
         let daemon = Some(Daemon::start(clock, parts).unwrap());
-        Self { daemon, store, doorstep, strike: log, hand, vision_dies, dir }
+        Self { daemon, store, doorstep, strike: log, told_to_lock, hand, vision_dies, dir }
     }
 
     fn ask(&self, request: &Request) -> Response {
@@ -156,6 +163,10 @@ impl House {
         blocker
     }
 
+    fn is_told_to_lock(&self) -> bool {
+        self.told_to_lock.load(Ordering::Relaxed)
+    }
+
     fn outcomes(&self) -> Vec<Outcome> {
         let rows = self.store.events(&EventQuery::default()).unwrap();
         rows.iter().filter_map(|row| Outcome::parse(&row.outcome)).collect()
@@ -171,7 +182,7 @@ impl Drop for House {
         if let Some(daemon) = self.daemon.take() {
             assert_eq!(daemon.dead(), None);
             daemon.stop().unwrap();
-            assert!(!self.strike.is_released(), "a stopped door is locked");
+            assert!(self.is_told_to_lock(), "a stopped door is locked");
             assert_eq!(self.store.verify_chain().unwrap().broken, None);
         }
     }
@@ -193,7 +204,8 @@ fn a_known_face_opens_and_the_door_locks_again_by_itself() {
     assert!(house.outcomes().contains(&Outcome::Granted), "written before the strike moved");
     house.doorstep.put(Doorstep::Nobody);
     wait_for("locked", || !house.strike.is_released());
-    assert!(house.strike.longest_release(BootClock.now().mono) <= MAX_PULSE);
+    let released_for = house.strike.longest_release(BootClock.now().mono);
+    assert!((policy().pulse / 2..=MAX_PULSE).contains(&released_for), "{released_for:?}");
 }
 
 #[test]
@@ -330,29 +342,6 @@ fn a_network_that_fails_admits_nobody_until_it_works() {
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     wait_for("released", || house.strike.releases() == 1);
     assert!(house.outcomes().contains(&Outcome::FaultCleared));
-}
-
-#[test]
-fn a_reload_that_demands_another_similarity_is_in_force_for_whoever_comes_next() {
-    let house = House::new();
-    house.await_outcome(Outcome::Started);
-    let reload = |threshold: Option<Similarity>| {
-        let is_loaded = Arc::new(AtomicBool::new(false));
-        let loaded = Arc::clone(&is_loaded);
-        let demand = Box::new(move |_| {
-            loaded.store(true, Ordering::Relaxed);
-            Thresholds { identify: threshold, verify: threshold }
-        });
-        let shared = house.daemon.as_ref().unwrap().shared();
-        shared.send(Message::Reload(Reloaded { policy: policy(), demand }));
-        wait_for("loaded", || is_loaded.load(Ordering::Relaxed));
-    };
-    reload(None);
-    house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
-    house.await_outcome(Outcome::NotRecognised);
-    assert_eq!(house.strike.releases(), 0);
-    reload(Similarity::new(0.5));
-    house.await_outcome(Outcome::Granted);
 }
 
 #[test]

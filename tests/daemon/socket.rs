@@ -109,10 +109,52 @@ fn while_the_disk_hangs_a_release_is_answered_and_whoever_watches_sees_who_leave
     let mut lines = BufReader::new(watching).lines().map(Result::unwrap);
     let exit = lines.find(|line| line.contains("\"outcome\":\"exit\"")).unwrap();
     assert!(exit.contains("\"seq\":null"), "{exit}");
+    wait_for("the fault", || matches!(house.ask(&Request::Status), Response::Status(s) if s.faults == ["store"]));
     assert!(!is_open.load(Ordering::Relaxed), "it still hangs");
     goes_on.send(()).unwrap();
     house.await_outcome(Outcome::Exit);
     assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
+}
+
+#[test]
+fn while_the_disk_is_slow_whoever_watches_sees_who_leaves_before_it_is_back() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    let watching = asks(&house, b"{\"op\":\"watch\"}\n");
+    watching.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Nothing shows that it was heard, which takes milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    let blocker = house.keeps_the_ledger_waiting();
+    house.hand.set(Input::ExitButton(true));
+    let mut lines = BufReader::new(watching).lines().map(Result::unwrap);
+    let exit = lines.find(|line| line.contains("\"outcome\":\"exit\"")).unwrap();
+    assert!(exit.contains("\"seq\":null"), "{exit}");
+    // Else it would be the keeper who tells, once it has given up.
+    assert!(!house.daemon.as_ref().unwrap().shared().is_store_failing());
+    blocker.execute_batch("ROLLBACK").unwrap();
+    house.await_outcome(Outcome::Exit);
+}
+
+#[test]
+fn a_release_that_waits_behind_a_slow_disk_when_the_daemon_stops_is_never_written() {
+    let mut house = House::new();
+    house.await_outcome(Outcome::Started);
+    let blocker = house.keeps_the_ledger_waiting();
+    // What the keeper is busy with when the release comes.
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released", || house.strike.releases() == 1);
+    drop(asks(&house, b"{\"op\":\"unlock\"}\n"));
+    // Nothing shows that it was heard, which takes milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    let daemon = house.daemon.take().unwrap();
+    let shared = Arc::clone(daemon.shared());
+    let stopping = std::thread::spawn(move || daemon.stop());
+    wait_for("the gate has ended", || shared.is_stopping());
+    blocker.execute_batch("ROLLBACK").unwrap();
+    stopping.join().unwrap().unwrap();
+    let outcomes = house.outcomes();
+    assert!(outcomes.contains(&Outcome::Exit) && outcomes.contains(&Outcome::Stopped), "{outcomes:?}");
+    assert!(!outcomes.contains(&Outcome::ManualRelease), "{outcomes:?}");
 }
 
 #[test]
