@@ -94,6 +94,8 @@ pub enum GpioError {
     NoLine { chip: PathBuf, line: LineId },
     #[error("line {line} of {} is in use by {by}: stop that, or wire another line", chip.display())]
     Busy { chip: PathBuf, line: LineId, by: String },
+    #[error("line {line} of {} can't tell when its level changes: its chip has no interrupt for it", chip.display())]
+    NoEdges { chip: PathBuf, line: LineId },
     #[error("line {line} of {}: {reason}", chip.display())]
     Other { chip: PathBuf, line: LineId, reason: String },
 }
@@ -105,6 +107,7 @@ impl GpioError {
             Self::NoChip { .. } | Self::NotAChip { .. } | Self::NoLine { .. } => ErrorKind::NotFound,
             Self::NoPermission { .. } => ErrorKind::PermissionDenied,
             Self::Busy { .. } => ErrorKind::ResourceBusy,
+            Self::NoEdges { .. } => ErrorKind::Unsupported,
             Self::Other { .. } => ErrorKind::Other,
         }
     }
@@ -237,8 +240,23 @@ pub(crate) fn request(
         Ok(request) => Ok((request, offset)),
         Err(e) => {
             let holder = open.line_info(offset).ok().filter(|info| info.used).map(|info| info.consumer);
-            Err(explain(chip, line, &e, holder.as_deref()))
+            Err(refused(chip, line, &e, holder.as_deref(), open.info().is_ok()))
         }
+    }
+}
+
+/// A sentence for a line that was asked for. Of one without an interrupt, as on many chips behind I2C and in some banks of
+/// others, the kernel says what it says of a chip that has gone: no such device (edge_detector_setup in gpiolib-cdev.c).
+fn refused(
+    chip: &Path,
+    line: &LineId,
+    error: &gpiocdev::Error,
+    holder: Option<&str>,
+    is_chip_there: bool,
+) -> GpioError {
+    match explain(chip, line, error, holder) {
+        GpioError::NoChip { chip } if is_chip_there => GpioError::NoEdges { chip, line: line.clone() },
+        other => other,
     }
 }
 
@@ -305,6 +323,17 @@ mod tests {
             [libc::EACCES, libc::ENOENT, libc::EBUSY, libc::EIO].map(kind),
             [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::ResourceBusy, ErrorKind::Other]
         );
+    }
+
+    #[test]
+    fn a_line_without_an_interrupt_is_no_chip_that_is_missing() {
+        let (chip, line) = (PathBuf::from("/dev/gpiochip2"), LineId::Offset(3));
+        for raw in [libc::ENXIO, libc::ENODEV] {
+            let said = |is_chip_there| refused(&chip, &line, &os(raw), None, is_chip_there);
+            assert_eq!(said(true), GpioError::NoEdges { chip: chip.clone(), line: line.clone() });
+            assert_eq!(said(false), GpioError::NoChip { chip: chip.clone() });
+        }
+        assert!(matches!(refused(&chip, &line, &os(libc::EBUSY), None, true), GpioError::Busy { .. }));
     }
 
     #[test]

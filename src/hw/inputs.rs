@@ -1,7 +1,8 @@
 //! Exit button and door contact on GPIO lines.
 //!
 //! Levels are told, not edges: an edge only wakes the reader, which then reads the line again, and a wait that ends
-//! without an edge reads it too. So an edge that was lost can't leave a door thought closed.
+//! without an edge reads it too. So an edge that was lost can't leave a door thought closed. A line without an interrupt
+//! tells of no edge, and is read often.
 
 #![forbid(unsafe_code)]
 
@@ -87,6 +88,9 @@ pub enum BiasConfig {
 /// Most edges that are read off one line in one go; the level is read after them, so the rest do no harm.
 const MAX_EDGES: usize = 64;
 
+/// Between two looks at a line that tells of no edge: half of the default debounce, and a press lasts longer.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How long a line is given to come to rest, at least, once its resistor is switched on.
 const MIN_SETTLING: Duration = Duration::from_millis(20);
 
@@ -122,10 +126,22 @@ impl InputsConfig {
     }
 }
 
+/// What the kernel is asked to do with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// To tell of its edges once they have settled.
+    Debounced,
+    /// To tell of its edges.
+    Edges,
+    /// To read it when it is asked.
+    Level,
+}
+
 /// One of the door's own wires, and what was last told of it.
 pub struct GpioInput {
     request: gpiocdev::Request,
     offset: u32,
+    has_edges: bool,
     active: Level,
     means: fn(bool) -> Input,
     told: Option<bool>,
@@ -141,34 +157,36 @@ impl GpioInput {
     /// [`GpioError`]: no such chip or line, no permission, in use and by whom.
     pub fn open(wire: &WireConfig, clock: Arc<dyn Clock>) -> Result<Self, GpioError> {
         let WireConfig { chip, line, bias, active, debounce: period, means } = wire;
-        let request = |debounced: bool| {
+        let request = |ask: Ask| {
             gpio::request(chip, line, |builder| {
-                builder.as_input().with_edge_detection(EdgeDetection::BothEdges);
+                builder.as_input();
+                if ask != Ask::Level {
+                    builder.with_edge_detection(EdgeDetection::BothEdges);
+                }
                 match bias {
                     BiasConfig::PullUp => builder.with_bias(Bias::PullUp),
                     BiasConfig::PullDown => builder.with_bias(Bias::PullDown),
                     BiasConfig::Off => builder.with_bias(Bias::Disabled),
                     BiasConfig::AsIs => builder.with_bias(None),
                 };
-                if debounced {
+                if ask == Ask::Debounced {
                     builder.with_debounce_period(*period);
                 }
             })
         };
-        let debounced = || match request(!period.is_zero()) {
-            Err(GpioError::Other { reason, .. }) if !period.is_zero() => {
-                let got = request(false)?;
-                log::info!("line {line} of {}: the kernel does not debounce ({reason}), so we do", chip.display());
-                Ok((got, Some(Debounce::new(*period))))
-            }
-            got => Ok((got?, None)),
-        };
-        let ((request, offset), debounce) = settled(clock.as_ref(), *period, || request(false), debounced)?;
-        Ok(Self { request, offset, active: *active, means: *means, told: None, debounce, clock })
+        let anew = || granted(wire, &request);
+        let ((request, offset), ask) = settled(clock.as_ref(), *period, || request(Ask::Level), anew)?;
+        let debounce = (ask != Ask::Debounced && !period.is_zero()).then(|| Debounce::new(*period));
+        let has_edges = ask != Ask::Level;
+        Ok(Self { request, offset, has_edges, active: *active, means: *means, told: None, debounce, clock })
     }
 
     /// Sleeps until an edge or until `timeout` has passed.
     fn sleep(&self, timeout: Duration) -> Result<(), String> {
+        if !self.has_edges {
+            self.clock.pause(timeout);
+            return Ok(());
+        }
         let mut edge = [PollFd::from_borrowed_fd(self.request.as_fd(), PollFlags::IN)];
         let limit = Timespec::try_from(timeout).map_err(|e| format!("a timeout of {timeout:?}: {e}"))?;
         match poll(&mut edge, Some(&limit)) {
@@ -180,7 +198,9 @@ impl GpioInput {
     /// The level, where it differs from what was told.
     fn change(&mut self) -> Result<Option<Input>, String> {
         let fail = |e: gpiocdev::Error| format!("line {} of {}: {e}", self.offset, self.request.chip_path().display());
-        for _ in 0..MAX_EDGES {
+        // Kernels before 5.10 say of a line that tells of none that there always is one.
+        let edges = if self.has_edges { MAX_EDGES } else { 0 };
+        for _ in 0..edges {
             if !self.request.has_edge_event().map_err(fail)? {
                 break;
             }
@@ -215,7 +235,7 @@ impl Inputs for GpioInput {
             let left = end.since(now);
             // A level that is still settling ends the sleep when it has settled.
             let settles = self.debounce.as_ref().and_then(Debounce::settles_at);
-            self.sleep(settles.map_or(left, |at| left.min(at.since(now))))?;
+            self.sleep(nap(left, settles.map(|at| at.since(now)), self.has_edges))?;
             if let Some(input) = self.change()? {
                 return Ok(Some(input));
             }
@@ -231,6 +251,31 @@ fn level(value: Value) -> Level {
     match value {
         Value::Active => Level::High,
         Value::Inactive => Level::Low,
+    }
+}
+
+/// How much of the time that is left can be slept.
+fn nap(left: Duration, settles: Option<Duration>, has_edges: bool) -> Duration {
+    let longest = if has_edges { left } else { left.min(LOOK) };
+    settles.map_or(longest, |settles| longest.min(settles))
+}
+
+/// Asks the kernel for as much as it does with the line, and says what that is. What it doesn't is ours to do.
+fn granted<R>(wire: &WireConfig, request: impl Fn(Ask) -> Result<R, GpioError>) -> Result<(R, Ask), GpioError> {
+    let mut ask = if wire.debounce.is_zero() { Ask::Edges } else { Ask::Debounced };
+    loop {
+        let (less, why) = match (ask, request(ask)) {
+            (_, Ok(got)) => return Ok((got, ask)),
+            (Ask::Debounced, Err(GpioError::Other { reason, .. })) => {
+                (Ask::Edges, format!("the kernel does not debounce ({reason}), so we do"))
+            }
+            (Ask::Debounced | Ask::Edges, Err(GpioError::NoEdges { .. })) => {
+                (Ask::Level, format!("it has no interrupt, so we read it every {} ms", LOOK.as_millis()))
+            }
+            (_, Err(error)) => return Err(error),
+        };
+        log::info!("line {} of {}: {why}", wire.line, wire.chip.display());
+        ask = less;
     }
 }
 
@@ -299,7 +344,7 @@ mod tests {
     use super::*;
     use crate::hw::clock::BootClock;
     use crate::sim::clock::SimClock;
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::rc::Rc;
 
     /// A button's line, pulled down until its pull-up is switched on and has charged the wire 5 ms later.
@@ -346,6 +391,45 @@ mod tests {
         }
         let pressed_meanwhile = Wire::new(Some(SimClock::default().now().mono + ms(30)));
         assert_eq!(pressed_meanwhile.opens(ms(20)), (true, ms(40)));
+    }
+
+    /// What a chip grants that refuses in this way, with all that it was asked for.
+    fn asked(debounce_ms: u64, refuses: impl Fn(Ask) -> Option<GpioError>) -> (Result<Ask, GpioError>, Vec<Ask>) {
+        let config: InputsConfig = toml::from_str("chip = \"/dev/gpiochip2\"\nexit_button = { line = 3 }").unwrap();
+        let (_, wire) = config.wires().next().unwrap();
+        let wire = WireConfig { debounce: Duration::from_millis(debounce_ms), ..wire };
+        let asked = RefCell::new(Vec::new());
+        let got = granted(&wire, |ask| {
+            asked.borrow_mut().push(ask);
+            refuses(ask).map_or(Ok(()), Err)
+        });
+        (got.map(|((), ask)| ask), asked.into_inner())
+    }
+
+    #[test]
+    fn a_line_without_an_interrupt_is_read_and_one_that_the_kernel_does_not_debounce_tells_of_its_edges() {
+        let (chip, line) = (PathBuf::from("/dev/gpiochip2"), LineId::Offset(3));
+        let no_edges = || GpioError::NoEdges { chip: chip.clone(), line: line.clone() };
+        let other = || GpioError::Other { chip: chip.clone(), line: line.clone(), reason: "not supported".to_owned() };
+        let expander = |ask: Ask| (ask != Ask::Level).then(no_edges);
+        assert_eq!(asked(20, expander), (Ok(Ask::Level), vec![Ask::Debounced, Ask::Level]));
+        assert_eq!(asked(0, expander), (Ok(Ask::Level), vec![Ask::Edges, Ask::Level]));
+        let old = |ask: Ask| (ask == Ask::Debounced).then(other);
+        assert_eq!(asked(20, old), (Ok(Ask::Edges), vec![Ask::Debounced, Ask::Edges]));
+        assert_eq!(asked(0, old), (Ok(Ask::Edges), vec![Ask::Edges]));
+        // Kernels before 5.10 refuse to debounce any line, and then the edges of this one.
+        let old_expander = |ask: Ask| old(ask).or_else(|| expander(ask));
+        assert_eq!(asked(20, old_expander).1, [Ask::Debounced, Ask::Edges, Ask::Level]);
+        let gone = |_: Ask| Some(GpioError::NoChip { chip: chip.clone() });
+        assert_eq!(asked(20, gone), (Err(GpioError::NoChip { chip: chip.clone() }), vec![Ask::Debounced]));
+    }
+
+    #[test]
+    fn a_line_that_tells_of_no_edge_is_read_every_ten_milliseconds() {
+        let ms = Duration::from_millis;
+        assert_eq!([nap(ms(250), None, true), nap(ms(250), Some(ms(4)), true)], [ms(250), ms(4)]);
+        assert_eq!([nap(ms(250), None, false), nap(ms(250), Some(ms(20)), false)], [ms(10), ms(10)]);
+        assert_eq!([nap(ms(250), Some(ms(4)), false), nap(ms(3), None, false)], [ms(4), ms(3)]);
     }
 
     #[test]
