@@ -15,7 +15,7 @@ use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// As it is sold.
-const ADDRESS: u8 = 0x33;
+pub(super) const ADDRESS: u8 = 0x33;
 const COLUMNS: usize = 32;
 const ROWS: usize = 24;
 /// Across and down, degrees, of the MLX90640BAB; the BAA sees 110 by 75, which view_deg must say.
@@ -25,6 +25,9 @@ const EMISSIVITY: f32 = 0.98;
 /// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of news is
 /// cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
 const MAX_PERIODS: u32 = 2;
+/// The word whose highest four bits are α of PTAT, in quarters above 8 (data sheet, "Restoring the Ta sensor
+/// parameters"). The crate divides them as integers; of the data sheet's example a quarter is 3.7 K.
+const ALPHA_PTAT: [u8; 2] = [0x24, 0x10];
 /// Where the calibration of the pixels begins, a word each, the high byte first. A pixel that has failed has the word 0, one out of
 /// calibration the lowest bit: at most four of a chip that Melexis ships (data sheet, table of the EEPROM, notes 1 to 3).
 const CALIBRATION: [u8; 2] = [0x24, 0x40];
@@ -68,13 +71,23 @@ where
     /// Reads its calibration and sets its rate.
     ///
     /// # Errors
-    /// It does not answer, or its calibration makes no sense.
+    /// It does not answer, or its calibration makes no sense, or none to the crate.
     pub fn open(config: &SensorConfig, mut bus: B) -> Result<Self, SensorError> {
         let address = config.address.unwrap_or(ADDRESS);
+        let mut read = |from: &[u8], into: &mut [u8]| {
+            let read = bus.write_read(address, from, into);
+            read.map_err(|error| failed::<B>(config, mlx9064x::Error::I2cWriteReadError(error)))
+        };
+        let mut alpha = [0u8; 2];
+        read(&ALPHA_PTAT, &mut alpha)?;
+        if !(alpha[0] >> 4).is_multiple_of(4) {
+            let reason = "MLX90640: its calibration has a fraction that the driver drops (alpha of PTAT), by which all \
+                          temperatures would be some kelvins off; take another chip";
+            return Err(failure(&config.device, reason.to_owned()));
+        }
         // The crate reads these words, too, and passes over what they say of the pixel.
-        let mut words = [0; 2 * COLUMNS * ROWS];
-        let read = bus.write_read(address, &CALIBRATION, &mut words);
-        read.map_err(|error| failed::<B>(config, mlx9064x::Error::I2cWriteReadError(error)))?;
+        let mut words = [0u8; 2 * COLUMNS * ROWS];
+        read(&CALIBRATION, &mut words)?;
         let is_bad = words.as_chunks::<2>().0.iter().map(|word| *word == [0, 0] || word[1] & 1 == 1).collect();
         let made = shielded(config, || Mlx90640Driver::new(Old(bus), address).map_err(|error| failed(config, error)))?;
         let mut driver = Box::new(made);
@@ -302,6 +315,18 @@ mod tests {
         let (bad, good): (Vec<_>, Vec<_>) = got.iter().enumerate().partition(|(_, cell)| cell.is_nan());
         assert_eq!(bad.iter().map(|(pixel, _)| *pixel).collect::<Vec<_>>(), [40, 767]);
         assert!(good.iter().all(|(_, cell)| (**cell - 30.0).abs() < 0.3), "{good:?}");
+    }
+
+    #[test]
+    fn a_chip_whose_alpha_of_ptat_is_no_whole_number_is_refused() {
+        for quarters in 0..16 {
+            let chip = FakeMlx90640::default();
+            chip.alpha_ptat(quarters);
+            match Mlx90640::open(&config(), chip) {
+                Ok(_) => assert_eq!(quarters % 4, 0, "{quarters}"),
+                Err(error) => assert!(quarters % 4 != 0 && error.reason.contains("kelvins off"), "{quarters}: {error}"),
+            }
+        }
     }
 
     #[test]

@@ -139,6 +139,11 @@ impl FakeMlx90640 {
         lock(&self.0).eeprom[usize::from(0x2440 + pixel - EEPROM)] = word;
     }
 
+    /// α of PTAT, in quarters above 8.
+    pub fn alpha_ptat(&self, quarters: u16) {
+        lock(&self.0).eeprom[usize::from(0x2410 - EEPROM)] = quarters << 12;
+    }
+
     /// The rate that it was told, as in its control register: 0 is 0.5 Hz, 7 is 64 Hz.
     pub fn rate(&self) -> u16 {
         lock(&self.0).rate()
