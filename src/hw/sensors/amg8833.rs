@@ -12,7 +12,7 @@ use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::Instant;
 
 /// With the AD_SELECT pin at VDD, as most boards have it; 0x68 with it at ground.
-const ADDRESS: u8 = 0x69;
+pub(super) const ADDRESS: u8 = 0x69;
 /// Across and down, degrees.
 const VIEW: [f32; 2] = [60.0, 60.0];
 const SIDE: usize = 8;

@@ -24,12 +24,18 @@ const MAX_MESSAGES: usize = 42;
 pub(super) struct LinuxBus(LinuxI2CBus);
 
 impl LinuxBus {
-    pub(super) fn open(path: &Path) -> Result<Self, SensorError> {
-        LinuxI2CBus::new(path).map(Self).map_err(|error| {
-            let error = io::Error::from(error);
-            failure(path, why_closed(&error))
-        })
+    /// For the chip at an address.
+    pub(super) fn open(path: &Path, address: u8) -> Result<Self, SensorError> {
+        let asked = LinuxI2CDevice::new(path, address.into()).map(|_device| ()).map_err(io::Error::from);
+        let opened = unless_taken(asked).and_then(|()| LinuxI2CBus::new(path).map_err(io::Error::from));
+        opened.map(Self).map_err(|error| failure(path, why_closed(&error)))
     }
+}
+
+/// Of what the kernel says to whoever asks for an address alone (I2C_SLAVE), the one thing that it says of no message: a
+/// driver has the address, and messages would go between its own.
+fn unless_taken(asked: io::Result<()>) -> io::Result<()> {
+    asked.or_else(|error| if error.raw_os_error() == Some(libc::EBUSY) { Err(error) } else { Ok(()) })
 }
 
 fn why_closed(error: &io::Error) -> String {
@@ -38,16 +44,37 @@ fn why_closed(error: &io::Error) -> String {
         return "no such bus: switch I2C on (a Raspberry Pi: dtparam=i2c_arm=on) and load the module i2c-dev"
             .to_owned();
     }
+    if raw == Some(libc::EBUSY) {
+        return "a driver of the kernel has the chip's address: remove its overlay".to_owned();
+    }
     denied::in_group(raw, "i2c").map_or_else(|| error.to_string(), |advice| format!("no permission: {advice}"))
 }
 
-/// Whether something answers when its address is called; `false` as well where the bus can't be opened, a driver of the
-/// kernel has the address, or the bus can't call in that way.
+/// Whether something answers when its address is called; `false` as well where the bus can't be opened or a driver of
+/// the kernel has the address.
 pub fn answers(bus: &Path, address: u8, call: Call) -> bool {
-    LinuxI2CDevice::new(bus, address.into()).is_ok_and(|mut device| match call {
-        Call::Quick => device.smbus_write_quick(false).is_ok(),
-        Call::ReadByte => device.smbus_read_byte().is_ok(),
+    let Ok(mut device) = LinuxI2CDevice::new(bus, address.into()) else { return false };
+    is_answered(call, |call| {
+        let called = match call {
+            Call::Quick => device.smbus_write_quick(false),
+            Call::ReadByte => device.smbus_read_byte().map(|_byte| ()),
+        };
+        called.map_err(io::Error::from)
     })
+}
+
+/// A bus that sends no bare address, as those of a Tegra and DesignWare's can't (I2C_AQ_NO_ZERO_LEN), reads a byte in its
+/// place.
+fn is_answered(call: Call, mut ask: impl FnMut(Call) -> io::Result<()>) -> bool {
+    match ask(call) {
+        Err(error) if call == Call::Quick && !is_nobody(&error) => ask(Call::ReadByte).is_ok(),
+        called => called.is_ok(),
+    }
+}
+
+/// Whether nobody acknowledged the address.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EREMOTEIO))
 }
 
 /// Why the bus did not do it: what the kernel says.
@@ -56,11 +83,10 @@ pub(super) struct BusError(io::Error);
 
 impl std::fmt::Display for BusError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if is_nobody(&self.0) {
+            return write!(f, "nobody answers at that address ({}): wiring, power, `i2cdetect -y`", self.0);
+        }
         match self.0.raw_os_error() {
-            Some(libc::ENXIO | libc::EREMOTEIO) => {
-                write!(f, "nobody answers at that address ({}): wiring, power, `i2cdetect -y`", self.0)
-            }
-            Some(libc::EBUSY) => f.write_str("a driver of the kernel has that address: remove its overlay"),
             Some(libc::ETIMEDOUT) => write!(f, "the bus hangs ({}): a wire that is too long, or no pull-ups", self.0),
             _ => self.0.fmt(f),
         }
@@ -69,9 +95,9 @@ impl std::fmt::Display for BusError {
 
 impl i2c::Error for BusError {
     fn kind(&self) -> i2c::ErrorKind {
-        match self.0.raw_os_error() {
-            Some(libc::ENXIO | libc::EREMOTEIO) => i2c::ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
-            _ => i2c::ErrorKind::Other,
+        match is_nobody(&self.0) {
+            true => i2c::ErrorKind::NoAcknowledge(NoAcknowledgeSource::Unknown),
+            false => i2c::ErrorKind::Other,
         }
     }
 }
@@ -85,7 +111,7 @@ impl I2c for LinuxBus {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), BusError> {
         let too_long = || BusError(io::Error::other("a message that is longer than the kernel takes"));
         let joined = joined_writes(operations);
-        if joined.iter().any(|bytes| bytes.len() > u16::MAX.into()) || operations.len() > MAX_MESSAGES {
+        if joined.iter().any(|bytes| bytes.len() > MAX_MESSAGE_BYTES) || operations.len() > MAX_MESSAGES {
             return Err(too_long());
         }
         let mut messages = Vec::with_capacity(operations.len());
@@ -177,12 +203,56 @@ mod tests {
 
     #[test]
     fn a_bus_that_is_missing_or_silent_says_what_to_do() {
-        let error = LinuxBus::open(Path::new("/dev/i2c-987")).err().unwrap();
+        let error = LinuxBus::open(Path::new("/dev/i2c-987"), 0x33).err().unwrap();
         assert!(error.to_string().starts_with("/dev/i2c-987: no such bus"), "{error}");
         assert!(!answers(Path::new("/dev/i2c-987"), 0x33, Call::Quick));
         let closed = |raw| why_closed(&io::Error::from_raw_os_error(raw));
         assert!(closed(libc::EACCES).contains("group i2c") && closed(libc::EPERM).contains("facelatch devices"));
         let silent = BusError(io::Error::from_raw_os_error(libc::EREMOTEIO));
         assert!(silent.to_string().contains("i2cdetect"));
+    }
+
+    #[test]
+    fn an_address_that_a_driver_has_is_refused_and_one_that_can_not_be_asked_for_is_not() {
+        let asked = |raw| unless_taken(Err(io::Error::from_raw_os_error(raw)));
+        let said = why_closed(&asked(libc::EBUSY).unwrap_err());
+        assert!(said.starts_with("a driver of the kernel has the chip's address"), "{said}");
+        assert!(asked(libc::ENOTTY).is_ok() && unless_taken(Ok(())).is_ok());
+        let busy = BusError(io::Error::from_raw_os_error(libc::EBUSY));
+        assert!(!busy.to_string().contains("driver"), "a message is told so of a bus that is busy: {busy}");
+    }
+
+    #[test]
+    fn a_message_that_the_kernel_would_refuse_is_not_sent() {
+        // It refuses every call of a bus's in words of its own.
+        let mut bus = LinuxBus::open(Path::new("/dev/null"), 0x29).unwrap();
+        let mut said = |bytes: usize| bus.write(0x29, &vec![0; bytes]).unwrap_err().to_string();
+        assert!(said(MAX_MESSAGE_BYTES + 1).contains("longer than the kernel takes"));
+        assert!(!said(MAX_MESSAGE_BYTES).contains("longer"));
+    }
+
+    /// Whether a chip is found, and how it was called, where its bus refuses some calls with these.
+    fn called(call: Call, quick: Option<i32>, byte: Option<i32>) -> (bool, Vec<Call>) {
+        let mut calls = Vec::new();
+        let is_answered = is_answered(call, |call| {
+            calls.push(call);
+            let refuses = if call == Call::Quick { quick } else { byte };
+            refuses.map_or(Ok(()), |raw| Err(io::Error::from_raw_os_error(raw)))
+        });
+        (is_answered, calls)
+    }
+
+    #[test]
+    fn a_chip_on_a_bus_that_sends_no_bare_address_is_found_by_a_byte() {
+        let (quick, byte) = (Call::Quick, Call::ReadByte);
+        assert_eq!(called(quick, None, None), (true, vec![quick]));
+        for unsupported in [libc::EOPNOTSUPP, libc::EINVAL] {
+            assert_eq!(called(quick, Some(unsupported), None), (true, vec![quick, byte]));
+            assert_eq!(called(quick, Some(unsupported), Some(libc::EREMOTEIO)), (false, vec![quick, byte]));
+        }
+        for nobody in [libc::ENXIO, libc::EREMOTEIO] {
+            assert_eq!(called(quick, Some(nobody), None), (false, vec![quick]));
+        }
+        assert_eq!(called(byte, None, Some(libc::ENXIO)), (false, vec![byte]));
     }
 }

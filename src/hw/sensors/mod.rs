@@ -49,11 +49,12 @@ pub fn open(configs: &[SensorConfig]) -> Vec<Box<dyn Sensor>> {
 /// # Errors
 /// The device, what is wrong with it, and what to do.
 pub fn open_one(config: &SensorConfig) -> Result<Box<dyn Sensor>, SensorError> {
+    let bus = |usual: u8| i2c::LinuxBus::open(&config.device, config.address.unwrap_or(usual));
     match config.driver {
         Driver::Iio => iio::open(config, &iio::Places::default()),
-        Driver::Mlx90640 => Ok(Box::new(Mlx90640::open(config, i2c::LinuxBus::open(&config.device)?)?)),
-        Driver::Amg8833 => Ok(Box::new(Amg8833::open(config, i2c::LinuxBus::open(&config.device)?)?)),
-        Driver::Vl53l5cx => Ok(Box::new(Vl53l5cx::open(config, i2c::LinuxBus::open(&config.device)?, i2c::Sleep)?)),
+        Driver::Mlx90640 => Ok(Box::new(Mlx90640::open(config, bus(mlx90640::ADDRESS)?)?)),
+        Driver::Amg8833 => Ok(Box::new(Amg8833::open(config, bus(amg8833::ADDRESS)?)?)),
+        Driver::Vl53l5cx => Ok(Box::new(Vl53l5cx::open(config, bus(vl53l5cx::ADDRESS)?, i2c::Sleep)?)),
         Driver::V4l2Thermal => Ok(Box::new(thermal::V4lThermal::open(config)?)),
         Driver::Grid => grid::open(config),
     }

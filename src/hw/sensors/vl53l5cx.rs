@@ -19,12 +19,15 @@ use super::mounting::Mounting;
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::Instant;
 
+/// As it is sold.
+pub(super) const ADDRESS: u8 = vl53_8x8::DEFAULT_ADDRESS;
 const SIDE: usize = 8;
 /// Across and down, degrees; a VL53L7CX sees 60 (their data sheets).
 const VIEW: [f32; 2] = [45.0, 45.0];
 const WIDE_VIEW: [f32; 2] = [60.0, 60.0];
-/// Half of what the kernel takes in one message; the firmware is sent in banks of 32 KiB.
-const MAX_WRITE_BYTES: usize = 4096;
+/// In one message, besides the register's number; the firmware is sent in banks of 32 KiB. A Tegra before the 194 takes
+/// 4084 bytes (max_write_len in i2c-tegra.c).
+const MAX_WRITE_BYTES: usize = 2048;
 /// Most steps of a call that waits for nothing: one, unless the crate changes.
 const MAX_STEPS: usize = 8;
 /// A target's states that ST calls valid: 5, and 9 with a large pulse (UM2884, "target status").
@@ -51,7 +54,7 @@ impl<B: I2c, D: DelayNs> Vl53l5cx<B, D> {
         B::Error: std::fmt::Display,
     {
         let driver = vl53_8x8::Sensor::new(BlockingI2c(Split(bus)), Delay(delay));
-        let mut driver = Box::new(driver.with_address(config.address.unwrap_or(vl53_8x8::DEFAULT_ADDRESS)));
+        let mut driver = Box::new(driver.with_address(config.address.unwrap_or(ADDRESS)));
         // UM2884: 8x8 zones give 1 to 15 measurements a second.
         let rate = config.rate().clamp(1.0, 15.0) as u8;
         let started = (|| {
@@ -178,7 +181,7 @@ mod tests {
     fn a_chip_gets_its_firmware_in_pieces_and_gives_distances() {
         let chip = FakeVl53l5cx::default();
         let mut sensor = open(&chip).unwrap();
-        assert_eq!(chip.longest_write(), MAX_WRITE_BYTES);
+        assert_eq!(chip.longest_write(), MAX_WRITE_BYTES + 2, "with the register's number");
         assert_eq!(cells(&mut sensor), None, "nothing was measured yet");
         for round in 0..600 {
             chip.measure(|zone| (zone != 9).then_some(500 + zone as i16 + round));

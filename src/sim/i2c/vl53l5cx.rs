@@ -20,6 +20,8 @@ const PAGE: u16 = 0x7FFF;
 const ANSWER_STATUS: u16 = 0x2C00;
 const ANSWER: u16 = 0x2C04;
 const MAILBOX_END: u16 = 0x2FFF;
+/// The longest message that the bus takes, as a Tegra's before the 194 (max_write_len in i2c-tegra.c).
+const MAX_MESSAGE_BYTES: usize = 4084;
 /// In the firmware's memory: the size of a frame as the host wants it, and as the firmware makes it.
 const WANTED_SIZE: u16 = 0xD968;
 const MADE_SIZE: u16 = 0x5440;
@@ -103,7 +105,7 @@ impl FakeVl53l5cx {
         chip.has_news = true;
     }
 
-    /// Bytes of the longest single write that it was sent.
+    /// Bytes of the longest single message that it was sent, with the register's number.
     pub fn longest_write(&self) -> usize {
         lock(&self.0).longest_write
     }
@@ -129,7 +131,6 @@ impl Chip {
     }
 
     fn write(&mut self, register: u16, bytes: &[u8]) {
-        self.longest_write = self.longest_write.max(bytes.len());
         match (self.page, register) {
             (_, PAGE) => self.page = bytes.first().copied().unwrap_or(0),
             (0x09..=0x0B, _) => self.firmware_bytes += bytes.len(),
@@ -213,6 +214,10 @@ impl I2c for FakeVl53l5cx {
                 }
             }
         }
+        if written.len() > MAX_MESSAGE_BYTES {
+            return Err(NoAnswer);
+        }
+        chip.longest_write = chip.longest_write.max(written.len());
         if let [high, low, bytes @ ..] = &written[..] {
             chip.write(u16::from_be_bytes([*high, *low]), bytes);
         }
