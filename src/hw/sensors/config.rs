@@ -113,8 +113,8 @@ impl Driver {
             (Self::V4l2Thermal, _) => 9.0,
             // Faster than its filter settles gains nothing (MLX90614 datasheet, table of settling times).
             (Self::Iio, SensorKind::Thermometer) => 10.0,
-            // The MAX30102's driver measures 400 times a second and averages four; its buffer has no stamps, so by a lower rate
-            // readings would be told to be older than they are.
+            // As fast as the MAX30102's driver measures. Where a buffer has no stamps, and its driver's rate isn't known,
+            // by a lower rate readings would be told to be older than they are.
             (Self::Iio, SensorKind::Touch) => 100.0,
             _ => 25.0,
         }

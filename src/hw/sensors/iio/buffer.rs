@@ -27,6 +27,8 @@ const MAX_STALE_READS: usize = 256;
 /// sample then, the oldest: after that one have come the 30 that stay.
 const HOLDING: [&str; 3] = ["max30101", "max30102", "max30105"];
 const HELD: usize = 30;
+/// From one of their samples to the next: that driver lets the chip measure 400 times a second and average four.
+const HOLDING_PERIOD: Duration = Duration::from_millis(10);
 /// Readings that wait for whoever polls; the oldest goes first.
 const MAX_WAITING: usize = 64;
 
@@ -35,6 +37,8 @@ pub(super) struct Buffered {
     name: String,
     /// Samples that stay in the chip when one comes out of it.
     held: usize,
+    /// From one sample to the next, by which those without stamps are told.
+    period: Duration,
     file: File,
     scan: Scan,
     /// Of the channels that make the value, in its order: scale, offset.
@@ -135,11 +139,13 @@ impl Buffered {
         let scales: io::Result<Vec<_>> = scales.collect();
         let full = |i: usize| ordered.get(i).filter(|_| i < wanted.len()).map(|(_, element)| element.full_scale());
         let name = read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned());
-        let held = if HOLDING.contains(&name.as_str()) { HELD } else { 0 };
+        let is_holding = HOLDING.contains(&name.as_str());
+        let (held, period) = if is_holding { (HELD, HOLDING_PERIOD) } else { (0, period(config)) };
         let mut sensor = Self {
             config: config.clone(),
             name,
             held,
+            period,
             file: open_node(dir, places).map_err(|(path, error)| failure(&path, why_not(&error)))?,
             bytes: vec![0; scan.size() * SCANS],
             scan,
@@ -188,7 +194,7 @@ impl Buffered {
             let at = match stamp {
                 Some((stamp, clock_now)) => taken_at(stamp, clock_now, now),
                 // Without stamps the last has come just now, and those before it at the sensor's rate.
-                None => earlier(now, period(&self.config) * (self.held + count - 1 - i) as u32),
+                None => earlier(now, self.period * (self.held + count - 1 - i) as u32),
             };
             if self.waiting.len() == MAX_WAITING {
                 self.waiting.pop_front();

@@ -270,6 +270,21 @@ fn a_max30102_as_it_is_configured_by_default_gives_stamps_that_go_on_by_its_peri
 }
 
 #[test]
+fn a_max30102_is_timed_by_its_drivers_rate_whatever_the_configuration_asks_for() {
+    let board = Board::new();
+    ppg(&board, "0");
+    board.measure(0, &[]);
+    let section = SensorConfig { rate_hz: Some(50.0), ..config(SensorKind::Touch, "max30102") };
+    let mut sensor = open(&section, &board.places()).unwrap();
+    board.measure(0, &[1; 16]);
+    let mut stamps = Vec::new();
+    while let Some(reading) = sensor.poll(Instant::from_millis(1000)).unwrap() {
+        stamps.push(reading.at.as_nanos() / 1_000_000);
+    }
+    assert_eq!(stamps, [690, 700]);
+}
+
+#[test]
 fn a_buffer_that_runs_already_is_taken_as_it_is() {
     let board = Board::new();
     let dir = ppg(&board, "1");
