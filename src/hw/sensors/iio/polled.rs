@@ -7,9 +7,10 @@ use std::path::Path;
 
 use super::attribute::{Attribute, shared};
 use super::{channels, is_counted, period, value};
+use crate::hw::clock::BootClock;
 use crate::hw::sensors::config::{SensorConfig, kind_name};
 use crate::hw::sensors::failure;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind};
+use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind};
 use crate::time::Instant;
 
 /// At most three channels make a value.
@@ -20,6 +21,7 @@ pub(super) struct Polled {
     name: String,
     channels: heapless::Vec<Channel, MAX_CHANNELS>,
     next: Instant,
+    clock: Box<dyn Clock>,
 }
 
 /// One number of a value.
@@ -66,7 +68,7 @@ impl Polled {
             let _three_fit = opened.push(channel);
         }
         let name = super::read_text(&dir.join("name")).unwrap_or_else(|_| "unnamed".to_owned());
-        Ok(Self { config: config.clone(), name, channels: opened, next: Instant::BOOT })
+        Ok(Self { config: config.clone(), name, channels: opened, next: Instant::BOOT, clock: Box::new(BootClock) })
     }
 }
 
@@ -75,18 +77,22 @@ impl Sensor for Polled {
         self.config.kind
     }
 
+    /// Stamped with the middle of the time that reading it took: some drivers begin to measure then, others wait for a
+    /// measurement that ends with it.
     fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
         if now < self.next {
             return Ok(None);
         }
         self.next = now + period(&self.config);
+        let began = self.clock.now().mono;
         let mut read = [0.0; MAX_CHANNELS];
         for (to, channel) in read.iter_mut().zip(&self.channels) {
             let number = channel.attribute.number();
             let number = number.map_err(|error| failure(&self.config.device, format!("{}: {error}", channel.name)))?;
             *to = (number + channel.offset) * channel.scale;
         }
-        Ok(Some(Reading { at: now, value: value(&self.config, read, [None; 2]) }))
+        let took = self.clock.now().mono.since(began);
+        Ok(Some(Reading { at: now + took / 2, value: value(&self.config, read, [None; 2]) }))
     }
 
     fn describe(&self) -> String {
@@ -98,5 +104,35 @@ impl Sensor for Polled {
             names.join(", "),
             self.config.rate()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hw::sensors::config::Driver;
+    use crate::ports::Value;
+    use crate::sim::clock::SimClock;
+    use crate::time::{Duration, Now};
+
+    /// As beside a chip whose driver waits so long for a measurement: whoever looks again finds it later.
+    struct Waits(SimClock, Duration);
+
+    impl Clock for Waits {
+        fn now(&self) -> Now {
+            self.0.advance(self.1);
+            self.0.now()
+        }
+    }
+
+    #[test]
+    fn a_reading_is_of_the_middle_of_the_time_that_its_driver_took() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("in_illuminance_input"), "120\n").unwrap();
+        let config = SensorConfig::new(SensorKind::Light, Driver::Iio, "slow");
+        let mut sensor = Polled::open(&config, dir.path()).unwrap();
+        sensor.clock = Box::new(Waits(SimClock::default(), Duration::from_millis(600)));
+        let reading = sensor.poll(Instant::from_millis(1000)).unwrap().unwrap();
+        assert_eq!((reading.at, reading.value), (Instant::from_millis(1300), Value::Light(120.0)));
     }
 }
