@@ -1,5 +1,5 @@
-//! Each sensor of the configuration with one reading, or what is wrong with it. Of a grid the picture as well, to see how it
-//! is mounted.
+//! Each sensor of the configuration with one reading, or what is wrong with it, and whether they come often enough. Of a
+//! grid the picture as well, to see how it is mounted.
 
 use super::{Finding, Level, Visit};
 use crate::cli::context::Context;
@@ -11,13 +11,15 @@ use crate::hw::sensors::{self, SensorConfig, kind_name};
 use crate::liveness::Source;
 use crate::liveness::health::{Health, Invalid};
 use crate::liveness::watch::may_see_nothing;
-use crate::ports::{Clock, Grid, Sensor, SensorError, Value};
+use crate::ports::{Clock, Grid, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// The slowest gives a reading each two seconds, and the first of some comes late.
 const FIRST_READING: Duration = Duration::from_secs(6);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+/// One that has measured is watched for as long as liveness looks.
+const WATCHED: Duration = Duration::from_secs(2);
+/// Between two looks: the longest that a sensor's thread in the daemon sleeps.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Characters that a picture has at most, across and down.
 const PICTURE: (usize, usize) = (32, 12);
 /// From the furthest or coldest to the nearest or warmest.
@@ -36,8 +38,10 @@ impl Visit<'_> {
                 continue;
             }
             let mut picture = Vec::new();
-            let found = look(config, &mut picture).map_err(|error| error.to_string());
-            self.tell(kind, found)?;
+            match look(config, &mut picture) {
+                Ok((level, says)) => self.show(Finding { check: kind, level, says })?,
+                Err(error) => self.tell(kind, Err(error.to_string()))?,
+            }
             for line in &picture {
                 self.ctx.out.line(format_args!("      |{line}|"))?;
             }
@@ -67,20 +71,62 @@ fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (
     }
 }
 
-fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<String, SensorError> {
-    let mut sensor = sensors::open_one(config)?;
-    let start = BootClock.now().mono;
+fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<(Level, String), SensorError> {
+    watch(&mut *sensors::open_one(config)?, config, &BootClock, picture)
+}
+
+fn watch(
+    sensor: &mut dyn Sensor,
+    config: &SensorConfig,
+    clock: &dyn Clock,
+    picture: &mut Vec<String>,
+) -> Result<(Level, String), SensorError> {
+    let start = clock.now().mono;
     let mut health = Health::new(config.kind, start);
     let mut doubt = None;
-    while BootClock.now().mono.since(start) < FIRST_READING {
-        match one(&mut *sensor, &mut health, picture)? {
-            Some(Ok(says)) => return Ok(format!("{}: {says}", sensor.describe())),
-            Some(Err(why)) => doubt = Some(why),
+    while clock.now().mono.since(start) < FIRST_READING {
+        match one(sensor, &mut health, clock, picture)? {
+            Some((at, Ok(says))) => {
+                let gap = longest_gap(sensor, at, clock)?;
+                return Ok(paced(config.kind, format!("{}: {says}", sensor.describe()), gap));
+            }
+            Some((_, Err(why))) => doubt = Some(why),
             None => {}
         }
-        BootClock.pause(PAUSE);
+        clock.pause(PAUSE);
     }
-    unmeasured(config, &sensor.describe(), doubt)
+    unmeasured(config, &sensor.describe(), doubt).map(|says| (Level::Ok, says))
+}
+
+/// The longest time between two readings, the first of which was taken at `last`, or since one has come. What they say
+/// doesn't matter: one may have nothing before it.
+fn longest_gap(sensor: &mut dyn Sensor, mut last: Instant, clock: &dyn Clock) -> Result<Duration, SensorError> {
+    let mut came = clock.now().mono;
+    let (end, mut gap) = (came + WATCHED, Duration::ZERO);
+    while clock.now().mono < end {
+        match sensor.poll(clock.now().mono)? {
+            Some(reading) => {
+                gap = gap.max(reading.at.since(last));
+                (last, came) = (reading.at, clock.now().mono);
+            }
+            None => clock.pause(PAUSE),
+        }
+    }
+    Ok(gap.max(clock.now().mono.since(came)))
+}
+
+/// What a sensor says, and whether liveness bridges the gaps in between.
+fn paced(kind: SensorKind, says: String, gap: Duration) -> (Level, String) {
+    match Source::of(kind).map(Source::hold).filter(|hold| gap > *hold) {
+        Some(hold) => {
+            let (gap, hold) = (gap.as_millis(), hold.as_millis());
+            let why = "a slow driver or bus, or too low a rate";
+            let says =
+                format!("{says}; {gap} ms without a reading, and liveness bridges no more than {hold} ms: {why}");
+            (Level::Complaint, says)
+        }
+        None => (Level::Ok, says),
+    }
 }
 
 /// What is told of a sensor that has measured nothing, with the last that it said and why that is no measurement.
@@ -100,23 +146,26 @@ fn unmeasured(config: &SensorConfig, describe: &str, doubt: Option<Doubt>) -> Re
 
 /// What a reading says, and why it is no measurement.
 type Doubt = (String, Invalid);
+type Judged = Result<String, Doubt>;
 
-/// What the next reading says, or what is wrong with it; `None` where none has come.
+/// When the next reading was taken and what it says, or what is wrong with it; `None` where none has come.
 fn one(
     sensor: &mut dyn Sensor,
     health: &mut Health,
+    clock: &dyn Clock,
     picture: &mut Vec<String>,
-) -> Result<Option<Result<String, Doubt>>, SensorError> {
-    let now: Instant = BootClock.now().mono;
-    let Some(reading) = sensor.poll(now)? else { return Ok(None) };
-    let says = said(reading.value);
-    Ok(Some(match health.take(reading, now) {
+) -> Result<Option<(Instant, Judged)>, SensorError> {
+    let Some(reading) = sensor.poll(clock.now().mono)? else { return Ok(None) };
+    let (at, says) = (reading.at, said(reading.value));
+    // It arrives now: asking for it may have taken longer than a reading may be old.
+    let judged = match health.take(reading, clock.now().mono) {
         Ok(reading) => {
             *picture = drawn(reading.value);
             Ok(says)
         }
         Err(invalid) => Err((says, invalid)),
-    }))
+    };
+    Ok(Some((at, judged)))
 }
 
 fn said(value: Value<'_>) -> String {
@@ -180,6 +229,9 @@ fn drawn(value: Value<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hw::sensors::Driver;
+    use crate::ports::Reading;
+    use crate::sim::clock::SimClock;
 
     #[test]
     fn a_picture_shows_where_it_is_warm_and_survives_an_even_one() {
@@ -208,8 +260,6 @@ mod tests {
 
     #[test]
     fn a_sensor_that_answers_and_has_nothing_in_front_is_well_where_it_may_see_nothing() {
-        use crate::hw::sensors::Driver;
-        use crate::ports::SensorKind;
         let cells = [f32::NAN; 64];
         let nothing = said(Value::Depth(Grid { columns: 8, rows: 8, cells: &cells, view: [45.0, 45.0] }));
         assert_eq!(nothing, "8x8, no cell sees anything");
@@ -226,10 +276,47 @@ mod tests {
         assert!(told(SensorKind::Depth, None).unwrap_err().contains("gives nothing within 6 s"));
     }
 
+    /// A light sensor whose driver takes so long to read it, with stamps from the middle of that.
+    struct Slow {
+        clock: SimClock,
+        takes: Duration,
+        /// It says nothing any more.
+        until: Instant,
+    }
+
+    impl Sensor for Slow {
+        fn kind(&self) -> SensorKind {
+            SensorKind::Light
+        }
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+            self.clock.pause(self.takes);
+            Ok((now < self.until).then_some(Reading { at: now + self.takes / 2, value: Value::Light(120.0) }))
+        }
+        fn describe(&self) -> String {
+            "slow".to_owned()
+        }
+    }
+
+    #[test]
+    fn a_sensor_whose_readings_are_late_or_lie_too_far_apart_is_told() {
+        let watched = |takes, until| {
+            let clock = SimClock::default();
+            let (takes, until) = (Duration::from_millis(takes), Instant::from_millis(until));
+            let config = SensorConfig::new(SensorKind::Light, Driver::Iio, "slow");
+            let mut sensor = Slow { clock: clock.clone(), takes, until };
+            watch(&mut sensor, &config, &clock, &mut Vec::new()).map_err(|error| error.to_string())
+        };
+        let (level, says) = watched(180, 60_000).unwrap();
+        assert_eq!((level, &*says), (Level::Ok, "slow: 120.0 lx"), "as a BH1750 is");
+        let (level, says) = watched(600, 60_000).unwrap();
+        assert!(level == Level::Complaint && says.contains("120.0 lx; 600 ms without a reading"), "{says}");
+        let (level, says) = watched(180, 1_000).unwrap();
+        assert!(level == Level::Complaint && says.contains("no more than 500 ms"), "{says}");
+        assert!(watched(1200, 60_000).unwrap_err().contains("which is no measurement (late)"));
+    }
+
     #[test]
     fn a_sensor_that_can_not_be_opened_says_what_to_do() {
-        use crate::hw::sensors::Driver;
-        use crate::ports::SensorKind;
         let config = SensorConfig::new(SensorKind::Thermal, Driver::Mlx90640, "/dev/i2c-987");
         let error = look(&config, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("switch I2C on"), "{error}");
