@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_camera_has_five_seconds_for_its_first_frame_and_two_for_each_further_one() {
-        let at = |seconds| Instant::from_millis(1000 * seconds);
+        let at = |seconds: u64| Instant::from_millis(1000 * seconds);
         assert_eq!(openings(Duration::from_secs(4)), [at(0), at(6)]);
         assert_eq!(openings(Duration::from_secs(6)), [at(0), at(5)]);
     }
