@@ -419,7 +419,7 @@ fn the_doctor_shows_what_each_sensor_measures_or_what_is_wrong_with_it() {
     let line_of = |start: &str| doctor.out.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
     assert!(line_of("NO  distance").contains("nothing-like-it: the kernel has no such IIO device"), "{}", doctor.out);
     assert!(line_of("ok  thermal").contains("3x1, 20.5 to 34.0 °C"), "{}", doctor.out);
-    assert_eq!(line_of("      |"), "      |@  |", "as the door sees it");
+    assert_eq!(line_of("      |"), "      |@..|", "as the door sees it");
     assert!(!socket.exists());
 }
 

@@ -11,7 +11,8 @@ from liveness_scene import EYES, POINTS, Shown
 from liveness_signals import STEP, at
 
 LEVEL_NOSE = 0.495  # face::quality's: of the way from eyes to mouth, the template's nose has gone so much
-PIXELS = 640  # of the frame's width
+PIXELS = 640  # of the frame's width, the daemon's where nothing is configured; half of the doors have twice as many
+MOIRE_EYES = 32  # pixels between the eyes below which the daemon looks for no pattern
 ANTISPOOF_EVERY = 0.2  # seconds from one look of the networks for single frames to the next (src/liveness/camera/eyes.rs)
 
 
@@ -166,6 +167,7 @@ def looks(random, shown, place, times, size, noise, uniform, between) -> dict[st
     turns = at(speed.astype(np.float32), times)
     slides = at(np.hypot(np.gradient(shown.x, STEP, axis=1), np.gradient(shown.y, STEP, axis=1)).astype(np.float32), times)
     floor = noise[:, None] * 0.8 * uniform(0.8, 1.2)
+    wide = PIXELS * np.where(uniform(0, 1) < 0.5, 1, 2)
     openness = shown.openness[:, None] * (1 - uniform(0.25, 0.6) * closed) * (1 + normal(between(0.004, 0.04)))
     blur = 1 / (1 + slides * size / 6)
     return {
@@ -180,6 +182,6 @@ def looks(random, shown, place, times, size, noise, uniform, between) -> dict[st
         + uniform(0, 0.02) * slides
         + np.abs(normal(between(0.03, 0.25))),
         "sharpness": shown.sharpness[:, None] * blur * (1 + normal(between(0.008, 0.05))),
-        "moire_db": shown.moire[:, None] + normal(uniform(0.6, 1.4)),
+        "moire_db": np.where(size * wide >= MOIRE_EYES, shown.moire[:, None] + normal(uniform(0.6, 1.4)), np.nan),
         "antispoof": 1 / (1 + np.exp(-(shown.antispoof[:, None] + normal(0.7)))),
     }

@@ -15,7 +15,7 @@ from liveness_attacks import MAKERS
 from liveness_sensors import sense
 from liveness_signals import STEP, Recordings
 from liveness_table import KINDS, LIVE, SENSORS, write_session
-from liveness_windows import TICKS, rows, series
+from liveness_windows import has_face, rows, series
 
 LENGTH = 2.6  # seconds of a session from which one window is taken
 TOGETHER = 32  # sessions that are computed at once: their rays fit a second cache
@@ -31,16 +31,15 @@ def batch_of(
 
 
 def windows_of(kind: str, count: int, seed: int, severity: float = 1.0, recordings: Recordings | None = None, sensors=SENSORS):
-    """`count` windows, each of a session of its own, float16 N x 116 x 50. In each a face was seen for the window's last second
-    at least: without one nobody is judged."""
+    """`count` windows, each of a session of its own, float16 N x 116 x 50, of those that the daemon would judge."""
     recordings, made, have = recordings or Recordings(), [], 0
     random = np.random.default_rng((seed, (LIVE, *KINDS).index(kind)))
     while have < count:
         batch = batch_of(random, kind, TOGETHER, LENGTH, severity, recordings, sensors)
         values, valid = series(batch, np.full(TOGETHER, LENGTH - 0.02))
-        judged = valid[:, 0].sum(1) >= TICKS // 2
-        judged &= valid[:, 0, -3:].any(1)
-        made.append(rows(values[judged], valid[judged]).astype(np.float16))
+        windows = rows(values, valid)
+        judged = has_face(windows) & valid[:, 0, -3:].any(1)
+        made.append(windows[judged].astype(np.float16))
         have += int(judged.sum())
     return np.concatenate(made)[:count]
 

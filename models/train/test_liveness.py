@@ -197,9 +197,21 @@ class Simulator(unittest.TestCase):
         for name, clips in shown.items():
             times, values = batch[name]
             values = np.where(np.isfinite(times), values, np.nan)
+            values = values[np.isfinite(values).sum(axis=1) > 2]
             people = np.nanmedian(values, axis=1), np.nanstd(np.diff(values, axis=1), axis=1)
             for of, value in zip((*people, *people), clips):
                 self.assertTrue(0.002 < np.nanmean(of < value) < 0.998, f"{name} {value}")
+
+    def test_no_pattern_is_found_on_faces_that_the_daemon_looks_for_none_on(self):
+        batch = sim.batch_of(np.random.default_rng(3), "screen_video", 256, sim.LENGTH, 1.0, Recordings(), ("camera",))
+        (times, pixels), (_, found) = batch["face_size"], batch["moire_db"]
+        is_found, pixels = np.isfinite(found)[np.isfinite(times)], liveness_camera.PIXELS * pixels[np.isfinite(times)]
+        # The size is measured with noise, and half of the cameras have twice as many pixels.
+        clear = 1.2 * liveness_camera.MOIRE_EYES
+        self.assertTrue(is_found[pixels > clear].all())
+        self.assertFalse(is_found[2 * 1.2 * pixels < liveness_camera.MOIRE_EYES].any())
+        either = is_found[(pixels * 1.2 < liveness_camera.MOIRE_EYES) & (2 * pixels > clear)]
+        self.assertTrue(0.3 < either.mean() < 0.7, either.mean())
 
     def test_every_kind_gives_every_channel_within_its_limits_and_the_same_again_for_the_same_seed(self):
         for kind in (table.LIVE, *table.KINDS):
