@@ -12,7 +12,7 @@ mod liveness;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::face::detect::MAX_CANVAS;
 use crate::face::quality::Limits;
@@ -29,7 +29,6 @@ use crate::liveness::judge::{AGREE_LIVE, HOP};
 use crate::liveness::series::SPAN;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
-use crate::units::Fmr;
 use error::Nonsense;
 pub use error::{ConfigError, line_at};
 pub use liveness::{ACCEPT_KEY, CAMERA_ONLY_KEY, Liveness};
@@ -54,7 +53,8 @@ pub struct Config {
     pub camera: CameraConfig,
     pub replay: Option<Replay>,
     pub faces: Faces,
-    pub gate: Gate,
+    /// What the door demands, but for liveness; see [`Config::policy`].
+    pub gate: Policy,
     pub strike: StrikeConfig,
     pub inputs: InputsConfig,
     pub store: Store,
@@ -109,46 +109,6 @@ pub struct Faces {
     pub max_pitch: f32,
     pub max_roll: f32,
     pub min_detector: f32,
-}
-
-/// What the door demands; see [`Policy`] for the ranges.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gate {
-    pub mode: Mode,
-    /// The false positive rate of a whole search (1:N).
-    #[serde(deserialize_with = "rate")]
-    pub target_fmr: Fmr,
-    /// The false match rate of the one comparison with the claimed person (1:1).
-    #[serde(deserialize_with = "rate")]
-    pub verify_target_fmr: Fmr,
-    pub agree: u8,
-    pub of: u8,
-    pub margin: f32,
-    #[serde(rename = "stale_after_ms", deserialize_with = "millis")]
-    pub stale_after: Duration,
-    #[serde(rename = "attempt_timeout_ms", deserialize_with = "millis")]
-    pub attempt_timeout: Duration,
-    #[serde(rename = "absent_after_ms", deserialize_with = "millis")]
-    pub absent_after: Duration,
-    #[serde(rename = "retry_after_ms", deserialize_with = "millis")]
-    pub retry_after: Duration,
-    #[serde(rename = "claim_timeout_s", deserialize_with = "seconds")]
-    pub claim_timeout: Duration,
-    #[serde(rename = "pulse_ms", deserialize_with = "millis")]
-    pub pulse: Duration,
-    pub relock_on_open: bool,
-    #[serde(rename = "ledger_timeout_ms", deserialize_with = "millis")]
-    pub ledger_timeout: Duration,
-    pub lockout_after: u8,
-    #[serde(rename = "lockout_window_s", deserialize_with = "seconds")]
-    pub lockout_window: Duration,
-    #[serde(rename = "lockout_for_s", deserialize_with = "seconds")]
-    pub lockout_for: Duration,
-    #[serde(rename = "held_open_after_s", deserialize_with = "seconds")]
-    pub held_open_after: Duration,
-    #[serde(rename = "held_open_prealert_s", deserialize_with = "seconds")]
-    pub held_open_prealert: Duration,
 }
 
 /// What is kept, where, and how long.
@@ -206,33 +166,6 @@ impl Default for Faces {
     }
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        let p = Policy::default();
-        Self {
-            mode: p.mode,
-            target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
-            verify_target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
-            agree: p.agree,
-            of: p.of,
-            margin: p.margin,
-            stale_after: p.stale_after,
-            attempt_timeout: p.attempt_timeout,
-            absent_after: p.absent_after,
-            retry_after: p.retry_after,
-            claim_timeout: p.claim_timeout,
-            pulse: p.pulse,
-            relock_on_open: p.relock_on_open,
-            ledger_timeout: p.ledger_timeout,
-            lockout_after: p.lockout_after,
-            lockout_window: p.lockout_window,
-            lockout_for: p.lockout_for,
-            held_open_after: p.held_open_after,
-            held_open_prealert: p.held_open_prealert,
-        }
-    }
-}
-
 impl Default for Store {
     fn default() -> Self {
         Self { state_dir: None, key_file: None, retention_days: 90 }
@@ -247,20 +180,6 @@ impl Default for Control {
 
 fn yes() -> bool {
     true
-}
-
-fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Fmr, D::Error> {
-    let rate = f64::deserialize(from)?;
-    Fmr::new(rate)
-        .ok_or_else(|| serde::de::Error::custom(format!("{rate} is no rate: write one between 0 and 1, such as 1e-4")))
-}
-
-fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    u64::deserialize(from).map(Duration::from_millis)
-}
-
-fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    u64::deserialize(from).map(Duration::from_secs)
 }
 
 impl Config {
@@ -294,27 +213,8 @@ impl Config {
 
     /// What the gate demands. Every number is in its range: the configuration was checked when it was read.
     pub fn policy(&self) -> Policy {
-        let g = &self.gate;
-        Policy {
-            mode: g.mode,
-            liveness: if self.liveness_required() { LivenessPolicy::Required } else { LivenessPolicy::NotRequired },
-            agree: g.agree,
-            of: g.of,
-            margin: g.margin,
-            stale_after: g.stale_after,
-            attempt_timeout: g.attempt_timeout,
-            absent_after: g.absent_after,
-            retry_after: g.retry_after,
-            claim_timeout: g.claim_timeout,
-            pulse: g.pulse,
-            relock_on_open: g.relock_on_open,
-            ledger_timeout: g.ledger_timeout,
-            lockout_after: g.lockout_after,
-            lockout_window: g.lockout_window,
-            lockout_for: g.lockout_for,
-            held_open_after: g.held_open_after,
-            held_open_prealert: g.held_open_prealert,
-        }
+        let liveness = if self.liveness_required() { LivenessPolicy::Required } else { LivenessPolicy::NotRequired };
+        Policy { liveness, ..self.gate.clone() }
     }
 
     /// How long events are kept; `None` keeps them all.
@@ -406,7 +306,7 @@ impl Config {
 
     /// Times that lie in their ranges, and by which nobody could ever be admitted all the same.
     fn check_times(&self) -> Result<(), Nonsense> {
-        let (Gate { mode, agree, stale_after, attempt_timeout, claim_timeout, .. }, fps) =
+        let (Policy { mode, agree, stale_after, attempt_timeout, claim_timeout, .. }, fps) =
             (&self.gate, self.camera.fps);
         let attempts = [
             ("gate.attempt_timeout_ms", attempt_timeout, *mode == Mode::Recognition),

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
     ("hw", &["frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time"]),
-    ("config", &["face", "gallery", "frame", "gate", "hw", "infer", "liveness", "time", "units"]),
+    ("config", &["face", "gallery", "frame", "gate", "hw", "infer", "liveness", "time"]),
     ("control", &["daemon", "gate", "time", "units"]),
     (
         "daemon",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::units::Fmr;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("/etc/door.toml")).map_err(|error| error.to_string())
@@ -47,6 +48,8 @@ fn each_key_of_the_gate_is_the_policys_own() {
     let policy = Policy {
         mode: Mode::Verification,
         liveness: LivenessPolicy::NotRequired,
+        target_fmr: Fmr::new(1e-3).unwrap(),
+        verify_target_fmr: Fmr::new(1e-2).unwrap(),
         agree: 2,
         of: 7,
         margin: 0.25,
@@ -65,7 +68,6 @@ fn each_key_of_the_gate_is_the_policys_own() {
         held_open_prealert: s(15),
     };
     assert_eq!(config.policy(), policy);
-    assert_eq!([config.gate.target_fmr, config.gate.verify_target_fmr].map(Fmr::get), [1e-3, 1e-2]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What a door demands before it opens: numbers that an installer chose, checked once, so that the machine need not.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::time::Duration;
+use crate::units::Fmr;
 
 /// Most frames that an attempt looks back on.
 pub const MAX_OF: usize = 16;
@@ -28,11 +29,21 @@ pub enum LivenessPolicy {
     NotRequired,
 }
 
-/// The demands and times of one door. [`Policy::check`] sees to it that every field obeys its stated range.
-#[derive(Debug, Clone, PartialEq)]
+/// The demands and times of one door, as `[gate]` of the configuration states them. [`Policy::check`] sees to it that every
+/// field obeys its stated range.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Policy {
     pub mode: Mode,
+    /// `[liveness]` states it.
+    #[serde(skip)]
     pub liveness: LivenessPolicy,
+    /// The false positive rate of a whole search (1:N). The gate goes by the threshold that the roster brings for it.
+    #[serde(deserialize_with = "rate")]
+    pub target_fmr: Fmr,
+    /// The false match rate of the one comparison with the claimed person (1:1); the same.
+    #[serde(deserialize_with = "rate")]
+    pub verify_target_fmr: Fmr,
     /// The same person in so many … 1 to `of`.
     pub agree: u8,
     /// … of the last so many good frames. 1 to [`MAX_OF`].
@@ -40,31 +51,42 @@ pub struct Policy {
     /// How much the best person's similarity must exceed the runner-up's, 0 to 1.
     pub margin: f32,
     /// Evidence older than this counts for nothing. 100 ms to 10 s.
+    #[serde(rename = "stale_after_ms", deserialize_with = "millis")]
     pub stale_after: Duration,
     /// An attempt without enough evidence ends after this. 500 ms to 60 s.
+    #[serde(rename = "attempt_timeout_ms", deserialize_with = "millis")]
     pub attempt_timeout: Duration,
     /// Nobody seen for this long ends an attempt. 200 ms to 10 s.
+    #[serde(rename = "absent_after_ms", deserialize_with = "millis")]
     pub absent_after: Duration,
     /// After an attempt has ended, no new one begins for this long; while a denied face stays, twice as long each time, up
     /// to half a minute. 500 ms to 60 s.
+    #[serde(rename = "retry_after_ms", deserialize_with = "millis")]
     pub retry_after: Duration,
     /// A claim waits this long for its face. 1 s to 60 s.
+    #[serde(rename = "claim_timeout_s", deserialize_with = "seconds")]
     pub claim_timeout: Duration,
     /// How long the strike is released. 100 ms to [`MAX_PULSE`].
+    #[serde(rename = "pulse_ms", deserialize_with = "millis")]
     pub pulse: Duration,
     /// The opening of the door ends the release: the next person needs a release of their own.
     pub relock_on_open: bool,
     /// How long the ledger may take to confirm a grant. 100 ms to 10 s.
+    #[serde(rename = "ledger_timeout_ms", deserialize_with = "millis")]
     pub ledger_timeout: Duration,
     /// So many denials of strangers and attacks, those that step back early included … 1 to 100.
     pub lockout_after: u8,
     /// … within this time … 1 s to 1 h.
+    #[serde(rename = "lockout_window_s", deserialize_with = "seconds")]
     pub lockout_window: Duration,
     /// … close recognition for this long. 1 s to 1 h.
+    #[serde(rename = "lockout_for_s", deserialize_with = "seconds")]
     pub lockout_for: Duration,
     /// An open door raises the held-open alarm after this. 1 s to 1 h.
+    #[serde(rename = "held_open_after_s", deserialize_with = "seconds")]
     pub held_open_after: Duration,
     /// The pre-alert comes this long before the alarm. 0 to `held_open_after`.
+    #[serde(rename = "held_open_prealert_s", deserialize_with = "seconds")]
     pub held_open_prealert: Duration,
 }
 
@@ -74,6 +96,8 @@ impl Default for Policy {
         Self {
             mode: Mode::Recognition,
             liveness: LivenessPolicy::Required,
+            target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
+            verify_target_fmr: Fmr::new(1e-4).expect("1e-4 is a rate"),
             agree: 3,
             of: 5,
             margin: 0.05,
@@ -92,6 +116,20 @@ impl Default for Policy {
             held_open_prealert: Duration::from_secs(10),
         }
     }
+}
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Fmr, D::Error> {
+    let rate = f64::deserialize(from)?;
+    Fmr::new(rate)
+        .ok_or_else(|| serde::de::Error::custom(format!("{rate} is no rate: write one between 0 and 1, such as 1e-4")))
+}
+
+fn millis<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_millis)
+}
+
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    u64::deserialize(from).map(Duration::from_secs)
 }
 
 /// A number outside its range, by the key of the configuration that sets it.

@@ -293,6 +293,7 @@ fn policy(rng: &mut Rng) -> Policy {
         lockout_for: ms(one(rng, &[1000, 30_000])),
         held_open_after,
         held_open_prealert: held_open_after.mul_f64(one(rng, &[0.0, 0.25, 1.0])),
+        ..Policy::default()
     };
     policy.check().expect("every draw lies in its range")
 }

@@ -3,8 +3,8 @@
 use super::super::context::Context;
 use super::super::exit::Failure;
 use super::{Level, short};
-use crate::config::Gate;
 use crate::frame::RgbImage;
+use crate::gate::Policy;
 use crate::hw::clock::BootClock;
 use crate::ports::Clock;
 use crate::time::Duration;
@@ -40,7 +40,7 @@ pub fn look(ctx: &Context) -> Result<(Level, String), String> {
 }
 
 /// What to do where the first of the frames that must agree is stale by the time that the last of them is judged.
-fn slowness(took: Duration, gate: &Gate) -> Option<String> {
+fn slowness(took: Duration, gate: &Policy) -> Option<String> {
     (took * u32::from(gate.agree) > gate.stale_after).then(|| {
         format!(
             "a face takes {} ms, so {} frames (gate.agree) are never fresh together (gate.stale_after_ms = {}) and nobody is admitted \
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn networks_that_are_too_slow_for_enough_fresh_frames_are_told_with_what_to_do() {
-        let gate = Gate { agree: 3, stale_after: Duration::from_millis(1500), ..Gate::default() };
+        let gate = Policy { agree: 3, stale_after: Duration::from_millis(1500), ..Policy::default() };
         let says = |ms| slowness(Duration::from_millis(ms), &gate);
         assert_eq!(says(500), None);
         let slow = says(600).unwrap();
