@@ -9,7 +9,7 @@ use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
 use crate::gallery::calibrate::Calibration;
 use crate::gallery::{Comparisons, Decider, Hit, Index, Person, Scratch, Template};
-use crate::gate::{Candidate, Finding, Member, Outcome, PoorMeasure, Schedule, Seen};
+use crate::gate::{Finding, Member, Outcome, PoorMeasure, Schedule};
 use crate::hw::clock::BootClock;
 use crate::hw::store::Store;
 use crate::infer::ModelSpec;
@@ -157,8 +157,7 @@ impl Known {
             judgement.outcome = Outcome::PoorQuality;
             return judgement;
         }
-        let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
-        match (Seen { best, runner_up, claimed: None }).recognised(self.scale.identify, self.margin) {
+        match ranked.seen(None).recognised(self.scale.identify, self.margin) {
             Finding::Match(best) => {
                 judgement.name = Some(self.name(best.person));
                 judgement.outcome = self.admission(best.person);

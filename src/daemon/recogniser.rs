@@ -1,6 +1,5 @@
 //! Perception with networks: the frame's nearest face, aligned, encoded, and searched for.
 
-use crate::face::Encoding;
 use crate::face::convert::to_rgb;
 use crate::face::detect::principal;
 use crate::face::jpeg::MjpegDecoder;
@@ -8,7 +7,7 @@ use crate::face::pipeline::Faces;
 use crate::face::quality::{Limits, check};
 use crate::frame::{Frame, RgbImage};
 use crate::gallery::{Index, Scratch};
-use crate::gate::{Candidate, Face, PoorMeasure, Seen};
+use crate::gate::{Face, PoorMeasure};
 use crate::infer::InferError;
 use crate::liveness::camera::{self, Eyes};
 use crate::person::PersonId;
@@ -36,26 +35,32 @@ impl Recogniser {
     pub fn watched_by(self, eyes: Eyes) -> Self {
         Self { eyes: Some(eyes), ..self }
     }
+}
 
-    /// The encoding of a frame's nearest face, or what it is instead; liveness is told either way.
-    fn look(&mut self, frame: &Frame<'_>) -> Result<Result<Encoding, Face>, PerceptionError> {
+impl Perception for Recogniser {
+    fn perceive(
+        &mut self,
+        frame: &Frame<'_>,
+        gallery: &Index,
+        expected: Option<PersonId>,
+    ) -> Result<Face, PerceptionError> {
         let network = |error: InferError| PerceptionError::Network(error.to_string());
         let at = frame.captured_at();
         to_rgb(frame, &mut self.image, &mut self.jpeg).map_err(|error| PerceptionError::Frame(error.to_string()))?;
         let found = self.faces.detect(&self.image).map_err(network)?;
         let Some(nearest) = principal(&found, self.image.width(), self.image.height()) else {
             self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
-            return Ok(Err(Face::Absent));
+            return Ok(Face::Absent);
         };
         let landmarks = self.faces.refine(&self.image, nearest).map_err(network)?;
         if self.faces.align(&self.image, &landmarks).is_none() {
             self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
-            return Ok(Err(Face::Poor(PoorMeasure::Pose)));
+            return Ok(Face::Poor(PoorMeasure::Pose));
         }
         let quality = self.faces.quality(nearest, &landmarks);
         let encoding = match check(&quality, &self.limits) {
             Ok(()) => Ok(self.faces.embed().map_err(network)?),
-            Err(measure) => Err(Face::Poor(measure)),
+            Err(measure) => Err(measure),
         };
         if let Some(eyes) = &mut self.eyes {
             eyes.look(&camera::Seen {
@@ -68,28 +73,9 @@ impl Recogniser {
                 encoding: encoding.as_ref().ok(),
             });
         }
-        Ok(encoding)
-    }
-}
-
-impl Perception for Recogniser {
-    fn perceive(
-        &mut self,
-        frame: &Frame<'_>,
-        gallery: &Index,
-        expected: Option<PersonId>,
-    ) -> Result<Face, PerceptionError> {
-        let encoding = match self.look(frame)? {
-            Ok(encoding) => encoding,
-            Err(face) => return Ok(face),
-        };
-        let ranked = gallery.search(&encoding, &mut self.scratch);
-        Ok(Face::Seen(Seen {
-            best: ranked.best.map(Candidate::from),
-            runner_up: ranked.runner_up.map(Candidate::from),
-            claimed: expected.and_then(|person| {
-                gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity })
-            }),
-        }))
+        Ok(match encoding {
+            Ok(encoding) => Face::Seen(gallery.seen(&encoding, expected, &mut self.scratch)),
+            Err(measure) => Face::Poor(measure),
+        })
     }
 }

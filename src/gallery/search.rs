@@ -26,7 +26,7 @@ use super::decider::{Decider, OtherEncoder};
 use super::prototype::{Comparisons, prototypes};
 use super::template::{ModelSha256, Template, TemplateId};
 use crate::face::encoding::{Encoding, MAX_DIMS};
-use crate::gate::Candidate;
+use crate::gate::{Candidate, Seen};
 use crate::kernels::dot::{self, Panels, ROWS};
 use crate::person::PersonId;
 use crate::units::Similarity;
@@ -55,6 +55,13 @@ pub struct Ranked {
     pub best: Option<Hit>,
     /// Always somebody else than `best`; `None` where there is nobody else.
     pub runner_up: Option<Hit>,
+}
+
+impl Ranked {
+    /// As the gate hears it, and how alike the face is to whoever is claimed.
+    pub fn seen(self, claimed: Option<Candidate>) -> Seen {
+        Seen { best: self.best.map(Candidate::from), runner_up: self.runner_up.map(Candidate::from), claimed }
+    }
 }
 
 /// Templates that another model made. They take no part in a search.
@@ -261,6 +268,13 @@ impl Index {
             (Some(best), Some(runner_up)) => Ranked { best, runner_up },
             _ => Ranked::default(),
         }
+    }
+
+    /// What the gate hears of a face: a search, and a verification of the person who is expected.
+    pub fn seen(&self, encoding: &Encoding, expected: Option<PersonId>, scratch: &mut Scratch) -> Seen {
+        let claimed = expected
+            .and_then(|person| self.verify(person, encoding).map(|similarity| Candidate { person, similarity }));
+        self.search(encoding, scratch).seen(claimed)
     }
 
     /// By the cosine: the rounded numbers first, then in full what can still be first or second.

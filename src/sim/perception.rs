@@ -8,7 +8,7 @@ use super::lock;
 use crate::face::encoding::Encoding;
 use crate::frame::Frame;
 use crate::gallery::{Index, Scratch};
-use crate::gate::{Candidate, Face, PoorMeasure, Seen};
+use crate::gate::{Face, PoorMeasure};
 use crate::person::PersonId;
 use crate::ports::{Perception, PerceptionError};
 use crate::time::Duration;
@@ -70,10 +70,6 @@ impl Perception for ScriptedPerception {
             }
             Doorstep::Somebody(encoding) => encoding,
         };
-        let ranked = gallery.search(&encoding, &mut self.scratch);
-        let claimed = expected
-            .and_then(|person| gallery.verify(person, &encoding).map(|similarity| Candidate { person, similarity }));
-        let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
-        Ok(Face::Seen(Seen { best, runner_up, claimed }))
+        Ok(Face::Seen(gallery.seen(&encoding, expected, &mut self.scratch)))
     }
 }
