@@ -167,37 +167,34 @@ fn command() -> clap::Command {
 }
 
 fn dispatch(Cli { globals, command }: Cli) -> Result<Verdict, Failure> {
-    let ctx = match &command {
-        Command::Man(args) => return man::pages(args),
-        Command::Completions(args) => return man::completions(args),
-        // What is wrong with the configuration is among what the doctor tells.
-        Command::Doctor(args) => return doctor::run(args, globals),
-        Command::Setup(args) => return setup::run(args, globals),
-        _ => Context::new(globals)?,
-    };
+    let ctx = || Context::new(globals.clone());
     match &command {
-        Command::Man(_) | Command::Completions(_) | Command::Doctor(_) | Command::Setup(_) => Ok(Verdict::Yes),
-        Command::Demo(args) => demo::run(args, &ctx),
-        Command::Run(args) => run::run(args, &ctx),
-        Command::Enroll(args) => enroll::run(args, &ctx),
-        Command::People(args) => people::run(args, &ctx),
-        Command::Verify(args) => verify::run(args, &ctx),
-        Command::Identify(args) => identify::run(args, &ctx),
-        Command::Compare(args) => compare::run(args, &ctx),
-        Command::Explain(args) => explain::run(args, &ctx),
-        Command::Eval(args) => eval::run(args, &ctx),
-        Command::Calibrate(args) => calibrate::run(args, &ctx),
-        Command::Gallery(args) => gallery::run(args, &ctx),
-        Command::Models(args) => models::run(args, &ctx),
-        Command::Events(args) => events::run(args, &ctx),
-        Command::Status(args) => status::run(args, &ctx),
-        Command::Watch(args) => watch::run(args, &ctx),
-        Command::Unlock(args) => unlock::run(args, &ctx),
-        Command::Claim(args) => claim::run(args, &ctx),
-        Command::Liveness(args) => liveness::run(args, &ctx),
-        Command::Devices(args) => devices::run(args, &ctx),
-        Command::Bench(args) => bench::run(args, &ctx),
-        Command::Release(args) => release::run(args, &ctx),
+        Command::Man(args) => man::pages(args),
+        Command::Completions(args) => man::completions(args),
+        // What is wrong with the configuration is among what the doctor tells.
+        Command::Doctor(args) => doctor::run(args, globals),
+        Command::Setup(args) => setup::run(args, globals),
+        Command::Demo(args) => demo::run(args, &ctx()?),
+        Command::Run(args) => run::run(args, &ctx()?),
+        Command::Enroll(args) => enroll::run(args, &ctx()?),
+        Command::People(args) => people::run(args, &ctx()?),
+        Command::Verify(args) => verify::run(args, &ctx()?),
+        Command::Identify(args) => identify::run(args, &ctx()?),
+        Command::Compare(args) => compare::run(args, &ctx()?),
+        Command::Explain(args) => explain::run(args, &ctx()?),
+        Command::Eval(args) => eval::run(args, &ctx()?),
+        Command::Calibrate(args) => calibrate::run(args, &ctx()?),
+        Command::Gallery(args) => gallery::run(args, &ctx()?),
+        Command::Models(args) => models::run(args, &ctx()?),
+        Command::Events(args) => events::run(args, &ctx()?),
+        Command::Status(args) => status::run(args, &ctx()?),
+        Command::Watch(args) => watch::run(args, &ctx()?),
+        Command::Unlock(args) => unlock::run(args, &ctx()?),
+        Command::Claim(args) => claim::run(args, &ctx()?),
+        Command::Liveness(args) => liveness::run(args, &ctx()?),
+        Command::Devices(args) => devices::run(args, &ctx()?),
+        Command::Bench(args) => bench::run(args, &ctx()?),
+        Command::Release(args) => release::run(args, &ctx()?),
     }
 }
 
