@@ -243,10 +243,7 @@ pub fn camera(config: &Config, clock: &Arc<dyn Clock>) -> OpenCamera {
         let camera = config.camera.clone();
         return Box::new(move || {
             let opened = V4lCamera::open(&camera);
-            opened.map(|camera| Box::new(camera) as Box<dyn Camera>).map_err(|error| CameraError::Lost {
-                device: camera.device.display().to_string(),
-                reason: error.refusal.to_string(),
-            })
+            opened.map(|camera| Box::new(camera) as Box<dyn Camera>).map_err(CameraError::from)
         });
     };
     let clock = Arc::clone(clock);
