@@ -49,9 +49,6 @@ use crate::hw::journal;
 use crate::ports::{Clock, Liveness, Perception, Strike};
 use crate::time::Now;
 
-/// Events that one event can bring about in the interpreter, and these in turn.
-const MAX_FOLLOWING: usize = 32;
-
 /// What a door is made of, on hardware or in simulation.
 pub struct Parts {
     pub policy: Policy,
@@ -265,25 +262,10 @@ impl Loop {
         self.carry_out(shared, now, actions, None);
     }
 
-    /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies. `taken` is what
-    /// the keeper has said, where that is what brought them about.
+    /// Carries actions out. `taken` is what the keeper has said, where that is what brought them about.
     fn carry_out(&mut self, shared: &Shared, now: Now, actions: Actions, taken: Option<Taken>) {
         self.interpreter.effects().begin(now, taken);
-        let mut following = self.interpreter.apply(now.mono, actions);
-        // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
-        for _ in 0..MAX_FOLLOWING {
-            if following.is_empty() {
-                break;
-            }
-            // In the order in which it happened: a line that fails and then obeys is cleared last.
-            let event = following.remove(0);
-            let actions = self.gate.step(now, event);
-            for event in self.interpreter.apply(now.mono, actions) {
-                if following.push(event).is_err() {
-                    log::error!("more faults follow from faults than {MAX_FOLLOWING}");
-                }
-            }
-        }
+        self.interpreter.carry_out(&mut self.gate, now, actions);
         self.interpreter.effects().end();
         shared.set_status(self.gate.status());
     }

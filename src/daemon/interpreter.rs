@@ -1,9 +1,9 @@
 //! Does what the gate says, in the order it says it: the only code that moves the strike.
 
-use crate::gate::{Action, Actions, Alarm, Event, Fault, Record, Ticket};
+use crate::gate::{Action, Actions, Alarm, Event, Fault, Gate, Record, Ticket};
 use crate::person::PersonId;
 use crate::ports::Strike;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Now};
 
 /// A line that could not be driven to its locked level is tried again so soon, and so on until it obeys.
 const SECURE_RETRY: Duration = Duration::from_millis(500);
@@ -11,6 +11,9 @@ const SECURE_RETRY: Duration = Duration::from_millis(500);
 /// A locked line is driven to its level again so often: a chip that was unplugged while nobody came is noticed, and
 /// taken anew, before somebody stands at the door.
 const SECURE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Events that one event can bring about here, and these in turn.
+const MAX_FOLLOWING: usize = 32;
 
 /// What the gate's actions reach besides the strike. None of it may block.
 pub trait Effects {
@@ -40,7 +43,26 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         Self { strike, effects, secure_again_at: None, is_faulty: false }
     }
 
-    /// Carries the actions out.
+    /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies.
+    pub fn carry_out(&mut self, gate: &mut Gate, now: Now, actions: Actions) {
+        let mut following = self.apply(now.mono, actions);
+        // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
+        for _ in 0..MAX_FOLLOWING {
+            if following.is_empty() {
+                break;
+            }
+            // In the order in which it happened: a line that fails and then obeys is cleared last.
+            let event = following.remove(0);
+            let actions = gate.step(now, event);
+            for event in self.apply(now.mono, actions) {
+                if following.push(event).is_err() {
+                    log::error!("more faults follow from faults than {MAX_FOLLOWING}");
+                }
+            }
+        }
+    }
+
+    /// Carries the actions out, and no more.
     #[must_use]
     pub fn apply(&mut self, now: Instant, actions: Actions) -> Consequences {
         let mut consequences = Consequences::new();

@@ -10,8 +10,8 @@ use crate::cli::scratch::Scratch;
 use crate::daemon::interpreter::{Effects, Interpreter};
 use crate::gallery::MasterKey;
 use crate::gate::{
-    Action, Actions, Alarm, Candidate, Event, Face, Gate, LivenessPolicy, MAX_ACTIONS, Member, Outcome, Policy, Record,
-    Roster, Schedule, Seen, Sighting, Ticket,
+    Actions, Alarm, Candidate, Event, Face, Gate, LivenessPolicy, Member, Outcome, Policy, Record, Roster, Schedule,
+    Seen, Sighting, Ticket,
 };
 use crate::hw::store::Store;
 use crate::liveness::judge::Judge;
@@ -161,15 +161,11 @@ impl Door {
         self.carry_out(actions);
     }
 
-    /// Carries actions out, and what follows from them.
+    /// Carries actions out, and lets the gate hear what the ledger answers.
     fn carry_out(&mut self, actions: Actions) {
-        let now = self.clock.now();
-        let mut following: Vec<Event> = self.interpreter.apply(now.mono, actions).into_iter().collect();
-        for _ in 0..MAX_ACTIONS {
-            following.append(&mut self.interpreter.effects().answers);
-            let Some(event) = following.pop() else { break };
-            let actions: heapless::Vec<Action, MAX_ACTIONS> = self.gate.step(now, event);
-            following.extend(self.interpreter.apply(now.mono, actions));
+        self.interpreter.carry_out(&mut self.gate, self.clock.now(), actions);
+        for answer in std::mem::take(&mut self.interpreter.effects().answers) {
+            self.step(answer);
         }
     }
 }
