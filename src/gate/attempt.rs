@@ -1,5 +1,7 @@
 //! One person's try at the door: the frames seen of them, and what these amount to.
 
+use std::sync::Arc;
+
 use heapless::Deque;
 
 use super::policy::{LivenessPolicy, MAX_OF, Policy};
@@ -98,10 +100,11 @@ struct Shown {
 }
 
 /// All that an attempt is judged by besides its own frames.
-#[derive(Clone, Copy)]
-pub(super) struct Bar<'a> {
-    pub policy: &'a Policy,
-    pub roster: &'a Roster,
+#[derive(Debug)]
+pub(super) struct Bar {
+    pub policy: Policy,
+    pub roster: Arc<Roster>,
+    /// Its newest report.
     pub liveness: Option<LivenessReport>,
 }
 
@@ -169,7 +172,7 @@ impl Attempt {
     }
 
     /// Takes in one frame.
-    pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: Bar<'_>) {
+    pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: &Bar) {
         let captured_at = sighting.captured_at;
         let person = match sighting.face {
             Face::Absent => return,
@@ -203,7 +206,7 @@ impl Attempt {
     }
 
     /// What the frames so far amount to.
-    pub(super) fn assess(&mut self, now: Now, bar: Bar<'_>) -> Assessment {
+    pub(super) fn assess(&mut self, now: Now, bar: &Bar) -> Assessment {
         self.is_doubted |= bar.liveness.is_some_and(|report| report.until >= self.began && is_below(&report));
         // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
         if let Some(report) = self.liveness(self.began, now, bar).filter(|report| report.verdict == Verdict::Spoof) {
@@ -238,7 +241,7 @@ impl Attempt {
     }
 
     /// The outcome of an attempt that ended without a decision: the most telling thing that was missing.
-    pub(super) fn conclude(&self, now: Now, bar: Bar<'_>) -> Record {
+    pub(super) fn conclude(&self, now: Now, bar: &Bar) -> Record {
         let needed = bar.policy.agree;
         let of = |outcome| Record::new(now.wall, outcome);
         if let Some((found, agreed)) = self.unproven {
@@ -268,10 +271,10 @@ impl Attempt {
     }
 
     /// Adds why nobody was recognised.
-    fn not_recognised(&self, record: Record, bar: Bar<'_>) -> Record {
+    fn not_recognised(&self, record: Record, bar: &Bar) -> Record {
         let best = self.best(bar);
         let mut record = record.similarity(best);
-        match (self.threshold(bar.roster), best) {
+        match (self.threshold(bar), best) {
             (None, _) => record = record.because(Reason::NoThreshold),
             (Some(threshold), Some(best)) if best < threshold => {
                 record = record.because(Reason::BelowThreshold { best, threshold });
@@ -295,7 +298,7 @@ impl Attempt {
     }
 
     /// Names the person on whom enough frames agree, if there is one.
-    fn with_agreed(&self, record: Record, now: Now, bar: Bar<'_>) -> Record {
+    fn with_agreed(&self, record: Record, now: Now, bar: &Bar) -> Record {
         match self.agreement(now.mono, bar) {
             Some((found, agreed)) if agreed >= bar.policy.agree => record
                 .person(found.person)
@@ -306,7 +309,7 @@ impl Attempt {
     }
 
     /// The person whom the newest fresh match shows, in how many fresh frames, and how alike in the best of them.
-    fn agreement(&self, now: Instant, bar: Bar<'_>) -> Option<(Candidate, u8)> {
+    fn agreement(&self, now: Instant, bar: &Bar) -> Option<(Candidate, u8)> {
         let person = self.matches(now, bar).next()?.person;
         let mut agreed: u8 = 0;
         let mut similarity = Similarity::MIN;
@@ -320,12 +323,12 @@ impl Attempt {
     }
 
     /// The frames that match somebody and are fresh at `now`, newest first.
-    fn matches<'a>(&'a self, now: Instant, bar: Bar<'a>) -> impl Iterator<Item = Candidate> + 'a {
-        let fresh = move |look: &&Look| is_fresh(look.captured_at, now, bar.policy);
+    fn matches<'a>(&'a self, now: Instant, bar: &'a Bar) -> impl Iterator<Item = Candidate> + 'a {
+        let fresh = move |look: &&Look| is_fresh(look.captured_at, now, &bar.policy);
         self.looks.iter().rev().filter(fresh).filter_map(move |look| self.matched(look, bar))
     }
 
-    fn matched(&self, look: &Look, bar: Bar<'_>) -> Option<Candidate> {
+    fn matched(&self, look: &Look, bar: &Bar) -> Option<Candidate> {
         match self.judge(&look.seen, bar) {
             Finding::Match(found) => Some(found),
             Finding::Ambiguous { .. } | Finding::Below(_) => None,
@@ -334,8 +337,8 @@ impl Attempt {
 
     /// Whether enough frames agree, and took so long to judge that so many are never fresh together: a matter of the board, and no
     /// stranger.
-    fn agrees_too_late(&self, bar: Bar<'_>) -> bool {
-        let Policy { agree, stale_after, .. } = *bar.policy;
+    fn agrees_too_late(&self, bar: &Bar) -> bool {
+        let Policy { agree, stale_after, .. } = bar.policy;
         let is_slow = |look: &Look| look.told_at.since(look.captured_at) * u32::from(agree) > stale_after;
         let people = || self.looks.iter().rev().filter_map(|look| self.matched(look, bar)).map(|found| found.person);
         let agreed = people().next().map_or(0, |newest| people().filter(|person| *person == newest).count());
@@ -343,10 +346,10 @@ impl Attempt {
     }
 
     /// What liveness says by evidence from `since` on, where it says it of now.
-    fn liveness(&self, since: Instant, now: Now, bar: Bar<'_>) -> Option<LivenessReport> {
+    fn liveness(&self, since: Instant, now: Now, bar: &Bar) -> Option<LivenessReport> {
         bar.liveness
             .filter(|report| since <= report.from && report.from <= report.until)
-            .filter(|report| is_fresh(report.until, now.mono, bar.policy))
+            .filter(|report| is_fresh(report.until, now.mono, &bar.policy))
     }
 
     /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive who can't be
@@ -358,13 +361,13 @@ impl Attempt {
     }
 
     /// Why liveness could not tell, where it said so during this attempt.
-    fn inconclusive(&self, bar: Bar<'_>) -> Evidence {
+    fn inconclusive(&self, bar: &Bar) -> Evidence {
         let said = bar.liveness.filter(|report| report.until >= self.began && report.verdict == Verdict::Inconclusive);
         said.map_or([None; MAX_EVIDENCE], |report| report.evidence)
     }
 
-    fn judge(&self, seen: &Seen, bar: Bar<'_>) -> Finding {
-        let threshold = self.threshold(bar.roster);
+    fn judge(&self, seen: &Seen, bar: &Bar) -> Finding {
+        let threshold = self.threshold(bar);
         // Whoever was erased a moment ago may still be in the frame that was being looked at.
         let is_enrolled = |found: Candidate| bar.roster.get(found.person).is_some();
         let similarity = |found: Option<Candidate>| found.map(|found| found.similarity);
@@ -381,12 +384,12 @@ impl Attempt {
         }
     }
 
-    fn threshold(&self, roster: &Roster) -> Option<Similarity> {
-        if self.claimed.is_some() { roster.verify_threshold } else { roster.identify_threshold }
+    fn threshold(&self, bar: &Bar) -> Option<Similarity> {
+        if self.claimed.is_some() { bar.roster.verify_threshold } else { bar.roster.identify_threshold }
     }
 
     /// The last ambiguous finding, where at least half of the frames are.
-    fn mostly_ambiguous(&self, bar: Bar<'_>) -> Option<Finding> {
+    fn mostly_ambiguous(&self, bar: &Bar) -> Option<Finding> {
         let ambiguous = || {
             let findings = self.looks.iter().rev().map(|look| self.judge(&look.seen, bar));
             findings.filter(|finding| matches!(finding, Finding::Ambiguous { .. }))
@@ -396,7 +399,7 @@ impl Attempt {
     }
 
     /// The best similarity to anybody who was looked for.
-    fn best(&self, bar: Bar<'_>) -> Option<Similarity> {
+    fn best(&self, bar: &Bar) -> Option<Similarity> {
         self.looks
             .iter()
             .filter_map(|look| match self.judge(&look.seen, bar) {

@@ -8,8 +8,7 @@ use super::lockout::Lockout;
 use super::policy::{Mode, Policy};
 use super::quiet::Quiet;
 use super::record::{Fault, Outcome, Reason, Record};
-use super::roster::Roster;
-use super::{Action, Actions, Alarm, Event, LivenessReport, Ticket};
+use super::{Action, Actions, Alarm, Event, Ticket};
 use crate::person::PersonId;
 use crate::time::{Instant, Now};
 
@@ -61,14 +60,12 @@ pub struct Status {
 /// The decision about one door.
 #[derive(Debug)]
 pub struct Gate {
-    policy: Policy,
-    roster: Arc<Roster>,
+    bar: Bar,
     state: State,
     strike: Strike,
     leaf: Leaf,
     lockout: Lockout,
     manual: Option<Manual>,
-    liveness: Option<LivenessReport>,
     faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
     /// A lockout goes on behind a fault.
     locked_out_until: Option<Instant>,
@@ -86,14 +83,12 @@ impl Gate {
     /// A locked door, with the actions that make it one.
     pub fn new(policy: Policy, now: Now) -> (Self, Actions) {
         let gate = Self {
-            policy,
-            roster: Arc::default(),
+            bar: Bar { policy, roster: Arc::default(), liveness: None },
             state: State::Idle,
             strike: Strike::Secured { since: None },
             leaf: Leaf::Unknown,
             lockout: Lockout::default(),
             manual: None,
-            liveness: None,
             faults: heapless::Vec::new(),
             locked_out_until: None,
             quiet: Quiet::default(),
@@ -128,12 +123,12 @@ impl Gate {
     pub fn poll_at(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Idle | State::Faulted => None,
-            State::Observing(attempt) => Some(attempt.ends(&self.policy)),
+            State::Observing(attempt) => Some(attempt.ends(&self.bar.policy)),
             State::Recording { deadline, .. } => Some(*deadline),
             State::LockedOut { until } => Some(*until),
         };
         let manual = self.manual.as_ref().map(|manual| manual.deadline);
-        [self.strike.until(), self.leaf.due(&self.policy), state, manual].into_iter().flatten().min()
+        [self.strike.until(), self.leaf.due(&self.bar.policy), state, manual].into_iter().flatten().min()
     }
 
     /// The last actions: a locked door and a record that the daemon has gone.
@@ -160,12 +155,12 @@ impl Gate {
     /// where one is needed now.
     #[must_use]
     pub fn set_policy(&mut self, now: Now, policy: Policy) -> Actions {
-        self.policy = policy;
+        self.bar.policy = policy;
         self.step(now, Event::Tick)
     }
 
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        &self.bar.policy
     }
 
     pub fn status(&self) -> Status {
@@ -175,7 +170,7 @@ impl Gate {
             door: self.leaf.as_str(),
             alarm: self.leaf.alarm(),
             faults: self.faults.clone(),
-            people: self.roster.len(),
+            people: self.bar.roster.len(),
         }
     }
 
@@ -196,7 +191,7 @@ impl Gate {
         if self.strike.until().is_some_and(|until| now.mono >= until) {
             self.secure(now, out);
         }
-        if let Some(outcome) = self.leaf.tick(now.mono, &self.policy) {
+        if let Some(outcome) = self.leaf.tick(now.mono, &self.bar.policy) {
             record(out, Record::new(now.wall, outcome));
             push(out, Action::Alarm(self.leaf.alarm()));
         }
@@ -204,11 +199,11 @@ impl Gate {
             record(out, Record::new(now.wall, Outcome::Fault).because(Reason::LedgerLate));
         }
         match &self.state {
-            State::Observing(attempt) if now.mono >= attempt.ends(&self.policy) => {
-                let denial = attempt.conclude(now, self.bar());
+            State::Observing(attempt) if now.mono >= attempt.ends(&self.bar.policy) => {
+                let denial = attempt.conclude(now, &self.bar);
                 self.end_attempt(now, denial, out);
             }
-            State::Observing(attempt) if attempt.claimed.is_none() && self.policy.mode == Mode::Verification => {
+            State::Observing(attempt) if attempt.claimed.is_none() && self.bar.policy.mode == Mode::Verification => {
                 // Nobody guessed: it is the policy that has changed, so it doesn't count towards a lockout.
                 let unclaimed = Record::new(now.wall, Outcome::NotRecognised).because(Reason::ClaimNotConfirmed);
                 self.end_attempt(now, unclaimed.because(Reason::TooFewFrames), out);
@@ -229,11 +224,11 @@ impl Gate {
         match event {
             Event::Sighting(sighting) => self.see(now, &sighting, out),
             Event::Liveness(report) => {
-                self.liveness = Some(report);
+                self.bar.liveness = Some(report);
                 self.assess(now, out);
             }
             Event::Roster(roster) => {
-                self.roster = roster;
+                self.bar.roster = roster;
                 if let State::Observing(attempt) = &mut self.state {
                     attempt.start_anew(now.mono);
                 }
@@ -257,35 +252,33 @@ impl Gate {
 
     fn see(&mut self, now: Now, sighting: &Sighting, out: &mut Actions) {
         let is_next = self.last_frame.is_none_or(|(at, seq)| sighting.captured_at > at && sighting.sequence != seq);
-        if !(is_next && is_fresh(sighting.captured_at, now.mono, &self.policy)) {
+        if !(is_next && is_fresh(sighting.captured_at, now.mono, &self.bar.policy)) {
             return;
         }
         self.last_frame = Some((sighting.captured_at, sighting.sequence));
-        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, &self.policy);
-        let may_begin = self.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
+        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, &self.bar.policy);
+        let may_begin = self.bar.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
         if may_begin && matches!(self.state, State::Idle) {
-            let deadline = now.mono + self.policy.attempt_timeout;
+            let deadline = now.mono + self.bar.policy.attempt_timeout;
             self.state = State::Observing(Attempt::begin(sighting.captured_at, None, deadline));
         }
-        let bar = Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness };
         if let State::Observing(attempt) = &mut self.state {
-            attempt.look(now.mono, sighting, bar);
+            attempt.look(now.mono, sighting, &self.bar);
             self.assess(now, out);
         }
     }
 
     /// Decides, where there is enough to decide by.
     fn assess(&mut self, now: Now, out: &mut Actions) {
-        let bar = Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness };
         let State::Observing(attempt) = &mut self.state else { return };
-        match attempt.assess(now, bar) {
+        match attempt.assess(now, &self.bar) {
             Assessment::Wait => {}
             Assessment::Deny(denial) => self.end_attempt(now, denial, out),
             Assessment::Admit(found, granted) => {
                 self.stop_expecting(out);
                 let ticket = self.ticket();
                 push(out, Action::Record { record: granted, ticket: Some(ticket) });
-                self.state = State::Recording { found, ticket, deadline: now.mono + self.policy.ledger_timeout };
+                self.state = State::Recording { found, ticket, deadline: now.mono + self.bar.policy.ledger_timeout };
             }
         }
     }
@@ -305,7 +298,7 @@ impl Gate {
             return;
         }
         // Asked again, because the person may have been erased while the ledger wrote.
-        let permitted = match self.roster.get(found.person) {
+        let permitted = match self.bar.roster.get(found.person) {
             Some(member) => member.permits(now),
             None => Err((Outcome::NotRecognised, Reason::NoLongerEnrolled)),
         };
@@ -335,7 +328,7 @@ impl Gate {
                 record(out, refused(Outcome::Fault, fault));
             }
             State::LockedOut { .. } => {
-                record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.policy.lockout_after)));
+                record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.bar.policy.lockout_after)));
             }
             // A card that was read twice: how that attempt ends is the answer to both.
             State::Recording { found, .. } if found.person == person => {}
@@ -346,7 +339,7 @@ impl Gate {
             }
             // A face without a claim turns into one with a claim: still one attempt, judged by what follows.
             State::Idle | State::Observing(_) => {
-                let deadline = now.mono + self.policy.claim_timeout;
+                let deadline = now.mono + self.bar.policy.claim_timeout;
                 self.state = State::Observing(Attempt::begin(now.mono, Some(person), deadline));
                 push(out, Action::Expect(Some(person)));
             }
@@ -395,7 +388,7 @@ impl Gate {
             push(out, Action::Alarm(self.leaf.alarm()));
         }
         // A contact that flaps, or whose wire is read anew, must not cut short the release of somebody who wants out.
-        if opened.is_some() && self.policy.relock_on_open && self.strike.is_released() {
+        if opened.is_some() && self.bar.policy.relock_on_open && self.strike.is_released() {
             self.secure(now, out);
         }
     }
@@ -408,7 +401,7 @@ impl Gate {
         }
         let ticket = self.ticket();
         push(out, Action::Record { record: manual_release(now, uid), ticket: Some(ticket) });
-        let deadline = now.mono + self.policy.ledger_timeout;
+        let deadline = now.mono + self.bar.policy.ledger_timeout;
         self.manual = Some(Manual { ticket, deadline, sharing: heapless::Vec::new() });
     }
 
@@ -443,7 +436,7 @@ impl Gate {
         self.stop_expecting(out);
         self.state = State::Idle;
         self.quiet.denied(now.mono);
-        let Policy { lockout_after, lockout_window, lockout_for, .. } = self.policy;
+        let Policy { lockout_after, lockout_window, lockout_for, .. } = self.bar.policy;
         if is_stranger && self.lockout.trips(now.mono, lockout_after, lockout_window) {
             let until = now.mono + lockout_for;
             self.locked_out_until = Some(until);
@@ -459,7 +452,7 @@ impl Gate {
     }
 
     fn release(&mut self, now: Now, out: &mut Actions) {
-        self.strike = self.strike.released(now.mono, self.policy.pulse);
+        self.strike = self.strike.released(now.mono, self.bar.policy.pulse);
         push(out, Action::Release);
     }
 
@@ -468,10 +461,6 @@ impl Gate {
         self.quiet.begin(now.mono);
         self.is_exit_noted = false;
         push(out, Action::Secure);
-    }
-
-    fn bar(&self) -> Bar<'_> {
-        Bar { policy: &self.policy, roster: &self.roster, liveness: self.liveness }
     }
 
     fn ticket(&mut self) -> Ticket {
