@@ -220,7 +220,7 @@ impl Attempt {
             return Assessment::Wait;
         };
         let frames = Reason::FramesAgreed { agreed, needed: bar.policy.agree };
-        let of_them = |outcome| Record::new(now.wall, outcome).person(found.person).similarity(Some(found.similarity));
+        let of_them = |outcome| Record::new(now.wall, outcome).like(found);
         if let Err((outcome, reason)) = member.permits(now) {
             return Assessment::Deny(of_them(outcome).because(reason).because(frames));
         }
@@ -246,26 +246,24 @@ impl Attempt {
         let of = |outcome| Record::new(now.wall, outcome);
         if let Some((found, agreed)) = self.unproven {
             return of(Outcome::LivenessInconclusive)
-                .person(found.person)
-                .similarity(Some(found.similarity))
+                .like(found)
                 .because(if self.is_borrowed { Reason::FewRecognised } else { Reason::LivenessMissing })
                 .because(Reason::FramesAgreed { agreed, needed })
                 .because_of(self.inconclusive(bar));
         }
         let too_few = self.looks.len() < usize::from(needed);
         if let (true, Some(measure)) = (too_few, self.poor) {
-            return self.with_claim(of(Outcome::PoorQuality).because(Reason::Poor(measure)));
+            return of(Outcome::PoorQuality).person(self.claimed).because(Reason::Poor(measure));
         }
         // As of the newest good frame: that the person has left since says nothing about them.
         let agreement = self.looks.back().and_then(|look| self.agreement(look.captured_at, bar));
         let frames = Reason::FramesAgreed { agreed: agreement.map_or(0, |(_, agreed)| agreed), needed };
         let record = match self.mostly_ambiguous(bar) {
             Some(Finding::Ambiguous { best, runner_up, margin }) => of(Outcome::Ambiguous)
-                .person(best.person)
-                .similarity(Some(best.similarity))
+                .like(best)
                 .because(Reason::TooCloseToRunnerUp { runner_up, margin, needed: bar.policy.margin })
                 .because(frames),
-            _ => self.with_claim(self.not_recognised(of(Outcome::NotRecognised).because(frames), bar)),
+            _ => self.not_recognised(of(Outcome::NotRecognised).person(self.claimed).because(frames), bar),
         };
         if too_few || self.agrees_too_late(bar) { record.because(Reason::TooFewFrames) } else { record }
     }
@@ -290,21 +288,13 @@ impl Attempt {
         record
     }
 
-    fn with_claim(&self, record: Record) -> Record {
-        match self.claimed {
-            Some(person) => record.person(person),
-            None => record,
-        }
-    }
-
     /// Names the person on whom enough frames agree, if there is one.
     fn with_agreed(&self, record: Record, now: Now, bar: &Bar) -> Record {
         match self.agreement(now.mono, bar) {
-            Some((found, agreed)) if agreed >= bar.policy.agree => record
-                .person(found.person)
-                .similarity(Some(found.similarity))
-                .because(Reason::FramesAgreed { agreed, needed: bar.policy.agree }),
-            _ => self.with_claim(record),
+            Some((found, agreed)) if agreed >= bar.policy.agree => {
+                record.like(found).because(Reason::FramesAgreed { agreed, needed: bar.policy.agree })
+            }
+            _ => record.person(self.claimed),
         }
     }
 

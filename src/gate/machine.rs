@@ -407,15 +407,11 @@ impl Gate {
 
     /// Names whom the attempt is of, where that is known: a grant that is taken back, and a claim that has waited in vain.
     fn of_whom(&self, record: Record) -> Record {
-        let person = match &self.state {
+        record.person(match &self.state {
             State::Recording { found, .. } => Some(found.person),
             State::Observing(attempt) => attempt.claimed,
             State::Idle | State::LockedOut { .. } | State::Faulted => None,
-        };
-        match person {
-            Some(person) => record.person(person),
-            None => record,
-        }
+        })
     }
 
     fn is_attempt(&self) -> bool {

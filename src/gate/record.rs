@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Candidate;
 use crate::person::PersonId;
 use crate::time::Wall;
 use crate::units::Similarity;
@@ -227,10 +228,17 @@ impl Record {
         Self { at, outcome, person: None, similarity: None, reasons: Reasons::new() }
     }
 
+    /// Names whom it is of, where that is known.
     #[must_use]
-    pub fn person(mut self, person: PersonId) -> Self {
-        self.person = Some(person);
+    pub fn person(mut self, person: impl Into<Option<PersonId>>) -> Self {
+        self.person = person.into();
         self
+    }
+
+    /// Names a person, and how alike the face is to them.
+    #[must_use]
+    pub fn like(self, found: Candidate) -> Self {
+        self.person(found.person).similarity(Some(found.similarity))
     }
 
     #[must_use]
