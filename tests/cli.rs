@@ -149,6 +149,7 @@ fn help_documents_the_exit_codes_and_a_wrong_argument_is_usage() {
     for line in ["Exit codes:", "   0  yes, or done", "  65  ", "  66  ", "  69  ", "  77  not allowed", "  78  "] {
         assert!(help.out.contains(line), "{line}: {}", help.out);
     }
+    said(crate::testing::command(env!("CARGO_BIN_EXE_facelatch"))).fails(2, &["Usage: facelatch"]);
     home.run(&["open-sesame"]).fails(2, &["open-sesame"]);
     home.run(&["enroll", "Ana"]).fails(2, &["PHOTOS"]);
     home.run(&["events", "--outcome", "opened"]).fails(2, &["granted"]);
