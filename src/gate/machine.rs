@@ -474,6 +474,6 @@ fn record(out: &mut Actions, record: Record) {
 }
 
 fn push(out: &mut Actions, action: Action) {
-    // A panic unwinds into the strike's guard, which locks: better than a door whose `Secure` got lost.
+    // A lost `Secure` could leave the door released, so an overflow panics: unwinding drops the strike's guard, which locks.
     out.push(action).expect("MAX_ACTIONS holds every deadline and one event");
 }

@@ -120,7 +120,7 @@ fn emit(level: Level, sentence: &str, fields: &dyn log::kv::Source) {
     );
 }
 
-/// `granted: Ana Ruiz (#3), similarity 0.712, frames_agreed 3 of 3`
+/// `granted: Ana Ruiz (#3), similarity 0.712, frames_agreed 3, needed 3`
 fn sentence(record: &Record, name: Option<&str>, reasons: &str) -> String {
     let mut text = record.outcome.as_str().replace('_', " ");
     let mut separator = ": ";
