@@ -8,11 +8,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::context::{Context, dims, found_key};
-use super::doctor::group::join;
+use super::doctor::group::{gid_of, join};
 use super::exit::{Code, Failure, Verdict};
 use super::known;
 use crate::config::Config;
-use crate::control::server::{ControlConfig, ControlError, Server, event_line, gid_of};
+use crate::control::server::{ControlConfig, ControlError, Server, event_line};
 use crate::daemon::{
     BORNE_FOR, Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded,
     Shelf, Thresholds,

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -377,21 +377,6 @@ const fn ends_attempt(outcome: Outcome) -> bool {
             | Outcome::LockedOut
             | Outcome::Fault
     )
-}
-
-/// The gid of a group by its name.
-///
-/// # Errors
-/// A sentence that says what to do.
-pub fn gid_of(group: &str) -> Result<u32, String> {
-    const GROUPS: &str = "/etc/group";
-    let text = std::fs::read_to_string(Path::new(GROUPS)).map_err(|error| format!("{GROUPS}: {error}"))?;
-    text.lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
-        })
-        .ok_or_else(|| format!("control.group: there is no group '{group}' on this machine; make it with groupadd"))
 }
 
 #[cfg(test)]

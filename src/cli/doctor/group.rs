@@ -1,9 +1,10 @@
-//! Whether the daemon's user is in the group that it is to give the control socket to, and who else is in the line's.
+//! Groups of this machine: whether the daemon's user is in the one that it is to give the control socket to, and who else is in the
+//! lines'.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use crate::control::server::gid_of;
+const GROUPS: &str = "/etc/group";
+const USERS: &str = "/etc/passwd";
 
 /// The user of the service, as systemd/facelatch.sysusers makes it.
 const USER: &str = "facelatch";
@@ -16,11 +17,16 @@ pub fn join(group: &str) -> String {
     format!("add the daemon's user to it (sudo usermod -aG {group} {USER}), then restart the daemon")
 }
 
+/// The number of the group that control.group names.
+pub fn gid_of(group: &str) -> Result<u32, String> {
+    let gid: Option<u32> = entry(&read(GROUPS)?, group).and_then(|fields| fields.get(2)?.parse().ok());
+    gid.ok_or_else(|| format!("control.group: there is no group '{group}' on this machine; make it with groupadd"))
+}
+
 /// Of the group that control.group names.
 pub fn look(group: &str) -> Result<String, String> {
     gid_of(group)?;
-    let read = |path: &str| std::fs::read_to_string(Path::new(path)).map_err(|error| format!("{path}: {error}"));
-    if is_member(USER, group, &read("/etc/passwd")?, &read("/etc/group")?) {
+    if is_member(USER, group, &read(USERS)?, &read(GROUPS)?) {
         Ok(format!("members of {group} may ask the daemon, and move the door"))
     } else {
         Err(format!("control.group: {USER} is not in {group} and can't give it the control socket: {}", join(group)))
@@ -29,37 +35,47 @@ pub fn look(group: &str) -> Result<String, String> {
 
 /// The complaint where others are in the group that udev's rules give the GPIO lines to.
 pub fn drive_past_the_daemon() -> Option<String> {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let others = others(GPIO, &read("/etc/passwd"), &read("/etc/group"));
-    let names = others.into_iter().collect::<Vec<_>>().join(", ");
+    let [passwd, groups] = [USERS, GROUPS].map(|path| read(path).unwrap_or_default());
+    let names = others(GPIO, &passwd, &groups).into_iter().collect::<Vec<_>>().join(", ");
     let says = format!(
         "in it, and so able to drive the relay past the daemon: {names}; unless they may, sudo gpasswd -d NAME {GPIO} (docs/threat-model.md)"
     );
     (!names.is_empty()).then_some(says)
 }
 
-/// Everybody in the group but the daemon's user, by passwd(5) and group(5).
-fn others(group: &str, passwd: &str, groups: &str) -> BTreeSet<String> {
-    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-    let of_group = groups.lines().map(fields).find(|fields| fields.first().is_some_and(|name| name == group));
-    let Some([_, _, gid, listed, ..]) = of_group.as_deref() else { return BTreeSet::new() };
-    let by_first_group = passwd.lines().map(fields).filter(|fields| fields.get(3) == Some(gid));
-    let by_first_group = by_first_group.filter_map(|fields| fields.into_iter().next());
-    let all = listed.split(',').map(str::to_owned).chain(by_first_group);
-    all.filter(|name| !name.is_empty() && name != USER).collect()
+fn read(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
 
-/// By passwd(5) and group(5): a user's first group is in the one, the others in the other. Whom this machine doesn't know can't be
-/// asked for, and runs no daemon.
+/// Everybody in the group but the daemon's user.
+fn others<'a>(group: &str, passwd: &'a str, groups: &'a str) -> BTreeSet<&'a str> {
+    let mut all = members(group, passwd, groups);
+    all.remove(USER);
+    all
+}
+
+/// Whom this machine doesn't know can't be asked for, and runs no daemon.
 fn is_member(user: &str, group: &str, passwd: &str, groups: &str) -> bool {
-    let fields = |text: &str, name: &str| -> Option<Vec<String>> {
-        let mut lines = text.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
-        lines.find(|fields| fields.first().is_some_and(|first| first == name))
-    };
-    let Some(of_user) = fields(passwd, user) else { return true };
-    let Some(of_group) = fields(groups, group) else { return false };
-    let is_first = of_user.get(3).is_some_and(|gid| of_group.get(2) == Some(gid));
-    is_first || of_group.get(3).is_some_and(|members| members.split(',').any(|member| member == user))
+    entry(passwd, user).is_none() || members(group, passwd, groups).contains(user)
+}
+
+/// By passwd(5) and group(5): a user's first group is in the one, the others in the other.
+fn members<'a>(group: &str, passwd: &'a str, groups: &'a str) -> BTreeSet<&'a str> {
+    let of_group = entry(groups, group).unwrap_or_default();
+    let [_, _, gid, listed @ ..] = &of_group[..] else { return BTreeSet::new() };
+    let by_first_group = entries(passwd).filter(|fields| fields.get(3) == Some(gid));
+    let by_first_group = by_first_group.filter_map(|fields| fields.first().copied());
+    let listed = listed.first().copied().unwrap_or_default();
+    listed.split(',').chain(by_first_group).filter(|name| !name.is_empty()).collect()
+}
+
+fn entry<'a>(text: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    entries(text).find(|fields| fields.first().is_some_and(|first| *first == name))
+}
+
+/// The fields of each line.
+fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().map(|line| line.split(':').collect::<Vec<_>>())
 }
 
 #[cfg(test)]
