@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
 use crate::daemon::{Follower, Gallery, Heard, MAX_WATCHERS, Shared, Written};
-use crate::gate::{Alarm, Event, Fault, MAX_SHARING, Outcome, Reason};
+use crate::gate::{Event, Fault, MAX_SHARING, Outcome, Reason};
 use crate::time::Wall;
 
 /// Clients at a time; a further one is told to come again.
@@ -237,7 +237,7 @@ impl Client {
             camera: camera.to_owned(),
             sensors: self.describe.sensors.clone(),
             door: status.door.to_owned(),
-            alarm: alarm_name(status.alarm).to_owned(),
+            alarm: status.alarm.as_str().to_owned(),
             faults: status.faults.iter().map(|fault| fault.as_str().to_owned()).collect(),
             people: status.people,
             frames_seen: shared.counters.frames_seen.load(Ordering::Relaxed),
@@ -337,16 +337,6 @@ pub fn event_line(written: &Written, gallery: &Gallery) -> EventLine {
         similarity: record.similarity.map(crate::units::Similarity::get),
         reasons: record.reasons.iter().map(ToString::to_string).collect(),
         hash: None,
-    }
-}
-
-/// How an alarm is called on the socket and in the journal.
-pub const fn alarm_name(alarm: Alarm) -> &'static str {
-    match alarm {
-        Alarm::Silent => "silent",
-        Alarm::HeldOpenSoon => "held_open_soon",
-        Alarm::HeldOpen => "held_open",
-        Alarm::Forced => "forced",
     }
 }
 

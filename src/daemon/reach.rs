@@ -155,7 +155,7 @@ impl Effects for Reach {
     }
 
     fn alarm(&mut self, alarm: Alarm) {
-        log::warn!("alarm: {}", crate::control::server::alarm_name(alarm));
+        log::warn!("alarm: {}", alarm.as_str());
     }
 }
 

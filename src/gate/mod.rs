@@ -97,6 +97,18 @@ pub enum Alarm {
     Forced,
 }
 
+impl Alarm {
+    /// As the socket and the journal call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::HeldOpenSoon => "held_open_soon",
+            Self::HeldOpen => "held_open",
+            Self::Forced => "forced",
+        }
+    }
+}
+
 /// Names one record that the gate waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(u32);
