@@ -81,8 +81,8 @@ pub struct Daemon {
     gate: JoinHandle<()>,
 }
 
-/// Work that is done by the gate's thread besides the gate.
-struct Loop {
+/// What the gate's thread works with: the gate, and what it does beside it.
+struct GateThread {
     gate: Gate,
     interpreter: Interpreter<Box<dyn Strike>, Reach>,
     watchdog: Watchdog,
@@ -106,7 +106,7 @@ impl Daemon {
         let interpreter = Interpreter::new(strike, reach);
         let hang = Hang::new(shared.now().mono);
         let (watchdog, slowness) = (Watchdog::from_environment(), Slowness::default());
-        let mut works = Loop { gate, interpreter, watchdog, hang, slowness };
+        let mut gate_thread = GateThread { gate, interpreter, watchdog, hang, slowness };
         let sensors = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.channels());
 
         let mut threads = Threads { shared: &shared, running: Vec::new() };
@@ -125,12 +125,8 @@ impl Daemon {
             let describe = Arc::new(Describe { sensors });
             threads.spawn("control", move |shared| server.run(shared, &describe))?;
         }
+        let gate = threads.start("gate", move |shared| gate_thread.run(shared, first))?;
         let running = threads.running;
-        let for_gate = Arc::clone(&shared);
-        let gate = thread::Builder::new()
-            .name("gate".into())
-            .spawn(move || works.run(&for_gate, first))
-            .map_err(|source| DaemonError::Spawn { name: "gate", source })?;
         Ok(Self { shared, threads: running, gate })
     }
 
@@ -182,30 +178,33 @@ impl Threads<'_> {
         name: &'static str,
         work: impl FnOnce(&Arc<Shared>) + Send + 'static,
     ) -> Result<(), DaemonError> {
+        let thread = self.start(name, work)?;
+        self.running.push((name, thread));
+        Ok(())
+    }
+
+    /// Where there is no thread to be had, those that run are stopped.
+    fn start(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<JoinHandle<()>, DaemonError> {
         let shared = Arc::clone(self.shared);
-        let spawned = thread::Builder::new().name(name.into()).spawn(move || work(&shared));
-        match spawned {
-            Ok(thread) => {
-                self.running.push((name, thread));
-                Ok(())
-            }
-            Err(source) => {
-                self.shared.stop();
-                Err(DaemonError::Spawn { name, source })
-            }
-        }
+        thread::Builder::new().name(name.into()).spawn(move || work(&shared)).map_err(|source| {
+            self.shared.stop();
+            DaemonError::Spawn { name, source }
+        })
     }
 }
 
-impl Loop {
+impl GateThread {
     fn run(&mut self, shared: &Shared, first: Actions) {
         self.carry_out(shared, shared.now(), first, None);
         loop {
             let now = shared.now();
-            let hang = Some(self.hang.poll_at());
-            let due = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at(), hang];
-            let wait = due.into_iter().flatten().min().map(|due| due.since(now.mono));
-            let message = shared.queue.take(wait);
+            let others = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at()];
+            let due = others.into_iter().flatten().fold(self.hang.poll_at(), Ord::min);
+            let message = shared.queue.take(due.since(now.mono));
             let now = shared.now();
             if let Some(event) = self.interpreter.tick(now.mono) {
                 self.step(shared, now, event);

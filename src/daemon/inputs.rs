@@ -119,7 +119,7 @@ mod tests {
             Ok(Box::new(Wire(says, clock.clone())) as Box<dyn Inputs>)
         };
         run(&shared, "door contact", Box::new(open), &failing);
-        let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO)));
+        let told = std::iter::from_fn(|| shared.queue.take(Duration::ZERO));
         told.map(|message| format!("{message:?}")).collect()
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn the_fault_of_two_wires_ends_with_the_second() {
         let shared = Shared::new(Arc::new(SimClock::default()), nobody());
         let failing = Failing::default();
-        let told = || match shared.queue.take(Some(Duration::ZERO)) {
+        let told = || match shared.queue.take(Duration::ZERO) {
             Some(Message::Event(event)) => Some(format!("{event:?}")),
             _ => None,
         };

@@ -40,18 +40,11 @@ impl<T: Droppable> Queue<T> {
         Ok(())
     }
 
-    /// The next message, or `None` when nothing came within `timeout`; without one it waits for as long as it takes.
-    pub fn take(&self, timeout: Option<Duration>) -> Option<T> {
+    /// The next message, or `None` when nothing came within `timeout`.
+    pub fn take(&self, timeout: Duration) -> Option<T> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let nothing = |waiting: &mut Deque<T, CAPACITY>| waiting.is_empty();
-        let mut waiting = match timeout {
-            Some(timeout) => {
-                let waited = self.arrived.wait_timeout_while(waiting, timeout, nothing);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.arrived.wait_while(waiting, nothing).unwrap_or_else(PoisonError::into_inner),
-        };
-        waiting.pop_front()
+        let waited = self.arrived.wait_timeout_while(waiting, timeout, |waiting| waiting.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.pop_front()
     }
 }
 
@@ -93,12 +86,12 @@ mod tests {
             queue.put(Message::Frame(i)).unwrap();
         }
         queue.put(Message::Exit).unwrap();
-        assert_eq!(queue.take(Some(Duration::ZERO)), Some(Message::Exit));
+        assert_eq!(queue.take(Duration::ZERO), Some(Message::Exit));
         for i in 200 - (CAPACITY - 2)..200 {
-            assert_eq!(queue.take(Some(Duration::ZERO)), Some(Message::Frame(i)));
+            assert_eq!(queue.take(Duration::ZERO), Some(Message::Frame(i)));
         }
-        assert_eq!(queue.take(Some(Duration::ZERO)), Some(Message::Exit));
-        assert_eq!(queue.take(Some(Duration::ZERO)), None);
+        assert_eq!(queue.take(Duration::ZERO), Some(Message::Exit));
+        assert_eq!(queue.take(Duration::ZERO), None);
     }
 
     #[test]
@@ -116,7 +109,7 @@ mod tests {
         let queue = Queue::new();
         std::thread::scope(|scope| {
             scope.spawn(|| queue.put(Message::Exit));
-            assert_eq!(queue.take(None), Some(Message::Exit));
+            assert_eq!(queue.take(Duration::MAX), Some(Message::Exit));
         });
     }
 }

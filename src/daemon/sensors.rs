@@ -65,7 +65,7 @@ mod tests {
         let sick = || Err("it does not answer".to_owned());
         let script = vec![Ok(()), sick(), sick(), Ok(()), Ok(()), sick(), Ok(())];
         run(&shared, &mut Scripted { shared: &shared, script });
-        let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO))).map(|message| match message {
+        let told = std::iter::from_fn(|| shared.queue.take(Duration::ZERO)).map(|message| match message {
             Message::Event(Event::Fault(Fault::Sensor)) => "sick",
             Message::Event(Event::Cleared(Fault::Sensor)) => "well",
             other => panic!("{other:?}"),

@@ -229,7 +229,7 @@ mod tests {
         let mut perception = Scripted { shared: &shared, clock: &clock, script, beats: Vec::new() };
         perception.shows();
         run(&shared, &mut perception);
-        let told = std::iter::from_fn(|| shared.queue.take(Some(Duration::ZERO))).map(|message| match message {
+        let told = std::iter::from_fn(|| shared.queue.take(Duration::ZERO)).map(|message| match message {
             Message::Event(Event::Sighting(_)) => "seen",
             Message::Event(Event::Fault(Fault::CameraFrozen)) => "frozen",
             Message::Event(Event::Cleared(Fault::CameraFrozen)) => "moves",

@@ -58,7 +58,7 @@ impl Desk {
         let job = Job::Write(entry(release, Some(Asked { ticket: ticket(), until })));
         self.keeper.take(&self.shared, job);
         // Roster and faults are told as well.
-        let told = std::iter::from_fn(|| self.shared.queue.take(Some(Duration::ZERO)));
+        let told = std::iter::from_fn(|| self.shared.queue.take(Duration::ZERO));
         let taken = told.filter_map(|message| if let Message::Taken(taken) = message { Some(taken) } else { None });
         taken.last().unwrap().seq
     }
@@ -314,7 +314,7 @@ fn the_gallery_is_loaded_once_a_day_though_nobody_changes_it() {
     let mut desk = Desk::new();
     let rosters_after = |desk: &mut Desk, time| {
         desk.events_after(time);
-        let told = std::iter::from_fn(|| desk.shared.queue.take(Some(Duration::ZERO)));
+        let told = std::iter::from_fn(|| desk.shared.queue.take(Duration::ZERO));
         told.filter(|message| matches!(message, Message::Event(Event::Roster(_)))).count()
     };
     rosters_after(&mut desk, Duration::ZERO);
