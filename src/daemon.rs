@@ -43,7 +43,7 @@ use vision::Slowness;
 use watchdog::{Hang, Watchdog};
 pub use watchers::{Follower, MAX_WATCHERS, Step, Watchers, Written};
 
-use crate::control::server::{Describe, Server};
+use crate::control::server::Server;
 use crate::gate::{Actions, Event, Gate, Policy};
 use crate::hw::journal;
 use crate::ports::{Clock, Liveness, Perception, Strike};
@@ -122,8 +122,8 @@ impl Daemon {
             threads.spawn(name, move |shared| inputs::run(shared, name, open, &failing))?;
         }
         if let Some(server) = control {
-            let describe = Arc::new(Describe { sensors });
-            threads.spawn("control", move |shared| server.run(shared, &describe))?;
+            let sensors: Arc<[String]> = sensors.into();
+            threads.spawn("control", move |shared| server.run(shared, &sensors))?;
         }
         let gate = threads.start("gate", move |shared| gate_thread.run(shared, first))?;
         let running = threads.running;

@@ -86,22 +86,22 @@ impl Server {
         Ok(Self { listener, config })
     }
 
-    /// Answers until the daemon stops.
-    pub fn run(&self, shared: &Arc<Shared>, describe: &Arc<Describe>) {
+    /// Answers until the daemon stops. `sensors` are those that `status` tells.
+    pub fn run(&self, shared: &Arc<Shared>, sensors: &Arc<[String]>) {
         let clients = Arc::new(AtomicUsize::new(0));
         while !shared.is_stopping() {
             match self.listener.accept() {
-                Ok((stream, _)) => self.serve(stream, shared, describe, &clients),
+                Ok((stream, _)) => self.serve(stream, shared, sensors, &clients),
                 Err(_) => shared.sleep(ACCEPT_PAUSE),
             }
         }
     }
 
-    fn serve(&self, stream: UnixStream, shared: &Arc<Shared>, describe: &Arc<Describe>, clients: &Arc<AtomicUsize>) {
+    fn serve(&self, stream: UnixStream, shared: &Arc<Shared>, sensors: &Arc<[String]>, clients: &Arc<AtomicUsize>) {
         let seat = Seat::take(clients);
         let uid = peer_uid(&stream);
         let uid = uid.filter(|uid| self.is_allowed(*uid));
-        let mut client = Client { stream, shared: Arc::clone(shared), describe: Arc::clone(describe) };
+        let mut client = Client { stream, shared: Arc::clone(shared), sensors: Arc::clone(sensors) };
         let Some(uid) = uid else {
             client.refuse("you are not among those whom control.allowed_uids names");
             return;
@@ -176,16 +176,10 @@ impl Read for Patient<'_> {
     }
 }
 
-/// What `status` tells besides the gate's own state.
-#[derive(Debug, Default)]
-pub struct Describe {
-    pub sensors: Vec<String>,
-}
-
 struct Client {
     stream: UnixStream,
     shared: Arc<Shared>,
-    describe: Arc<Describe>,
+    sensors: Arc<[String]>,
 }
 
 impl Client {
@@ -235,7 +229,7 @@ impl Client {
             since_s: age.as_secs_f64(),
             since: rfc3339(since),
             camera: camera.to_owned(),
-            sensors: self.describe.sensors.clone(),
+            sensors: self.sensors.to_vec(),
             door: status.door.to_owned(),
             alarm: status.alarm.as_str().to_owned(),
             faults: status.faults.iter().map(|fault| fault.as_str().to_owned()).collect(),

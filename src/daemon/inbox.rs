@@ -70,12 +70,10 @@ pub struct Inbox {
     waiting: Deque<Entry, OVERFLOW>,
 }
 
-/// Where the keeper takes them from.
-pub struct Jobs(pub Receiver<Job>);
-
-pub fn inbox() -> (Inbox, Jobs) {
-    let (sender, receiver) = sync_channel(INBOX);
-    (Inbox { sender, waiting: Deque::new() }, Jobs(receiver))
+/// An inbox, and where the keeper takes from it.
+pub fn inbox() -> (Inbox, Receiver<Job>) {
+    let (sender, jobs) = sync_channel(INBOX);
+    (Inbox { sender, waiting: Deque::new() }, jobs)
 }
 
 impl Inbox {
@@ -171,12 +169,12 @@ pub mod tests {
             assert!(inbox.put(entry(exit(TODAY), None)));
         }
         for _ in 0..3 {
-            jobs.0.try_recv().unwrap();
+            jobs.try_recv().unwrap();
         }
         assert_eq!(inbox.leave(), 7);
         assert_eq!(inbox.leave(), 0, "told once");
         drop(inbox);
-        assert_eq!(jobs.0.try_iter().count(), INBOX);
+        assert_eq!(jobs.try_iter().count(), INBOX);
     }
 
     #[test]
@@ -190,7 +188,7 @@ pub mod tests {
         }
         assert!(!inbox.put(entry(at(0), None)), "there is an end");
         let mut taken = Vec::new();
-        while let Ok(Job::Write(Entry { record, .. })) = jobs.0.try_recv() {
+        while let Ok(Job::Write(Entry { record, .. })) = jobs.try_recv() {
             taken.push(record.at.unix_millis());
             inbox.flush();
         }

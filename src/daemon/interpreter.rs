@@ -139,10 +139,6 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
     pub fn effects(&mut self) -> &mut E {
         &mut self.effects
     }
-
-    pub fn strike(&self) -> &S {
-        &self.strike
-    }
 }
 
 #[cfg(test)]

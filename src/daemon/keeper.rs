@@ -7,11 +7,11 @@
 //! never given.
 
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use heapless::Deque;
 
-use super::inbox::{Asked, Entry, INBOX, Job, Jobs, Journal, write_down};
+use super::inbox::{Asked, Entry, INBOX, Job, Journal, write_down};
 use super::shared::{Health, Message, Shared, Taken};
 use super::watchers::Written;
 use crate::gallery::search::IndexError;
@@ -227,10 +227,10 @@ impl Keeper {
     }
 
     /// Writes and loads until the daemon stops and every record is out of the inbox.
-    pub fn run(mut self, shared: &Shared, jobs: &Jobs) {
+    pub fn run(mut self, shared: &Shared, jobs: &Receiver<Job>) {
         let mut look_at = shared.now().mono + PERIOD;
         loop {
-            match jobs.0.recv_timeout(look_at.since(shared.now().mono)) {
+            match jobs.recv_timeout(look_at.since(shared.now().mono)) {
                 Ok(job) => self.take(shared, job),
                 Err(RecvTimeoutError::Timeout) if shared.is_stopping() => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -246,7 +246,7 @@ impl Keeper {
             shared.beat(Health::Keeper);
         }
         // The gate has gone, and its last words may still wait.
-        for job in jobs.0.try_iter().take(INBOX) {
+        for job in jobs.try_iter().take(INBOX) {
             self.take(shared, job);
         }
         for _ in 0..BACKLOG / AT_ONCE {

@@ -9,21 +9,17 @@ use crate::time::Duration;
 /// Waiting messages at most. A gate that can't keep up with so many is one whose machine has stopped.
 pub const CAPACITY: usize = 64;
 
-/// Whether a message may be dropped for another when the queue is full.
-pub trait Droppable {
-    /// The next one of its kind makes this one obsolete.
-    fn is_droppable(&self) -> bool;
-}
-
 /// Many senders, one receiver.
 pub struct Queue<T> {
     waiting: Mutex<Deque<T, CAPACITY>>,
     arrived: Condvar,
+    is_droppable: fn(&T) -> bool,
 }
 
-impl<T: Droppable> Queue<T> {
-    pub const fn new() -> Self {
-        Self { waiting: Mutex::new(Deque::new()), arrived: Condvar::new() }
+impl<T> Queue<T> {
+    /// With what may be dropped for another message when the queue is full.
+    pub const fn new(is_droppable: fn(&T) -> bool) -> Self {
+        Self { waiting: Mutex::new(Deque::new()), arrived: Condvar::new(), is_droppable }
     }
 
     /// Adds a message. A full queue drops its oldest droppable one for it; where none is, the message comes back.
@@ -32,7 +28,7 @@ impl<T: Droppable> Queue<T> {
     /// The message itself: the queue is full of what must not be lost.
     pub fn put(&self, message: T) -> Result<(), T> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_full() && !drop_oldest_droppable(&mut waiting) {
+        if waiting.is_full() && !drop_oldest(&mut waiting, self.is_droppable) {
             return Err(message);
         }
         waiting.push_back(message)?;
@@ -49,11 +45,11 @@ impl<T: Droppable> Queue<T> {
 }
 
 /// Rotates the queue once, so that the order of what stays is kept.
-fn drop_oldest_droppable<T: Droppable>(waiting: &mut Deque<T, CAPACITY>) -> bool {
+fn drop_oldest<T>(waiting: &mut Deque<T, CAPACITY>, is_droppable: fn(&T) -> bool) -> bool {
     let mut dropped = false;
     for _ in 0..waiting.len() {
         let Some(message) = waiting.pop_front() else { break };
-        if !dropped && message.is_droppable() {
+        if !dropped && is_droppable(&message) {
             dropped = true;
             continue;
         }
@@ -72,15 +68,13 @@ mod tests {
         Exit,
     }
 
-    impl Droppable for Message {
-        fn is_droppable(&self) -> bool {
-            matches!(self, Self::Frame(_))
-        }
+    fn queue() -> Queue<Message> {
+        Queue::new(|message| matches!(message, Message::Frame(_)))
     }
 
     #[test]
     fn a_full_queue_drops_the_oldest_frame_and_never_the_exit_button() {
-        let queue = Queue::new();
+        let queue = queue();
         queue.put(Message::Exit).unwrap();
         for i in 0..200 {
             queue.put(Message::Frame(i)).unwrap();
@@ -96,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_queue_full_of_what_matters_gives_the_message_back() {
-        let queue = Queue::new();
+        let queue = queue();
         for _ in 0..CAPACITY {
             queue.put(Message::Exit).unwrap();
         }
@@ -106,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_waiting_receiver_wakes_for_a_message_from_another_thread() {
-        let queue = Queue::new();
+        let queue = queue();
         std::thread::scope(|scope| {
             scope.spawn(|| queue.put(Message::Exit));
             assert_eq!(queue.take(Duration::MAX), Some(Message::Exit));

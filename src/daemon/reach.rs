@@ -161,9 +161,11 @@ impl Effects for Reach {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Receiver;
+
     use super::*;
     use crate::daemon::inbox::tests::{TODAY, exit, ticket};
-    use crate::daemon::inbox::{Job, Jobs, inbox};
+    use crate::daemon::inbox::{Job, inbox};
     use crate::daemon::keeper::nobody;
     use crate::sim::clock::SimClock;
     use crate::time::Wall;
@@ -173,7 +175,7 @@ mod tests {
     }
 
     /// What the journal hears is in [`JOURNAL`], by the milliseconds of its time; the ledger has two seconds.
-    fn put_up(clock: &SimClock) -> (Arc<Shared>, Reach, Jobs) {
+    fn put_up(clock: &SimClock) -> (Arc<Shared>, Reach, Receiver<Job>) {
         let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
         let (ledger, jobs) = inbox();
         let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
@@ -188,7 +190,7 @@ mod tests {
         assert!(!reach.record(exit(TODAY), Some(ticket())), "what can't be written is none of it");
         drop(reach);
         assert_eq!(JOURNAL.take(), (0..1000).collect::<Vec<_>>());
-        assert!(jobs.0.try_iter().count() < taken, "some were left when it stopped");
+        assert!(jobs.try_iter().count() < taken, "some were left when it stopped");
     }
 
     #[test]
@@ -199,7 +201,7 @@ mod tests {
         let is_told = |reach: &mut Reach, record: Record| {
             reach.begin(shared.now(), None);
             assert!(reach.record(record, None));
-            let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+            let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
             let told: Vec<_> = follower.try_iter().map(|written| (written.seq, written.stands)).collect();
             assert_eq!(told, if entry.told.is_done() { vec![(None, true)] } else { vec![] });
             !entry.told.claim()
@@ -230,7 +232,7 @@ mod tests {
             reach.begin(shared.now(), None);
             assert!(reach.record(exit(TODAY), None));
         }
-        let Job::Write(first) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+        let Job::Write(first) = jobs.try_recv().unwrap() else { panic!("a record") };
         assert!(first.told.claim(), "the keeper tells the first, and then hangs");
         reach.look(shared.now().mono);
         assert_eq!(follower.try_iter().count(), 0);
@@ -240,7 +242,7 @@ mod tests {
         assert_eq!(steps, [2, 3]);
         reach.look(shared.now().mono);
         assert_eq!(follower.try_iter().count(), 0);
-        assert!(jobs.0.try_iter().all(|job| matches!(job, Job::Write(entry) if !entry.told.claim())));
+        assert!(jobs.try_iter().all(|job| matches!(job, Job::Write(entry) if !entry.told.claim())));
     }
 
     #[test]
@@ -250,7 +252,7 @@ mod tests {
             reach.begin(shared.now(), None);
             reach.released(has_obeyed);
             assert!(reach.record(Record::new(TODAY, Outcome::ManualRelease), None));
-            assert_eq!((jobs.0.try_iter().count(), JOURNAL.take().len()), (written, written), "{has_obeyed}");
+            assert_eq!((jobs.try_iter().count(), JOURNAL.take().len()), (written, written), "{has_obeyed}");
         }
     }
 
@@ -261,7 +263,7 @@ mod tests {
             reach.begin(shared.now(), None);
             reach.released(has_obeyed);
             assert!(reach.record(exit(TODAY), None));
-            let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+            let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
             assert_eq!(entry.record.reasons.len(), reasons, "{:?}", entry.record.reasons);
         }
     }
@@ -274,7 +276,7 @@ mod tests {
         let deadline = shared.now().mono + Duration::from_secs(2);
         clock.advance(Duration::from_millis(30));
         assert!(reach.record(exit(TODAY), Some(ticket())));
-        let Job::Write(entry) = jobs.0.try_recv().unwrap() else { panic!("a record") };
+        let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
         assert_eq!(entry.ticket.unwrap().until, deadline);
     }
 }

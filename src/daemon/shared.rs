@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::keeper::{Demand, Gallery};
 use super::mailbox::Mailbox;
-use super::queue::{Droppable, Queue};
+use super::queue::Queue;
 use super::watchers::Watchers;
 use crate::gate::{Event, Policy, Record, Status, Ticket};
 use crate::person::PersonId;
@@ -54,7 +54,8 @@ impl std::fmt::Debug for Reloaded {
     }
 }
 
-impl Droppable for Message {
+impl Message {
+    /// The next one of its kind makes this one obsolete.
     fn is_droppable(&self) -> bool {
         matches!(self, Self::Event(Event::Sighting(_) | Event::Liveness(_) | Event::Tick))
     }
@@ -123,7 +124,7 @@ impl Shared {
         let beats = Beats([began; 3].map(AtomicU64::new));
         Self {
             clock,
-            queue: Queue::new(),
+            queue: Queue::new(Message::is_droppable),
             mailbox: Mailbox::default(),
             watchers: Watchers::default(),
             counters: Counters::default(),

@@ -27,26 +27,13 @@ pub const TAMPER: &str = "765657e79d994992aa2de20cd343bd30";
 /// Fields that a line about an outcome carries at most.
 const MAX_FIELDS: usize = 6;
 
-/// Where the lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    Journal,
-    StandardError,
-}
-
 /// Sets logging up, once a process: to the journal where standard error is connected to it, which systemd sees to, else
 /// to standard error. A second call changes the level and nothing else.
-pub fn init(level: LevelFilter) -> Destination {
-    let destination = match connected_to_journal().then(JournalLog::new) {
-        Some(Ok(journal)) => {
-            install(journal.with_syslog_identifier("facelatch".to_owned()));
-            Destination::Journal
-        }
-        _ => {
-            install(StandardError);
-            Destination::StandardError
-        }
-    };
+pub fn init(level: LevelFilter) {
+    match connected_to_journal().then(JournalLog::new) {
+        Some(Ok(journal)) => install(journal.with_syslog_identifier("facelatch".to_owned())),
+        _ => install(StandardError),
+    }
     log::set_max_level(level);
     if let Ok(wish) = std::env::var(LEVEL_VARIABLE) {
         match wish.parse() {
@@ -54,7 +41,6 @@ pub fn init(level: LevelFilter) -> Destination {
             Err(_) => log::warn!("{LEVEL_VARIABLE}={wish}: a level is off, error, warn, info, debug or trace"),
         }
     }
-    destination
 }
 
 /// Lets a thread of its own write the lines. Without a thread to be had, no daemon will run, and standard error says why.
