@@ -2,45 +2,24 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::frame::{Frame, FrameError, Geometry};
+use crate::frame::{Frame, Geometry};
 use crate::time::{Duration, Instant};
 
-/// A frame with its bytes, in a buffer that is used again and again.
-#[derive(Debug, Default)]
-pub struct Letter {
+/// What a frame is besides its bytes.
+#[derive(Debug, Clone, Copy)]
+struct Head {
     /// Which opening of the camera it is from.
-    pub opening: u32,
-    geometry: Option<Geometry>,
+    opening: u32,
+    geometry: Geometry,
     sequence: u32,
     captured_at: Instant,
-    data: Vec<u8>,
-}
-
-impl Letter {
-    /// Copies a frame; allocates only while frames still grow.
-    fn write(&mut self, opening: u32, frame: &Frame<'_>) {
-        self.opening = opening;
-        self.geometry = Some(frame.geometry());
-        self.sequence = frame.sequence();
-        self.captured_at = frame.captured_at();
-        self.data.clear();
-        self.data.extend_from_slice(frame.data());
-    }
-
-    /// The frame that was written.
-    ///
-    /// # Errors
-    /// Never for a letter that came out of a [`Mailbox`].
-    pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        let geometry = self.geometry.ok_or(FrameError::Size { width: 0, height: 0 })?;
-        Frame::new(geometry, self.sequence, self.captured_at, &self.data)
-    }
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    letter: Letter,
-    is_full: bool,
+    /// `None` where the frame was fetched.
+    head: Option<Head>,
+    data: Vec<u8>,
 }
 
 /// One writer, one reader, the newest frame.
@@ -51,25 +30,27 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves a frame, with the number of the camera's opening, in place of one that wasn't fetched.
+    /// Leaves a frame, with the number of the camera's opening, in place of one that wasn't fetched. Allocates only while frames
+    /// still grow.
     pub fn put(&self, opening: u32, frame: &Frame<'_>) {
+        let (geometry, sequence, captured_at) = (frame.geometry(), frame.sequence(), frame.captured_at());
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.letter.write(opening, frame);
-        slot.is_full = true;
+        slot.head = Some(Head { opening, geometry, sequence, captured_at });
+        slot.data.clear();
+        slot.data.extend_from_slice(frame.data());
         self.arrived.notify_one();
     }
 
-    /// Exchanges `letter` for the newest one; `false` where none came within `timeout`.
-    pub fn fetch(&self, letter: &mut Letter, timeout: Duration) -> bool {
+    /// The newest frame, with the number of the camera's opening; `None` where none came within `timeout`. Its bytes are in
+    /// `buffer`, and what was there before is used again.
+    pub fn fetch<'a>(&self, buffer: &'a mut Vec<u8>, timeout: Duration) -> Option<(u32, Frame<'a>)> {
         let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.arrived.wait_timeout_while(slot, timeout, |slot| !slot.is_full);
+        let waited = self.arrived.wait_timeout_while(slot, timeout, |slot| slot.head.is_none());
         let mut slot = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if slot.is_full {
-            std::mem::swap(&mut slot.letter, letter);
-            slot.is_full = false;
-            return true;
-        }
-        false
+        let Head { opening, geometry, sequence, captured_at } = slot.head.take()?;
+        std::mem::swap(&mut slot.data, buffer);
+        // What was put was a frame, and so this is one.
+        Frame::new(geometry, sequence, captured_at, buffer).ok().map(|frame| (opening, frame))
     }
 }
 
@@ -85,13 +66,12 @@ mod tests {
     #[test]
     fn the_newest_frame_is_fetched_once() {
         let mailbox = Mailbox::default();
-        let mut letter = Letter::default();
-        assert!(!mailbox.fetch(&mut letter, Duration::ZERO));
+        let mut buffer = Vec::new();
+        assert!(mailbox.fetch(&mut buffer, Duration::ZERO).is_none());
         mailbox.put(1, &frame(1, &[1; 4]));
         mailbox.put(1, &frame(2, &[2; 4]));
-        assert!(mailbox.fetch(&mut letter, Duration::ZERO));
-        let newest = letter.frame().unwrap();
-        assert_eq!((newest.sequence(), newest.data()), (2, &[2; 4][..]));
-        assert!(!mailbox.fetch(&mut letter, Duration::ZERO));
+        let (opening, newest) = mailbox.fetch(&mut buffer, Duration::ZERO).unwrap();
+        assert_eq!((opening, newest.sequence(), newest.data()), (1, 2, &[2; 4][..]));
+        assert!(mailbox.fetch(&mut buffer, Duration::ZERO).is_none());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use super::mailbox::Letter;
 use super::shared::{Health, Shared};
 use crate::gate::{Event, Face, Fault, Sighting};
 use crate::ports::{Perception, PerceptionError};
@@ -22,14 +21,11 @@ const STALE_MAX: u32 = 10;
 
 /// Runs until the daemon stops.
 pub fn run(shared: &Shared, perception: &mut dyn Perception) {
-    let mut letter = Letter::default();
+    let mut buffer = Vec::new();
     let mut freeze = Freeze::default();
     let mut failures = Failures::default();
     while !shared.is_stopping() {
-        if !shared.mailbox.fetch(&mut letter, WAIT) {
-            continue;
-        }
-        let Ok(frame) = letter.frame() else { continue };
+        let Some((opening, frame)) = shared.mailbox.fetch(&mut buffer, WAIT) else { continue };
         if let Some(event) = freeze.look(shared.now().mono, frame.data()) {
             shared.tell(event);
         }
@@ -39,7 +35,7 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                 if failures.forget() {
                     shared.tell(Event::Cleared(Fault::Network));
                 }
-                if shared.camera_judged(letter.opening) {
+                if shared.camera_judged(opening) {
                     log::info!("camera: frames again");
                     shared.tell(Event::Cleared(Fault::CameraLost));
                 }
@@ -52,7 +48,7 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                 if let Some(whose) = failures.count(&error) {
                     log::error!("frames can't be judged: {error}");
                     match whose {
-                        Whose::Camera => shared.camera_is_useless(letter.opening),
+                        Whose::Camera => shared.camera_is_useless(opening),
                         Whose::Network => shared.tell(Event::Fault(Fault::Network)),
                     }
                 }
