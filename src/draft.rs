@@ -37,9 +37,7 @@ impl Draft {
     }
 
     fn of_mode(target: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
-        let mut path = target.as_os_str().to_owned();
-        path.push(format!(".draft.{}", std::process::id()));
-        let path = PathBuf::from(path);
+        let path = target.with_added_extension(format!("draft.{}", std::process::id()));
         // What a power cut left of a process that had our number.
         let _absent_as_a_rule = fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
@@ -59,8 +57,7 @@ impl Draft {
     /// What was at the target is there still, unless the directory alone couldn't be brought to the disk.
     pub fn place(self) -> io::Result<()> {
         fs::rename(&self.path, &self.target)?;
-        let dir = self.target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()
+        File::open(parent(&self.target))?.sync_all()
     }
 }
 
@@ -68,6 +65,11 @@ impl Drop for Draft {
     fn drop(&mut self) {
         let _absent_once_it_is_in_place = fs::remove_file(&self.path);
     }
+}
+
+/// The directory that a file lies in.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

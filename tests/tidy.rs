@@ -4,27 +4,31 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `use` of anything else is a door in the wrong wall.
-const MAY_IMPORT: [(&str, &[&str]); 22] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("units", &[]),
     ("time", &[]),
     ("person", &[]),
     ("draft", &[]),
+    ("backoff", &["time"]),
     ("frame", &["time"]),
     ("kernels", &["frame"]),
     ("liveness", &["face", "frame", "gate", "infer", "kernels", "ports", "time"]),
     ("gate", &["person", "time", "units"]),
     ("infer", &["draft", "frame", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "units"]),
-    ("gallery", &["face", "gate", "kernels", "person", "time", "units"]),
+    ("gallery", &["draft", "face", "gate", "kernels", "person", "time", "units"]),
     ("eval", &["face", "frame", "gallery", "gate", "infer", "liveness", "person", "time", "units"]),
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
-    ("hw", &["frame", "gallery", "gate", "person", "ports", "time", "units"]),
+    ("hw", &["backoff", "draft", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time"]),
     ("config", &["face", "gallery", "frame", "gate", "hw", "infer", "liveness", "time"]),
     ("control", &["daemon", "gate", "time", "units"]),
     (
         "daemon",
-        &["control", "face", "frame", "gallery", "gate", "hw", "infer", "liveness", "person", "ports", "time", "units"],
+        &[
+            "backoff", "control", "face", "frame", "gallery", "gate", "hw", "infer", "liveness", "person", "ports",
+            "time", "units",
+        ],
     ),
     ("cli", &["*"]),
     ("main", &["*"]),

@@ -4,8 +4,8 @@
 //! daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
 
 use super::shared::{Health, Shared};
+use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
-use crate::hw::camera::Backoff;
 use crate::ports::{Camera, CameraError};
 use crate::time::Duration;
 

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::shared::Shared;
+use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
-use crate::hw::camera::Backoff;
 use crate::ports::{Input, Inputs};
 use crate::time::Duration;
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::seal::{KEY_BYTES, MasterKey, SealError};
+use crate::draft::parent;
 
 /// The credential's name: `LoadCredentialEncrypted=facelatch.key` in the unit.
 pub const CREDENTIAL: &str = "facelatch.key";
@@ -21,7 +22,7 @@ pub const CREDENTIAL: &str = "facelatch.key";
 pub const SERVICE_KEY: &str = "/etc/facelatch/facelatch.key";
 
 /// What a sealed key file is called behind the key file's name, in systemd/facelatch-sealed-key.conf.
-const SEALED_ENDING: &str = ".cred";
+const SEALED_ENDING: &str = "cred";
 /// What the credential says where systemd found no key (`SetCredential=` in the unit): without it the service would not even start,
 /// and nobody would be let out.
 const NO_CREDENTIAL: &[u8] = b"missing";
@@ -127,9 +128,7 @@ impl KeyPlaces {
 
     /// The key as `systemd-creds encrypt` has sealed it to this board, where it lies beside the key file's place.
     pub fn sealed(&self) -> Option<PathBuf> {
-        let mut sealed = self.file.clone().into_os_string();
-        sealed.push(SEALED_ENDING);
-        Some(PathBuf::from(sealed)).filter(|sealed| sealed.exists())
+        Some(self.file.with_added_extension(SEALED_ENDING)).filter(|sealed| sealed.exists())
     }
 }
 
@@ -198,8 +197,7 @@ fn make(path: &Path) -> Result<bool, KeyError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.exists() => Ok(false),
         Err(error) => Err(failed(error)),
         Ok(()) => {
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+            File::open(parent(path)).and_then(|dir| dir.sync_all()).map_err(failed)?;
             Ok(true)
         }
     }
@@ -208,9 +206,7 @@ fn make(path: &Path) -> Result<bool, KeyError> {
 /// Called after the whole name of the key: what a power cut leaves of it is a key, too, and whoever leaves out `facelatch.key*` from a
 /// backup leaves out both.
 fn draft_of(path: &Path) -> PathBuf {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".draft.{}", std::process::id()));
-    draft.into()
+    path.with_added_extension(format!("draft.{}", std::process::id()))
 }
 
 fn write_synced(path: &Path, key: &MasterKey) -> io::Result<()> {

@@ -5,8 +5,6 @@
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
 
-/// Longest schedule, in bytes of UTF-8.
-pub const SCHEDULE_MAX_BYTES: usize = 512;
 /// Longest consent note, in bytes of UTF-8.
 pub const CONSENT_MAX_BYTES: usize = 1024;
 
@@ -42,7 +40,7 @@ pub struct Changes {
 pub struct NewPerson {
     pub name: Name,
     pub expires: Option<Wall>,
-    /// At most [`SCHEDULE_MAX_BYTES`]; that it can be read is the caller's to see to, with `gate::schedule`.
+    /// That it can be read is the caller's to see to, with `gate::schedule`, which says how long it may be, too.
     pub schedule: String,
     /// At most [`CONSENT_MAX_BYTES`].
     pub consent: String,

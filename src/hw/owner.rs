@@ -9,6 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open, openat};
 
+pub use crate::draft::parent;
+
 const ROOT: u32 = 0;
 /// systemd's for the state directory, too.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -60,11 +62,6 @@ pub fn made_dir(path: &Path) -> io::Result<()> {
         },
         Err(error) => Err(error),
     }
-}
-
-/// The directory that a file lies in.
-pub fn parent(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

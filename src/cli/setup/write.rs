@@ -188,17 +188,10 @@ pub fn put(path: &Path, text: &str) -> Result<Option<PathBuf>, Failure> {
     })
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    PathBuf::from(name)
-}
-
 /// A second name for the file that is there, so that it stays when the first goes to another; never one that is taken.
 fn kept(path: &Path) -> io::Result<Option<PathBuf>> {
     for n in 1..=MAX_COPIES {
-        let copy = beside(path, &if n == 1 { "old".to_owned() } else { format!("old.{n}") });
+        let copy = path.with_added_extension(if n == 1 { "old".to_owned() } else { format!("old.{n}") });
         match fs::hard_link(path, &copy) {
             Ok(()) => return Ok(Some(copy)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -5,7 +5,6 @@
 
 #![deny(unsafe_code)]
 
-mod backoff;
 mod check;
 mod device;
 mod negotiate;
@@ -22,7 +21,6 @@ use crate::hw::clock::monotonic_and_boottime;
 use crate::ports::{Camera, CameraError};
 use crate::time::{Duration, Instant};
 
-pub use backoff::Backoff;
 pub use negotiate::{Choice, Offer, Offers, Rates, Sizes, choose, nearest};
 use stream::{Buffer, Stream, Take};
 pub use y16::{Y16Camera, Y16Frame};

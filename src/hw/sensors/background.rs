@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::config::{SensorConfig, kind_name};
 use super::failure;
 use super::iio::period;
-use crate::hw::camera::Backoff;
+use crate::backoff::Backoff;
 use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
 

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::error::{StoreError, Trouble};
 use super::{Store, events, scrub, templates};
-use crate::gallery::person::{CONSENT_MAX_BYTES, Changes, NewPerson, Person, SCHEDULE_MAX_BYTES};
+use crate::gallery::person::{CONSENT_MAX_BYTES, Changes, NewPerson, Person};
 use crate::gallery::seal::DataKey;
 use crate::gallery::template::{NewTemplate, hex};
 use crate::gate::record::{Outcome, Reason, Record};
+use crate::gate::schedule::MAX_TEXT_BYTES as SCHEDULE_MAX_BYTES;
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
 

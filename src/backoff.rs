@@ -1,11 +1,11 @@
-//! How long to wait before a lost camera is opened again.
+//! How long to wait before a camera, a wire or a sensor that was lost is opened again.
 
 #![forbid(unsafe_code)]
 
 use crate::time::Duration;
 
-/// Pauses that double from [`Backoff::FIRST`] to [`Backoff::MAX`]: a camera that was plugged back in is found at once,
-/// one that is gone costs nothing.
+/// Pauses that double from [`Backoff::FIRST`] to [`Backoff::MAX`]: what was plugged back in is found at once, what is gone costs
+/// nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     failures: u32,
@@ -14,7 +14,7 @@ pub struct Backoff {
 impl Backoff {
     /// A cable that was jolted is back by then.
     pub const FIRST: Duration = Duration::from_millis(250);
-    /// A person who has plugged the camera in waits no longer than this.
+    /// Whoever has plugged it in again waits no longer than this.
     pub const MAX: Duration = Duration::from_secs(10);
 
     /// Another attempt has failed: how long to wait before the next.
@@ -24,13 +24,13 @@ impl Backoff {
         pause
     }
 
-    /// A frame came: the next failure starts with the first pause again. Opening alone is no success, since a camera
-    /// with too little power opens and dies.
+    /// It works: the next failure starts with the first pause again. Opening alone is no success, since a camera with too little
+    /// power opens and dies.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// Attempts that failed since the last frame.
+    /// Attempts that failed since it last worked.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_the_maximum_and_a_frame_ends_them() {
+    fn pauses_grow_to_the_maximum_and_a_success_ends_them() {
         let mut backoff = Backoff::default();
         let pauses: Vec<_> = (0..8).map(|_| backoff.failed().as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]);
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_camera_gone_for_years_overflows_nothing() {
+    fn what_is_gone_for_years_overflows_nothing() {
         let mut backoff = Backoff { failures: u32::MAX };
         assert_eq!(backoff.failed(), Backoff::MAX);
         assert_eq!(backoff.failures(), u32::MAX);
