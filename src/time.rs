@@ -27,6 +27,17 @@ impl Instant {
         self.0
     }
 
+    /// Whole milliseconds since boot.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// So much earlier; at boot at the earliest.
+    #[must_use]
+    pub fn before(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(d)))
+    }
+
     /// The time from `earlier` to `self`; zero where `earlier` is in fact later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -43,9 +54,12 @@ impl std::ops::Add<Duration> for Instant {
 
     /// Saturates at the end of time rather than wrapping to a deadline in the past.
     fn add(self, d: Duration) -> Self {
-        let nanos = u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        Self(self.0.saturating_add(nanos(d)))
     }
+}
+
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Civil time: milliseconds since 1970-01-01 UTC, as the system clock gives it, which may be wrong.
@@ -95,6 +109,13 @@ mod tests {
     fn a_deadline_too_far_saturates() {
         let end = Instant::from_nanos(u64::MAX);
         assert_eq!(Instant::from_millis(1) + Duration::MAX, end);
+    }
+
+    #[test]
+    fn what_was_before_the_board_booted_was_when_it_did() {
+        let at = Instant::from_millis(5);
+        assert_eq!(at.before(Duration::from_millis(2)), Instant::from_millis(3));
+        assert_eq!([at.before(Duration::from_millis(6)), at.before(Duration::MAX)], [Instant::BOOT; 2]);
     }
 
     #[test]

@@ -432,7 +432,7 @@ impl Keeper {
 impl Steady {
     /// For how long the clock has run on, as of `now`.
     fn of(steady: &mut Option<Self>, now: Now) -> Duration {
-        let booted_at_ms = now.wall.unix_millis().saturating_sub((now.mono.as_nanos() / 1_000_000) as i64);
+        let booted_at_ms = now.wall.unix_millis().saturating_sub(now.mono.as_millis() as i64);
         let runs_on = steady.filter(|steady| steady.booted_at_ms.abs_diff(booted_at_ms) <= STEP_MS);
         let Self { since, .. } = *steady.insert(runs_on.unwrap_or(Self { since: now.mono, booted_at_ms }));
         now.mono.since(since)

@@ -234,7 +234,7 @@ mod tests {
             other => panic!("{other:?}"),
         });
         let beats = perception.beats.iter().copied().chain([shared.last_beat(Health::Vision)]);
-        (told.collect(), beats.map(|at| at.as_nanos() / 1_000_000).collect())
+        (told.collect(), beats.map(|at| at.as_millis()).collect())
     }
 
     #[test]

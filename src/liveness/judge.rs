@@ -182,7 +182,7 @@ impl Judge {
         let since = self.since.filter(|since| is_fresh && is_new && until.since(*since) >= SPAN)?;
         self.judged_until = Some(until);
         self.series.draw(until, &mut self.window);
-        let from = Instant::from_nanos(until.as_nanos().saturating_sub(SPAN.as_nanos() as u64));
+        let from = until.before(SPAN);
         let unsure = |sensor, why| {
             let evidence = [Some(Reason::SensorMissing { sensor, why }), None, None, None];
             Some(LivenessReport { from, until, verdict: Verdict::Inconclusive, evidence })

@@ -213,7 +213,7 @@ impl House {
     }
 
     fn say(&mut self, who: &str, what: &str) {
-        let ms = self.now().as_nanos() / 1_000_000;
+        let ms = self.now().as_millis();
         let (s, m, h) = (ms / 1000 % 60, ms / 60_000 % 60, ms / 3_600_000);
         self.lines.push(format!("{h:02}:{m:02}:{s:02}.{:03} {who:<6} {what}", ms % 1000));
     }
@@ -404,7 +404,7 @@ impl House {
                 _ if self.rng.chance(0.05) => Verdict::Inconclusive,
                 _ => Verdict::Live,
             };
-            let from = Instant::from_nanos(now.as_nanos() - LIVENESS_WINDOW.as_nanos() as u64);
+            let from = now.before(LIVENESS_WINDOW);
             self.step(Event::Liveness(LivenessReport { from, until: now, verdict, evidence: [None; 4] }));
         }
         self.todo(now + SENSE, Todo::Sense);
@@ -435,7 +435,7 @@ impl House {
             }
             Chore::SetClock => {
                 self.excuse = true;
-                self.clock.set_wall(Wall::from_unix_millis(MIDNIGHT + (now.as_nanos() / 1_000_000) as i64));
+                self.clock.set_wall(Wall::from_unix_millis(MIDNIGHT + now.as_millis() as i64));
                 self.say("clock", "is set");
             }
             Chore::Erase => {

@@ -135,7 +135,7 @@ pub fn is_low(report: &LivenessReport) -> bool {
 }
 
 pub fn ms(at: Instant) -> Ms {
-    at.as_nanos() / 1_000_000
+    at.as_millis()
 }
 
 pub fn millis(time: Duration) -> Ms {

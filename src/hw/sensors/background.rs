@@ -324,7 +324,7 @@ mod tests {
         }
         fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
             let grid = Grid { columns: 2, rows: 1, cells: &[612.0, 615.0], view: [45.0, 45.0] };
-            let says = self.0.contains(&(now.as_nanos() / 1_000_000));
+            let says = self.0.contains(&now.as_millis());
             Ok(says.then_some(Reading { at: now, value: Value::Depth(grid) }))
         }
         fn describe(&self) -> String {
@@ -337,7 +337,7 @@ mod tests {
         let (clock, (tell, told)) = (SimClock::default(), mpsc::channel());
         let now = clock.clone();
         let open = move || {
-            let _the_test_may_be_over = tell.send(now.now().mono.as_nanos() / 1_000_000);
+            let _the_test_may_be_over = tell.send(now.now().mono.as_millis());
             Ok(Box::new(Mute(speaks.clone())) as Box<dyn Sensor>)
         };
         let config = SensorConfig::new(SensorKind::Depth, driver, device);

@@ -304,7 +304,7 @@ impl Sensor for Grids {
             break;
         }
         let Some(GridLine { columns, rows, age, .. }) = head else { return Ok(None) };
-        let at = Instant::from_nanos(now.as_nanos().saturating_sub(age.as_nanos() as u64));
+        let at = now.before(age);
         let Some(grid) = self.mounting.apply(columns, rows, &self.cells, &mut self.upright) else { return Ok(None) };
         let value = if self.kind == SensorKind::Depth { Value::Depth(grid) } else { Value::Thermal(grid) };
         Ok(Some(Reading { at, value }))

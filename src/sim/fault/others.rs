@@ -180,10 +180,7 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
             Some(SensorFault::Stuck) => reading.value = self.memory.newest().unwrap_or(reading.value),
             Some(SensorFault::Replayed) => reading.value = self.memory.again().unwrap_or(reading.value),
             Some(SensorFault::Swapped) => reading.value = of_another_kind(reading.value),
-            Some(SensorFault::Late) => {
-                let age = self.rng.between(Duration::ZERO, LATEST).as_nanos() as u64;
-                reading.at = Instant::from_nanos(reading.at.as_nanos().saturating_sub(age));
-            }
+            Some(SensorFault::Late) => reading.at = reading.at.before(self.rng.between(Duration::ZERO, LATEST)),
             _ => self.memory.keep(reading.value),
         }
         Ok(Some(reading))

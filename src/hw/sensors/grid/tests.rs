@@ -54,7 +54,7 @@ fn a_line_that_is_wrong_in_any_way_is_refused() {
 fn ms(reading: Option<Reading<'_>>) -> Option<(u64, Vec<f32>)> {
     let reading = reading?;
     match reading.value {
-        Value::Depth(grid) | Value::Thermal(grid) => Some((reading.at.as_nanos() / 1_000_000, grid.cells.to_vec())),
+        Value::Depth(grid) | Value::Thermal(grid) => Some((reading.at.as_millis(), grid.cells.to_vec())),
         other => panic!("{other:?}"),
     }
 }

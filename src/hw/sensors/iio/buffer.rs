@@ -92,7 +92,7 @@ impl Clock {
 /// stands for it, which is the latest that it can have been.
 fn taken_at(stamp: i128, clock_now: i128, now: Instant) -> Instant {
     let age = u64::try_from(clock_now - stamp).unwrap_or(0);
-    Instant::from_nanos(now.as_nanos().saturating_sub(age))
+    now.before(Duration::from_nanos(age))
 }
 
 impl Buffered {
@@ -194,7 +194,7 @@ impl Buffered {
             let at = match stamp {
                 Some((stamp, clock_now)) => taken_at(stamp, clock_now, now),
                 // Without stamps the last has come just now, and those before it at the sensor's rate.
-                None => earlier(now, self.period * (self.held + count - 1 - i) as u32),
+                None => now.before(self.period * (self.held + count - 1 - i) as u32),
             };
             if self.waiting.len() == MAX_WAITING {
                 self.waiting.pop_front();
@@ -222,10 +222,6 @@ impl Sensor for Buffered {
         let stamped = if self.stamps.is_some() { "stamped" } else { "without time stamps" };
         format!("{} by IIO ({}), buffered, {stamped}", kind_name(self.config.kind), self.name)
     }
-}
-
-fn earlier(now: Instant, by: Duration) -> Instant {
-    Instant::from_nanos(now.as_nanos().saturating_sub(by.as_nanos() as u64))
 }
 
 /// The names of the channels that make the value.
