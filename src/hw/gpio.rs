@@ -285,19 +285,13 @@ fn busy(chip: &Path, line: &LineId, holder: Option<&str>) -> GpioError {
     GpioError::Busy { chip: chip.to_owned(), line: line.clone(), by }
 }
 
-/// The system's error number behind a gpiocdev error. The type that holds it for ioctls is not exported, but its text
-/// is the standard library's, which ends in "(os error N)".
-pub(crate) fn errno(error: &gpiocdev::Error) -> Option<Errno> {
-    let raw = match error {
-        gpiocdev::Error::Os(errno) => Some(errno.0),
-        other => os_error_in(&other.to_string()),
-    };
-    raw.map(Errno::from_raw_os_error)
-}
-
-fn os_error_in(text: &str) -> Option<i32> {
-    let (_, rest) = text.rsplit_once("(os error ")?;
-    rest.split_once(')')?.0.parse().ok()
+/// The system's error number behind a gpiocdev error, of a file or of an ioctl.
+fn errno(error: &gpiocdev::Error) -> Option<Errno> {
+    use gpiocdev_uapi::Error::Os;
+    match error {
+        gpiocdev::Error::Os(errno) | gpiocdev::Error::Uapi(_, Os(errno)) => Some(Errno::from_raw_os_error(errno.0)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -337,10 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_found_in_what_an_ioctl_says() {
-        let text = format!("uAPI get_line returned: {}", std::io::Error::from_raw_os_error(libc::EBUSY));
-        assert_eq!(os_error_in(&text), Some(libc::EBUSY));
-        assert_eq!(os_error_in("no number"), None);
+    fn an_ioctl_is_refused_with_the_systems_number_as_a_file_is() {
+        let busy = gpiocdev_uapi::Error::Os(gpiocdev_uapi::Errno(libc::EBUSY));
+        assert_eq!(errno(&gpiocdev::Error::Uapi(gpiocdev::UapiCall::GetLine, busy)), Some(Errno::BUSY));
+        assert_eq!(errno(&os(libc::EBUSY)), Some(Errno::BUSY));
+        assert_eq!(errno(&gpiocdev::Error::NoAbiSupport()), None);
     }
 
     #[test]
