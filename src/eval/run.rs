@@ -78,12 +78,15 @@ impl Percentiles {
     pub fn of(values: impl IntoIterator<Item = f32>) -> Self {
         let mut sorted: Vec<_> = values.into_iter().collect();
         sorted.sort_unstable_by(f32::total_cmp);
-        let at = |share: f64| {
-            let rank = (share * sorted.len() as f64).ceil() as usize;
-            sorted.get(rank.saturating_sub(1)).map_or(0.0, |x| (f64::from(*x) * 1e3).round() / 1e3)
-        };
-        Self { p50: at(0.5), p95: at(0.95) }
+        let at = |percent| nearest_rank(&sorted, percent).map_or(0.0, |x| (f64::from(x) * 1e3).round() / 1e3);
+        Self { p50: at(50), p95: at(95) }
     }
+}
+
+/// The value that so many in a hundred don't exceed (nearest rank), of values that rise; `None` of none.
+pub fn nearest_rank<T: Copy>(rising: &[T], percent: usize) -> Option<T> {
+    let rank = (rising.len() * percent).div_ceil(100);
+    rising.get(rank.saturating_sub(1)).copied()
 }
 
 impl Timing {

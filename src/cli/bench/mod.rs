@@ -43,6 +43,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Answer {
     kernels: &'static str,
+    #[serde(serialize_with = "stages::by_name")]
     stages: Times,
     rss_mib: Option<f64>,
     /// From the start of the process until the networks are ready, less what loading the frames took: a door loads none.
@@ -107,7 +108,7 @@ fn show(answer: &Answer, ctx: &Context) -> Result<(), Failure> {
         answer.kernels, answer.rounds, answer.frames
     ))?;
     out.line(format_args!("{:<14} {:>12} {:>12}", "stage", "p50 µs", "p95 µs"))?;
-    for (name, time) in answer.stages.named() {
+    for (name, time) in &answer.stages {
         out.line(format_args!("{name:<14} {:>12.1} {:>12.1}", time.p50_us, time.p95_us))?;
     }
     for row in &answer.search {

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::WARM_UP;
 use super::frames::Frames;
 use crate::cli::context::{Context, dims};
 use crate::cli::exit::{Code, Failure};
+use crate::eval::run::nearest_rank;
 use crate::face::align::{SIDE, TEMPLATE_112};
 use crate::face::pipeline::Placing;
 use crate::face::{Canvas, Detection, Detector, Faces, MjpegDecoder, Rect, convert, detect, landmarks};
@@ -44,58 +45,23 @@ impl Time {
     /// 0 where nothing was measured.
     pub fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
-        let at = |share: usize| {
-            let rank = (times.len() * share).div_ceil(100);
-            times.get(rank.saturating_sub(1)).map_or(0.0, |time| time.as_nanos() as f64 / 1e3)
-        };
+        let at = |percent| nearest_rank(&times, percent).map_or(0.0, |time| time.as_nanos() as f64 / 1e3);
         Self { p50_us: at(50), p95_us: at(95) }
     }
 }
 
-/// In the order in which a frame passes them.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Times {
-    pub convert: Time,
-    /// In the place of `convert` where the camera gives JPEG: the last picture, encoded here.
-    pub mjpeg: Time,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detect: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub landmarks: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub align: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quality: Option<Time>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub embed: Option<Time>,
-    /// What liveness takes from the frame.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watch: Option<Time>,
-    /// Among those who are enrolled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub search: Option<Time>,
-    /// A window of two seconds drawn and scored, on the sensors' thread and not for each frame.
-    pub liveness: Time,
-    pub append: Time,
-}
+/// What needs a network, in the order in which a frame passes it. `watch` is what liveness takes from the frame, `search` is among
+/// those who are enrolled.
+const STAGES: [&str; 7] = ["detect", "landmarks", "align", "quality", "embed", "watch", "search"];
 
-impl Times {
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, Time)> {
-        let named = [
-            ("convert", Some(self.convert)),
-            ("mjpeg", Some(self.mjpeg)),
-            ("detect", self.detect),
-            ("landmarks", self.landmarks),
-            ("align", self.align),
-            ("quality", self.quality),
-            ("embed", self.embed),
-            ("watch", self.watch),
-            ("search", self.search),
-            ("liveness", Some(self.liveness)),
-            ("append", Some(self.append)),
-        ];
-        named.into_iter().filter_map(|(name, time)| time.map(|time| (name, time)))
-    }
+/// By name, in the order in which a frame passes them; without a network [`STAGES`] are left out. `mjpeg` is in the place of
+/// `convert` where the camera gives JPEG: the last picture, encoded here. `liveness` is a window of two seconds drawn and scored,
+/// on the sensors' thread and not for each frame.
+pub type Times = Vec<(&'static str, Time)>;
+
+/// As one object.
+pub fn by_name<S: Serializer>(times: &[(&'static str, Time)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(times.iter().copied())
 }
 
 pub struct Measured {
@@ -116,17 +82,8 @@ pub struct Chain {
     runtime_allocations: u64,
 }
 
-/// One list for each stage that needs a network.
-#[derive(Default)]
-struct Laps {
-    detect: Vec<Duration>,
-    landmarks: Vec<Duration>,
-    align: Vec<Duration>,
-    quality: Vec<Duration>,
-    embed: Vec<Duration>,
-    watch: Vec<Duration>,
-    search: Vec<Duration>,
-}
+/// A list for each of [`STAGES`].
+type Laps = [Vec<Duration>; STAGES.len()];
 
 impl Chain {
     pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
@@ -146,20 +103,25 @@ impl Chain {
 
     /// Whether there was a face.
     fn look(&mut self, image: &RgbImage, laps: &mut Laps) -> Result<bool, Failure> {
-        let mut begun = Instant::now();
-        let mut lap = || std::mem::replace(&mut begun, Instant::now()).elapsed();
+        let (mut begun, mut lists) = (Instant::now(), laps.iter_mut());
+        let mut lap = || {
+            let time = std::mem::replace(&mut begun, Instant::now()).elapsed();
+            if let Some(list) = lists.next() {
+                list.push(time);
+            }
+        };
         let found = self.faces.detect(image)?;
-        laps.detect.push(lap());
+        lap();
         let face = detect::principal(&found, image.width(), image.height());
         let (is_face, face) = (face.is_some(), face.unwrap_or(&self.made_up));
         let landmarks = self.faces.refine(image, face)?;
-        laps.landmarks.push(lap());
+        lap();
         let _aligned = self.faces.align(image, &landmarks);
-        laps.align.push(lap());
+        lap();
         let quality = std::hint::black_box(self.faces.quality(face, &landmarks));
-        laps.quality.push(lap());
+        lap();
         let encoding = self.faces.embed()?;
-        laps.embed.push(lap());
+        lap();
         self.looked_at = self.looked_at + FRAME;
         std::hint::black_box(self.watch.look(&Seen {
             at: self.looked_at,
@@ -170,9 +132,9 @@ impl Chain {
             quality: &quality,
             encoding: Some(&encoding),
         }));
-        laps.watch.push(lap());
+        lap();
         std::hint::black_box(self.index.search(&encoding, &mut self.scratch));
-        laps.search.push(lap());
+        lap();
         Ok(is_face)
     }
 }
@@ -235,7 +197,8 @@ pub fn measure(
     let rounds = rounds as usize;
     let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
     let mut convert_times = Vec::with_capacity(rounds + WARM_UP);
-    let mut laps = Laps::with_capacity(rounds + WARM_UP);
+    // Room for all of them, so that the clocks themselves allocate nothing.
+    let mut laps: Laps = STAGES.map(|_| Vec::with_capacity(rounds + WARM_UP));
     let (mut faces, mut allocations) = (0, 0);
     for round in 0..rounds + WARM_UP {
         let frame = frames.get(round).map_err(|error| Failure::said(Code::Config, format!("[camera]: {error}")))?;
@@ -255,20 +218,11 @@ pub fn measure(
         }
     }
     let warm = |times: Vec<Duration>| Time::of(times.into_iter().skip(WARM_UP).collect());
-    let networks = |times: Vec<Duration>| chain.is_some().then(|| warm(times));
-    let times = Times {
-        convert: warm(convert_times),
-        mjpeg: warm(decode(&image, rounds, &mut decoder)?),
-        detect: networks(laps.detect),
-        landmarks: networks(laps.landmarks),
-        align: networks(laps.align),
-        quality: networks(laps.quality),
-        embed: networks(laps.embed),
-        watch: networks(laps.watch),
-        search: networks(laps.search),
-        liveness: warm(judge(ctx, rounds)?),
-        append: append(ctx)?,
-    };
+    let mut times = vec![("convert", warm(convert_times)), ("mjpeg", warm(decode(&image, rounds, &mut decoder)?))];
+    if chain.is_some() {
+        times.extend(STAGES.into_iter().zip(laps.map(warm)));
+    }
+    times.extend([("liveness", warm(judge(ctx, rounds)?)), ("append", append(ctx)?)]);
     let outside = |chain: &Chain| allocations as f64 / rounds as f64 - chain.runtime_allocations as f64;
     Ok(Measured { times, allocations_per_frame: chain.as_ref().map(outside), faces })
 }
@@ -311,22 +265,6 @@ fn judge(ctx: &Context, rounds: usize) -> Result<Vec<Duration>, Failure> {
         times.push(begun.elapsed());
     }
     Ok(times)
-}
-
-impl Laps {
-    /// Room for all of them, so that the clocks themselves allocate nothing.
-    fn with_capacity(rounds: usize) -> Self {
-        let list = || Vec::with_capacity(rounds);
-        Self {
-            detect: list(),
-            landmarks: list(),
-            align: list(),
-            quality: list(),
-            embed: list(),
-            watch: list(),
-            search: list(),
-        }
-    }
 }
 
 /// A durable entry in a ledger of its own, on the disk that the real one is on.

@@ -15,6 +15,7 @@ use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
 use crate::daemon::Recogniser;
 use crate::draft::Draft;
+use crate::eval::run::nearest_rank;
 use crate::frame::Frame;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
@@ -119,7 +120,7 @@ impl Spread {
         let of_it = session.samples.iter().filter(|sample| sample.channel == channel);
         let mut values: Vec<f32> = of_it.map(|sample| sample.value).collect();
         values.sort_unstable_by(f32::total_cmp);
-        let at = |share: usize| values.get((values.len() * share).div_ceil(100).saturating_sub(1)).copied();
+        let at = |percent| nearest_rank(&values, percent);
         Some(Self { channel: channel.name(), samples: values.len(), p5: at(5)?, p50: at(50)?, p95: at(95)? })
     }
 }
