@@ -72,6 +72,11 @@ fn is_told(error: &impl std::fmt::Display) {
     assert!((3..100_000).contains(&told.len()), "told in {} bytes", told.len());
 }
 
+/// What was taken; what is refused is told.
+fn taken<T>(read: Result<T, impl std::fmt::Display>) -> Option<T> {
+    read.inspect_err(is_told).ok()
+}
+
 /// A camera's buffer: format, then width, height and stride in four bytes each, then the pixels.
 pub fn frame(bytes: &[u8]) -> bool {
     const FORMATS: [PixelFormat; 5] =
@@ -88,16 +93,9 @@ pub fn jpeg(bytes: &[u8]) -> bool {
 }
 
 fn convert_to_rgb(geometry: Geometry, data: &[u8]) -> bool {
-    let frame = match Frame::new(geometry, 0, Instant::BOOT, data) {
-        Ok(frame) => frame,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(frame) = taken(Frame::new(geometry, 0, Instant::BOOT, data)) else { return false };
     let (mut picture, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
-    if let Err(error) = convert::to_rgb(&frame, &mut picture, &mut decoder) {
-        is_told(&error);
+    if taken(convert::to_rgb(&frame, &mut picture, &mut decoder)).is_none() {
         return false;
     }
     assert_eq!((picture.width(), picture.height()), (frame.width(), frame.height()));
@@ -111,17 +109,10 @@ fn convert_to_rgb(geometry: Geometry, data: &[u8]) -> bool {
 
 /// A photo in any format.
 pub fn photo(bytes: &[u8]) -> bool {
-    match photo::decode(bytes) {
-        Ok(picture) => {
-            let sides = 1..=MAX_SIDE as usize;
-            assert!(sides.contains(&picture.width()) && sides.contains(&picture.height()));
-            true
-        }
-        Err(error) => {
-            is_told(&error);
-            false
-        }
-    }
+    let Some(picture) = taken(photo::decode(bytes)) else { return false };
+    let sides = 1..=MAX_SIDE as usize;
+    assert!(sides.contains(&picture.width()) && sides.contains(&picture.height()));
+    true
 }
 
 /// A recording in Y4M, played in a loop.
@@ -129,12 +120,8 @@ pub fn y4m(bytes: &[u8]) -> bool {
     let dir = scratch();
     let path = dir.path().join("fed.y4m");
     write(&path, bytes);
-    let mut camera = match ReplayCamera::open(&path, Pace::AsTaken, true, Arc::new(SimClock::default())) {
-        Ok(camera) => camera,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
+    let Some(mut camera) = taken(ReplayCamera::open(&path, Pace::AsTaken, true, Arc::new(SimClock::default()))) else {
+        return false;
     };
     for _ in 0..MAX_FRAMES {
         match camera.next_frame(Duration::from_millis(1)).map(|frame| frame.geometry().required_bytes()) {
@@ -148,28 +135,16 @@ pub fn y4m(bytes: &[u8]) -> bool {
 
 /// The configuration file.
 pub fn config(bytes: &[u8]) -> bool {
-    match Config::parse(&String::from_utf8_lossy(bytes), Path::new("facelatch.toml")) {
-        Ok(config) => {
-            config.policy().check().expect("a configuration that was taken is in its ranges");
-            true
-        }
-        Err(error) => {
-            assert!(error.to_string().starts_with("facelatch.toml"), "{error}");
-            is_told(&error);
-            false
-        }
-    }
+    let parsed = Config::parse(&String::from_utf8_lossy(bytes), Path::new("facelatch.toml"))
+        .inspect_err(|error| assert!(error.to_string().starts_with("facelatch.toml"), "{error}"));
+    let Some(config) = taken(parsed) else { return false };
+    config.policy().check().expect("a configuration that was taken is in its ranges");
+    true
 }
 
 /// When a person may come in.
 pub fn schedule(bytes: &[u8]) -> bool {
-    let schedule = match Schedule::parse(&String::from_utf8_lossy(bytes)) {
-        Ok(schedule) => schedule,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(schedule) = taken(Schedule::parse(&String::from_utf8_lossy(bytes))) else { return false };
     let shown = schedule.to_string();
     assert!(shown.len() <= MAX_TEXT_BYTES, "{} bytes are shown", shown.len());
     assert_eq!(Schedule::parse(&shown).as_ref(), Ok(&schedule), "{shown}");
@@ -218,13 +193,7 @@ pub fn model(bytes: &[u8]) -> bool {
     let path = dir.path().join("fed.onnx");
     write(&path, network);
     write(&path.with_extension("toml"), description);
-    let file = match Manifest::builtin().open(&path) {
-        Ok(file) => file,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(file) = taken(Manifest::builtin().open(&path)) else { return false };
     let tried = match file.spec.kind() {
         Kind::Detector => Detector::load(&file, Canvas::PHOTO)
             .and_then(|mut detector| detector.detect(&RgbImage::new(64, 48)))
@@ -264,20 +233,13 @@ pub fn database(bytes: &[u8]) -> bool {
     }
     let key = MasterKey::from_bytes(KEY);
     let _looked = Store::open_read_only(&path, Some(&key)).map(|store| look_through(&store)).inspect_err(is_told);
-    match Store::open(&path, &key) {
-        Ok(mut store) => {
-            look_through(&store);
-            let appended = store.append_event(&Record::new(NOW, Outcome::Exit));
-            let _appended = appended.inspect_err(is_told);
-            let _erased = store.erase(PersonId::new(1), ACT).inspect_err(is_told);
-            let _cut = store.retain_events(Duration::ZERO, NOW, None).inspect_err(is_told);
-            true
-        }
-        Err(error) => {
-            is_told(&error);
-            false
-        }
-    }
+    let Some(mut store) = taken(Store::open(&path, &key)) else { return false };
+    look_through(&store);
+    let appended = store.append_event(&Record::new(NOW, Outcome::Exit));
+    let _appended = appended.inspect_err(is_told);
+    let _erased = store.erase(PersonId::new(1), ACT).inspect_err(is_told);
+    let _cut = store.retain_events(Duration::ZERO, NOW, None).inspect_err(is_told);
+    true
 }
 
 fn look_through(store: &Store) {
@@ -295,17 +257,12 @@ fn look_through(store: &Store) {
 
 /// A template out of its seal.
 pub fn template(bytes: &[u8]) -> bool {
-    match Template::from_bytes(TemplateId::new(1), PersonId::new(1), [0; 32], bytes) {
-        Ok(template) => {
-            assert!(template.quality.is_finite());
-            assert_eq!(template.to_bytes().as_slice(), bytes);
-            true
-        }
-        Err(error) => {
-            is_told(&error);
-            false
-        }
-    }
+    let Some(template) = taken(Template::from_bytes(TemplateId::new(1), PersonId::new(1), [0; 32], bytes)) else {
+        return false;
+    };
+    assert!(template.quality.is_finite());
+    assert_eq!(template.to_bytes().as_slice(), bytes);
+    true
 }
 
 /// A key, and the one template that it sealed.
@@ -345,13 +302,7 @@ pub fn key_file(bytes: &[u8]) -> bool {
 
 /// `pairs.txt`.
 pub fn pairs(bytes: &[u8]) -> bool {
-    let pairs = match Pairs::parse(&String::from_utf8_lossy(bytes)) {
-        Ok(pairs) => pairs,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(pairs) = taken(Pairs::parse(&String::from_utf8_lossy(bytes))) else { return false };
     assert!(pairs.pairs.iter().all(|pair| {
         let is_there = |image: usize| image < pairs.images.len();
         is_there(pair.a) && is_there(pair.b) && pair.fold < pairs.folds
@@ -365,13 +316,7 @@ pub fn pairs(bytes: &[u8]) -> bool {
 
 /// A table from score to false match rate.
 pub fn calibration(bytes: &[u8]) -> bool {
-    let table = match Calibration::parse(&String::from_utf8_lossy(bytes)) {
-        Ok(table) => table,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(table) = taken(Calibration::parse(&String::from_utf8_lossy(bytes))) else { return false };
     assert!(table.rows().windows(2).all(|w| w[0].similarity < w[1].similarity && w[0].upper >= w[1].upper));
     for rate in [1e-9, 1e-4, 0.5].into_iter().filter_map(Fmr::new) {
         let threshold = table.threshold_for(rate);
@@ -384,13 +329,7 @@ pub fn calibration(bytes: &[u8]) -> bool {
 
 /// A pair head with its table.
 pub fn pair_head(bytes: &[u8]) -> bool {
-    let head = match PairHead::parse(&String::from_utf8_lossy(bytes)) {
-        Ok(head) => head,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(head) = taken(PairHead::parse(&String::from_utf8_lossy(bytes))) else { return false };
     let axis = |at: usize| (0..head.dims()).map(|i| f32::from(u8::from(i == at))).collect::<Vec<_>>();
     let (first, last) = (axis(0), axis(head.dims() - 1));
     assert_eq!(head.score(&first, &first), 1.0);
@@ -404,13 +343,7 @@ pub fn pair_head(bytes: &[u8]) -> bool {
 
 /// A session of liveness' channels.
 pub fn session(bytes: &[u8]) -> bool {
-    let session = match Session::parse(bytes) {
-        Ok(session) => session,
-        Err(error) => {
-            is_told(&error);
-            return false;
-        }
-    };
+    let Some(session) = taken(Session::parse(bytes)) else { return false };
     assert!(session.samples.is_sorted_by_key(|sample| sample.at));
     assert!(session.samples.iter().all(|sample| sample.value.is_finite()));
     // Times are written to 0.1 ms, so it is the writing that has to read back.
@@ -425,17 +358,10 @@ pub fn session(bytes: &[u8]) -> bool {
 /// A grid's line of text.
 pub fn grid_line(bytes: &[u8]) -> bool {
     let mut cells = Vec::new();
-    match parse_line(bytes, &mut cells) {
-        Ok(line) => {
-            assert_eq!(line.columns * line.rows, cells.len());
-            assert!(cells.len() <= MAX_CELLS && cells.iter().all(|cell| !cell.is_infinite()));
-            true
-        }
-        Err(error) => {
-            is_told(&error);
-            false
-        }
-    }
+    let Some(line) = taken(parse_line(bytes, &mut cells)) else { return false };
+    assert_eq!(line.columns * line.rows, cells.len());
+    assert!(cells.len() <= MAX_CELLS && cells.iter().all(|cell| !cell.is_infinite()));
+    true
 }
 
 /// The forms of a buffer's channels, a line each, and what stands in it, as [`join`] does it.
