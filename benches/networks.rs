@@ -17,12 +17,19 @@ use facelatch::infer::{Digest, ModelFile, ModelSpec, PictureNetwork};
 use facelatch::kernels;
 use tract_onnx::prelude::*;
 
+const USAGE: &str = "networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract, or networks peak; see benches/README.md";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        // As `cargo bench` calls it.
+        [] => {
+            println!("{USAGE}");
+            Ok(())
+        }
         ["peak"] => peak(),
         [file, width, height, outputs, runtime] => network(file, [width, height, outputs], runtime),
-        _ => Err("networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract, or networks peak; see benches/README.md".into()),
+        _ => Err(USAGE.into()),
     };
     if let Err(error) = result {
         eprintln!("networks: {error}");
