@@ -33,7 +33,7 @@ pub type Consequences = heapless::Vec<Event, { crate::gate::MAX_ACTIONS }>;
 pub struct Interpreter<S, E> {
     strike: S,
     effects: E,
-    /// The line is to be locked then, whether it disobeyed, to whatever, or is locked and looked after; `None` while released.
+    /// When the line is driven to locked again: soon after it refused to move, every 5 s while locked; `None` while released.
     secure_again_at: Option<Instant>,
     is_faulty: bool,
 }

@@ -116,7 +116,8 @@ pub struct Keeper {
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
-    /// When it was last looked what is left of somebody erased, and the event of it.
+    /// When it was last looked, each [`SCRUB_PERIOD`], whether bytes of somebody erased are still in the store's files, and the
+    /// event of that erasure, if any. Where the next look finds the same, they are scrubbed.
     scrub_looked_at: Option<(Instant, Option<u64>)>,
     steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,

@@ -1,9 +1,9 @@
-//! Where the gate's actions go besides the strike, and who is told of them.
+//! What the gate's actions do besides moving the strike.
 //!
-//! What only tells what happened is in the journal at once and goes to the keeper, who tells it to the followers once it is written.
-//! While the keeper hangs they are told at once, without the number that it may get later: whoever waits for an answer can't wait
-//! for a disk. What a decision hangs on comes back from the keeper first, and is told when the strike has moved, or hasn't: whoever asked
-//! for it takes that for the answer.
+//! A record that only tells (a refusal, an alarm) is in the journal at once and goes to the keeper, who tells followers its
+//! number once written; while the keeper is slow, followers are told at once without one. A record on which a release depends
+//! is written first. Followers are told of it after the strike has moved, or has refused to, and whoever asked for the release
+//! takes that for the answer.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::time::{Duration, Instant, Now};
 
 /// A keeper without a sign of life for so long is not waited for with what is to be told. It gives two a second at rest.
 const KEEPER_SLOW: Duration = Duration::from_secs(1);
-/// Records that may be on their way to the keeper untold: of a longer row the oldest are left to it.
+/// At most so many records may be with the keeper and not yet told to followers; beyond that the oldest are told when the
+/// keeper gets to them.
 const MAX_UNTOLD: usize = 32;
 
 /// See the module.

@@ -15,8 +15,8 @@ use crate::time::{Duration, Instant};
 
 /// Capture tries again at least this often: its longest pause, and a slow driver's opening.
 const CAPTURE_MAX: Duration = Duration::from_secs(20);
-/// Where the daemon isn't alive, or the manager has no room for the sign of it, it is looked again so soon: the next regular look would
-/// come after the manager's patience.
+/// After a look that found the daemon dead, or the manager without room for its sign of life, look again this soon: a whole
+/// period later systemd would already have killed it, though it may have recovered.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// A keeper without a sign of life for so long hangs. It waits five seconds for another process that holds the store, and half a
 /// second for a record.

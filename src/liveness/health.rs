@@ -105,10 +105,10 @@ struct Nature {
 
 const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
-/// Where a number comes from stands beside it. A range is within that of the kind's channels, so that what passes here takes its
-/// place in the window: else a sensor would be well and its place empty, or half of what it says would be there. Times of `same_for` are such that noise of the size that data sheets give, in
-/// steps of the resolution, would have shown. They may be a little short where an empty room may stand still (`watch::may_see_nothing`): that it is called stuck costs
-/// nothing, and whoever steps up changes the value, which ends it at once.
+/// Each number's source stands beside it. `range` lies within the range of the kind's channels: a value that passed here but
+/// fell outside there would leave a gap in the window while the sensor passes for well. `same_for` is long enough for noise of
+/// the data sheet's size to show. Where an empty room may stand still it may be a little short (`watch::may_see_nothing`):
+/// "stuck" then costs nothing, and ends with the first person.
 const fn nature(kind: SensorKind) -> Nature {
     let ms = Duration::from_millis;
     // Half a second is a quarter of liveness' window.
