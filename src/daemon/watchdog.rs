@@ -26,7 +26,8 @@ const KEEPER_LOOK: Duration = Duration::from_secs(1);
 
 /// Feeds the service manager's watchdog as often as it asks.
 pub struct Watchdog {
-    systemd: notify::Watchdog,
+    /// `None` where nobody watches.
+    period: Option<Duration>,
     fed_at: Instant,
     look_at: Instant,
     is_ready: bool,
@@ -35,23 +36,23 @@ pub struct Watchdog {
 impl Watchdog {
     /// As $WATCHDOG_USEC says; idle without it.
     pub fn from_environment() -> Self {
-        Self::with(notify::Watchdog::from_env())
+        Self::with(notify::watchdog_period())
     }
 
-    fn with(systemd: notify::Watchdog) -> Self {
-        Self { systemd, fed_at: Instant::BOOT, look_at: Instant::BOOT, is_ready: false }
+    fn with(period: Option<Duration>) -> Self {
+        Self { period, fed_at: Instant::BOOT, look_at: Instant::BOOT, is_ready: false }
     }
 
     /// When [`Watchdog::look`] is wanted next.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.systemd.interval().map(|_| self.look_at)
+        self.period.map(|_| self.look_at)
     }
 
     /// Says that the daemon is ready, at first, and from then on in every period that it is alive.
     pub fn look(&mut self, shared: &Shared, now: Instant) {
         self.is_ready = self.is_ready || notify::ready();
-        let Some(period) = self.systemd.interval().filter(|_| now >= self.look_at) else { return };
-        let is_fed = is_alive(shared, self.fed_at, now) && self.systemd.alive(now);
+        let Some(period) = self.period.filter(|_| now >= self.look_at) else { return };
+        let is_fed = is_alive(shared, self.fed_at, now) && notify::alive();
         self.look_at = now + if is_fed { period } else { period.min(LOOK_AGAIN) };
         if is_fed {
             self.fed_at = now;
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn a_camera_that_comes_back_at_the_moment_of_a_look_costs_no_restart() {
         let (clock, shared) = shared();
-        let mut watchdog = Watchdog::with(notify::Watchdog::new(Some(Duration::from_secs(30))));
+        let mut watchdog = Watchdog::with(Some(Duration::from_secs(15)));
         let mut at = |seconds: u64| {
             clock.advance_to(Instant::from_millis(1000 * seconds));
             watchdog.look(&shared, shared.now().mono);
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_lost_camera_that_nobody_has_tried_to_open_for_twenty_seconds_is_no_life() {
         let (clock, shared) = shared();
-        let mut watchdog = Watchdog::with(notify::Watchdog::new(Some(Duration::from_secs(30))));
+        let mut watchdog = Watchdog::with(Some(Duration::from_secs(15)));
         let mut at = |seconds: u64| {
             clock.advance_to(Instant::from_millis(1000 * seconds));
             watchdog.look(&shared, shared.now().mono);

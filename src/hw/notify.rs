@@ -1,7 +1,7 @@
 //! What the service manager is told (sd_notify(3)). Without one, every call does nothing.
 //!
 //! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`] and
-//! [`Watchdog::alive`], which say so.
+//! [`alive`], which say so.
 
 #![forbid(unsafe_code)]
 
@@ -13,12 +13,29 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sd_notify::NotifyState;
 
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 
 /// The door works. `false` where the manager had no room for that, and has to be told again.
 #[must_use]
 pub fn ready() -> bool {
     send(&[NotifyState::Ready])
+}
+
+/// The work gets done: it feeds the manager's watchdog, and so belongs where frames have really passed through. `false` as in [`ready`].
+#[must_use]
+pub fn alive() -> bool {
+    send(&[NotifyState::Watchdog])
+}
+
+/// How often [`alive`] must be called at least, as the unit's `WatchdogSec=` asks through the environment; `None` where nobody
+/// watches.
+pub fn watchdog_period() -> Option<Duration> {
+    period(sd_notify::watchdog_enabled())
+}
+
+/// Half the time after which the manager gives up, as sd_watchdog_enabled(3) recommends.
+fn period(limit: Option<Duration>) -> Option<Duration> {
+    limit.map(|limit| limit / 2).filter(|period| !period.is_zero())
 }
 
 /// One line for `systemctl status`.
@@ -67,75 +84,14 @@ fn send_to(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
     sender.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
-/// The service manager's watchdog. It is fed by whoever calls [`Watchdog::alive`] and by nobody else, so that call
-/// belongs where frames have really passed through.
-#[derive(Debug)]
-pub struct Watchdog {
-    every: Option<Duration>,
-    fed: Option<Instant>,
-}
-
-impl Watchdog {
-    /// As the unit's `WatchdogSec=` asks, through the environment; idle without.
-    pub fn from_env() -> Self {
-        Self::new(sd_notify::watchdog_enabled())
-    }
-
-    /// With the time after which the service manager gives up.
-    pub fn new(limit: Option<Duration>) -> Self {
-        // Half, as sd_watchdog_enabled(3) recommends.
-        Self { every: limit.map(|limit| limit / 2).filter(|d| !d.is_zero()), fed: None }
-    }
-
-    /// How often [`Watchdog::alive`] must be called at least; `None` where nobody watches.
-    pub fn interval(&self) -> Option<Duration> {
-        self.every
-    }
-
-    /// The work gets done. May be called with every frame: it passes on what is due. `false` where the manager had no room for
-    /// that, and has to be told again.
-    #[must_use]
-    pub fn alive(&mut self, now: Instant) -> bool {
-        self.feed(now, || send(&[NotifyState::Watchdog]))
-    }
-
-    fn feed(&mut self, now: Instant, send: impl FnOnce() -> bool) -> bool {
-        let Some(every) = self.every else { return true };
-        if self.fed.is_some_and(|fed| now.since(fed) < every / 2) {
-            return true;
-        }
-        let is_sent = send();
-        if is_sent {
-            self.fed = Some(now);
-        }
-        is_sent
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_fed_four_times_in_its_limit_however_often_we_are_alive() {
-        let mut watchdog = Watchdog::new(Some(Duration::from_secs(8)));
-        assert_eq!(watchdog.interval(), Some(Duration::from_secs(4)));
-        let mut fed = 0;
-        for ms in (0..8_000).step_by(33) {
-            let feeds = || {
-                fed += 1;
-                true
-            };
-            assert!(watchdog.feed(Instant::from_millis(ms), feeds));
-        }
-        assert_eq!(fed, 4);
-    }
-
-    #[test]
-    fn nobody_watching_is_never_fed() {
-        let mut idle = Watchdog::new(None);
-        assert!(idle.feed(Instant::from_millis(1), || panic!("nobody watches")));
-        assert_eq!(idle.interval(), None);
+    fn the_watchdog_is_fed_twice_in_its_limit_and_never_where_nobody_watches() {
+        let limits = [Some(Duration::from_secs(8)), Some(Duration::ZERO), None];
+        assert_eq!(limits.map(period), [Some(Duration::from_secs(4)), None, None]);
     }
 
     #[test]
@@ -153,17 +109,12 @@ mod tests {
             let lost =
                 sent.filter_map(Result::err).inspect(|error| assert_eq!(error.kind(), io::ErrorKind::WouldBlock));
             assert!((1..10_000).contains(&lost.count()));
-            let mut watchdog = Watchdog::new(Some(Duration::from_secs(8)));
-            let mut is_fed = |ms| {
-                let feeds = || had_room(send_to(&socket, &[NotifyState::Watchdog]));
-                watchdog.feed(Instant::from_millis(ms), feeds)
-            };
-            assert!(!is_fed(0));
+            let is_told = || had_room(send_to(&socket, &[NotifyState::Watchdog]));
+            assert!(!is_told());
             let mut first = [0; 64];
             let length = manager.recv(&mut first).unwrap();
             assert_eq!(&first[..length], b"READY=1\nWATCHDOG=1\n");
-            assert!(is_fed(1000), "what was lost is told again, once there is room");
-            assert!(is_fed(1001), "and is not due for a while then");
+            assert!(is_told(), "once something was read there is room");
         }
     }
 }
