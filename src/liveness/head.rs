@@ -147,14 +147,19 @@ pub struct Point {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |share: f64| 100.0 * share;
-        write!(f, "{:.1} % of living people's windows are turned away, ", percent(self.bpcer))?;
-        write!(f, "{:.2} % of the worst attack's pass ({})", percent(self.apcer_worst), self.worst)?;
+        write!(f, "{} of living people's windows are turned away, ", percent(self.bpcer))?;
+        write!(f, "{} of the worst attack's pass ({})", percent(self.apcer_worst), self.worst)?;
         if let (Some(share), Some(kind)) = (self.apcer_worst_held_out, &self.worst_held_out) {
-            write!(f, ", {:.2} % of one never seen in training ({kind})", percent(share))?;
+            write!(f, ", {} of one never seen in training ({kind})", percent(share))?;
         }
         Ok(())
     }
+}
+
+/// Some hundreds of windows tell no more digits.
+fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
 /// Why a table is none.
@@ -258,6 +263,16 @@ mod tests {
         assert_eq!((score(0.009), score(0.01), score(0.5)), (None, Some(1.5), Some(3.0)));
         assert_eq!(score(f64::NAN), None);
         assert_eq!(table.point(sources(&[Source::Camera]), 0.05), None);
+    }
+
+    #[test]
+    fn what_a_score_lets_through_is_told_in_as_many_digits_as_windows_tell() {
+        let table = Thresholds::parse(&TABLE.replace("0.02", "0.8767")).unwrap();
+        let said = |target| table.point(sources(&[Source::Camera, Source::Thermal]), target).unwrap().to_string();
+        let away = "of living people's windows are turned away";
+        assert_eq!(said(0.01), format!("1.0 % {away}, 88 % of the worst attack's pass (mask_heated)"));
+        let few = "0.1 % of the worst attack's pass (phone), 1.0 % of one never seen in training (tablet)";
+        assert_eq!(said(0.05), format!("5.0 % {away}, {few}"));
     }
 
     #[test]
