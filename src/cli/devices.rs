@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::exit::{Failure, Verdict};
 use crate::config::Config;
+use crate::hw::gpio;
 use crate::hw::sensors::Driver;
 use crate::hw::strike::StrikeKind;
 
@@ -81,8 +82,7 @@ fn needed(config: &Config) -> BTreeSet<String> {
 
 /// A link is a rule's name for a chip that keeps no number; but a Raspberry Pi's gpiochip4 is one as well, to its header.
 fn chip(path: &Path) -> String {
-    let is_numbered = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gpiochip"));
-    if !is_numbered && path.is_symlink() { GPIO_CHIPS.to_owned() } else { quoted(path) }
+    if !gpio::is_numbered(path) && path.is_symlink() { GPIO_CHIPS.to_owned() } else { quoted(path) }
 }
 
 /// A port of the board itself keeps its number.
