@@ -91,7 +91,8 @@ struct GateThread {
 }
 
 impl Daemon {
-    /// Loads the gallery and starts every thread. The strike was locked when it was opened, and the gate locks it again.
+    /// Loads the gallery and starts every thread. The strike was locked when it was opened, and the gate locks it
+    /// again.
     ///
     /// # Errors
     /// [`DaemonError`]; the strike is dropped, and so locked, then.

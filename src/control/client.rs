@@ -43,7 +43,8 @@ pub fn request_and_process(path: &Path, request: &Request) -> Result<(Response, 
     Ok((parse(path, &line)?, peer.ok().map(|peer| peer.pid.as_raw_nonzero().get())))
 }
 
-/// Follows the events until `each` says `false` or the daemon ends, or answers something else, which is returned: a refusal.
+/// Follows the events until `each` says `false` or the daemon ends, or answers something else, which is returned: a
+/// refusal.
 ///
 /// # Errors
 /// [`ClientError`]; a refusal is an answer.

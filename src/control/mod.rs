@@ -1,7 +1,8 @@
 //! The Unix socket through which a running daemon is asked: status, events as they happen, a claim, a release.
 //!
 //! One JSON object a line in each direction. Root, the daemon's own user, and the uids or the group that the
-//! configuration names may ask; the kernel vouches for who does (SO_PEERCRED, unix(7)), so no password crosses the socket.
+//! configuration names may ask; the kernel vouches for who does (SO_PEERCRED, unix(7)), so no password crosses the
+//! socket.
 
 #![forbid(unsafe_code)]
 

@@ -153,7 +153,8 @@ fn peer_uid(stream: &UnixStream) -> Option<u32> {
     rustix::net::sockopt::socket_peercred(stream).ok().map(|credentials| credentials.uid.as_raw())
 }
 
-/// What a client says by a deadline. A stream's own timeout begins anew with each byte, and so never ends for one that trickles.
+/// What a client says by a deadline. A stream's own timeout begins anew with each byte, and so never ends for one that
+/// trickles.
 struct Patient<'a> {
     stream: &'a UnixStream,
     until: Instant,
@@ -334,8 +335,8 @@ pub fn event_line(written: &Written, gallery: &Gallery) -> EventLine {
     }
 }
 
-/// Whether a fault is why a manual release doesn't come to pass. The ledger's and the strike's are only where it was the release that
-/// they failed: others' pass by, and it may come to pass all the same.
+/// Whether a fault is why a manual release doesn't come to pass. The ledger's and the strike's are only where it was
+/// the release that they failed: others' pass by, and it may come to pass all the same.
 fn ends_release(written: &Written) -> bool {
     let Written { record, step, .. } = written;
     let is_given_up = record.reasons.iter().any(|reason| matches!(reason, Reason::LedgerLate | Reason::Stopping));

@@ -1,7 +1,7 @@
 //! The capture thread: the newest frame into the mailbox, and the gate told when there is none.
 //!
-//! A camera that is lost, or whose frames vision can't make sense of, is opened again after growing pauses for as long as the
-//! daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
+//! A camera that is lost, or whose frames vision can't make sense of, is opened again after growing pauses for as long
+//! as the daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
 
 use super::shared::{Health, Shared};
 use crate::backoff::Backoff;
@@ -11,7 +11,8 @@ use crate::time::Duration;
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
-/// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would never get there.
+/// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would
+/// never get there.
 pub const FIRST_FRAME_MAX: Duration = Duration::from_secs(5);
 /// How long one wait for a frame lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(250);

@@ -33,8 +33,8 @@ pub struct Entry {
     pub told: Told,
 }
 
-/// Whether the followers have a record: the keeper tells them once it is written, or the gate's thread, without a number, because
-/// the keeper hangs. Whoever comes first does.
+/// Whether the followers have a record: the keeper tells them once it is written, or the gate's thread, without a
+/// number, because the keeper hangs. Whoever comes first does.
 #[derive(Debug, Clone, Default)]
 pub struct Told(Arc<AtomicBool>);
 

@@ -11,8 +11,8 @@ use crate::time::Duration;
 /// How long one wait for an edge lasts, and so how soon a stop is noticed.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// A wire that failed works again once it could be read for so long. One that answers for a moment each time that it is opened would
-/// else fill the ledger with its fault.
+/// A wire that failed works again once it could be read for so long. One that answers for a moment each time that it is
+/// opened would else fill the ledger with its fault.
 const WELL_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens a wire, as often as needed.
@@ -25,7 +25,8 @@ pub struct Failing(Mutex<usize>);
 impl Failing {
     /// A wire fails, for the first time or again.
     fn fails(&self, shared: &Shared, is_news: bool) {
-        // The gate is told while the lock is held, so that it hears of one wire's failure and another's recovery in their order.
+        // The gate is told while the lock is held, so that it hears of one wire's failure and another's recovery in
+        // their order.
         let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *wires += usize::from(is_news);
         shared.tell(Event::Fault(Fault::Inputs));
@@ -66,8 +67,9 @@ pub fn run(shared: &Shared, name: &str, mut open: OpenInputs, failing: &Failing)
     }
 }
 
-/// Passes changes on until the daemon stops (`None`) or the wire fails; `works` hears of each time that it could be read, once it
-/// could be for a while. Opening alone is no sign of it: a chip behind a bus may grant a line without asking the bus.
+/// Passes changes on until the daemon stops (`None`) or the wire fails; `works` hears of each time that it could be
+/// read, once it could be for a while. Opening alone is no sign of it: a chip behind a bus may grant a line without
+/// asking the bus.
 fn listen(shared: &Shared, inputs: &mut dyn Inputs, mut works: impl FnMut()) -> Option<String> {
     let opened_at = shared.now().mono;
     while !shared.is_stopping() {
@@ -95,7 +97,8 @@ mod tests {
     const FAULT: &str = "Event(Fault(Inputs))";
     const OPEN: &str = "Event(DoorContact { open: true })";
 
-    /// Can be opened; what it holds is what it says then, from the end, one a second, and once nothing is left it can't be read.
+    /// Can be opened; what it holds is what it says then, from the end, one a second, and once nothing is left it can't
+    /// be read.
     struct Wire(Vec<Input>, SimClock);
 
     impl Inputs for Wire {

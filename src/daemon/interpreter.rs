@@ -19,7 +19,8 @@ const MAX_FOLLOWING: usize = 32;
 pub trait Effects {
     /// Hands a record to the ledger; a ticket is answered with [`Event::Recorded`]. `false`: it can't take any more.
     fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool;
-    /// The strike was told to release, and obeyed or didn't. What is recorded in the same step from then on came after it.
+    /// The strike was told to release, and obeyed or didn't. What is recorded in the same step from then on came after
+    /// it.
     fn released(&mut self, _has_obeyed: bool) {}
     /// Tells vision whom to score, if anybody.
     fn expect(&mut self, person: Option<PersonId>);
@@ -33,7 +34,8 @@ pub type Consequences = heapless::Vec<Event, { crate::gate::MAX_ACTIONS }>;
 pub struct Interpreter<S, E> {
     strike: S,
     effects: E,
-    /// When the line is driven to locked again: soon after it refused to move, every 5 s while locked; `None` while released.
+    /// When the line is driven to locked again: soon after it refused to move, every 5 s while locked; `None` while
+    /// released.
     secure_again_at: Option<Instant>,
     is_faulty: bool,
 }
@@ -71,7 +73,8 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
                 Action::Release => {
                     let consequence = self.release(now);
                     if !self.is_faulty {
-                        // The gate takes a line that failed for locked, and would not lock this one at the end of its release.
+                        // The gate takes a line that failed for locked, and would not lock this one at the end of its
+                        // release.
                         consequences.retain(|event| !matches!(event, Event::Fault(Fault::Strike)));
                     }
                     consequence

@@ -2,9 +2,9 @@
 //! has changed it.
 //!
 //! The gate never waits for it: records come through a bounded inbox, and those that a decision hangs on are answered
-//! with [`Event::Recorded`]. A store that fails is a fault of the door; what could not be written meanwhile is kept, up to
-//! a limit, and written first when the store is back. A grant that could not be written is never written later: it was
-//! never given.
+//! with [`Event::Recorded`]. A store that fails is a fault of the door; what could not be written meanwhile is kept, up
+//! to a limit, and written first when the store is back. A grant that could not be written is never written later: it
+//! was never given.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -30,21 +30,21 @@ pub const BACKLOG: usize = 128;
 const PERIOD: Duration = Duration::from_millis(500);
 /// So many of what waited for the store are written in one go; between two it is looked for changes of the gallery.
 const AT_ONCE: usize = 8;
-/// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back, and what
-/// was open before stays dead.
+/// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back,
+/// and what was open before stays dead.
 const MAX_FAILED_LOOKS: u32 = 10;
-/// The gallery is loaded so often though nothing has changed in it: the rules of somebody's time zone may have, by an update of
-/// the system's.
+/// The gallery is loaded so often though nothing has changed in it: the rules of somebody's time zone may have, by an
+/// update of the system's.
 const RELOAD_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
 const SCRUB_PERIOD: Duration = Duration::from_secs(600);
-/// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may boot with any
-/// time at all and hear the right one minutes later.
+/// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may
+/// boot with any time at all and hear the right one minutes later.
 const STEADY_FOR: Duration = Duration::from_secs(3600);
-/// Nor across a longer gap than this before it has run on for as long: whoever answers in the time server's place may set the clock
-/// ahead, and then everything is old. A door that starts more often has an event of each start.
+/// Nor across a longer gap than this before it has run on for as long: whoever answers in the time server's place may
+/// set the clock ahead, and then everything is old. A door that starts more often has an event of each start.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A clock that differs by more than this from where it would be had it run on was set: a minute, in milliseconds.
 const STEP_MS: u64 = 60_000;
@@ -116,8 +116,8 @@ pub struct Keeper {
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
-    /// When it was last looked, each [`SCRUB_PERIOD`], whether bytes of somebody erased are still in the store's files, and the
-    /// event of that erasure, if any. Where the next look finds the same, they are scrubbed.
+    /// When it was last looked, each [`SCRUB_PERIOD`], whether bytes of somebody erased are still in the store's files,
+    /// and the event of that erasure, if any. Where the next look finds the same, they are scrubbed.
     scrub_looked_at: Option<(Instant, Option<u64>)>,
     steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,
@@ -346,8 +346,8 @@ impl Keeper {
         self.scrub(now);
     }
 
-    /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew: SQLite
-    /// shares what it knows of a file among all who have it open.
+    /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew:
+    /// SQLite shares what it knows of a file among all who have it open.
     fn let_go(&mut self) {
         let Shelf::Open(store) = &self.shelf else { return };
         let is_there = store.is_there();
@@ -363,8 +363,8 @@ impl Keeper {
         self.failed_looks = 0;
     }
 
-    /// Completes an erasure that could not be when it was asked for. What keeps it from being completed is no fault of the
-    /// door: events are written all the same.
+    /// Completes an erasure that could not be when it was asked for. What keeps it from being completed is no fault of
+    /// the door: events are written all the same.
     fn scrub(&mut self, now: Instant) {
         let Shelf::Open(store) = &self.shelf else { return };
         if self.scrub_looked_at.is_some_and(|(at, _)| now.since(at) < SCRUB_PERIOD) {

@@ -30,8 +30,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Leaves a frame, with the number of the camera's opening, in place of one that wasn't fetched. Allocates only while frames
-    /// still grow.
+    /// Leaves a frame, with the number of the camera's opening, in place of one that wasn't fetched. Allocates only
+    /// while frames still grow.
     pub fn put(&self, opening: u32, frame: &Frame<'_>) {
         let (geometry, sequence, captured_at) = (frame.geometry(), frame.sequence(), frame.captured_at());
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,8 +41,8 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// The newest frame, with the number of the camera's opening; `None` where none came within `timeout`. Its bytes are in
-    /// `buffer`, and what was there before is used again.
+    /// The newest frame, with the number of the camera's opening; `None` where none came within `timeout`. Its bytes
+    /// are in `buffer`, and what was there before is used again.
     pub fn fetch<'a>(&self, buffer: &'a mut Vec<u8>, timeout: Duration) -> Option<(u32, Frame<'a>)> {
         let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.arrived.wait_timeout_while(slot, timeout, |slot| slot.head.is_none());

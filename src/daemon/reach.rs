@@ -1,9 +1,9 @@
 //! What the gate's actions do besides moving the strike.
 //!
-//! A record that only tells (a refusal, an alarm) is in the journal at once and goes to the keeper, who tells followers its
-//! number once written; while the keeper is slow, followers are told at once without one. A record on which a release depends
-//! is written first. Followers are told of it after the strike has moved, or has refused to, and whoever asked for the release
-//! takes that for the answer.
+//! A record that only tells (a refusal, an alarm) is in the journal at once and goes to the keeper, who tells followers
+//! its number once written; while the keeper is slow, followers are told at once without one. A record on which a
+//! release depends is written first. Followers are told of it after the strike has moved, or has refused to, and
+//! whoever asked for the release takes that for the answer.
 
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ use crate::gate::{Alarm, Fault, Outcome, Reason, Record, Ticket};
 use crate::person::PersonId;
 use crate::time::{Duration, Instant, Now};
 
-/// A keeper without a sign of life for so long is not waited for with what is to be told. It gives two a second at rest.
+/// A keeper without a sign of life for so long is not waited for with what is to be told. It gives two a second at
+/// rest.
 const KEEPER_SLOW: Duration = Duration::from_secs(1);
-/// At most so many records may be with the keeper and not yet told to followers; beyond that the oldest are told when the
-/// keeper gets to them.
+/// At most so many records may be with the keeper and not yet told to followers; beyond that the oldest are told when
+/// the keeper gets to them.
 const MAX_UNTOLD: usize = 32;
 
 /// See the module.
@@ -55,8 +56,8 @@ impl Reach {
         self.step.number + 1
     }
 
-    /// A step of the gate's begins, at the time that the gate is told, which its deadlines count from; `taken` is what the keeper
-    /// answered in it.
+    /// A step of the gate's begins, at the time that the gate is told, which its deadlines count from; `taken` is what
+    /// the keeper answered in it.
     pub fn begin(&mut self, now: Now, taken: Option<Taken>) {
         self.now = now;
         self.step = Step { number: self.next_step(), answers: taken.as_ref().map(|taken| taken.record.outcome) };

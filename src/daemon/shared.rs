@@ -29,8 +29,8 @@ pub enum Message {
     Reload(Reloaded),
 }
 
-/// The number of the gate's step that hears what somebody asks for; [`u64::MAX`] until it does. What came of an earlier step is
-/// no answer to it.
+/// The number of the gate's step that hears what somebody asks for; [`u64::MAX`] until it does. What came of an earlier
+/// step is no answer to it.
 pub type Heard = Arc<AtomicU64>;
 
 /// What the keeper says of a record with a ticket.

@@ -11,8 +11,8 @@ use crate::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(250);
 /// A camera that repeats one picture for this long is frozen: no sensor is free of noise for so many frames.
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
-/// A network that has failed for so long, or was missing from the start, is tried again by starting the daemon anew: the watchdog
-/// sees to it, or `run`. Not sooner, since the exit button is dead for that moment.
+/// A network that has failed for so long, or was missing from the start, is tried again by starting the daemon anew:
+/// the watchdog sees to it, or `run`. Not sooner, since the exit button is dead for that moment.
 pub const BORNE_FOR: Duration = Duration::from_secs(600);
 /// So many failures in a row make a fault; one may be a single broken frame.
 const FAILURES_MAX: u32 = 3;
@@ -77,7 +77,8 @@ struct Failures {
 }
 
 impl Failures {
-    /// One more; whose it is, where it is the one too many. A camera is told again and again, as it may have been opened anew.
+    /// One more; whose it is, where it is the one too many. A camera is told again and again, as it may have been
+    /// opened anew.
     fn count(&mut self, error: &PerceptionError) -> Option<Whose> {
         match error {
             PerceptionError::Frame(_) => {
@@ -91,8 +92,8 @@ impl Failures {
         }
     }
 
-    /// Whether a network that fails shall not end the daemon yet. The fault stands and the door is locked; a start may mend it,
-    /// but takes the exit button away, so that it is tried seldom.
+    /// Whether a network that fails shall not end the daemon yet. The fault stands and the door is locked; a start may
+    /// mend it, but takes the exit button away, so that it is tried seldom.
     fn are_borne(&mut self, now: Instant) -> bool {
         let is_fault = self.network >= FAILURES_MAX;
         is_fault && now.since(*self.fault_since.get_or_insert(now)) < BORNE_FOR
@@ -130,8 +131,8 @@ impl Freeze {
     }
 }
 
-/// Notices frames that take so long to judge that the gate passes over each of them. On the gate's thread, which knows when it is
-/// told and for how long a frame is fresh.
+/// Notices frames that take so long to judge that the gate passes over each of them. On the gate's thread, which knows
+/// when it is told and for how long a frame is fresh.
 #[derive(Debug, Default)]
 pub struct Slowness {
     /// How many in a row were stale.

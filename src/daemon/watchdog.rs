@@ -1,12 +1,12 @@
 //! Tells systemd that the door is alive, and only while it is.
 //!
-//! Alive means that frames really pass through: since the last sign, vision has judged a frame. A camera that is known to
-//! be lost is the one exception, as long as capture keeps trying to open it: the gate holds the fault, the door is locked,
-//! and a restart would take the exit button away for nothing. Nor does a network that fails end the daemon at once, which
-//! vision answers for. A hung driver or network is no exception.
+//! Alive means that frames really pass through: since the last sign, vision has judged a frame. A camera that is known
+//! to be lost is the one exception, as long as capture keeps trying to open it: the gate holds the fault, the door is
+//! locked, and a restart would take the exit button away for nothing. Nor does a network that fails end the daemon at
+//! once, which vision answers for. A hung driver or network is no exception.
 //!
-//! A keeper that hangs in its disk is not restarted for either, since the next one would hang as well: it is a fault, so that it
-//! shows and nobody is admitted.
+//! A keeper that hangs in its disk is not restarted for either, since the next one would hang as well: it is a fault,
+//! so that it shows and nobody is admitted.
 
 use super::shared::{Health, Shared};
 use crate::gate::{Event, Fault};
@@ -15,11 +15,11 @@ use crate::time::{Duration, Instant};
 
 /// Capture tries again at least this often: its longest pause, and a slow driver's opening.
 const CAPTURE_MAX: Duration = Duration::from_secs(20);
-/// After a look that found the daemon dead, or the manager without room for its sign of life, look again this soon: a whole
-/// period later systemd would already have killed it, though it may have recovered.
+/// After a look that found the daemon dead, or the manager without room for its sign of life, look again this soon: a
+/// whole period later systemd would already have killed it, though it may have recovered.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A keeper without a sign of life for so long hangs. It waits five seconds for another process that holds the store, and half a
-/// second for a record.
+/// A keeper without a sign of life for so long hangs. It waits five seconds for another process that holds the store,
+/// and half a second for a record.
 const KEEPER_MAX: Duration = Duration::from_secs(10);
 /// How often that is looked for.
 const KEEPER_LOOK: Duration = Duration::from_secs(1);

@@ -25,8 +25,8 @@ pub struct Step {
 pub struct Written {
     /// Its number; `None` where the ledger could not take it, or has not in time.
     pub seq: Option<u64>,
-    /// False for a release that was written and then did not happen (given up meanwhile, or the strike refused). Another event
-    /// says what did.
+    /// False for a release that was written and then did not happen (given up meanwhile, or the strike refused).
+    /// Another event says what did.
     pub stands: bool,
     /// Of a release that the ledger was asked to write first it is the one that moved the strike, or didn't.
     pub step: Step,

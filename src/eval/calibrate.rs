@@ -1,5 +1,5 @@
-//! `facelatch calibrate`: a folder with a folder for each person, and pictures of strangers to them, to the table from score
-//! to false match rate.
+//! `facelatch calibrate`: a folder with a folder for each person, and pictures of strangers to them, to the table from
+//! score to false match rate.
 
 #![forbid(unsafe_code)]
 
@@ -53,18 +53,18 @@ pub struct Detail {
 pub struct Pictures {
     /// Each with the number of whose it is; those of one person follow each other.
     people: Vec<(usize, PathBuf)>,
-    /// Of people who are none of those, each with the number of the folder in a folder that it may share with others of the same
-    /// person, or one of its own; those of one number follow each other.
+    /// Of people who are none of those, each with the number of the folder in a folder that it may share with others of
+    /// the same person, or one of its own; those of one number follow each other.
     strangers: Vec<(usize, PathBuf)>,
 }
 
 impl Pictures {
-    /// Lists those in the folders of `people`, a folder a person, and those in `strangers` and their folders, whoever they
-    /// show. What lies in one folder of these may be of one person, and counts as that.
+    /// Lists those in the folders of `people`, a folder a person, and those in `strangers` and their folders, whoever
+    /// they show. What lies in one folder of these may be of one person, and counts as that.
     ///
     /// # Errors
-    /// A folder can't be read, there are fewer than [`MIN_PEOPLE`], a folder of strangers without a picture, or too many
-    /// pictures.
+    /// A folder can't be read, there are fewer than [`MIN_PEOPLE`], a folder of strangers without a picture, or too
+    /// many pictures.
     pub fn list(people: &Path, strangers: &[PathBuf]) -> Result<Self, EvalError> {
         let mut listed = Self { people: list_people(people)?, strangers: Vec::new() };
         let mut number = listed.people.last().map_or(0, |(last, _)| last + 1);
@@ -152,8 +152,8 @@ pub fn list_people(root: &Path) -> Result<Vec<(usize, PathBuf)>, EvalError> {
     Ok(pictures)
 }
 
-/// Compares every picture of a person with every other and with every stranger's, by this decider. `evaluation` and `date`
-/// go into the table as they are.
+/// Compares every picture of a person with every other and with every stranger's, by this decider. `evaluation` and
+/// `date` go into the table as they are.
 ///
 /// # Errors
 /// Pictures can't be read, a network fails, too few faces were found, or one picture is filed under two people.

@@ -2,16 +2,16 @@
 //! independent.
 //!
 //! # What the bounds make of it
-//! Somebody who looks like many people makes many false matches at once. So their number varies more than a Poisson count
-//! does. With x the share of their comparisons by which two people match, p its mean over all pairs of people, R the sum of x over
-//! the n pairs that a person is in, the variance of the sum of x over all N pairs is
+//! Somebody who looks like many people makes many false matches at once. So their number varies more than a Poisson
+//! count does. With x the share of their comparisons by which two people match, p its mean over all pairs of people, R
+//! the sum of x over the n pairs that a person is in, the variance of the sum of x over all N pairs is
 //!
 //! > V = Σ (R − n·p)² over all people − Σ (x − p)² over all pairs
 //!
-//! since two pairs that share anybody share one person, but a pair shares two with itself (Fafchamps and Gubert 2007; Aronow,
-//! Samii and Assenova 2015). V / N·p(1 − p) is the design effect (Kish 1965): so many pairs tell as much as one that is
-//! independent. A picture of a stranger counts as a person of its own, unless it shares a folder with others: nobody has said
-//! whose they are, and they may be one person's.
+//! since two pairs that share anybody share one person, but a pair shares two with itself (Fafchamps and Gubert 2007;
+//! Aronow, Samii and Assenova 2015). V / N·p(1 − p) is the design effect (Kish 1965): so many pairs tell as much as one
+//! that is independent. A picture of a stranger counts as a person of its own, unless it shares a folder with others:
+//! nobody has said whose they are, and they may be one person's.
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,8 @@ use crate::gallery::calibrate::{Calibration, Row};
 use crate::gallery::counts::{Counts, STEPS, step};
 use crate::units::Similarity;
 
-/// Of the comparisons of different people, so many of the most alike are named: among them are mislabelled pictures, and
-/// strangers who are none.
+/// Of the comparisons of different people, so many of the most alike are named: among them are mislabelled pictures,
+/// and strangers who are none.
 pub const SUSPECTS: usize = 100;
 
 /// A face to compare.

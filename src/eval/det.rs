@@ -1,5 +1,5 @@
-//! The detection error trade-off as SVG: false non-matches over false matches, both axes on the normal deviate scale, on
-//! which normally distributed scores draw a straight line (Martin et al. 1997, ISO/IEC 19795-1).
+//! The detection error trade-off as SVG: false non-matches over false matches, both axes on the normal deviate scale,
+//! on which normally distributed scores draw a straight line (Martin et al. 1997, ISO/IEC 19795-1).
 
 #![forbid(unsafe_code)]
 
@@ -35,7 +35,8 @@ impl Axes {
 pub struct Curve<'a> {
     pub name: &'a str,
     pub scores: &'a [Scored],
-    /// How many of them are independent, of different ones and of the same: fewer than there are where they come in sessions.
+    /// How many of them are independent, of different ones and of the same: fewer than there are where they come in
+    /// sessions.
     pub independent: [usize; 2],
 }
 
@@ -164,8 +165,8 @@ fn along(rate: f64) -> f64 {
     (deviate(rate.clamp(MARKS[0], MARKS[8])) - low) / (high - low)
 }
 
-/// The quantile of the standard normal distribution for 0 < p < 1 (Abramowitz and Stegun 26.2.23, off by 4.5e-4 at most: a
-/// twentieth of a pixel here).
+/// The quantile of the standard normal distribution for 0 < p < 1 (Abramowitz and Stegun 26.2.23, off by 4.5e-4 at
+/// most: a twentieth of a pixel here).
 fn deviate(p: f64) -> f64 {
     let t = (-2.0 * p.min(1.0 - p).ln()).sqrt();
     let (above, below) =

@@ -42,9 +42,9 @@ impl Network {
     }
 }
 
-/// Writes, for the first [`MAX_DUMPED`] pictures with a face, what the detector was shown and its maps, the aligned face
-/// and its encoding: `shown.rgb` and `crops.rgb` as packed bytes, `maps.f32` and `encodings.f32` little-endian, and
-/// `meta.json`. Returns the number of faces.
+/// Writes, for the first [`MAX_DUMPED`] pictures with a face, what the detector was shown and its maps, the aligned
+/// face and its encoding: `shown.rgb` and `crops.rgb` as packed bytes, `maps.f32` and `encodings.f32` little-endian,
+/// and `meta.json`. Returns the number of faces.
 ///
 /// # Errors
 /// A picture can't be read, a network fails, or the folder can't be written.

@@ -107,9 +107,9 @@ impl Tally {
         Share { count: self.endings(ending), share, low, high }
     }
 
-    /// So many pictures tell as much as one that is independent of all others, since a person's end alike more often than not (Kish
-    /// 1965): how much more the counts of people scatter about their share than those of as many strangers would. Where few end so, or
-    /// few otherwise, that can't be told, and every person counts once.
+    /// So many pictures tell as much as one that is independent of all others, since a person's end alike more often
+    /// than not (Kish 1965): how much more the counts of people scatter about their share than those of as many
+    /// strangers would. Where few end so, or few otherwise, that can't be told, and every person counts once.
     fn design_effect(&self, ending: Ending) -> f64 {
         let (count, all) = (self.endings(ending) as f64, self.pictures() as f64);
         if count.min(all - count) < FEW {
@@ -153,8 +153,8 @@ fn choose(pictures: &[Picture], size: Size) -> Vec<usize> {
     people.into_iter().take(size.people).flat_map(|(.., good)| good).collect()
 }
 
-/// Enrols with the pictures whose places and encodings are `enrolled`, and judges all others. Pictures of one person must
-/// follow each other.
+/// Enrols with the pictures whose places and encodings are `enrolled`, and judges all others. Pictures of one person
+/// must follow each other.
 fn rehearse(
     pictures: &[Picture],
     enrolled: &[(usize, Encoding)],
@@ -205,8 +205,8 @@ fn ending(finding: Finding, person: u32) -> Ending {
     }
 }
 
-/// So many of all pictures of one kind, and the 95 % interval of their share (Wilson 1927, with as many pictures as would tell as
-/// much if they were independent).
+/// So many of all pictures of one kind, and the 95 % interval of their share (Wilson 1927, with as many pictures as
+/// would tell as much if they were independent).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Share {
     pub count: usize,

@@ -73,8 +73,8 @@ pub fn sources(session: &Session) -> impl Iterator<Item = Source> + use<> {
     Source::ALL.into_iter().filter(move |source| channels.iter().any(|channel: &Channel| channel.source() == *source))
 }
 
-/// A share with its 95 % interval (Wilson). Windows of one session overlap and resemble each other, so that the interval
-/// counts each session once.
+/// A share with its 95 % interval (Wilson). Windows of one session overlap and resemble each other, so that the
+/// interval counts each session once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rate {
     pub share: f64,
@@ -189,8 +189,8 @@ impl Count {
     }
 }
 
-/// The session files of a folder and the folders in it, in the order of their names. Links to folders aren't followed: what
-/// lies behind one would be counted twice, or without end.
+/// The session files of a folder and the folders in it, in the order of their names. Links to folders aren't followed:
+/// what lies behind one would be counted twice, or without end.
 ///
 /// # Errors
 /// The folder can't be read, with its path.

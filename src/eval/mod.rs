@@ -1,7 +1,8 @@
-//! Measuring: LFW's protocol ([`pairs`], [`protocol`]), its curve ([`det`]), and the table from score to false match rate.
+//! Measuring: LFW's protocol ([`pairs`], [`protocol`]), its curve ([`det`]), and the table from score to false match
+//! rate.
 //!
-//! [`run::evaluate`] is `facelatch eval`, [`gallery::evaluate`] the same with `--gallery`, and [`calibrate::measure`] is
-//! `facelatch calibrate`. [`liveness`] and [`plot`] are `facelatch liveness eval` and `plot`.
+//! [`run::evaluate`] is `facelatch eval`, [`gallery::evaluate`] the same with `--gallery`, and [`calibrate::measure`]
+//! is `facelatch calibrate`. [`liveness`] and [`plot`] are `facelatch liveness eval` and `plot`.
 
 #![forbid(unsafe_code)]
 

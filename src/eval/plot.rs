@@ -1,5 +1,5 @@
-//! A session drawn: its windows' scores, what the channels carry of them, and the channels themselves, one below the other
-//! on one axis of time.
+//! A session drawn: its windows' scores, what the channels carry of them, and the channels themselves, one below the
+//! other on one axis of time.
 
 #![forbid(unsafe_code)]
 

@@ -97,8 +97,8 @@ pub fn trade_off(scores: &[Scored]) -> Vec<Operating> {
 
 /// The share of genuine pairs that are accepted where at most `fmr` of the impostors are.
 ///
-/// `None` where the impostors are too few to speak of such a rate: by the rule of three, none seen among n says with 95 %
-/// confidence that the rate is below 3 / n, so 3 / `fmr` of them are needed.
+/// `None` where the impostors are too few to speak of such a rate: by the rule of three, none seen among n says with 95
+/// % confidence that the rate is below 3 / n, so 3 / `fmr` of them are needed.
 pub fn tar_at(scores: &[Scored], fmr: f64) -> Option<f64> {
     let impostors = scores.iter().filter(|s| !s.same).count();
     if impostors as f64 * fmr < 3.0 || impostors == scores.len() {

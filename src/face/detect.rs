@@ -56,7 +56,8 @@ impl Canvas {
     /// What photos of any shape are shown in: a face from about a twentieth of the longer side is found.
     pub const PHOTO: Self = Self { width: 320, height: 320 };
 
-    /// The smallest canvas whose longer side is `longer` (at most [`MAX_CANVAS`]) and that holds pictures of this shape.
+    /// The smallest canvas whose longer side is `longer` (at most [`MAX_CANVAS`]) and that holds pictures of this
+    /// shape.
     pub fn for_pictures(width: usize, height: usize, longer: usize) -> Self {
         let longer = longer.clamp(32, MAX_CANVAS);
         let (w, h) = (width.max(1), height.max(1));
@@ -141,7 +142,8 @@ impl Detector {
         Ok(faces)
     }
 
-    /// The highest score, 0 to 1, of all that might be the face at `near`: what overlaps it enough. 0 where nothing does.
+    /// The highest score, 0 to 1, of all that might be the face at `near`: what overlaps it enough. 0 where nothing
+    /// does.
     ///
     /// Unlike [`Detector::detect`] it tells of faces below [`MIN_SCORE`] too.
     ///

@@ -15,7 +15,8 @@ pub struct Embedder {
 
 impl Embedder {
     /// # Errors
-    /// The file is no embedder of 112 x 112 pixels, is malformed, or has another output than its manifest entry promises.
+    /// The file is no embedder of 112 x 112 pixels, is malformed, or has another output than its manifest entry
+    /// promises.
     pub fn load(file: &ModelFile) -> Result<Self, InferError> {
         let spec = file.spec.clone();
         let Decode::Embedding { dims: len @ 1..=MAX_DIMS } = spec.decode else {

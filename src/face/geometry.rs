@@ -76,8 +76,8 @@ impl Landmarks {
     }
 }
 
-/// The map that shows the square of `side` pixels around `centre` in a picture of `size` pixels a side, mirrored or not.
-/// `None` where the square is too far away or too large for any picture.
+/// The map that shows the square of `side` pixels around `centre` in a picture of `size` pixels a side, mirrored or
+/// not. `None` where the square is too far away or too large for any picture.
 pub fn square(centre: [f32; 2], side: f32, size: usize, mirror: bool) -> Option<Affine> {
     let step = side / size as f32;
     let half = (size as f32 - 1.0) / 2.0;
@@ -87,7 +87,8 @@ pub fn square(centre: [f32; 2], side: f32, size: usize, mirror: bool) -> Option<
 
 /// From so many source pixels a pixel on, bilinear sampling alone would skip some of them.
 const SUPERSAMPLE_FROM: f32 = 1.5;
-/// Sampling is refined by at most 2³ a side, and to [`MAX_SIDE`], which bounds the scratch picture; beyond that detail is lost to aliasing.
+/// Sampling is refined by at most 2³ a side, and to [`MAX_SIDE`], which bounds the scratch picture; beyond that detail
+/// is lost to aliasing.
 const MAX_HALVINGS: u32 = 3;
 
 /// Samples pictures along similarities; its scratch pictures are reused.

@@ -71,8 +71,8 @@ pub struct MjpegDecoder {
 }
 
 impl MjpegDecoder {
-    /// Decodes a picture of `width` x `height` pixels into `out`, which takes that size. Frames without Huffman tables get
-    /// the standard ones.
+    /// Decodes a picture of `width` x `height` pixels into `out`, which takes that size. Frames without Huffman tables
+    /// get the standard ones.
     ///
     /// # Errors
     /// The bytes are no JPEG, end too early, don't decode, or say another size, which is refused before memory is taken

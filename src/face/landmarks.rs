@@ -35,8 +35,8 @@ const SAME_FACE: f32 = 0.3;
 
 /// The detector once more, on a crop around the face and on its mirror image.
 ///
-/// On LFW the mean with what was seen first is 6.6 % of the distance between the eyes away from SCRFD's points, one look of
-/// YuNet 7.8 %; it costs a third of the first look (docs/measurements.md).
+/// On LFW the mean with what was seen first is 6.6 % of the distance between the eyes away from SCRFD's points, one
+/// look of YuNet 7.8 %; it costs a third of the first look (docs/measurements.md).
 pub struct SecondLook(Detector);
 
 impl SecondLook {

@@ -4,10 +4,10 @@
 //! neutral colour, ask the network again, and note how much of the score is gone. It needs no gradient, so it asks the
 //! network that runs at the door, eight-bit kernels and all.
 //!
-//! A map has [`GRID`] x [`GRID`] places and a patch is two places wide. A box of width w passes no detail finer than its
-//! first zero at 1/w cycles a pixel, which is what a step of w/2 samples at least: a finer step would cost four times the
-//! runs and show little more. 14 places make the patch of an aligned face 16 pixels wide: an eye (18 pixels), and
-//! not an eye with the nose.
+//! A map has [`GRID`] x [`GRID`] places and a patch is two places wide. A box of width w passes no detail finer than
+//! its first zero at 1/w cycles a pixel, which is what a step of w/2 samples at least: a finer step would cost four
+//! times the runs and show little more. 14 places make the patch of an aligned face 16 pixels wide: an eye (18 pixels),
+//! and not an eye with the nose.
 
 #![forbid(unsafe_code)]
 
@@ -25,12 +25,12 @@ pub const STEP: f32 = (SIDE / GRID) as f32;
 /// How much of a picture a detector's map shows: so many times the longer side of the face's box.
 pub const DETECTOR_ZOOM: f32 = 2.0;
 
-/// The face in an aligned picture: the mean outline of 633 aligned faces and its mirror image, from the top of the forehead over temples
-/// and jaw to the chin (`models/train/outline.py`; the outlines of single collections are 82 to 87 pixels wide). Hair, ears,
-/// neck and background are outside; the crop itself cuts the last pixels of the chin off.
+/// The face in an aligned picture: the mean outline of 633 aligned faces and its mirror image, from the top of the
+/// forehead over temples and jaw to the chin (`models/train/outline.py`; the outlines of single collections are 82 to
+/// 87 pixels wide). Hair, ears, neck and background are outside; the crop itself cuts the last pixels of the chin off.
 ///
-/// It ends where the ears begin. The width between the cheekbones, which tables of measurements have (132 mm, 71 pixels), cuts off
-/// what of the cheeks is seen beside them.
+/// It ends where the ears begin. The width between the cheekbones, which tables of measurements have (132 mm, 71
+/// pixels), cuts off what of the cheeks is seen beside them.
 pub const FACE: Outline = Outline {
     middle: 55.9,
     edge: [
@@ -94,9 +94,9 @@ pub enum Part {
 impl Part {
     pub const ALL: [Self; 6] = [Self::Eyes, Self::Nose, Self::Mouth, Self::Forehead, Self::Cheeks, Self::Outside];
 
-    /// The part at a point of the aligned face, in its pixels. Sizes are means of men's and women's faces in a table of measurements
-    /// (doi 10.1186/s40902-019-0191-7, table 9), at .54 pixels a millimetre: an eye 34 mm wide (18 pixels, the brow 3 beyond each end
-    /// and up to 13 above), a nose 42, a mouth 54.
+    /// The part at a point of the aligned face, in its pixels. Sizes are means of men's and women's faces in a table of
+    /// measurements (doi 10.1186/s40902-019-0191-7, table 9), at .54 pixels a millimetre: an eye 34 mm wide (18 pixels,
+    /// the brow 3 beyond each end and up to 13 above), a nose 42, a mouth 54.
     pub fn at([x, y]: [f32; 2]) -> Self {
         let [left, right, nose, left_mouth, right_mouth] = TEMPLATE_112.0;
         let near = |x: f32, of: f32, within: f32| (x - of).abs() <= within;
@@ -163,7 +163,8 @@ impl Places {
     }
 }
 
-/// How much of a score is gone with each place covered: positive where the place carried it, negative where it spoke against it.
+/// How much of a score is gone with each place covered: positive where the place carried it, negative where it spoke
+/// against it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Map {
     pub places: Places,
@@ -178,8 +179,8 @@ pub struct Peak {
 }
 
 impl Map {
-    /// Covers place after place of `picture` with `colour` and asks for the score each time; `picture` is whole again at the
-    /// end. `whole` is the score of the picture uncovered. A patch is cut where the picture ends.
+    /// Covers place after place of `picture` with `colour` and asks for the score each time; `picture` is whole again
+    /// at the end. `whole` is the score of the picture uncovered. A patch is cut where the picture ends.
     ///
     /// # Errors
     /// Those of `score`; `picture` is then left covered.
@@ -209,8 +210,8 @@ impl Map {
         places.map(|(row, column)| (self.places.centre(row, column), self.drops[row][column]))
     }
 
-    /// What each part's share of all positive drops is, in the order of [`Part::ALL`]; `part` names the part at a place.
-    /// `None` where nothing carried the score.
+    /// What each part's share of all positive drops is, in the order of [`Part::ALL`]; `part` names the part at a
+    /// place. `None` where nothing carried the score.
     pub fn shares(&self, part: impl Fn([f32; 2]) -> Part) -> Option<[f32; Part::ALL.len()]> {
         let mut shares = [0.0; Part::ALL.len()];
         for (at, drop) in self.iter().filter(|(_, drop)| *drop > 0.0) {
@@ -235,8 +236,8 @@ impl Map {
     }
 }
 
-/// Which parts of an aligned face a score of its encoding hangs on. `whole` is the score of the face uncovered; `each` is told
-/// after every place.
+/// Which parts of an aligned face a score of its encoding hangs on. `whole` is the score of the face uncovered; `each`
+/// is told after every place.
 ///
 /// # Errors
 /// The encoder failed.
@@ -257,8 +258,8 @@ pub fn of_encoding(
 
 /// Which parts of a picture the detector's score of one face hangs on.
 ///
-/// The picture is `shown`, what the detector is shown of a photo, and so are the coordinates of `face` and of the map. The
-/// score is the highest of all cells that see this face, 0 to 1, whether it would be told of or not.
+/// The picture is `shown`, what the detector is shown of a photo, and so are the coordinates of `face` and of the map.
+/// The score is the highest of all cells that see this face, 0 to 1, whether it would be told of or not.
 ///
 /// # Errors
 /// The detector failed.

@@ -44,8 +44,8 @@ pub enum DecodeError {
     Damaged(String),
 }
 
-/// Whether a file's name is that of a picture. What macOS puts beside each file on a disk that isn't its own has the file's name
-/// behind `._`, and no picture in it.
+/// Whether a file's name is that of a picture. What macOS puts beside each file on a disk that isn't its own has the
+/// file's name behind `._`, and no picture in it.
 pub fn is_named_as_one(path: &Path) -> bool {
     let is_beside = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"._"));
     !is_beside && path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))

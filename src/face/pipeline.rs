@@ -51,8 +51,8 @@ pub enum Role {
     Probe,
     /// One that the gallery keeps: the mean of its encoding and its mirror image's.
     ///
-    /// Both are of one person, so that what differs between the two is the network's error, and the mean has less of it.
-    /// It takes a second run of the network, for which enrolment has the time and a door hasn't.
+    /// Both are of one person, so that what differs between the two is the network's error, and the mean has less of
+    /// it. It takes a second run of the network, for which enrolment has the time and a door hasn't.
     Template,
 }
 

@@ -19,7 +19,8 @@ const LEVEL_NOSE: f32 = 0.495;
 pub struct Quality {
     /// The distance between the eyes in the picture, in pixels; ISO/IEC 19794-5 asks for 90 in a passport.
     pub size_px: f32,
-    /// Root mean square of the Laplacian over the inner face, relative to its contrast; 0 is flat, a sharp face above .2.
+    /// Root mean square of the Laplacian over the inner face, relative to its contrast; 0 is flat, a sharp face above
+    /// .2.
     pub sharpness: f32,
     /// Mean luma of the inner face, 0 to 255.
     pub luminance: f32,

@@ -44,8 +44,8 @@ pub fn wilson(share: f64, n: f64) -> f64 {
     high.max(share)
 }
 
-/// The interval of a share among `n` (Wilson 1927), which holds its level for rare events too; `z` is the normal distribution's
-/// quantile of that level. From 0 to 1 where there is nothing to go by.
+/// The interval of a share among `n` (Wilson 1927), which holds its level for rare events too; `z` is the normal
+/// distribution's quantile of that level. From 0 to 1 where there is nothing to go by.
 pub fn wilson_interval(share: f64, n: f64, z: f64) -> [f64; 2] {
     if n <= 0.0 {
         return [0.0, 1.0];

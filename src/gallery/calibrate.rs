@@ -1,7 +1,7 @@
 //! From a similarity to a false match rate: a table that a named evaluation measured, with what it can't know.
 //!
-//! Rates are told as their upper bound. A door that asks for a rate gets the lowest measured similarity whose bound meets
-//! it, and nothing is extrapolated beyond the strictest row.
+//! Rates are told as their upper bound. A door that asks for a rate gets the lowest measured similarity whose bound
+//! meets it, and nothing is extrapolated beyond the strictest row.
 
 #![forbid(unsafe_code)]
 
@@ -37,13 +37,13 @@ pub struct Row {
     pub similarity: Similarity,
     /// The share of impostors that were accepted, every two people weighing the same; 0 where none was.
     pub fmr: f64,
-    /// Its one-sided 95 % upper confidence bound: as if pairs of people were independent from [`Counts::tabulate`], and wider
-    /// after [`Calibration::widened`].
+    /// Its one-sided 95 % upper confidence bound: as if pairs of people were independent from [`Counts::tabulate`], and
+    /// wider after [`Calibration::widened`].
     pub upper: f64,
     /// The share of genuine comparisons that were refused, each person weighing the same.
     pub fnmr: f64,
-    /// Its one-sided 95 % upper confidence bound, as if each person's comparisons all ended alike, which no data exceed;
-    /// `None` in tables that were measured without it.
+    /// Its one-sided 95 % upper confidence bound, as if each person's comparisons all ended alike, which no data
+    /// exceed; `None` in tables that were measured without it.
     pub fnmr_upper: Option<f64>,
 }
 
@@ -64,8 +64,8 @@ pub struct Origin {
     pub lost: u64,
     pub impostors: u64,
     pub genuine: u64,
-    /// Pairs of different people that `impostors` are of, of which each weighs the same; 0 in tables that were measured before
-    /// this was so.
+    /// Pairs of different people that `impostors` are of, of which each weighs the same; 0 in tables that were measured
+    /// before this was so.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pairs: u64,
     /// Pictures of people who are none of these, each compared with all of theirs and none of its own kind.
@@ -123,7 +123,8 @@ pub enum CalibrationError {
 struct Table {
     #[serde(flatten)]
     origin: Origin,
-    /// Similarity, rate, upper bound, share of refused genuine comparisons, and its upper bound where that was measured.
+    /// Similarity, rate, upper bound, share of refused genuine comparisons, and its upper bound where that was
+    /// measured.
     rows: Vec<Vec<f64>>,
 }
 
@@ -233,8 +234,9 @@ impl Calibration {
         Self { origin, rows }
     }
 
-    /// The same with the bounds that the design effects of its rows leave: so many pairs of people tell as much as one that is
-    /// independent of all others. `independent` pairs are, whoever they look like. `None` where no row keeps a bound worth one.
+    /// The same with the bounds that the design effects of its rows leave: so many pairs of people tell as much as one
+    /// that is independent of all others. `independent` pairs are, whoever they look like. `None` where no row keeps a
+    /// bound worth one.
     ///
     /// An effect is measured by what matches, so where little does the last one stays that was seen. It falls with the
     /// rate, since the fewer match the rarer two matches share a person: what stays is rather too large.
@@ -255,13 +257,13 @@ impl Calibration {
         (!self.rows.is_empty()).then_some(self)
     }
 
-    /// This table of people alone, and from where fewer than a hundred pairs of them match those rows of `all`, of the same
-    /// people with each other and with strangers, that promise less at a similarity. As it is where it has no such row, or where
-    /// strangers never match.
+    /// This table of people alone, and from where fewer than a hundred pairs of them match those rows of `all`, of the
+    /// same people with each other and with strangers, that promise less at a similarity. As it is where it has no such
+    /// row, or where strangers never match.
     ///
-    /// Strangers are of all kinds, and people drawn at random from all kinds match less often than people who have much in
-    /// common, as those of one town or one collection do. So a comparison with a stranger counts for less than one: for
-    /// the strangers' rate by the upper bound of the people's, where both are known last.
+    /// Strangers are of all kinds, and people drawn at random from all kinds match less often than people who have much
+    /// in common, as those of one town or one collection do. So a comparison with a stranger counts for less than one:
+    /// for the strangers' rate by the upper bound of the people's, where both are known last.
     #[must_use]
     pub fn lengthened(mut self, all: &Self, strangers: &Counts) -> Self {
         let own = self.origin.pairs as f64;

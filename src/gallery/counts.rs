@@ -1,8 +1,8 @@
 //! Scores counted, every two people alike, and the table that they make.
 //!
-//! The false match rate is that of two different people drawn at random and a picture drawn of each. Whoever has many pictures
-//! isn't many people: the comparisons of two people share one vote, or the rate would be that of the two who have
-//! the most pictures, and its bound would take them for that many findings.
+//! The false match rate is that of two different people drawn at random and a picture drawn of each. Whoever has many
+//! pictures isn't many people: the comparisons of two people share one vote, or the rate would be that of the two who
+//! have the most pictures, and its bound would take them for that many findings.
 
 #![forbid(unsafe_code)]
 
@@ -88,8 +88,8 @@ impl Counts {
     }
 
     /// The table, its strictest row the first that no impostor reached. `None` without any impostor, or where one
-    /// reached the last step before 1: that is a picture and itself, whose similarity rounding leaves on either side of 1,
-    /// and a row at 1 would admit nobody.
+    /// reached the last step before 1: that is a picture and itself, whose similarity rounding leaves on either side of
+    /// 1, and a row at 1 would admit nobody.
     ///
     /// Fills in the counts of `origin`.
     pub fn tabulate(&self, mut origin: Origin) -> Option<Calibration> {

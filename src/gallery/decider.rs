@@ -1,8 +1,8 @@
 //! Whether two encodings are one person's: two deciders behind one interface.
 //!
-//! The plain one takes the cosine of the two; the other is a [`PairHead`]. Each gives a score on the scale of a similarity
-//! and has a table of its own from score to false match rate, so whatever asks for a rate — gate, search, enrolment,
-//! audit — need not know which of them decides.
+//! The plain one takes the cosine of the two; the other is a [`PairHead`]. Each gives a score on the scale of a
+//! similarity and has a table of its own from score to false match rate, so whatever asks for a rate — gate, search,
+//! enrolment, audit — need not know which of them decides.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! The rules of enrolment: which photo may become a template of whom.
 //!
-//! One face, good enough to judge by, like the person's other templates, and like nobody else's. The rules are pure: the
-//! caller found, measured and encoded the faces, and stores what passed.
+//! One face, good enough to judge by, like the person's other templates, and like nobody else's. The rules are pure:
+//! the caller found, measured and encoded the faces, and stores what passed.
 
 #![forbid(unsafe_code)]
 

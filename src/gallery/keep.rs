@@ -29,8 +29,8 @@ pub struct Candidate<'a> {
     pub created: Wall,
 }
 
-/// Indices of the candidates to drop so that at most `cap` stay and no photograph twice, least useful first. At least one always
-/// stays.
+/// Indices of the candidates to drop so that at most `cap` stay and no photograph twice, least useful first. At least
+/// one always stays.
 ///
 /// Encodings of different sizes count as unlike.
 pub fn dropped(candidates: &[Candidate<'_>], cap: usize) -> Vec<usize> {

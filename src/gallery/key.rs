@@ -23,8 +23,8 @@ pub const SERVICE_KEY: &str = "/etc/facelatch/facelatch.key";
 
 /// What a sealed key file is called behind the key file's name, in systemd/facelatch-sealed-key.conf.
 const SEALED_ENDING: &str = "cred";
-/// What the credential says where systemd found no key (`SetCredential=` in the unit): without it the service would not even start,
-/// and nobody would be let out.
+/// What the credential says where systemd found no key (`SetCredential=` in the unit): without it the service would not
+/// even start, and nobody would be let out.
 const NO_CREDENTIAL: &[u8] = b"missing";
 const HEX_DIGITS: usize = 2 * KEY_BYTES;
 /// More than a key and a line's end is no key file.
@@ -87,7 +87,8 @@ impl KeyPlaces {
         Self { credentials, file: file.into() }
     }
 
-    /// The key of the gallery at `gallery`. Where neither place has one and there is no gallery yet, a key file is made.
+    /// The key of the gallery at `gallery`. Where neither place has one and there is no gallery yet, a key file is
+    /// made.
     ///
     /// # Errors
     /// [`KeyError`]; it names the file and what to do.
@@ -203,8 +204,8 @@ fn make(path: &Path) -> Result<bool, KeyError> {
     }
 }
 
-/// Called after the whole name of the key: what a power cut leaves of it is a key, too, and whoever leaves out `facelatch.key*` from a
-/// backup leaves out both.
+/// Called after the whole name of the key: what a power cut leaves of it is a key, too, and whoever leaves out
+/// `facelatch.key*` from a backup leaves out both.
 fn draft_of(path: &Path) -> PathBuf {
     path.with_added_extension(format!("draft.{}", std::process::id()))
 }

@@ -1,9 +1,10 @@
 //! Who the door knows: people, their templates, and how a face is found among them.
 //!
-//! [`person`] and [`template`] say what is kept, [`seal`] and [`key`] how it is kept secret, [`enrol`] and [`keep`] what
-//! gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`prototype`] makes one of a
-//! person's several, [`search`] finds, [`calibrate`] turns a similarity into a false match rate as [`counts`] of scores say, [`audit`] names what
-//! endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here touches the database: `hw::store` does.
+//! [`person`] and [`template`] say what is kept, [`seal`] and [`key`] how it is kept secret, [`enrol`] and [`keep`]
+//! what gets in and what stays, [`decider`] and [`pair_head`] say how alike two encodings are, [`prototype`] makes one
+//! of a person's several, [`search`] finds, [`calibrate`] turns a similarity into a false match rate as [`counts`] of
+//! scores say, [`audit`] names what endangers the rest, and [`chain`] makes a change to the ledger show. Nothing here
+//! touches the database: `hw::store` does.
 
 #![forbid(unsafe_code)]
 

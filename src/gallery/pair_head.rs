@@ -4,14 +4,15 @@
 //! Recognition, 2015). What decides is z alone, and a table measured for these weights says how much of it is enough.
 //!
 //! # Its score
-//! z has no natural range, so it is told on the scale of a similarity: the cosine of a pair that has the same z and whose
-//! differences are spread evenly. Where the n differences of two unit vectors at distance d are normal with the same
-//! variance, d²/n, |aₖ − bₖ| is d·√(2/πn) on average, so
+//! z has no natural range, so it is told on the scale of a similarity: the cosine of a pair that has the same z and
+//! whose differences are spread evenly. Where the n differences of two unit vectors at distance d are normal with the
+//! same variance, d²/n, |aₖ − bₖ| is d·√(2/πn) on average, so
 //!
 //! > z = β + d·√(2/πn)·Σwₖ, solved for d, and score = 1 − d²/2, as cos = 1 − d²/2.
 //!
 //! The score rises with z, lies in [−1, 1], and is of the same size as the cosine of the same pair: the gate's margin
-//! means as much for both deciders. β cancels out; a z above it, which only weights above 0 can bring about, counts as β.
+//! means as much for both deciders. β cancels out; a z above it, which only weights above 0 can bring about, counts as
+//! β.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! A person's prototype: what a face is compared with, however many photographs of them are kept.
 //!
-//! It is the mean of the person's encodings at unit length, as sets of pictures are pooled in IJB-A (Klare et al. 2015) and
-//! classes in Snell et al. 2017, "Prototypical Networks". What the photographs have in common is the person; light, pose
-//! and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person and not
-//! one at every photograph, so that more photographs make a door surer instead of stricter.
+//! It is the mean of the person's encodings at unit length, as sets of pictures are pooled in IJB-A (Klare et al. 2015)
+//! and classes in Snell et al. 2017, "Prototypical Networks". What the photographs have in common is the person; light,
+//! pose and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person
+//! and not one at every photograph, so that more photographs make a door surer instead of stricter.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use super::template::{ModelSha256, Template};
 use crate::face::encoding::Encoding;
 
-/// As how many comparisons a prototype of several encodings counts. It lies nearer to what all faces have in common than a
-/// single encoding does, so that more strangers reach a score (docs/target-fmr.md, "Several photographs").
+/// As how many comparisons a prototype of several encodings counts. It lies nearer to what all faces have in common
+/// than a single encoding does, so that more strangers reach a score (docs/target-fmr.md, "Several photographs").
 const WEIGHT_OF_SEVERAL: usize = 2;
 
 /// How many comparisons with single encodings let as many strangers through, for FPIR = 1 − (1 − FMR)ᴺ.
@@ -37,8 +37,8 @@ impl Comparisons {
     }
 }
 
-/// One template a person, which has the number of the person's first, and what searching these counts as. Those of another
-/// model than `model` stay as they are, and so do a person's that cancel each other out or differ in size.
+/// One template a person, which has the number of the person's first, and what searching these counts as. Those of
+/// another model than `model` stay as they are, and so do a person's that cancel each other out or differ in size.
 pub fn prototypes<'a>(model: &ModelSha256, templates: &'a [Template]) -> (Vec<Cow<'a, Template>>, Comparisons) {
     let (mut ours, others): (Vec<_>, Vec<_>) = templates.iter().partition(|t| t.model_sha256 == *model);
     let mut found: Vec<_> = others.into_iter().map(Cow::Borrowed).collect();

@@ -3,7 +3,8 @@
 //! Each person has a random data key, which the master key wraps. Each template is sealed by itself under the data key
 //! with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03; nonces of 192 bits may be drawn at random). The associated data
 //! names layout, person, model and template, so that a row moved to another person opens no more than a forged one.
-//! Without its wrapped data key a template is noise: that is how a person is erased, wherever copies of the rows remain.
+//! Without its wrapped data key a template is noise: that is how a person is erased, wherever copies of the rows
+//! remain.
 
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,10 @@
-//! Who is it: the nearest template and the nearest of anybody else, exactly, fast enough for a door of 100 000. A door searches
-//! one template a person, see [`super::prototype`]; an audit all that are kept.
+//! Who is it: the nearest template and the nearest of anybody else, exactly, fast enough for a door of 100 000. A door
+//! searches one template a person, see [`super::prototype`]; an audit all that are kept.
 //!
 //! Every template is kept twice: as it is, and rounded to 8 bits a number. A search scores the rounded ones, a quarter
 //! of the memory, and rescores in full only those that can still be first or second. What comes out is what rescoring
-//! everything would give, to the bit, because the rounding error has a proven bound. The query is rounded to 7 bits, which
-//! every CPU multiplies fast and which costs a few rescorings.
+//! everything would give, to the bit, because the rounding error has a proven bound. The query is rounded to 7 bits,
+//! which every CPU multiplies fast and which costs a few rescorings.
 //!
 //! with q = q̂ + e and t = t̂ + f, where q̂ and t̂ are the rounded vectors,
 //!

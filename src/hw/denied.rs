@@ -6,8 +6,8 @@
 const BY_SERVICE: &str =
     "the service may not open it: make its drop-in anew (`facelatch devices`, docs/sensors.md) and restart it";
 
-/// What to do about a system error that says no: `by_mode` where the file's mode does, and where the service's own list of
-/// devices does, that. `None` of any other error.
+/// What to do about a system error that says no: `by_mode` where the file's mode does, and where the service's own list
+/// of devices does, that. `None` of any other error.
 pub fn advice(raw_os_error: Option<i32>, by_mode: &str) -> Option<String> {
     match raw_os_error {
         Some(libc::EACCES) => Some(by_mode.to_owned()),

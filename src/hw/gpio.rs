@@ -139,8 +139,8 @@ pub struct LineState {
     pub held_by: Option<String>,
 }
 
-/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none. Each once: a Raspberry Pi's
-/// gpiochip4 is a link to gpiochip0.
+/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none. Each once: a Raspberry
+/// Pi's gpiochip4 is a link to gpiochip0.
 pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
     let is_chip = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -160,7 +160,8 @@ pub fn real(chip: &Path) -> PathBuf {
     chip.canonicalize().unwrap_or_else(|_| chip.to_owned())
 }
 
-/// Whether that is a number of the kernel's, or a Raspberry Pi's second one of its header, and no name that a rule gave a chip.
+/// Whether that is a number of the kernel's, or a Raspberry Pi's second one of its header, and no name that a rule gave
+/// a chip.
 pub fn is_numbered(chip: &Path) -> bool {
     chip.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gpiochip"))
 }
@@ -168,8 +169,8 @@ pub fn is_numbered(chip: &Path) -> bool {
 /// The module that drives a Raspberry Pi's header, by what begins the chip's label.
 const PI_DRIVERS: [(&str, &str); 2] = [("pinctrl-rp1", "pinctrl_rp1"), ("pinctrl-bcm", "pinctrl_bcm2835")];
 
-/// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where a driver that could
-/// say so says nothing. `None` of any other chip: that is up to its driver. `modules` is /sys/module.
+/// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where a driver
+/// that could say so says nothing. `None` of any other chip: that is up to its driver. `modules` is /sys/module.
 pub fn keeps_outputs(chip: &Path, modules: &Path) -> Option<bool> {
     let info = gpiocdev::Chip::from_path(chip).and_then(|chip| chip.info()).ok()?;
     is_kept(&info.label, modules)
@@ -245,8 +246,9 @@ pub(crate) fn request(
     }
 }
 
-/// A sentence for a line that was asked for. Of one without an interrupt, as on many chips behind I2C and in some banks of
-/// others, the kernel says what it says of a chip that has gone: no such device (edge_detector_setup in gpiolib-cdev.c).
+/// A sentence for a line that was asked for. Of one without an interrupt, as on many chips behind I2C and in some banks
+/// of others, the kernel says what it says of a chip that has gone: no such device (edge_detector_setup in
+/// gpiolib-cdev.c).
 fn refused(
     chip: &Path,
     line: &LineId,

@@ -1,8 +1,8 @@
 //! Exit button and door contact on GPIO lines.
 //!
 //! Levels are told, not edges: an edge only wakes the reader, which then reads the line again, and a wait that ends
-//! without an edge reads it too. So an edge that was lost can't leave a door thought closed. A line without an interrupt
-//! tells of no edge, and is read often.
+//! without an edge reads it too. So an edge that was lost can't leave a door thought closed. A line without an
+//! interrupt tells of no edge, and is read often.
 
 #![forbid(unsafe_code)]
 

@@ -43,7 +43,8 @@ pub fn init(level: LevelFilter) {
     }
 }
 
-/// Lets a thread of its own write the lines. Without a thread to be had, no daemon will run, and standard error says why.
+/// Lets a thread of its own write the lines. Without a thread to be had, no daemon will run, and standard error says
+/// why.
 fn install(to: impl Log + 'static) {
     let _already_set = match Behind::new(to) {
         Ok(behind) => log::set_boxed_logger(Box::new(behind)),
@@ -208,8 +209,8 @@ fn line(record: &log::Record<'_>) -> String {
     })
 }
 
-/// A text as a terminal may have it: control characters but a line's end and a tab are spelt out, as `\u{1b}`. Names of files, of
-/// devices and of whatever else another chose could move the cursor, and erase what stands there.
+/// A text as a terminal may have it: control characters but a line's end and a tab are spelt out, as `\u{1b}`. Names of
+/// files, of devices and of whatever else another chose could move the cursor, and erase what stands there.
 pub fn harmless(text: &str) -> String {
     spelt_out(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
 }

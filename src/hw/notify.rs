@@ -1,7 +1,7 @@
 //! What the service manager is told (sd_notify(3)). Without one, every call does nothing.
 //!
-//! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`] and
-//! [`alive`], which say so.
+//! None waits: the gate's thread must not hang because the manager does. What finds no room is lost, but for [`ready`]
+//! and [`alive`], which say so.
 
 #![forbid(unsafe_code)]
 
@@ -21,14 +21,15 @@ pub fn ready() -> bool {
     send(&[NotifyState::Ready])
 }
 
-/// The work gets done: it feeds the manager's watchdog, and so belongs where frames have really passed through. `false` as in [`ready`].
+/// The work gets done: it feeds the manager's watchdog, and so belongs where frames have really passed through. `false`
+/// as in [`ready`].
 #[must_use]
 pub fn alive() -> bool {
     send(&[NotifyState::Watchdog])
 }
 
-/// How often [`alive`] must be called at least, as the unit's `WatchdogSec=` asks through the environment; `None` where nobody
-/// watches.
+/// How often [`alive`] must be called at least, as the unit's `WatchdogSec=` asks through the environment; `None` where
+/// nobody watches.
 pub fn watchdog_period() -> Option<Duration> {
     period(sd_notify::watchdog_enabled())
 }

@@ -1,4 +1,5 @@
-//! Whose files are: what root makes in a directory of the daemon's user is that user's, or the daemon could never open it.
+//! Whose files are: what root makes in a directory of the daemon's user is that user's, or the daemon could never open
+//! it.
 
 #![forbid(unsafe_code)]
 
@@ -33,13 +34,14 @@ fn hand_over_as(made: &File, owner: &Metadata) -> io::Result<()> {
     std::os::unix::fs::fchown(made, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// The same by its path, for what is closed already. A link is not followed; the directory may be behind one, as a state directory
-/// on another disk is.
+/// The same by its path, for what is closed already. A link is not followed; the directory may be behind one, as a
+/// state directory on another disk is.
 ///
 /// # Errors
 /// As [`hand_over`], or it can't be opened.
 pub fn hand_over_at(path: &Path) -> io::Result<()> {
-    // Opened once: what is given away lies in the very directory whose owner gets it, whatever takes its place meanwhile.
+    // Opened once: what is given away lies in the very directory whose owner gets it, whatever takes its place
+    // meanwhile.
     let dir = File::from(open(parent(path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?);
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -47,7 +49,8 @@ pub fn hand_over_at(path: &Path) -> io::Result<()> {
     hand_over_as(&made, &dir.metadata()?)
 }
 
-/// A directory of its parent's owner, if there is none yet. A link in its place, which the parent's owner may have put there, is none.
+/// A directory of its parent's owner, if there is none yet. A link in its place, which the parent's owner may have put
+/// there, is none.
 ///
 /// # Errors
 /// It can't be made or given away, or something else is there.

@@ -62,8 +62,8 @@ pub enum Fail {
     /// It stays locked: a strike, which power opens.
     #[default]
     Secure,
-    /// It opens: a magnet, which power holds. Which of the two a door may have is for whoever answers for fire protection to
-    /// say; either way people get out by a handle or a break-glass that works without this board.
+    /// It opens: a magnet, which power holds. Which of the two a door may have is for whoever answers for fire
+    /// protection to say; either way people get out by a handle or a break-glass that works without this board.
     Safe,
 }
 
@@ -113,7 +113,8 @@ pub trait Output: Send {
     /// Why the line could not be driven.
     fn drive(&mut self, level: Level) -> Result<(), String>;
 
-    /// Gets hold of the line anew, which carries this level from the first. Where a line can't be lost it is only driven.
+    /// Gets hold of the line anew, which carries this level from the first. Where a line can't be lost it is only
+    /// driven.
     ///
     /// # Errors
     /// Why it can't be had.

@@ -1,7 +1,7 @@
 //! Networks that judge from one frame whether a face is alive: a channel among others, and never the whole verdict.
 //!
-//! None comes with facelatch. MiniFASNet's two (the manifest knows them) look at the face with 2.7 and 4 times its box around
-//! it; what several give is averaged, as its authors do.
+//! None comes with facelatch. MiniFASNet's two (the manifest knows them) look at the face with 2.7 and 4 times its box
+//! around it; what several give is averaged, as its authors do.
 
 use crate::face::geometry::Sampler;
 use crate::face::{Detection, Rect};
@@ -40,8 +40,8 @@ impl Antispoof {
         Ok((!networks.is_empty()).then(|| Self { networks, sampler: Sampler::default() }))
     }
 
-    /// The mean probability that the face is alive, 0 to 1 of networks that keep to what their description says; `None` of a box
-    /// that is none.
+    /// The mean probability that the face is alive, 0 to 1 of networks that keep to what their description says; `None`
+    /// of a box that is none.
     ///
     /// # Errors
     /// A network failed or gave something that isn't a number.
@@ -82,9 +82,9 @@ fn softmax(logits: &[f32]) -> f32 {
     (logits[LIVE] - greatest).exp() / sum
 }
 
-/// From pixels of `shown` to the picture: the box enlarged `crop` times around its middle, less where the picture is smaller, then
-/// moved into the picture, its sides stretched to those of `shown`. So MiniFASNet's authors cut what they taught it
-/// (github.com/minivision-ai/Silent-Face-Anti-Spoofing). `None` of a box that is none.
+/// From pixels of `shown` to the picture: the box enlarged `crop` times around its middle, less where the picture is
+/// smaller, then moved into the picture, its sides stretched to those of `shown`. So MiniFASNet's authors cut what they
+/// taught it (github.com/minivision-ai/Silent-Face-Anti-Spoofing). `None` of a box that is none.
 fn view(face: &Rect, crop: f32, image: &RgbImage, shown: &RgbImage) -> Option<Affine> {
     let picture = [image.width() as f32 - 1.0, image.height() as f32 - 1.0];
     let sides = [face.width, face.height];

@@ -4,8 +4,8 @@
 //! frame, points, aligned face ─▶ FaceWatch ─▶ Look: the same face with its samples, another one, or nobody
 //! ```
 //!
-//! The time series of one face must never be continued by another. A face that is lost, jumps, changes its size at once or
-//! encodes as somebody else is [`Look::Another`], and whoever keeps the series forgets them.
+//! The time series of one face must never be continued by another. A face that is lost, jumps, changes its size at once
+//! or encodes as somebody else is [`Look::Another`], and whoever keeps the series forgets them.
 
 mod eyes;
 mod moire;
@@ -30,11 +30,12 @@ pub const LOST_AFTER: Duration = Duration::from_millis(400);
 /// The middle of the eyes moves at most so many eye distances at once, for the points' own noise, and so many a second.
 const MAX_JUMP: f32 = 0.5;
 const MAX_SPEED: f32 = 6.0;
-/// The eyes' distance grows or shrinks at most by e to the power of so much at once, and a second: who walks up at 1.5 m/s
-/// from a metre is within it.
+/// The eyes' distance grows or shrinks at most by e to the power of so much at once, and a second: who walks up at 1.5
+/// m/s from a metre is within it.
 const MAX_ZOOM: f32 = 0.2;
 const MAX_ZOOM_SPEED: f32 = 1.5;
-/// Two frames of one face are more alike than this. Of two strangers one pair in six thousand is (models/calibration/encoder.toml).
+/// Two frames of one face are more alike than this. Of two strangers one pair in six thousand is
+/// (models/calibration/encoder.toml).
 const MIN_SIMILARITY: f32 = 0.4;
 
 /// A frame with a face, and what the recogniser made of it.
@@ -56,8 +57,8 @@ pub struct Seen<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceSample {
     pub place: Place,
-    /// In the order of the table. A channel that this frame can't tell (motion in the first, moiré of a small face, skin in a grey one) has
-    /// none.
+    /// In the order of the table. A channel that this frame can't tell (motion in the first, moiré of a small face,
+    /// skin in a grey one) has none.
     pub samples: heapless::Vec<Sample, MAX_SAMPLES>,
 }
 

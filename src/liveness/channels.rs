@@ -1,5 +1,5 @@
-//! The channels that liveness judges by: what they are called, which sensor they need, what counts as a measurement, and
-//! how the head is shown them.
+//! The channels that liveness judges by: what they are called, which sensor they need, what counts as a measurement,
+//! and how the head is shown them.
 //!
 //! The table is that of models/liveness-channels.toml, which the recipes read; a test compares both.
 

@@ -1,8 +1,8 @@
 //! What a sensor's reading and the face's place in the picture say together: samples of the sensor's channels.
 //!
 //! Camera and grids look the same way from the same spot (they sit in one housing), so a zone's axis has a place in the
-//! picture whatever the distance. The recipes' simulator has the same formulas; models/golden/liveness-fusion.json holds
-//! both to them.
+//! picture whatever the distance. The recipes' simulator has the same formulas; models/golden/liveness-fusion.json
+//! holds both to them.
 
 mod cells;
 #[cfg(test)]
@@ -152,8 +152,8 @@ impl Fusion {
     }
 }
 
-/// What the plane z = a + b x + c y nearest to the cells (least squares) leaves of each; `None` for too few, or for cells in one
-/// line.
+/// What the plane z = a + b x + c y nearest to the cells (least squares) leaves of each; `None` for too few, or for
+/// cells in one line.
 fn off_plane(cells: &Cells) -> Option<Vec<f32, MAX_CELLS>> {
     if cells.len() < LEAST_FOR_PLANE {
         return None;

@@ -131,8 +131,8 @@ struct Subset {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
-    /// Bona fide presentation classification error rate (ISO/IEC 30107-3): the share of windows of living people below the
-    /// score.
+    /// Bona fide presentation classification error rate (ISO/IEC 30107-3): the share of windows of living people below
+    /// the score.
     pub bpcer: f64,
     /// Log odds, nats.
     pub score: f32,
@@ -212,8 +212,8 @@ impl Thresholds {
         Ok(table)
     }
 
-    /// The point for a door with exactly these sensors: the strictest that sends away no more than `target_bpcer` of the
-    /// living; `None` where the table has none.
+    /// The point for a door with exactly these sensors: the strictest that sends away no more than `target_bpcer` of
+    /// the living; `None` where the table has none.
     pub fn point(&self, sources: SourceSet, target_bpcer: f64) -> Option<&Point> {
         let subset = self.subset.iter().find(|subset| subset.sources() == Ok(sources))?;
         let allowed = subset.points.iter().filter(|point| point.bpcer <= target_bpcer);

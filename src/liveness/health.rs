@@ -81,10 +81,10 @@ impl Invalid {
         }
     }
 
-    /// Whether what the sensor said before is in doubt, too. It takes several readings of a value, a sequence or an end of
-    /// the range to tell, and those before the last were passed; of a late one's way nobody knows how long the ones before
-    /// it were underway, and as long as it was nothing came; and of a silent one there is nothing new. All else is of one
-    /// reading.
+    /// Whether what the sensor said before is in doubt, too. It takes several readings of a value, a sequence or an end
+    /// of the range to tell, and those before the last were passed; of a late one's way nobody knows how long the ones
+    /// before it were underway, and as long as it was nothing came; and of a silent one there is nothing new. All else
+    /// is of one reading.
     pub const fn is_of_the_past(self) -> bool {
         matches!(self, Self::Saturated | Self::Stuck | Self::Repeating | Self::Late | Self::Silent)
     }
@@ -105,29 +105,30 @@ struct Nature {
 
 const NONE: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
-/// Each number's source stands beside it. `range` lies within the range of the kind's channels: a value that passed here but
-/// fell outside there would leave a gap in the window while the sensor passes for well. `same_for` is long enough for noise of
-/// the data sheet's size to show. Where an empty room may stand still it may be a little short (`watch::may_see_nothing`):
-/// "stuck" then costs nothing, and ends with the first person.
+/// Each number's source stands beside it. `range` lies within the range of the kind's channels: a value that passed
+/// here but fell outside there would leave a gap in the window while the sensor passes for well. `same_for` is long
+/// enough for noise of the data sheet's size to show. Where an empty room may stand still it may be a little short
+/// (`watch::may_see_nothing`): "stuck" then costs nothing, and ends with the first person.
 const fn nature(kind: SensorKind) -> Nature {
     let ms = Duration::from_millis;
     // Half a second is a quarter of liveness' window.
     let usual = Nature { range: NONE, ends: NONE, same_for: ms(5000), max_age: ms(500) };
     match kind {
-        // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door moves
-        // faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault. Nearer than 30 mm is what covers it.
+        // VL53L1X: 4 m at most; 5 mm deviation in the dark, whole millimetres: 5 s are 125 draws. Nothing at a door
+        // moves faster than 10 m/s, but a hand that comes between is a step, so a jump is no fault. Nearer than 30 mm
+        // is what covers it.
         SensorKind::Distance => Nature { range: [30.0, 4000.0], ..usual },
         // VL53L5CX: the same, 64 times over. One zone that changes is change enough, so even a second is long; an empty
         // room where no zone sees anything is the same for ever and is told as not finite before.
         SensorKind::Depth => Nature { range: [30.0, 4000.0], same_for: ms(2000), ..usual },
-        // MLX90614: −70 to 380 °C object, −40 to 125 °C itself, steps of 0.02 K (its data sheet). Two numbers that stay within
-        // a step for 150 readings are none. Above 125 °C or below −40 °C nobody is at a door.
+        // MLX90614: −70 to 380 °C object, −40 to 125 °C itself, steps of 0.02 K (its data sheet). Two numbers that stay
+        // within a step for 150 readings are none. Above 125 °C or below −40 °C nobody is at a door.
         SensorKind::Thermometer => Nature { range: [-40.0, 125.0], same_for: ms(15_000), max_age: ms(1000), ..usual },
-        // MLX90640: 0.1 K of noise at 1 Hz in steps far below that. AMG8833: steps of 0.25 K and less noise, but 64 of them for
-        // 50 readings: some lie at the edge of a step. The MLX90640 measures from −40 °C on.
+        // MLX90640: 0.1 K of noise at 1 Hz in steps far below that. AMG8833: steps of 0.25 K and less noise, but 64 of
+        // them for 50 readings: some lie at the edge of a step. The MLX90640 measures from −40 °C on.
         SensorKind::Thermal => Nature { range: [-40.0, 125.0], same_for: ms(5000), max_age: ms(1000), ..usual },
-        // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only a
-        // value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
+        // Shares of full scale. Counts are few in an empty, dark room: a proximity of 0 counts is honest there, so only
+        // a value that isn't 0 gets stuck. Counting light has noise of the root of its counts.
         SensorKind::Proximity => {
             Nature { range: [-0.1, 2.0], ends: [f32::NEG_INFINITY, 0.98], same_for: ms(10_000), ..usual }
         }
@@ -135,8 +136,9 @@ const fn nature(kind: SensorKind) -> Nature {
         SensorKind::Light => {
             Nature { range: [0.0, 199_000.0], ends: [f32::NEG_INFINITY, 199_000.0], same_for: ms(30_000), ..usual }
         }
-        // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step. Without
-        // one the window itself reflects some hundredths, with noise; SparkFun's example takes less than 0.19 for no finger.
+        // MAX30102: 18 bits, a few counts of noise: a second is 100 readings. A finger pressed on or lifted is a step.
+        // Without one the window itself reflects some hundredths, with noise; SparkFun's example takes less than 0.19
+        // for no finger.
         SensorKind::Touch => Nature { range: [-0.01, 1.01], ends: [0.1, 0.999], same_for: ms(1000), ..usual },
         // ±16 g and more; noise of a few steps at 25 Hz (ADXL345: one step deviation): 10 s.
         SensorKind::Acceleration => Nature { range: [-400.0, 400.0], same_for: ms(10_000), ..usual },
@@ -193,9 +195,9 @@ impl Health {
         }
     }
 
-    /// Takes a reading that arrived at `now`. A reading with the stamp of the one before it is that one again, as a sensor
-    /// gives it that is polled more often than it measures: it is judged as before and counts for nothing. Of a grid that passes,
-    /// what a cell can't have measured is NaN, as if it had seen nothing.
+    /// Takes a reading that arrived at `now`. A reading with the stamp of the one before it is that one again, as a
+    /// sensor gives it that is polled more often than it measures: it is judged as before and counts for nothing. Of a
+    /// grid that passes, what a cell can't have measured is NaN, as if it had seen nothing.
     ///
     /// # Errors
     /// [`Invalid`]: it is no measurement.
@@ -280,8 +282,8 @@ impl Health {
             }
             Value::Proximity { lit, dark } => {
                 let is_in = |x: f32| (range[0]..=range[1]).contains(&x);
-                // Their sum is beyond full scale in the sun; each by itself must not be. Noise makes less than nought of what comes
-                // back, and nothing makes it of the dark.
+                // Their sum is beyond full scale in the sun; each by itself must not be. Noise makes less than nought
+                // of what comes back, and nothing makes it of the dark.
                 let is_at_end = dark >= ends[1] || lit - dark >= ends[1];
                 (lit.is_finite() && dark.is_finite(), is_in(lit - dark) && is_in(dark) && dark >= 0.0, is_at_end)
             }
@@ -305,8 +307,8 @@ impl Health {
         if self.saturated >= SATURATED_READINGS { Err(Invalid::Saturated) } else { Ok(()) }
     }
 
-    /// A thermometer's own temperature has the inertia of its can. All else may change from one reading to the next when
-    /// somebody steps up.
+    /// A thermometer's own temperature has the inertia of its can. All else may change from one reading to the next
+    /// when somebody steps up.
     fn check_jump(&mut self, reading: &Reading<'_>) -> Result<(), Invalid> {
         let Value::Thermometer { ambient, .. } = reading.value else { return Ok(()) };
         if let Some((at, was)) = self.ambient {
@@ -335,8 +337,8 @@ impl Same {
 
 /// The digests of the last readings, and for each distance between two of them how many in a row were the same.
 ///
-/// Finds a recording of up to [`DIGESTS`] readings that is played again and again: 10 s of a sensor at 25 Hz. A longer one
-/// is not noticed by this.
+/// Finds a recording of up to [`DIGESTS`] readings that is played again and again: 10 s of a sensor at 25 Hz. A longer
+/// one is not noticed by this.
 #[derive(Debug, Clone)]
 struct Ring {
     digests: [u64; DIGESTS],

@@ -27,7 +27,8 @@ use crate::time::{Duration, Instant};
 pub const HOP: Duration = Duration::from_millis(200);
 /// So many windows in a row are live before anybody is called so: one may be chance.
 pub const AGREE_LIVE: usize = 2;
-/// So many in a row are not before anybody is called an attack: a second, in which a person who was still walking stands.
+/// So many in a row are not before anybody is called an attack: a second, in which a person who was still walking
+/// stands.
 pub const AGREE_SPOOF: usize = 5;
 /// A camera's last frame may be so old: a slow board takes a while to look at one.
 const LATEST: Duration = Duration::from_millis(600);
@@ -35,7 +36,8 @@ const LATEST: Duration = Duration::from_millis(600);
 const CAMERA_TICKS: usize = 45;
 /// And any other sensor so many: three fifths, as many as it was trained with at the least.
 const SENSOR_TICKS: usize = 30;
-/// A face that has been there for a window and this much longer, and still gives no window of frames, is too rarely seen.
+/// A face that has been there for a window and this much longer, and still gives no window of frames, is too rarely
+/// seen.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What gives windows a score: the head, or what stands in for it where none is at hand.
@@ -145,8 +147,8 @@ impl Judge {
         }
     }
 
-    /// Takes in what a session holds of one moment, whose samples are made already: as of `at`. A face that comes back after
-    /// [`LOST_AFTER`] is another's, as it is where frames are followed.
+    /// Takes in what a session holds of one moment, whose samples are made already: as of `at`. A face that comes back
+    /// after [`LOST_AFTER`] is another's, as it is where frames are followed.
     pub fn moment(&mut self, at: Instant, samples: &[Sample]) {
         if samples.iter().any(|sample| sample.channel.source() == Source::Camera) {
             if self.series.newest(Source::Camera).is_some_and(|was| at.since(was) > LOST_AFTER) {
@@ -162,8 +164,8 @@ impl Judge {
         self.silent[source as usize] = Some(why);
     }
 
-    /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either, nor does any window that it
-    /// took part in.
+    /// A sensor's word can't be taken, for this reason. What it said before counts for nothing either, nor does any
+    /// window that it took part in.
     pub fn distrust(&mut self, source: Source, why: &'static str) {
         self.leave_out(source, why);
         self.series.forget(source);
@@ -173,7 +175,8 @@ impl Judge {
         }
     }
 
-    /// A new judgement, of a window that ends at least [`HOP`] later than the last; `None` while there is nothing to say.
+    /// A new judgement, of a window that ends at least [`HOP`] later than the last; `None` while there is nothing to
+    /// say.
     pub fn judge(&mut self, now: Instant) -> Option<LivenessReport> {
         self.scored = None;
         let until = self.series.newest(Source::Camera)?;

@@ -34,14 +34,16 @@ impl Listened {
         self.sensor.describe()
     }
 
-    /// For the journal, what is wrong with it: of one that fails with what the kernel or the chip says, and what to do about that.
+    /// For the journal, what is wrong with it: of one that fails with what the kernel or the chip says, and what to do
+    /// about that.
     pub fn trouble(&self, why: Invalid) -> String {
         let said = self.reason.as_deref().filter(|_| why == Invalid::Failing).map(|reason| format!(": {reason}"));
         format!("{}: {}{}", self.describe(), why.as_str(), said.unwrap_or_default())
     }
 
-    /// Hands on what the sensor has measured, in order, or why a reading is none, and tells why its word can't be taken now,
-    /// if it can't. What was said last holds until something else is said: a sensor is asked more often than it measures.
+    /// Hands on what the sensor has measured, in order, or why a reading is none, and tells why its word can't be taken
+    /// now, if it can't. What was said last holds until something else is said: a sensor is asked more often than it
+    /// measures.
     pub fn listen(&mut self, now: Instant, hear: &mut dyn FnMut(Result<Reading<'_>, Invalid>)) -> Option<Invalid> {
         let health = self.health.get_or_insert_with(|| Health::new(self.kind, now));
         for _ in 0..MAX_READINGS {

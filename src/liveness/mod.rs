@@ -1,5 +1,5 @@
-//! Is somebody alive there, or a picture of somebody? Time series of what camera and sensors see, judged by a network of
-//! one-dimensional convolutions.
+//! Is somebody alive there, or a picture of somebody? Time series of what camera and sensors see, judged by a network
+//! of one-dimensional convolutions.
 //!
 //! ```text
 //! frame ─▶ camera ─┐                      every 200 ms
@@ -7,8 +7,8 @@
 //! sensors ─▶ fusion┘
 //! ```
 //!
-//! A sample that is no measurement (stuck, late, saturated, out of range, NaN) never becomes a number: its place in the window
-//! is masked. A window that lacks what the door requires is inconclusive, and never called an attack.
+//! A sample that is no measurement (stuck, late, saturated, out of range, NaN) never becomes a number: its place in the
+//! window is masked. A window that lacks what the door requires is inconclusive, and never called an attack.
 
 #![forbid(unsafe_code)]
 

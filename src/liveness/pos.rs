@@ -1,8 +1,8 @@
 //! The pulse in the colour of skin: the plane orthogonal to the skin tone.
 //!
-//! W. Wang, A. C. den Brinker, S. Stuijk, G. de Haan: Algorithmic Principles of Remote PPG, IEEE Transactions on Biomedical
-//! Engineering 64(7), 2017, doi 10.1109/TBME.2016.2609282: light reflected by skin is divided by its mean, and projected so
-//! that what brightens all colours alike (movement, lamps) falls out.
+//! W. Wang, A. C. den Brinker, S. Stuijk, G. de Haan: Algorithmic Principles of Remote PPG, IEEE Transactions on
+//! Biomedical Engineering 64(7), 2017, doi 10.1109/TBME.2016.2609282: light reflected by skin is divided by its mean,
+//! and projected so that what brightens all colours alike (movement, lamps) falls out.
 
 use super::series::TICKS;
 
@@ -12,8 +12,8 @@ const LEAST_TICKS: usize = 25;
 const SCALE: f32 = 0.01;
 /// A second projection with less deviation than this is nothing to tune by.
 const LEAST_DEVIATION: f32 = 1e-9;
-/// Frequencies of a window, half a hertz each: where hearts beat, with a harmonic (0.5 to 3.5 Hz), and where only noise is and the
-/// slowest camera still sees it (4.5 to 7 Hz).
+/// Frequencies of a window, half a hertz each: where hearts beat, with a harmonic (0.5 to 3.5 Hz), and where only noise
+/// is and the slowest camera still sees it (4.5 to 7 Hz).
 const BEATS: std::ops::Range<usize> = 1..8;
 const NOISE: std::ops::Range<usize> = 9..15;
 /// Less is no noise of a camera's, but none: rounding.
@@ -43,8 +43,8 @@ pub(super) fn window(skin: &[[Option<f32>; TICKS]; 3]) -> [Option<f32>; TICKS] {
     std::array::from_fn(|i| pulse[i].map(|p| (p - level - slope * i as f32) / SCALE))
 }
 
-/// How a pulse stands out of the noise: decimal logarithms, of its power where hearts beat over that where only noise is, each
-/// the mean of its frequencies, and of the noise. 0 where there is no noise, which is to say no pulse.
+/// How a pulse stands out of the noise: decimal logarithms, of its power where hearts beat over that where only noise
+/// is, each the mean of its frequencies, and of the noise. 0 where there is no noise, which is to say no pulse.
 pub(super) fn spectrum(pulse: &[f32; TICKS]) -> [f32; 2] {
     let [beats, noise] = [BEATS, NOISE].map(|bins| {
         let n = bins.len() as f32;

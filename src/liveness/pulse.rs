@@ -1,5 +1,6 @@
-//! How fast a heart beats, from the colour of a face or the light through a finger: for people who read a session, and to
-//! tell how much of a pulse the channels carry. Nothing is judged by it: the head is shown the pulse itself, over two seconds.
+//! How fast a heart beats, from the colour of a face or the light through a finger: for people who read a session, and
+//! to tell how much of a pulse the channels carry. Nothing is judged by it: the head is shown the pulse itself, over
+//! two seconds.
 
 use super::Channel;
 use super::camera::LOST_AFTER;
@@ -24,8 +25,8 @@ const DRIFT_TICKS: usize = 37;
 const MAX_DEVIATIONS: f64 = 3.0;
 /// Power within so many hertz belongs to the beat; rates vary by breath.
 const WIDTH_HZ: f64 = 0.15;
-/// What has less of its power near one rate may be noise. Of noise alone in the skin's colours over 8 s, drawn 300 times, the
-/// 99th percentile has 0.56.
+/// What has less of its power near one rate may be noise. Of noise alone in the skin's colours over 8 s, drawn 300
+/// times, the 99th percentile has 0.56.
 const CLEAR: f32 = 0.6;
 /// A colour or signal that varies less than this is constant.
 const MIN_DEVIATION: f64 = 1e-9;
@@ -56,8 +57,8 @@ impl Hearts {
     }
 }
 
-/// The longest stretch of a session in which all of these channels were there without a gap after which it may be somebody else,
-/// by the seconds since its start.
+/// The longest stretch of a session in which all of these channels were there without a gap after which it may be
+/// somebody else, by the seconds since its start.
 fn longest<const N: usize>(session: &Session, channels: [Channel; N]) -> Vec<(f64, [f32; N])> {
     let mut stretches: Vec<Vec<(f64, [f32; N])>> = Vec::new();
     for row in session.samples.chunk_by(|a, b| a.at == b.at) {
@@ -76,8 +77,8 @@ fn longest<const N: usize>(session: &Session, channels: [Channel; N]) -> Vec<(f6
     stretches.into_iter().max_by(|a, b| length(a).total_cmp(&length(b))).unwrap_or_default()
 }
 
-/// The rate of a series of seconds and values, such as the touch channel. `None` where it is shorter than [`MIN_SPAN_S`], has a
-/// gap, doesn't rise in time, isn't finite or is constant.
+/// The rate of a series of seconds and values, such as the touch channel. `None` where it is shorter than
+/// [`MIN_SPAN_S`], has a gap, doesn't rise in time, isn't finite or is constant.
 ///
 /// The strongest frequency of the band in a periodogram under a Hann window.
 pub fn beat(series: &[(f64, f32)]) -> Option<Beat> {

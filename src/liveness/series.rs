@@ -1,7 +1,7 @@
 //! The last seconds of every channel, and the window of them that the head is shown.
 //!
-//! Resampling is by time: what a tick shows depends on the samples around it and on nothing else, so that a late frame or a
-//! slow sensor moves nothing.
+//! Resampling is by time: what a tick shows depends on the samples around it and on nothing else, so that a late frame
+//! or a slow sensor moves nothing.
 
 use heapless::Deque;
 
@@ -17,7 +17,8 @@ pub const TICK: Duration = Duration::from_millis(40);
 pub const SPAN: Duration = Duration::from_millis(40 * (TICKS as u64 - 1));
 /// Rows that the head is shown: values, the pulse's, and a mask for each channel.
 pub const ROWS: usize = MASK_ROW + CHANNELS;
-/// The first row of the pulse, which is made of the three skin channels: itself, how far it stands out of the noise, and the noise.
+/// The first row of the pulse, which is made of the three skin channels: itself, how far it stands out of the noise,
+/// and the noise.
 pub(super) const PULSE_ROW: usize = VALUE_ROWS;
 const PULSE_ROWS: usize = 3;
 /// The mask of the first channel.
@@ -95,8 +96,8 @@ impl Series {
     }
 }
 
-/// A course at each tick of the window that ends at `until`: between two samples no further apart than `hold` in a straight
-/// line, for half of `hold` after the newest, and nothing elsewhere.
+/// A course at each tick of the window that ends at `until`: between two samples no further apart than `hold` in a
+/// straight line, for half of `hold` after the newest, and nothing elsewhere.
 fn resample(course: &Course, until: Instant, hold: Duration) -> [Option<f32>; TICKS] {
     // What came later is not known yet at the window's end: a window drawn again is the same.
     let mut samples = course.iter().copied().take_while(|(at, _)| *at <= until).peekable();
@@ -145,8 +146,8 @@ impl Window {
         self.ticks[channel.index()].into()
     }
 
-    /// At how many of the [`TICKS`] a source is there, by the channel that it gives most often: relief wants a near face and moiré a
-    /// large one, and a sensor works without.
+    /// At how many of the [`TICKS`] a source is there, by the channel that it gives most often: relief wants a near
+    /// face and moiré a large one, and a sensor works without.
     pub fn coverage(&self, source: Source) -> usize {
         let of_it = Channel::all().filter(|channel| channel.source() == source);
         of_it.map(|channel| self.ticks(channel)).max().unwrap_or(0)

@@ -9,9 +9,9 @@
 //! 0.0000,0.1012,,151.25
 //! ```
 //!
-//! CSV in UTF-8. The lines that begin with `#` are TOML, `label` and `source` among them; a note is optional. Columns are `t_s`,
-//! then channels in the order of their table, values in the table's units. Times never fall; an empty cell is no sample.
-//! There are no pixels in it.
+//! CSV in UTF-8. The lines that begin with `#` are TOML, `label` and `source` among them; a note is optional. Columns
+//! are `t_s`, then channels in the order of their table, values in the table's units. Times never fall; an empty cell
+//! is no sample. There are no pixels in it.
 
 mod writer;
 
@@ -137,8 +137,8 @@ pub struct Session {
     pub source: Origin,
     /// Free text of at most [`MAX_NOTE_BYTES`] bytes, perhaps empty.
     pub note: String,
-    /// By time, and of one time in the channels' order. Its start is [`Instant::BOOT`]. Every value is finite; one outside of
-    /// its channel's limits is kept, for the window to drop.
+    /// By time, and of one time in the channels' order. Its start is [`Instant::BOOT`]. Every value is finite; one
+    /// outside of its channel's limits is kept, for the window to drop.
     pub samples: Vec<Sample>,
 }
 

@@ -1,8 +1,9 @@
-//! Whether somebody moves the housing: an accelerometer on it departs from the direction and size of gravity that it had at
-//! rest.
+//! Whether somebody moves the housing: an accelerometer on it departs from the direction and size of gravity that it
+//! had at rest.
 //!
-//! Pure: it is told the time by the readings. A door that slams shakes the wall for less than the time that counts here;
-//! whoever unscrews the housing turns it for longer, and when it hangs in another position it never comes to rest at all.
+//! Pure: it is told the time by the readings. A door that slams shakes the wall for less than the time that counts
+//! here; whoever unscrews the housing turns it for longer, and when it hangs in another position it never comes to rest
+//! at all.
 
 #![forbid(unsafe_code)]
 
@@ -13,17 +14,17 @@ use crate::time::{Duration, Instant};
 pub const LEARNING: Duration = Duration::from_secs(3);
 /// Readings that rest needs at least.
 pub const LEARNED_READINGS: u32 = 25;
-/// m/s² from the mean beyond which a reading of the learning is no rest, and learning starts again: while the housing is
-/// being mounted nothing is learned.
+/// m/s² from the mean beyond which a reading of the learning is no rest, and learning starts again: while the housing
+/// is being mounted nothing is learned.
 pub const RESTLESS: f32 = 0.8;
-/// Departure from rest, as a vector, m/s²: a turn of 9°, since 2 g sin(4.5°) = 1.54. Noise of cheap accelerometers is below
-/// 0.1, their drift from frost to heat below 0.8 (ADXL345: 0.8 mg/K on two axes, over 100 K).
+/// Departure from rest, as a vector, m/s²: a turn of 9°, since 2 g sin(4.5°) = 1.54. Noise of cheap accelerometers is
+/// below 0.1, their drift from frost to heat below 0.8 (ADXL345: 0.8 mg/K on two axes, over 100 K).
 pub const DEPARTURE: f32 = 1.5;
-/// Readings in a row that depart before it is tampering: 0.4 s at 25 Hz. A slammed door rings at tens of hertz around rest,
-/// so that of ten readings some lie near it.
+/// Readings in a row that depart before it is tampering: 0.4 s at 25 Hz. A slammed door rings at tens of hertz around
+/// rest, so that of ten readings some lie near it.
 pub const DEPARTED_READINGS: u32 = 10;
-/// So long must the sensor give nothing that counts before its wire is called cut: a reading that fails on a bus that others
-/// use, too, is none, and whoever wants to unscrew a housing needs longer.
+/// So long must the sensor give nothing that counts before its wire is called cut: a reading that fails on a bus that
+/// others use, too, is none, and whoever wants to unscrew a housing needs longer.
 pub const CUT_AFTER: Duration = Duration::from_secs(1);
 /// So long must all readings be at rest again until it is over.
 pub const QUIET: Duration = Duration::from_secs(60);
@@ -57,7 +58,8 @@ impl Default for State {
 }
 
 impl Tamper {
-    /// Takes a reading; of another kind than acceleration it says nothing. What is not a finite number departs from rest.
+    /// Takes a reading; of another kind than acceleration it says nothing. What is not a finite number departs from
+    /// rest.
     pub fn look(&mut self, reading: Reading<'_>) -> Option<Alarm> {
         let Value::Acceleration(now) = reading.value else { return None };
         match &mut self.state {
@@ -102,8 +104,9 @@ impl Tamper {
         }
     }
 
-    /// The sensor has given nothing that counts for [`CUT_AFTER`]: whoever cuts its wire gains nothing. Says nothing before rest
-    /// has been learned: a housing that never was at rest has not been moved, and a sensor of no use is a fault by itself.
+    /// The sensor has given nothing that counts for [`CUT_AFTER`]: whoever cuts its wire gains nothing. Says nothing
+    /// before rest has been learned: a housing that never was at rest has not been moved, and a sensor of no use is a
+    /// fault by itself.
     pub fn missing(&mut self) -> Option<Alarm> {
         match &mut self.state {
             State::Learning { .. } => None,

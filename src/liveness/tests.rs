@@ -1,5 +1,5 @@
-//! What the recipes and this program must agree on: the table of channels, and models/golden/liveness-fusion.json, which the
-//! recipes wrote.
+//! What the recipes and this program must agree on: the table of channels, and models/golden/liveness-fusion.json,
+//! which the recipes wrote.
 
 use std::collections::BTreeMap;
 

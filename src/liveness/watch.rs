@@ -24,8 +24,8 @@ const SICK_AFTER: Duration = Duration::from_secs(5);
 pub struct Looks(Arc<Mutex<Deque<Look, MAX_LOOKS>>>);
 
 impl Looks {
-    /// Puts one there. Where nobody takes them, all that wait are forgotten, and with them whoever was seen: a face whose
-    /// end was missed must not be continued.
+    /// Puts one there. Where nobody takes them, all that wait are forgotten, and with them whoever was seen: a face
+    /// whose end was missed must not be continued.
     pub fn put(&self, look: &Look) {
         let mut waiting = self.lock();
         if waiting.is_full() {
@@ -86,9 +86,10 @@ impl Watch {
     }
 }
 
-/// Whether a sensor in order may be so while nobody stands there: what measures distance meets nothing, what wants a finger has
-/// none, and an empty room stands still, bit for bit where few counts are all that there is of it. What measures warmth or
-/// acceleration has noise in any room; what does not answer, or gives no true time, is out of order whoever stands there.
+/// Whether a sensor in order may be so while nobody stands there: what measures distance meets nothing, what wants a
+/// finger has none, and an empty room stands still, bit for bit where few counts are all that there is of it. What
+/// measures warmth or acceleration has noise in any room; what does not answer, or gives no true time, is out of order
+/// whoever stands there.
 pub const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
     match why {
         Invalid::Stuck => matches!(
@@ -102,8 +103,8 @@ pub const fn may_see_nothing(kind: SensorKind, why: Invalid) -> bool {
     }
 }
 
-/// Whether nothing at all is the matter: what wants a finger waits for one, before a face too. That none came is what the
-/// attempt ends with.
+/// Whether nothing at all is the matter: what wants a finger waits for one, before a face too. That none came is what
+/// the attempt ends with.
 const fn waits(kind: SensorKind, why: Invalid) -> bool {
     matches!((kind, why), (SensorKind::Touch, Invalid::Saturated))
 }
@@ -125,7 +126,8 @@ impl Watched {
         self.remember(invalid, now);
         let Some((why, since)) = self.invalid else { return };
         match source {
-            // What is of no use for longer than a gap may be is no sample lost: something is the matter with the sensor.
+            // What is of no use for longer than a gap may be is no sample lost: something is the matter with the
+            // sensor.
             Some(source) if why.is_of_the_past() || now.since(since) > source.hold() => {
                 judge.distrust(source, why.as_str());
             }

@@ -1,4 +1,5 @@
-//! The ports without hardware: a door that lives in memory, for `demo`, for tests and for whoever tries a configuration.
+//! The ports without hardware: a door that lives in memory, for `demo`, for tests and for whoever tries a
+//! configuration.
 //!
 //! Everything here behaves: a replayed camera has a rate, a recorded strike has a history, faults come and go on a
 //! seeded schedule. Each part is given a [`Clock`](crate::ports::Clock) and passes time through it, so that with a

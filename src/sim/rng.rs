@@ -1,6 +1,7 @@
 //! Random numbers that are the same every time: xoshiro256** 1.0, seeded by SplitMix64, both as published by their
 //! authors (Blackman and Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47(4), 2021;
-//! Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). For simulation, never for keys.
+//! Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). For simulation, never for
+//! keys.
 
 #![forbid(unsafe_code)]
 

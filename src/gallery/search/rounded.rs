@@ -10,11 +10,13 @@ use crate::kernels::dot::{self, ROWS};
 pub const ROUNDED_MAX: i8 = 127;
 /// A query's.
 const QUERY_MAX: i8 = dot::NARROW;
-/// An encoding is of unit length to within 1e-5; what is measured in double precision and kept in single is off by less.
+/// An encoding is of unit length to within 1e-5; what is measured in double precision and kept in single is off by
+/// less.
 const LENGTH_MAX: f32 = 1.0 + 2e-5;
 /// Numbers that are rounded at once.
 const LANES: usize = 8;
-/// Added to a small number it leaves no bits for less than a whole one, and those in the lowest bits of the sum (1.5 · 2²³).
+/// Added to a small number it leaves no bits for less than a whole one, and those in the lowest bits of the sum (1.5 ·
+/// 2²³).
 const WHOLE: f32 = 12_582_912.0;
 /// Half a unit in the last place of a single-precision number near 1.
 const HALF_ULP: f32 = 1.0 / (1 << 24) as f32;
@@ -94,8 +96,8 @@ impl Query {
         rounded.clear();
         let Rounding { step, error } =
             Rounding::of(exact, exact.len(), QUERY_MAX, |numbers| rounded.extend_from_slice(numbers));
-        // A sum of n products of unit vectors is off by at most n + 1 half units in the last place (Higham, Accuracy and
-        // Stability of Numerical Algorithms, 3.1), scaling a score and adding the bound to it by a few more.
+        // A sum of n products of unit vectors is off by at most n + 1 half units in the last place (Higham, Accuracy
+        // and Stability of Numerical Algorithms, 3.1), scaling a score and adding the bound to it by a few more.
         let summing = (exact.len() + 16) as f32 * HALF_ULP;
         Self { step, length: LENGTH_MAX + error, margin: error * LENGTH_MAX + summing }
     }

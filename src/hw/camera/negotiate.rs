@@ -76,8 +76,8 @@ pub fn choose(offers: &Offers, wanted: &CameraConfig) -> Option<Choice> {
 /// A rate below this makes a door slow: three frames that agree take the longer.
 const SLOW: f32 = 15.0;
 
-/// What to ask a device for that doesn't offer the usual size and rate: the size nearest to it in pixels of those that are
-/// quick enough, then the rate nearest to the usual. `None` where it offers nothing that can be read.
+/// What to ask a device for that doesn't offer the usual size and rate: the size nearest to it in pixels of those that
+/// are quick enough, then the rate nearest to the usual. `None` where it offers nothing that can be read.
 pub fn nearest(offers: &Offers) -> Option<Choice> {
     let usual = CameraConfig::default();
     if let Some(choice) = choose(offers, &usual) {

@@ -75,7 +75,8 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Gives the last buffer back and waits at most `timeout` for another, the newest that there is. After an error the stream is to be dropped.
+    /// Gives the last buffer back and waits at most `timeout` for another, the newest that there is. After an error the
+    /// stream is to be dropped.
     pub(super) fn take(&mut self, timeout: Duration) -> io::Result<Take<'_>> {
         if let Some(index) = self.held.take() {
             self.queue(index)?;

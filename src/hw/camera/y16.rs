@@ -1,5 +1,5 @@
-//! A video device of 16 bits a pixel (V4L2 `Y16 `), as thermal cameras give them, read without being asked for a size: it
-//! has one.
+//! A video device of 16 bits a pixel (V4L2 `Y16 `), as thermal cameras give them, read without being asked for a size:
+//! it has one.
 
 #![forbid(unsafe_code)]
 

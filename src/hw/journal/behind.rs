@@ -1,7 +1,7 @@
 //! A logger that keeps nobody waiting: lines go through a bounded queue to a thread that writes them.
 //!
-//! The journal's socket blocks when the journal does: stopped, or writing to a card that fails. The gate's thread must lock a door
-//! then all the same, so lines that find no room are counted and left out.
+//! The journal's socket blocks when the journal does: stopped, or writing to a card that fails. The gate's thread must
+//! lock a door then all the same, so lines that find no room are counted and left out.
 
 #![forbid(unsafe_code)]
 

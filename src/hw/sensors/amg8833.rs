@@ -27,8 +27,9 @@ const STATUS: u8 = 0x04;
 const OVERFLOW: u8 = 0x04;
 /// Status clear: the bits of the status that are written here are 0 again.
 const STATUS_CLEAR: u8 = 0x05;
-/// Pictures after a reset that are none: the registers are nought until the chip has measured, 0 °C in every pixel, and what
-/// it measures first has not settled (50 ms until it talks and two frames until its output is stable, its data sheet says).
+/// Pictures after a reset that are none: the registers are nought until the chip has measured, 0 °C in every pixel, and
+/// what it measures first has not settled (50 ms until it talks and two frames until its output is stable, its data
+/// sheet says).
 const UNSETTLED_PICTURES: u32 = 3;
 /// The first of 64 temperatures, two bytes each, the lower first.
 const PIXELS: u8 = 0x80;

@@ -20,8 +20,9 @@ const MAX_WAITING: usize = 32;
 const MAX_AT_ONCE: usize = 64;
 /// A device that has failed so often in a row is closed and opened anew.
 const FAILURES_TO_REOPEN: u32 = 5;
-/// A sensor that says nothing is opened anew after as long as such a one may be silent, then after twice as long, and so on up
-/// to 2 to the power of this: a microcontroller that starts anew when its port is opened must have the time to.
+/// A sensor that says nothing is opened anew after as long as such a one may be silent, then after twice as long, and
+/// so on up to 2 to the power of this: a microcontroller that starts anew when its port is opened must have the time
+/// to.
 const MAX_PATIENCE: u32 = 4;
 /// The longest sleep between two polls, so that what comes by itself is fetched soon.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
@@ -166,8 +167,9 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
         }
     }
 
-    /// Until the sensor has failed several times in a row, or has been silent for too long: a chip that lost its firmware when
-    /// the power sagged, or a stream that stalled, says nothing of it. That it is silent is for others to tell.
+    /// Until the sensor has failed several times in a row, or has been silent for too long: a chip that lost its
+    /// firmware when the power sagged, or a stream that stalled, says nothing of it. That it is silent is for others to
+    /// tell.
     fn serve(&mut self, sensor: &mut dyn Sensor) {
         let period = period(&self.config).min(MAX_PAUSE);
         let (mut failures, mut heard) = (0, self.clock.now().mono);
@@ -189,15 +191,16 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
         }
     }
 
-    /// How long it may be silent before it is opened anew. A socket has nobody behind it that could have lost something, and
-    /// whoever sends to it would find it gone.
+    /// How long it may be silent before it is opened anew. A socket has nobody behind it that could have lost
+    /// something, and whoever sends to it would find it gone.
     fn patience(&self) -> Duration {
         let usual = self.config.kind.silent_after() * (1 << self.backoff.failures().min(MAX_PATIENCE));
         if self.config.socket().is_some() { Duration::MAX } else { usual }
     }
 
-    /// How many measurements have come. A read that fails after others takes none of them back; one that goes on failing does
-    /// so next time with none before it. A driver that takes longer than its period always has another, so that this is seconds.
+    /// How many measurements have come. A read that fails after others takes none of them back; one that goes on
+    /// failing does so next time with none before it. A driver that takes longer than its period always has another, so
+    /// that this is seconds.
     fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, SensorError> {
         for taken in 0..MAX_AT_ONCE {
             match sensor.poll(self.clock.now().mono) {

@@ -1,10 +1,10 @@
 //! Which of the chips that facelatch speaks to by itself may hang on an I2C bus.
 //!
-//! Only their addresses are called, and nothing is said: a bare address with the write bit, or one byte read where a chip
-//! or its bus knows no other way (what `i2cdetect` does, with `-r` on such a bus). Asking a chip for its identity would have
-//! to write a register's number, and another chip at that address would take the number for a value. Left alone are buses
-//! that no device tree describes, which on a PC lead to memory modules and graphics cards, those of displays, and addresses
-//! that a driver of the kernel has.
+//! Only their addresses are called, and nothing is said: a bare address with the write bit, or one byte read where a
+//! chip or its bus knows no other way (what `i2cdetect` does, with `-r` on such a bus). Asking a chip for its identity
+//! would have to write a register's number, and another chip at that address would take the number for a value. Left
+//! alone are buses that no device tree describes, which on a PC lead to memory modules and graphics cards, those of
+//! displays, and addresses that a driver of the kernel has.
 
 #![forbid(unsafe_code)]
 

@@ -102,8 +102,8 @@ impl Driver {
     /// Measurements a second where the configuration doesn't say.
     const fn usual_rate(self, kind: SensorKind) -> f32 {
         match (self, kind) {
-            // Half of the pixels each time. 0.28 K of noise, by 0.1 K at 1 Hz (its data sheet, NETD), about as much as liveness
-            // was trained with; at 16 Hz it is 0.4 K.
+            // Half of the pixels each time. 0.28 K of noise, by 0.1 K at 1 Hz (its data sheet, NETD), about as much as
+            // liveness was trained with; at 16 Hz it is 0.4 K.
             (Self::Mlx90640, _) => 8.0,
             // The chip's faster setting.
             (Self::Amg8833, _) => 10.0,
@@ -113,8 +113,8 @@ impl Driver {
             (Self::V4l2Thermal, _) => 9.0,
             // Faster than its filter settles gains nothing (MLX90614 datasheet, table of settling times).
             (Self::Iio, SensorKind::Thermometer) => 10.0,
-            // As fast as the MAX30102's driver measures. Where a buffer has no stamps, and its driver's rate isn't known,
-            // by a lower rate readings would be told to be older than they are.
+            // As fast as the MAX30102's driver measures. Where a buffer has no stamps, and its driver's rate isn't
+            // known, by a lower rate readings would be told to be older than they are.
             (Self::Iio, SensorKind::Touch) => 100.0,
             _ => 25.0,
         }
@@ -133,9 +133,9 @@ impl Driver {
     }
 }
 
-/// Least measurements a second of a kind. Liveness bridges gaps of 0.25 s, of what is slow to change 0.5 s, of touch 0.12 s
-/// (`hold_ms` in models/liveness-channels.toml; a test compares them), and a reading may come a pause of its thread later. Of
-/// an accelerometer it makes no channel.
+/// Least measurements a second of a kind. Liveness bridges gaps of 0.25 s, of what is slow to change 0.5 s, of touch
+/// 0.12 s (`hold_ms` in models/liveness-channels.toml; a test compares them), and a reading may come a pause of its
+/// thread later. Of an accelerometer it makes no channel.
 pub const fn least_rate(kind: SensorKind) -> f32 {
     match kind {
         SensorKind::Distance | SensorKind::Depth | SensorKind::Proximity => 5.0,

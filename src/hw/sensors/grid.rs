@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `depth` (millimetres) or `thermal` (degrees Celsius); columns; rows; how many milliseconds ago it was measured;
-//! columns × rows numbers from the top left, `-` where a zone saw nothing; `*` and the exclusive or of all bytes before the
-//! star as two hexadecimal digits; a newline. Words are separated by one blank or more.
+//! columns × rows numbers from the top left, `-` where a zone saw nothing; `*` and the exclusive or of all bytes before
+//! the star as two hexadecimal digits; a newline. Words are separated by one blank or more.
 
 #![forbid(unsafe_code)]
 
@@ -135,8 +135,8 @@ impl Drop for Socket {
     }
 }
 
-/// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run goes with the
-/// service: a missing one is made.
+/// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run
+/// goes with the service: a missing one is made.
 fn bind(path: &Path) -> io::Result<Socket> {
     let dir = owner::parent(path);
     // One that is there may be behind a link, as /var/run is.

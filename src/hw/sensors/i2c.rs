@@ -32,8 +32,8 @@ impl LinuxBus {
     }
 }
 
-/// Of what the kernel says to whoever asks for an address alone (I2C_SLAVE), the one thing that it says of no message: a
-/// driver has the address, and messages would go between its own.
+/// Of what the kernel says to whoever asks for an address alone (I2C_SLAVE), the one thing that it says of no message:
+/// a driver has the address, and messages would go between its own.
 fn unless_taken(asked: io::Result<()>) -> io::Result<()> {
     asked.or_else(|error| if error.raw_os_error() == Some(libc::EBUSY) { Err(error) } else { Ok(()) })
 }
@@ -63,8 +63,8 @@ pub fn answers(bus: &Path, address: u8, call: Call) -> bool {
     })
 }
 
-/// A bus that sends no bare address, as those of a Tegra and DesignWare's can't (I2C_AQ_NO_ZERO_LEN), reads a byte in its
-/// place.
+/// A bus that sends no bare address, as those of a Tegra and DesignWare's can't (I2C_AQ_NO_ZERO_LEN), reads a byte in
+/// its place.
 fn is_answered(call: Call, mut ask: impl FnMut(Call) -> io::Result<()>) -> bool {
     match ask(call) {
         Err(error) if call == Call::Quick && !is_nobody(&error) => ask(Call::ReadByte).is_ok(),

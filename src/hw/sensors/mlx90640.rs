@@ -22,14 +22,15 @@ const ROWS: usize = 24;
 const VIEW: [f32; 2] = [55.0, 35.0];
 /// Human skin's (Jones, "A reappraisal of the use of infrared thermal image analysis in medicine", 1998).
 const EMISSIVITY: f32 = 0.98;
-/// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of news is
-/// cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
+/// Each half comes with every second measurement. A pixel older than this was passed over since: the chip's flag of
+/// news is cleared after reading, which takes 36 ms at 400 kHz, and with it that of a half that came meanwhile.
 const MAX_PERIODS: u32 = 2;
 /// The word whose highest four bits are α of PTAT, in quarters above 8 (data sheet, "Restoring the Ta sensor
 /// parameters"). The crate divides them as integers; of the data sheet's example a quarter is 3.7 K.
 const ALPHA_PTAT: [u8; 2] = [0x24, 0x10];
-/// Where the calibration of the pixels begins, a word each, the high byte first. A pixel that has failed has the word 0, one out of
-/// calibration the lowest bit: at most four of a chip that Melexis ships (data sheet, table of the EEPROM, notes 1 to 3).
+/// Where the calibration of the pixels begins, a word each, the high byte first. A pixel that has failed has the word
+/// 0, one out of calibration the lowest bit: at most four of a chip that Melexis ships (data sheet, table of the
+/// EEPROM, notes 1 to 3).
 const CALIBRATION: [u8; 2] = [0x24, 0x40];
 /// Pixels of a picture that are no number where the other half doesn't come in time.
 const BLIND: usize = COLUMNS * ROWS / 2;
@@ -110,8 +111,8 @@ where
         })
     }
 
-    /// Takes a measurement over; what has not come for too long is no number any more. Whether there is a picture: until
-    /// the other half has had its time there is none.
+    /// Takes a measurement over; what has not come for too long is no number any more. Whether there is a picture:
+    /// until the other half has had its time there is none.
     fn take(&mut self, now: Instant) -> bool {
         let longest = self.period * MAX_PERIODS;
         let pixels = self.cells.iter_mut().zip(&mut self.came).zip(&self.half).zip(&self.is_bad);
@@ -136,8 +137,8 @@ where
     }
 
     /// A reading each time that half of the pixels are new; the others are those of the time before, or NaN where these
-    /// didn't come. One that lost its power has gone back to its own rate, by which they never come in time: that it measures at
-    /// another than it was told is an error, so that it is opened anew.
+    /// didn't come. One that lost its power has gone back to its own rate, by which they never come in time: that it
+    /// measures at another than it was told is an error, so that it is opened anew.
     fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
         let Self { driver, config, half, .. } = self;
         // The crate leaves the half that isn't new as it is.

@@ -1,7 +1,7 @@
 //! The sensors at the door, each in a thread of its own: a driver that takes its time, or hangs, holds up nobody else.
 //!
-//! IIO where the kernel has a driver; I2C from here where it has none; V4L2 for thermal cameras; lines of numbers for all
-//! that a microcontroller can measure. docs/sensors.md says which to buy and how to wire them.
+//! IIO where the kernel has a driver; I2C from here where it has none; V4L2 for thermal cameras; lines of numbers for
+//! all that a microcontroller can measure. docs/sensors.md says which to buy and how to wire them.
 
 #![forbid(unsafe_code)]
 
@@ -33,8 +33,8 @@ pub use mounting::Mounting;
 pub use thermal::celsius_of_centikelvin;
 pub use vl53l5cx::Vl53l5cx;
 
-/// All sensors of the configuration. One that can't be opened is tried again, with pauses that grow to 10 s, for as long as
-/// the door runs; until then its polls fail with what is wrong and what to do.
+/// All sensors of the configuration. One that can't be opened is tried again, with pauses that grow to 10 s, for as
+/// long as the door runs; until then its polls fail with what is wrong and what to do.
 pub fn open(configs: &[SensorConfig]) -> Vec<Box<dyn Sensor>> {
     let open = |config: &SensorConfig| -> Box<dyn Sensor> {
         let wanted = config.clone();
@@ -43,8 +43,8 @@ pub fn open(configs: &[SensorConfig]) -> Vec<Box<dyn Sensor>> {
     configs.iter().map(open).collect()
 }
 
-/// One sensor, opened now and polled by whoever calls: some take up to seconds to open, and most tens of milliseconds to
-/// be read.
+/// One sensor, opened now and polled by whoever calls: some take up to seconds to open, and most tens of milliseconds
+/// to be read.
 ///
 /// # Errors
 /// The device, what is wrong with it, and what to do.

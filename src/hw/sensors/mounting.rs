@@ -17,15 +17,16 @@ pub struct Mounting {
 }
 
 impl Mounting {
-    /// `chip_view` is across and down as the chip's own rows and columns lie; a view in the configuration is as mounted.
+    /// `chip_view` is across and down as the chip's own rows and columns lie; a view in the configuration is as
+    /// mounted.
     pub fn new(config: &SensorConfig, chip_view: [f32; 2]) -> Self {
         let quarters = config.rotate / 90 % 4;
         let turned = if quarters % 2 == 1 { [chip_view[1], chip_view[0]] } else { chip_view };
         Self { mirror: config.mirror, quarters, view: config.view_deg.unwrap_or(turned) }
     }
 
-    /// Writes the upright grid into `upright`, whose memory is used again. `cells` are `columns` × `rows`, row by row as
-    /// the chip gives them; `None` where they aren't.
+    /// Writes the upright grid into `upright`, whose memory is used again. `cells` are `columns` × `rows`, row by row
+    /// as the chip gives them; `None` where they aren't.
     pub fn apply<'a>(&self, columns: usize, rows: usize, cells: &[f32], upright: &'a mut Vec<f32>) -> Option<Grid<'a>> {
         if columns == 0 || rows == 0 || columns.checked_mul(rows) != Some(cells.len()) || cells.len() > MAX_CELLS {
             return None;

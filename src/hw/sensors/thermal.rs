@@ -1,5 +1,5 @@
-//! A thermal camera on V4L2 that gives temperatures: 16 bits a pixel, hundredths of a kelvin, as a FLIR Lepton does with
-//! TLinear switched on (Lepton engineering datasheet, "TLinear"), on a PureThermal board by USB Video Class.
+//! A thermal camera on V4L2 that gives temperatures: 16 bits a pixel, hundredths of a kelvin, as a FLIR Lepton does
+//! with TLinear switched on (Lepton engineering datasheet, "TLinear"), on a PureThermal board by USB Video Class.
 
 #![forbid(unsafe_code)]
 
@@ -17,8 +17,8 @@ const VIEW_OF_160: [f32; 2] = [57.0, 44.0];
 /// Pixels are put together until at most so many stand in a row: the size of what liveness was trained with, and an
 /// average of 16 is quieter.
 const MAX_COLUMNS: usize = 40;
-/// What half of the raw values must be for the picture to be one of temperatures: −40 °C and more. Counts without TLinear
-/// have 14 bits, which would be −109 °C at most.
+/// What half of the raw values must be for the picture to be one of temperatures: −40 °C and more. Counts without
+/// TLinear have 14 bits, which would be −109 °C at most.
 const SENSIBLE: std::ops::RangeInclusive<u16> = 23_315..=u16::MAX;
 
 /// Degrees Celsius of a raw pixel of TLinear at its resolution of 0.01 K.

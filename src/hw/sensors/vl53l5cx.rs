@@ -1,7 +1,8 @@
 //! ST's VL53L5CX, VL53L7CX and VL53L8CX: 8x8 distances over I2C.
 //!
-//! The chip has no program of its own: 84 KiB of ST's firmware are sent to it at each start. Crate vl53-8x8 carries them
-//! and ST's protocol in Rust, both under the BSD licence under which ST publishes its driver (STSW-IMG023, STSW-IMG040).
+//! The chip has no program of its own: 84 KiB of ST's firmware are sent to it at each start. Crate vl53-8x8 carries
+//! them and ST's protocol in Rust, both under the BSD licence under which ST publishes its driver (STSW-IMG023,
+//! STSW-IMG040).
 
 #![forbid(unsafe_code)]
 

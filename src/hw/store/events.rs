@@ -147,11 +147,11 @@ impl Store {
         })
     }
 
-    /// Removes the events older than `keep`, from the oldest on, and anchors the chain at the last one removed. An event
-    /// whose stamp can't be believed (the clock was never set, or ran ahead) goes when a believable one after it goes.
-    /// With `max_gap`, nothing goes where more than that lies between the last that would and what comes next, an event or `now`:
-    /// so it looks where the clock has jumped ahead, by which everything from before is old.
-    /// Returns how many went.
+    /// Removes the events older than `keep`, from the oldest on, and anchors the chain at the last one removed. An
+    /// event whose stamp can't be believed (the clock was never set, or ran ahead) goes when a believable one after it
+    /// goes. With `max_gap`, nothing goes where more than that lies between the last that would and what comes next, an
+    /// event or `now`: so it looks where the clock has jumped ahead, by which everything from before is old. Returns
+    /// how many went.
     ///
     /// # Errors
     /// [`StoreError`]: also where `now` itself can't be believed, or the chain is broken where it would be cut.
@@ -175,8 +175,9 @@ impl Store {
     }
 }
 
-/// The last event of the run of old ones at the ledger's beginning, the chain being whole up to there: what a cut removes
-/// can no longer be found changed. `None` also where it is more than `max_gap` milliseconds older than what comes next.
+/// The last event of the run of old ones at the ledger's beginning, the chain being whole up to there: what a cut
+/// removes can no longer be found changed. `None` also where it is more than `max_gap` milliseconds older than what
+/// comes next.
 fn last_older(tx: &Transaction<'_>, cutoff: i64, now: Wall, max_gap: i64) -> Result<Option<Link>, Trouble> {
     let (mut before, _) = ends(tx)?;
     let mut statement = tx.prepare(&format!("SELECT {COLUMNS} FROM events ORDER BY seq"))?;

@@ -2,9 +2,9 @@
 //!
 //! Write-ahead log, `synchronous=FULL`: what a method acknowledged is on the disk. Any number of processes may have it
 //! open; the command line enrols while the daemon runs, and the daemon hears of it through [`Store::changed`].
-//! Templates are sealed (`gallery::seal`), events chained (`gallery::chain`), and every change of the gallery appends its
-//! event in the same transaction. What is erased is overwritten, and the log that may still hold it cut; where that fails it
-//! is tried again, here and by the daemon, until it is done.
+//! Templates are sealed (`gallery::seal`), events chained (`gallery::chain`), and every change of the gallery appends
+//! its event in the same transaction. What is erased is overwritten, and the log that may still hold it cut; where that
+//! fails it is tried again, here and by the daemon, until it is done.
 
 #![forbid(unsafe_code)]
 
@@ -64,8 +64,8 @@ struct Seen {
 }
 
 impl Store {
-    /// Opens the database for reading and writing, and makes it where there is none. Checks that it is whole, ours, of a
-    /// schema that can be brought up to date, and sealed under `key`.
+    /// Opens the database for reading and writing, and makes it where there is none. Checks that it is whole, ours, of
+    /// a schema that can be brought up to date, and sealed under `key`.
     ///
     /// # Errors
     /// [`StoreError`], with the path and what to do. Nothing was changed then.
@@ -74,7 +74,8 @@ impl Store {
         Self::open_there(path, key, |_| Ok(()))
     }
 
-    /// As [`Store::open`], and makes none: where a file system isn't mounted, an empty gallery would stand in its place.
+    /// As [`Store::open`], and makes none: where a file system isn't mounted, an empty gallery would stand in its
+    /// place.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -134,14 +135,14 @@ impl Store {
         Ok(Self { conn, path: path.to_owned(), file, key, seen })
     }
 
-    /// Whether the open file is the one that its path names: with a write-ahead log SQLite doesn't look, and goes on writing into
-    /// one that was moved away.
+    /// Whether the open file is the one that its path names: with a write-ahead log SQLite doesn't look, and goes on
+    /// writing into one that was moved away.
     pub fn is_there(&self) -> bool {
         std::fs::metadata(&self.path).is_ok_and(|meta| FileId::of(&meta) == self.file)
     }
 
-    /// What opens whatever is at its path once this is dropped, under the same key. Dropping leaves the log as it is then: SQLite
-    /// would delete the log by its name, and that may be another file's by now.
+    /// What opens whatever is at its path once this is dropped, under the same key. Dropping leaves the log as it is
+    /// then: SQLite would delete the log by its name, and that may be another file's by now.
     ///
     /// # Errors
     /// What is returned: [`StoreError`], as [`Store::open_existing`], as often as it is called.
@@ -246,7 +247,8 @@ impl FileId {
     }
 }
 
-/// A connection, and to which file: looked at before it is opened, so that one that is replaced in between shows as replaced.
+/// A connection, and to which file: looked at before it is opened, so that one that is replaced in between shows as
+/// replaced.
 fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, FileId), Trouble> {
     let file = match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => FileId::of(&meta),
@@ -255,8 +257,8 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, FileId), Trouble
     };
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
-    // A damaged or forged file must neither run code of its own nor lead SQLite astray: a trigger in it could keep events out of
-    // the ledger, a view show another's in their place.
+    // A damaged or forged file must neither run code of its own nor lead SQLite astray: a trigger in it could keep
+    // events out of the ledger, a view show another's in their place.
     for (config, is_on) in [
         (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
         (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),

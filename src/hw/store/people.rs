@@ -99,13 +99,14 @@ impl Store {
         })
     }
 
-    /// Enrols somebody again: further templates, and whatever is said anew about them. Beyond `cap` the least useful templates are
-    /// dropped, new or old (`gallery::keep`). Older ones of another model make room: a person is known by one model at a time. Its
-    /// event is that of an enrolment, of which a consent is a part, and one more for each of expiry and schedule.
+    /// Enrols somebody again: further templates, and whatever is said anew about them. Beyond `cap` the least useful
+    /// templates are dropped, new or old (`gallery::keep`). Older ones of another model make room: a person is known by
+    /// one model at a time. Its event is that of an enrolment, of which a consent is a part, and one more for each of
+    /// expiry and schedule.
     ///
     /// # Errors
-    /// [`StoreError`]: nobody has this number, a text is too long, no template was given, or the store fails; nothing was
-    /// changed then.
+    /// [`StoreError`]: nobody has this number, a text is too long, no template was given, or the store fails; nothing
+    /// was changed then.
     pub fn enrol_again(
         &mut self,
         id: PersonId,

@@ -15,8 +15,8 @@ const APPLICATION_ID: i64 = 0x464c_6368;
 /// Each brings the schema from the version of its index to the next. Never change one that was released.
 ///
 /// `gallery` and `ledger` hold one row each. `people.id`, `templates.id` are AUTOINCREMENT: a number never comes back.
-/// `events.person` references nobody, for events outlive an erased person. `gallery.unscrubbed` is the number of the last
-/// erasure's event until the file was rewritten after it; of those before there was such a column nobody knows.
+/// `events.person` references nobody, for events outlive an erased person. `gallery.unscrubbed` is the number of the
+/// last erasure's event until the file was rewritten after it; of those before there was such a column nobody knows.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE gallery (

@@ -22,14 +22,14 @@ impl Store {
     /// lies, but not the copies that SQLite leaves behind when it moves rows between pages; rewriting does.
     ///
     /// # Errors
-    /// [`StoreError`]: no space is left for it, or another process was in the way. The log is cut then as far as that can
-    /// be done, and [`Store::unscrubbed`] goes on telling of it.
+    /// [`StoreError`]: no space is left for it, or another process was in the way. The log is cut then as far as that
+    /// can be done, and [`Store::unscrubbed`] goes on telling of it.
     pub fn scrub(&self) -> Result<(), StoreError> {
         self.rewrite().map_err(|what| what.at(&self.path))
     }
 
-    /// Completes an erasure that could not be; whether there was one. Waits for nobody: whoever keeps the files locked is
-    /// not to hold up a door.
+    /// Completes an erasure that could not be; whether there was one. Waits for nobody: whoever keeps the files locked
+    /// is not to hold up a door.
     ///
     /// # Errors
     /// As [`Store::scrub`].
@@ -49,8 +49,8 @@ impl Store {
     fn rewrite(&self) -> Result<(), Trouble> {
         let erasure = unscrubbed(&self.conn)?;
         let rewritten = self.conn.execute_batch("VACUUM");
-        // Whatever came of that: the log has the deleted rows as they were, and the database still until the log is moved
-        // into it. A log that is cut needs no room.
+        // Whatever came of that: the log has the deleted rows as they were, and the database still until the log is
+        // moved into it. A log that is cut needs no room.
         let is_cut = truncate_log(&self.conn);
         rewritten?;
         if !is_cut? {

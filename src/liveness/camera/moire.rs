@@ -10,8 +10,8 @@ const SIDE: usize = 64;
 const HALF: usize = SIDE / 2 + 1;
 /// A face whose eyes are nearer to each other than so many pixels is smaller than the patch.
 const MIN_EYES_PX: f32 = 32.0;
-/// Rings of the spectrum, in cycles a patch: from 0.16 to 0.5 cycles a pixel, where a face has little. Each peak is compared
-/// with its own ring, so that a spectrum that falls with frequency, as those of pictures do, has no peak.
+/// Rings of the spectrum, in cycles a patch: from 0.16 to 0.5 cycles a pixel, where a face has little. Each peak is
+/// compared with its own ring, so that a spectrum that falls with frequency, as those of pictures do, has no peak.
 const RINGS: [std::ops::Range<usize>; 5] = [10..14, 14..18, 18..22, 22..27, 27..32];
 const MAX_BINS: usize = HALF * SIDE;
 
@@ -38,9 +38,9 @@ impl Default for Moire {
 }
 
 impl Moire {
-    /// The greatest power of any frequency over the median power of its ring, decibels, of the luma around the nose: about 10
-    /// for noise alone (the greatest of n exponential variables is near ln n times their mean). `None` for a face that is
-    /// smaller than the patch or reaches out of the frame, and for one that is flat.
+    /// The greatest power of any frequency over the median power of its ring, decibels, of the luma around the nose:
+    /// about 10 for noise alone (the greatest of n exponential variables is near ln n times their mean). `None` for a
+    /// face that is smaller than the patch or reaches out of the frame, and for one that is flat.
     pub(super) fn look(&mut self, image: &RgbImage, landmarks: &Landmarks) -> Option<f32> {
         let corner = |at: f32, side: usize| {
             let first = (at - SIDE as f32 / 2.0).round();

@@ -32,8 +32,8 @@ impl Motion {
         self.sides = None;
     }
 
-    /// Takes a frame, and tells the mean absolute change of luma outside of the face from the frame before, grey levels.
-    /// `None` without one of the same size before, or where the face fills the frame.
+    /// Takes a frame, and tells the mean absolute change of luma outside of the face from the frame before, grey
+    /// levels. `None` without one of the same size before, or where the face fills the frame.
     pub(super) fn look(&mut self, image: &RgbImage, face: &Rect) -> Option<f32> {
         let sides = (image.width(), image.height());
         let had = self.sides.replace(sides) == Some(sides);

@@ -16,8 +16,9 @@ const EYE_HALF_HEIGHT: usize = 5;
 /// A face of less contrast than this (standard deviation in grey levels) is flat, and nothing can be a share of it.
 const MIN_CONTRAST: f32 = 2.0;
 
-/// Mean red, green and blue of forehead and cheeks, 0 to 255. The mean over more than 700 pixels tells a hundredth of a level.
-/// `None` where none of them has a colour: in a grey camera's picture three equal numbers would say that no heart beats.
+/// Mean red, green and blue of forehead and cheeks, 0 to 255. The mean over more than 700 pixels tells a hundredth of a
+/// level. `None` where none of them has a colour: in a grey camera's picture three equal numbers would say that no
+/// heart beats.
 pub(super) fn skin(face: &AlignedFace) -> Option<[f32; 3]> {
     let (data, mut sums, mut count, mut has_colour) = (face.image().data(), [0_u32; 3], 0_u32, false);
     for Area(columns, rows) in &SKIN {

@@ -5,15 +5,15 @@ use crate::face::Landmarks;
 /// A face squeezed to less than this share of its square area is seen from the edge.
 const MIN_AREA: f32 = 0.05;
 
-/// The tip of the nose in the affine frame of eyes and mouth: from the eyes' middle to the right in distances between the
-/// eyes, and downwards in distances from there to the mouth's middle. `None` where the points lie nearly on a line, or are
-/// not finite.
+/// The tip of the nose in the affine frame of eyes and mouth: from the eyes' middle to the right in distances between
+/// the eyes, and downwards in distances from there to the mouth's middle. `None` where the points lie nearly on a line,
+/// or are not finite.
 ///
 /// With p from eye to eye and q from the eyes' middle to the mouth's, both as they are in the picture, x and y solve
-/// nose − eyes' middle = x·p + y·q. An affine change of the picture (weak perspective of anything flat: Koenderink and van
-/// Doorn 1991, doi 10.1364/JOSAA.8.000377) changes all three alike, and so not x and y. A nose that stands out by d distances
-/// between the eyes adds about d·tan(turn) to x. The head was trained on `measured` of models/train/liveness_camera.py, which
-/// is the same.
+/// nose − eyes' middle = x·p + y·q. An affine change of the picture (weak perspective of anything flat: Koenderink and
+/// van Doorn 1991, doi 10.1364/JOSAA.8.000377) changes all three alike, and so not x and y. A nose that stands out by d
+/// distances between the eyes adds about d·tan(turn) to x. The head was trained on `measured` of
+/// models/train/liveness_camera.py, which is the same.
 pub(super) fn parallax(landmarks: &Landmarks) -> Option<[f32; 2]> {
     let Landmarks([left, right, nose, mouth_left, mouth_right]) = *landmarks;
     let axis = |i: usize| {

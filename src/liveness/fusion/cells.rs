@@ -5,8 +5,8 @@ use heapless::Vec;
 use crate::liveness::Place;
 use crate::ports::{Grid, MAX_CELLS};
 
-/// The face about the middle of the eyes, in distances between the eyes: centre below it, half axes across and down (a head is
-/// about 2.1 such distances wide, and 2.9 from the brow's hair to the chin).
+/// The face about the middle of the eyes, in distances between the eyes: centre below it, half axes across and down (a
+/// head is about 2.1 such distances wide, and 2.9 from the brow's hair to the chin).
 pub(super) const CENTRE: f32 = 0.35;
 const ACROSS: f32 = 1.05;
 const DOWN: f32 = 1.45;
@@ -47,8 +47,8 @@ impl Part {
         cell.x.abs() <= self.across && self.from <= cell.y && cell.y <= self.to
     }
 
-    /// The mean of what the cells saw that look at it; of none that does the one that looks nearest to its middle. `None` if that
-    /// saw nothing.
+    /// The mean of what the cells saw that look at it; of none that does the one that looks nearest to its middle.
+    /// `None` if that saw nothing.
     pub fn mean(&self, cells: &[Cell]) -> Option<f32> {
         let middle = |cell: &&Cell| cell.from(0.0, (self.from + self.to) / 2.0);
         let mut inside = cells.iter().filter(|cell| self.has(cell)).peekable();
@@ -87,8 +87,8 @@ pub(super) struct Sorted {
     pub under: usize,
 }
 
-/// Which cells are under the face is a matter of where they look, whether they saw something or not; where it covers fewer than
-/// `least`, those count that look nearest to its middle. Changes the order of `all`.
+/// Which cells are under the face is a matter of where they look, whether they saw something or not; where it covers
+/// fewer than `least`, those count that look nearest to its middle. Changes the order of `all`.
 pub(super) fn sort(all: &mut Cells, least: usize) -> Sorted {
     let covered = all.iter().filter(|cell| cell.radius() <= 1.0).count();
     let is_small = covered < least;
@@ -108,7 +108,8 @@ pub(super) fn sort(all: &mut Cells, least: usize) -> Sorted {
     sorted
 }
 
-/// Of what finite cells saw, between order statistics in a straight line: at place (n − 1) q of n in order. `None` of none.
+/// Of what finite cells saw, between order statistics in a straight line: at place (n − 1) q of n in order. `None` of
+/// none.
 pub(super) fn quantile<'c>(cells: impl Iterator<Item = &'c Cell>, q: f32) -> Option<f32> {
     let mut values: Vec<f32, MAX_CELLS> = cells.map(|cell| cell.value).filter(|value| value.is_finite()).collect();
     values.sort_unstable_by(f32::total_cmp);

@@ -98,8 +98,8 @@ fn a_zone_out_of_its_range_is_one_that_saw_nothing() {
     }
 }
 
-/// 32 x 24 pixels of a thermal array, each as `celsius` says of where it looks: from the middle of the eyes of a face as in
-/// [`watching`], in distances between the eyes.
+/// 32 x 24 pixels of a thermal array, each as `celsius` says of where it looks: from the middle of the eyes of a face
+/// as in [`watching`], in distances between the eyes.
 fn warmth(fusion: &Fusion, celsius: impl Fn(f32, f32) -> f32) -> Samples {
     let (place, _) = fusion.face.unwrap();
     let tangent = |i: usize, n: f32, view: f32| (((i as f32 + 0.5) / n - 0.5) * view).to_radians().tan();

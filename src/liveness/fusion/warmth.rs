@@ -1,8 +1,9 @@
 //! What a thermal array says of a face: how warm it is, where and how evenly, and what is warm beside it.
 //!
-//! No array is mounted quite as the camera looks: of two degrees between their axes, a face at a metre moves by half the distance
-//! between the eyes. So the warmth is looked for first, near the place that the picture tells, and parts of the face are told
-//! from there. Hair, glasses and beards are colder than skin; what a tenth of the face exceeds is skin.
+//! No array is mounted quite as the camera looks: of two degrees between their axes, a face at a metre moves by half
+//! the distance between the eyes. So the warmth is looked for first, near the place that the picture tells, and parts
+//! of the face are told from there. Hair, glasses and beards are colder than skin; what a tenth of the face exceeds is
+//! skin.
 
 use super::cells::{CENTRE, Cell, Cells, Part, median, quantile, sort};
 use crate::liveness::Channel;
@@ -16,7 +17,8 @@ const BESIDE_ACROSS: f32 = 3.0;
 const BESIDE_DOWN: f32 = 0.8;
 /// Of the pixels under a face in order: skin, that nothing covers.
 const PEAK: f32 = 0.9;
-/// In distances between the eyes, so far beside the face in the picture may the warmth lie that is taken for it, either way.
+/// In distances between the eyes, so far beside the face in the picture may the warmth lie that is taken for it, either
+/// way.
 const FURTHEST: f32 = 1.2;
 /// Kelvins between face and surroundings, without which nothing warm has a place.
 const LEAST_CONTRAST: f32 = 1.0;
@@ -84,8 +86,8 @@ pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
     }
 }
 
-/// Where the middle is of what is as warm as the face, from the middle of the eyes, in distances between the eyes. A pixel weighs
-/// 0 half way from the surroundings' temperature to the face's, and 1 at the face's.
+/// Where the middle is of what is as warm as the face, from the middle of the eyes, in distances between the eyes. A
+/// pixel weighs 0 half way from the surroundings' temperature to the face's, and 1 at the face's.
 fn middle_of_warmth(all: &[Cell], warm: f32, cold: f32) -> Option<(f32, f32)> {
     let tells = (warm - cold).abs() >= LEAST_CONTRAST;
     let seen = all.iter().filter(|cell| tells && HALO.has(cell) && cell.value.is_finite());

@@ -33,7 +33,8 @@ fn a_wave_of_any_rate_is_found_through_drift_and_noise() {
 
 /// Skin at 30 frames a second from one second to another, under light that flickers ten times as much as it beats.
 fn face(seconds: std::ops::Range<u32>, per_minute: f64) -> Vec<(f64, [f32; 3])> {
-    // Blood takes green more than blue and red (de Haan & van Leest 2014, doi 10.1088/0967-3334/35/9/1913); light takes all alike.
+    // Blood takes green more than blue and red (de Haan & van Leest 2014, doi 10.1088/0967-3334/35/9/1913); light takes
+    // all alike.
     (30 * seconds.start..30 * seconds.end)
         .map(|i| f64::from(i) / 30.0)
         .map(|t| {

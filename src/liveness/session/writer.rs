@@ -81,8 +81,8 @@ impl<W: Write> Writer<W> {
     /// Takes samples. What is not finite is no sample; of two of one channel and time the later counts.
     ///
     /// # Errors
-    /// A channel without a column, a sample that is too late or before the start, or for which there is no room, `out` fails. The
-    /// samples before it were taken.
+    /// A channel without a column, a sample that is too late or before the start, or for which there is no room, `out`
+    /// fails. The samples before it were taken.
     pub fn write(&mut self, samples: &[Sample]) -> Result<(), WriteError> {
         for sample in samples {
             let channel = sample.channel;

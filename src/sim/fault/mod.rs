@@ -20,8 +20,8 @@ pub trait Trouble: Copy {
     type Memory: Default + Send;
 }
 
-/// A device `D` that works until its schedule says otherwise. It is a camera, a ledger, a strike, a sensor or inputs, as
-/// `D` and the kind of trouble `F` are.
+/// A device `D` that works until its schedule says otherwise. It is a camera, a ledger, a strike, a sensor or inputs,
+/// as `D` and the kind of trouble `F` are.
 pub struct FaultInjector<D, F: Trouble> {
     device: D,
     clock: Arc<dyn Clock>,

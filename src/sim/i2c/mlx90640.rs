@@ -1,5 +1,5 @@
-//! Melexis' MLX90640, with a calibration whose corrections are all nought, so that its equations (data sheet, 11.2) can be
-//! solved for the raw number that a temperature makes.
+//! Melexis' MLX90640, with a calibration whose corrections are all nought, so that its equations (data sheet, 11.2) can
+//! be solved for the raw number that a temperature makes.
 
 #![forbid(unsafe_code)]
 
@@ -78,14 +78,16 @@ impl Default for FakeMlx90640 {
         set(0x2410, 0x4000);
         set(0x2420, 0x7000);
         set(0x2421, ALPHA_REFERENCE);
-        // Gain, PTAT at 25 °C and its slopes (KvPTAT 0, KtPTAT 42), supply (Kvdd −3168, Vdd25 −13056: the data sheet's example).
+        // Gain, PTAT at 25 °C and its slopes (KvPTAT 0, KtPTAT 42), supply (Kvdd −3168, Vdd25 −13056: the data sheet's
+        // example).
         set(0x2430, 6383);
         set(0x2431, 12_273);
         set(0x2432, 0x0150);
         set(0x2433, 0x9D68);
         // 18 bits.
         set(0x2438, 0x2363);
-        // Sensitivity of the compensation pixels, which the gradient of nought makes nothing of; emissivity 1; ranges of heat.
+        // Sensitivity of the compensation pixels, which the gradient of nought makes nothing of; emissivity 1; ranges
+        // of heat.
         set(0x2439, 0x0440);
         set(0x243F, 0x2889);
         // Nothing is left of a pixel's word: no offset, the sensitivity above, no slope. 0 would be a dead pixel.
@@ -109,8 +111,8 @@ impl FakeMlx90640 {
         lock(&self.0).measure(half, emissivity, celsius);
     }
 
-    /// From now on it measures by itself, each half in turn at the rate that it was told, and sees one temperature with skin's
-    /// emissivity. Time goes on by what is said on a bus of so many hertz, and as it is passed.
+    /// From now on it measures by itself, each half in turn at the rate that it was told, and sees one temperature with
+    /// skin's emissivity. Time goes on by what is said on a bus of so many hertz, and as it is passed.
     pub fn run(&self, bus_hz: u64, celsius: f32) {
         let mut chip = lock(&self.0);
         let next = chip.time + chip.period();
@@ -133,8 +135,8 @@ impl FakeMlx90640 {
         chip.status = 0x0008;
     }
 
-    /// What is left of a pixel's calibration: 0 of one that has failed, the lowest bit of one out of calibration (data sheet,
-    /// table of the EEPROM).
+    /// What is left of a pixel's calibration: 0 of one that has failed, the lowest bit of one out of calibration (data
+    /// sheet, table of the EEPROM).
     pub fn calibrate(&self, pixel: u16, word: u16) {
         lock(&self.0).eeprom[usize::from(0x2440 + pixel - EEPROM)] = word;
     }

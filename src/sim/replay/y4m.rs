@@ -121,8 +121,8 @@ fn parse_chroma(text: &str) -> Result<Chroma, String> {
     }
 }
 
-/// Takes frames out of a stream of bytes. An error of the stream, such as a timeout, leaves it where it was, so that the
-/// next call goes on; nothing is allocated after the header.
+/// Takes frames out of a stream of bytes. An error of the stream, such as a timeout, leaves it where it was, so that
+/// the next call goes on; nothing is allocated after the header.
 pub(super) struct Decoder {
     header: Header,
     line: heapless::Vec<u8, MAX_LINE>,
@@ -238,8 +238,8 @@ fn table(of: impl Fn(f32) -> f32) -> [u8; 256] {
     std::array::from_fn(|i| of(i as f32).round().clamp(0.0, 255.0) as u8)
 }
 
-/// Adds the bytes up to a line feed to `line`; `false` at an end before the first. What has come stays in `line` when the
-/// stream fails. One byte at a time: the stream is buffered.
+/// Adds the bytes up to a line feed to `line`; `false` at an end before the first. What has come stays in `line` when
+/// the stream fails. One byte at a time: the stream is buffered.
 fn read_line(input: &mut impl Read, line: &mut heapless::Vec<u8, MAX_LINE>) -> Result<bool, Y4mError> {
     let mut byte = [0];
     loop {

@@ -1,5 +1,6 @@
-//! What stands before the door, and the grids of depth and temperature that look at it: a head and shoulders in front of a
-//! wall, with noise. Enough for the demo and the simulated days; error rates are measured on the recipes' simulator.
+//! What stands before the door, and the grids of depth and temperature that look at it: a head and shoulders in front
+//! of a wall, with noise. Enough for the demo and the simulated days; error rates are measured on the recipes'
+//! simulator.
 
 #![forbid(unsafe_code)]
 
@@ -58,8 +59,8 @@ impl Head {
         Self { relief_mm: 0.0, warm_c: room_c, ..Self::alive(distance_mm) }
     }
 
-    /// What a ray at (x, y) of the camera's picture meets of it: how far out from the middle of the face (0) to its edge
-    /// (1), or the body below (`None` of the inner).
+    /// What a ray at (x, y) of the camera's picture meets of it: how far out from the middle of the face (0) to its
+    /// edge (1), or the body below (`None` of the inner).
     fn meets(&self, x: f32, y: f32) -> Option<Option<f32>> {
         let e = self.eye_gap;
         let (dx, dy) = (x - self.x, y - self.y - 0.35 * e);

@@ -53,8 +53,8 @@ fn strange(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// The scale or offset of a channel: its own, or that of all channels of its type (`in_accel_x`, `in_accel`), or what it is
-/// where the driver has none.
+/// The scale or offset of a channel: its own, or that of all channels of its type (`in_accel_x`, `in_accel`), or what
+/// it is where the driver has none.
 ///
 /// # Errors
 /// It is there and can't be read: a value by another scale would be some other value.

@@ -23,8 +23,8 @@ use crate::time::{Duration, Instant};
 const SCANS: usize = 64;
 /// Reads at most until what the kernel kept from before is gone: buffers are some dozens to thousands of scans long.
 const MAX_STALE_READS: usize = 256;
-/// The kernel's driver of these (max30102.c) lets the chip interrupt it once 31 of its queue's 32 places are taken, and takes one
-/// sample then, the oldest: after that one have come the 30 that stay.
+/// The kernel's driver of these (max30102.c) lets the chip interrupt it once 31 of its queue's 32 places are taken, and
+/// takes one sample then, the oldest: after that one have come the 30 that stay.
 const HOLDING: [&str; 3] = ["max30101", "max30102", "max30105"];
 const HELD: usize = 30;
 /// From one of their samples to the next: that driver lets the chip measure 400 times a second and average four.
@@ -88,8 +88,8 @@ impl Clock {
     }
 }
 
-/// When a sample was taken, of its stamp and that clock's present. One from the future can't be true; the time of reading
-/// stands for it, which is the latest that it can have been.
+/// When a sample was taken, of its stamp and that clock's present. One from the future can't be true; the time of
+/// reading stands for it, which is the latest that it can have been.
 fn taken_at(stamp: i128, clock_now: i128, now: Instant) -> Instant {
     let age = u64::try_from(clock_now - stamp).unwrap_or(0);
     now.before(Duration::from_nanos(age))
@@ -158,8 +158,8 @@ impl Buffered {
         Ok(sensor)
     }
 
-    /// Throws away what the kernel has: a buffer that ran before it was opened, as the udev rules start it, was full long
-    /// ago and has taken nothing since, and without stamps its scans can't be told from new ones.
+    /// Throws away what the kernel has: a buffer that ran before it was opened, as the udev rules start it, was full
+    /// long ago and has taken nothing since, and without stamps its scans can't be told from new ones.
     fn discard(&mut self) -> io::Result<()> {
         for _ in 0..MAX_STALE_READS {
             if self.fill()? == 0 {

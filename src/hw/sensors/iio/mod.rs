@@ -1,8 +1,8 @@
 //! Sensors behind the kernel's Industrial I/O: attributes in sysfs that are read at the sensor's rate, or a buffer that
 //! the driver fills (Documentation/ABI/testing/sysfs-bus-iio of the kernel).
 //!
-//! A buffer is used where one is running already, as the udev rules set it up, or where the driver gives values no other
-//! way, as that of the MAX30102. Under systemd sysfs can't be written, so there the rules must have done it.
+//! A buffer is used where one is running already, as the udev rules set it up, or where the driver gives values no
+//! other way, as that of the MAX30102. Under systemd sysfs can't be written, so there the rules must have done it.
 
 #![forbid(unsafe_code)]
 
