@@ -4,20 +4,22 @@
 //! tract computes on loading what depends on constants alone, however large it becomes: a file of 300 bytes can ask for
 //! gigabytes. So among constants only operators are admitted of which it is known how large their result is at most, and
 //! all results together are bounded. What depends on the picture is judged by its shape, once tract has inferred it.
+//! And no operator is admitted at all that isn't known.
 
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
 
+use tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
-use tract_onnx::prelude::{TractError, TractResult};
+use tract_onnx::prelude::{TractError, TractResult, TypedModel};
 
 /// More layers than any network for a door has; what has more is no such network.
 const MAX_NODES: usize = 4096;
 /// The largest tensor between two layers, and all that is computed on loading, in elements (256 MiB of f32).
 pub(super) const MAX_ELEMENTS: usize = 64 << 20;
-/// Subgraphs with loops can run forever.
-const FORBIDDEN_OPS: [&str; 3] = ["Loop", "Scan", "If"];
+/// The most taps in tract's lists of windows, 16 bytes each; a layer with windows of 3 x 3 has 81 at most.
+const MAX_TAPS: usize = 4 << 20;
 /// More than any tensor has sides: what `Shape` gives at most.
 const MAX_RANK: usize = 16;
 /// ONNX's number for int64 (TensorProto.DataType).
@@ -52,8 +54,17 @@ const KEEPING_OPS: [&str; 23] = [
 /// Operators whose result has at most as many elements as the product of what their inputs have.
 const BROADCASTING_OPS: [&str; 12] =
     ["Add", "And", "Div", "Equal", "Gather", "Greater", "Less", "Max", "Min", "Mul", "Pow", "Sub"];
-/// Operators that tract fills on loading, as large as a tensor of the picture's size may be.
-const FILLING_OPS: [&str; 2] = ["ConstantLike", "EyeLike"];
+/// What else networks that look at pictures are made of. Of tract's other operators some run forever (`Loop`), some
+/// take as much memory as an attribute or a constant says (`DFT`, `MatMulNBits`), some are filled on loading
+/// (`EyeLike`).
+const OTHER_OPS: &str = "\
+    ArgMax ArgMin AveragePool BatchNormalization CastLike Celu Concat Constant ConstantOfShape Conv ConvInteger \
+    ConvTranspose Cos DepthToSpace Dropout DynamicQuantizeLinear Elu Erf Expand Gelu Gemm GlobalAveragePool \
+    GlobalLpPool GlobalMaxPool GreaterOrEqual GroupNormalization HardSigmoid HardSwish InstanceNormalization \
+    LayerNormalization LeakyRelu LessOrEqual LogSoftmax LpNormalization MatMul MatMulInteger MaxPool Mean \
+    MeanVarianceNormalization Mish NonZero Or PRelu Pad QLinearConv QLinearMatMul RMSNormalization ReduceL1 ReduceL2 \
+    ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Resize Selu Shape \
+    Sigmoid Sign Sin Size Softmax Softplus Softsign SpaceToDepth Sum Swish Tanh ThresholdedRelu Tile Where Xor";
 
 /// Refuses what is described above, and says which layer or tensor it was.
 pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
@@ -61,14 +72,18 @@ pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
     ensure(graph.node.len() <= MAX_NODES, || format!("{} layers are more than {MAX_NODES}", graph.node.len()))?;
     ensure(graph.sparse_initializer.is_empty(), || "sparse tensors are not read".into())?;
     for node in &graph.node {
-        let allowed = !FORBIDDEN_OPS.contains(&node.op_type.as_str());
-        ensure(allowed, || format!("layer {} is a {}, which could run forever", node.name, node.op_type))?;
+        let known = is_known(&node.op_type);
+        ensure(known, || format!("layer {} is a {}, an operator that doesn't run here", node.name, node.op_type))?;
         node.attribute.iter().filter_map(|a| a.t.as_ref()).try_for_each(admit_tensor)?;
         let is_sparse = node.attribute.iter().any(|a| a.sparse_tensor.is_some());
         ensure(!is_sparse, || format!("layer {} has a sparse tensor, which is not read", node.name))?;
     }
     graph.initializer.iter().try_for_each(admit_tensor)?;
     admit_constants(graph)
+}
+
+fn is_known(op: &str) -> bool {
+    KEEPING_OPS.contains(&op) || BROADCASTING_OPS.contains(&op) || OTHER_OPS.split(' ').any(|known| known == op)
 }
 
 fn admit_tensor(tensor: &TensorProto) -> TractResult<()> {
@@ -83,9 +98,10 @@ fn elements(of: &TensorProto) -> Option<usize> {
     volume(sides).filter(|&n| n <= MAX_ELEMENTS)
 }
 
-/// How many elements a value with these sides has; `None` beyond what can be counted, or where a side is none.
+/// How many elements a value with these sides has at most; `None` beyond what can be counted, or where a side is none.
+/// A side of zero counts as one: what has no elements still has its other sides, and lists as long as they are.
 pub(super) fn volume(sides: impl IntoIterator<Item = Option<usize>>) -> Option<usize> {
-    sides.into_iter().try_fold(1usize, |n, side| n.checked_mul(side?))
+    sides.into_iter().try_fold(1usize, |n, side| n.checked_mul(side?.max(1)))
 }
 
 /// What is known of a tensor that depends on constants alone.
@@ -144,7 +160,17 @@ fn admit_constants(graph: &GraphProto) -> TractResult<()> {
             break;
         }
     }
-    Ok(())
+    admit_copies(graph, &constants)
+}
+
+/// Each layer has a copy of its numbers, in its own order: those that many layers read, which a small file holds once,
+/// could take all memory.
+fn admit_copies(graph: &GraphProto, constants: &HashMap<&str, Constant>) -> TractResult<()> {
+    let mut read = HashSet::new();
+    let again = graph.node.iter().flat_map(|node| &node.input).filter(|name| !read.insert(name.as_str()));
+    let copied = again.filter_map(|name| constants.get(name.as_str())).map(|constant| constant.elements);
+    let copies = copied.fold(0, usize::saturating_add);
+    ensure(copies <= MAX_ELEMENTS, || format!("copies of its numbers would be more than {MAX_ELEMENTS}"))
 }
 
 fn too_large(NodeProto { name, op_type, output, .. }: &NodeProto) -> String {
@@ -160,7 +186,6 @@ fn fold(node: &NodeProto, constants: &HashMap<&str, Constant>) -> Result<Option<
     match op {
         "Shape" => return Ok(Some(Constant::computed(MAX_RANK))),
         "Size" => return Ok(Some(Constant::computed(1))),
-        _ if FILLING_OPS.contains(&op) => return Err(Grows),
         _ => {}
     }
     let named = node.input.iter().filter(|name| !name.is_empty());
@@ -188,6 +213,42 @@ fn constant(node: &NodeProto) -> Constant {
     let lists = node.attribute.iter().map(|a| a.floats.len() + a.ints.len() + a.strings.len());
     let tensors = node.attribute.iter().filter_map(|a| a.t.as_ref()).map(|tensor| Constant::written(tensor).elements);
     Constant::computed(lists.chain(tensors).fold(1, usize::saturating_add))
+}
+
+/// Refuses a layer whose result has no fixed shape, or more numbers than any network for a door has.
+pub(super) fn admit_sizes(model: &TypedModel) -> TractResult<()> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let Some(shape) = output.fact.shape.as_concrete() else {
+                return Err(TractError::msg(format!("{} has no fixed shape", node.name)));
+            };
+            let elements = volume(shape.iter().copied().map(Some));
+            let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
+            ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses windows that are too large to be listed, as tract does on loading, for each way in which a border cuts them.
+pub(super) fn admit_windows(model: &TypedModel) -> TractResult<()> {
+    let mut taps = 0usize;
+    for node in model.nodes() {
+        let windows = node.op_as::<Conv>().map(|op| &op.pool_spec);
+        let windows = windows.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
+        let windows = windows.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec));
+        let Some(windows) = windows else { continue };
+        let kernel = windows.kernel_shape.iter();
+        let places =
+            node.outputs.first().and_then(|output| output.fact.shape.as_concrete()?.get(2..)).unwrap_or_default();
+        // Before and behind the picture so many taps can be cut off, or none.
+        let ways =
+            kernel.clone().zip(places).map(|(taps, &places)| Some(places.min(taps.checked_mul(2)?.checked_add(1)?)));
+        let listed = volume(kernel.map(|taps| Some(*taps)).chain(ways));
+        taps = taps.saturating_add(listed.unwrap_or(usize::MAX));
+        ensure(taps <= MAX_TAPS, || format!("{} has windows that are too large", node.name))?;
+    }
+    Ok(())
 }
 
 /// Whether a constant's numbers can mean something: a layer with a NaN or with infinite weights gives nothing but these, or,
@@ -231,13 +292,37 @@ mod tests {
         let raw_data = [1i64 << 15, 1 << 16].iter().flat_map(|side| side.to_le_bytes()).collect();
         let both = TensorProto { dims: vec![2], raw_data, ..shape("s", &[0]) };
         assert!(told(vec![both], of_shape.clone()).is_some(), "a list beside raw bytes isn't read");
-        for op in ["Tile", "Range", "Expand", "Pad", "Resize", "MatMul", "Unheard"] {
+        for op in ["Tile", "Expand", "Pad", "Resize", "MatMul"] {
             assert!(told(vec![shape("s", &[1])], made(layer(op, &["s", "s"], "made"))).is_some(), "{op}");
             assert_eq!(told(vec![shape("s", &[1])], made(layer(op, &["image", "s"], "made"))), None, "{op}");
         }
-        for op in ["ConstantLike", "EyeLike"] {
-            assert!(told(vec![], made(layer(op, &["image"], "made"))).is_some(), "{op}");
+    }
+
+    #[test]
+    fn an_operator_that_is_not_known_is_refused() {
+        for op in ["Loop", "If", "DFT", "STFT", "MatMulNBits", "EyeLike", "Range", "Unheard", ""] {
+            let told = told(vec![shape("s", &[1])], vec![layer(op, &["image", "s"], "made")]).unwrap();
+            assert_eq!(told, format!("layer  is a {op}, an operator that doesn't run here"));
         }
+    }
+
+    #[test]
+    fn a_tensor_without_numbers_is_as_large_as_its_other_sides() {
+        let of = |dims: &[i64]| told(vec![TensorProto { dims: dims.to_vec(), ..shape("s", &[]) }], vec![]);
+        assert_eq!(of(&[0]), None);
+        assert_eq!(of(&[8, 0, 1, 1]), None);
+        assert!(of(&[1 << 40, 0, 1, 1]).unwrap().contains("impossible sides"));
+    }
+
+    #[test]
+    fn numbers_that_many_layers_read_count_for_each() {
+        let weights = || vec![TensorProto { dims: vec![1 << 22], ..shape("w", &[]) }];
+        let of = |layers: usize| {
+            let layer = |k: usize| layer("Conv", &["image", "w"], &format!("out{k}"));
+            told(weights(), (0..layers).map(layer).collect())
+        };
+        assert_eq!(of(17), None);
+        assert!(of(18).unwrap().starts_with("copies of its numbers"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod builtin;
 mod cores;
 pub mod manifest;
 pub mod network;
+mod parts;
 pub mod picture;
 mod q8;
 mod spec;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use super::admit::{MAX_ELEMENTS, admit, are_numbers, ensure, volume};
+use super::admit::{admit, admit_sizes, admit_windows, are_numbers, ensure};
 use super::manifest::ModelFile;
+use super::parts::admit_parts;
 use super::q8;
 use super::unround::pass_over_rounding;
 
@@ -219,6 +220,7 @@ struct Compiled {
 }
 
 fn compile(bytes: &[u8], input: [usize; 4], may_take_pixels: bool, outputs: &[OutputSpec]) -> TractResult<Compiled> {
+    admit_parts(bytes)?;
     let read = || tract_onnx::onnx().proto_model_for_read(&mut &*bytes);
     let mut proto = read()?;
     admit(&proto)?;
@@ -251,19 +253,15 @@ fn build(proto: &ModelProto, recipes: Vec<q8::Recipe>, input: Form, outputs: &[O
         model.select_outputs_by_name(outputs.iter().map(|o| o.name))?;
     }
     let model = model.with_input_fact(0, input.fact())?.into_typed()?;
+    admit_sizes(&model)?;
+    admit_windows(&model)?;
     for node in model.nodes() {
-        for output in &node.outputs {
-            let Some(shape) = output.fact.shape.as_concrete() else {
-                return Err(TractError::msg(format!("{} has no fixed shape", node.name)));
-            };
-            let elements = volume(shape.iter().copied().map(Some));
-            let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
-            ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
-            let holds = output.fact.konst.as_deref().and_then(plain).is_none_or(are_numbers);
-            ensure(holds, || format!("{} is a constant that holds NaN or infinity", node.name))?;
-        }
+        let mut constants = node.outputs.iter().filter_map(|output| plain(output.fact.konst.as_deref()?));
+        ensure(constants.all(are_numbers), || format!("{} is a constant that holds NaN or infinity", node.name))?;
     }
     let model = model.into_optimized()?;
+    // A layer may have become several, and what lies between these is larger: a picture with its border, say.
+    admit_sizes(&model)?;
     let mut described = Vec::new();
     for (index, outlet) in model.output_outlets()?.iter().enumerate() {
         let fact = model.output_fact(index)?;
@@ -359,12 +357,44 @@ mod tests {
     #[test]
     fn what_could_run_forever_read_other_files_or_take_all_memory_is_refused() {
         let told = |bytes: Vec<u8>| load(bytes).map(|_| ()).unwrap_err().to_string();
-        assert!(told(with_op("Loop", &WEIGHTS, &[])).contains("forever"));
+        assert!(told(with_op("Loop", &WEIGHTS, &[])).contains("an operator that doesn't run here"));
+        assert!(told(bytes(7, &bytes(1, &[]).repeat(1 << 20))).contains("parts are no network for a door"));
         let elsewhere = bytes(13, &[text(1, "location"), text(2, "/etc/hostname")].concat());
         assert!(told(with_op("MatMul", &WEIGHTS, &elsewhere)).contains("another file"));
         let huge = varint(1, 1 << 40);
         assert!(told(with_op("MatMul", &WEIGHTS, &huge)).contains("impossible sides"));
         assert!(told(Vec::new()).contains("no graph"));
+    }
+
+    /// The network with one more layer, whose result is an output, too.
+    fn beside(op: &str, inputs: &[&str], attributes: [(&str, &[u64]); 2], tensor: &[u8]) -> Vec<u8> {
+        let attribute = |(name, ints): (&str, &[u64])| {
+            let ints: Vec<u8> = ints.iter().flat_map(|&n| varint(8, n)).collect();
+            bytes(5, &[text(1, name), ints, varint(20, 7)].concat())
+        };
+        let node = inputs.iter().flat_map(|name| text(1, name)).chain(text(2, "more")).chain(text(4, op));
+        let node: Vec<u8> = node.chain(attributes.into_iter().flat_map(attribute)).collect();
+        let graph = [bytes(1, &node), bytes(5, tensor), bytes(12, &text(1, "more"))].concat();
+        [onnx(&WEIGHTS), bytes(7, &graph)].concat()
+    }
+
+    #[test]
+    fn windows_whose_lists_or_borders_could_take_all_memory_are_refused() {
+        let told = |bytes: Vec<u8>| load(bytes).map(|_| ()).unwrap_err().to_string();
+        let tensor =
+            [[1, 3, 3, 3].map(|side| varint(1, side)).concat(), varint(2, 1), text(8, "k"), bytes(9, &[0; 108])];
+        let tensor = tensor.concat();
+        for op in ["MaxPool", "AveragePool"] {
+            let pool = |kernel: u64, pad: u64| {
+                beside(op, &["image"], [("kernel_shape", &[kernel; 2]), ("pads", &[pad; 4])], &tensor)
+            };
+            assert!(matches!(load(pool(5, 2)), Err(InferError::OutputCount { got: 2, .. })), "{op}");
+            assert!(told(pool(1 << 20, 1 << 19)).contains("windows"), "{op}");
+        }
+        let conv =
+            |reach: u64| beside("Conv", &["image", "k"], [("dilations", &[reach; 2]), ("pads", &[reach; 4])], &tensor);
+        assert!(matches!(load(conv(1)), Err(InferError::OutputCount { got: 2, .. })));
+        assert!(told(conv(1 << 20)).contains("would hold more than"));
     }
 
     #[test]
