@@ -156,7 +156,8 @@ impl<'a> Graph<'a> {
         complete(tensor, numbers)
     }
 
-    /// The constants behind a `DequantizeLinear` with symmetric signed bytes; `axis` is where outputs lie.
+    /// The constants behind a `DequantizeLinear` with symmetric signed bytes; `axis` is where outputs lie. `None` where
+    /// there are no numbers, or a scale turns the sign of sums, by which a slope is chosen.
     pub fn weights(&self, name: &str, axis: usize) -> Option<Weights> {
         let node = &self.nodes[self.maker(name)?];
         if node.op_type != "DequantizeLinear" {
@@ -169,11 +170,13 @@ impl<'a> Graph<'a> {
             UINT8 => 0x80,
             _ => return None,
         };
-        let numbers = complete(tensor, byte_values(tensor)?)?.into_iter().map(|byte| (byte ^ offset) as i8).collect();
+        let numbers: Vec<i8> =
+            complete(tensor, byte_values(tensor)?)?.into_iter().map(|byte| (byte ^ offset) as i8).collect();
         let scales = self.floats(node.input.get(1)?)?;
         let outputs = *dims.get(axis)?;
         let on_axis = attribute_or(node, "axis", 1).rem_euclid(dims.len() as i64) == axis as i64;
-        if !(scales.len() == 1 || (scales.len() == outputs && on_axis)) || scales.iter().any(|s| !s.is_finite()) {
+        let are_scales = scales.iter().all(|scale| (0.0..=f32::MAX).contains(scale));
+        if numbers.is_empty() || !are_scales || !(scales.len() == 1 || (scales.len() == outputs && on_axis)) {
             return None;
         }
         let zeros = match node.input.get(2) {

@@ -10,7 +10,7 @@ use super::attributes::{factors, strides, two, window};
 use super::chain::{Chain, End, Slope, follow};
 use super::graph::{Graph, Grid, attribute_or, sides};
 use super::recipe::{Convolution, OPERATOR, Output, Recipe, Step, Value, WHICH, Work};
-use crate::kernels::q8::Act;
+use crate::kernels::q8::{Act, MAX_DEPTH};
 
 /// Takes out what can run at eight bits and leaves an operator for each part.
 pub(crate) fn rewrite(proto: &mut ModelProto) -> Vec<Recipe> {
@@ -32,9 +32,8 @@ pub(crate) fn rewrite(proto: &mut ModelProto) -> Vec<Recipe> {
 /// Has the one part that reads the graph's input take it as a picture's bytes, where that can be.
 pub(crate) fn take_pixels(proto: &ModelProto, recipes: &mut [Recipe]) -> bool {
     let Some(graph) = &proto.graph else { return false };
-    let constants: HashSet<&String> = graph.initializer.iter().map(|tensor| &tensor.name).collect();
-    let inputs: Vec<_> = graph.input.iter().map(|input| &input.name).filter(|name| !constants.contains(name)).collect();
-    let [input] = inputs[..] else { return false };
+    let [input] = &graph.input[..] else { return false };
+    let input = &input.name;
     let mut readers = graph.node.iter().filter(|node| node.input.contains(input));
     let (Some(reader), None) = (readers.next(), readers.next()) else { return false };
     let recipe = (reader.op_type == OPERATOR).then(|| reader.attribute.iter().find(|a| a.name == WHICH)).flatten();
@@ -54,8 +53,11 @@ fn operator(which: usize, recipe: &Recipe) -> NodeProto {
     }
 }
 
-/// Constants that nobody reads any more would still be parsed.
+/// Constants that nobody reads any more would still be parsed; and where an old file lists them among its inputs, they
+/// would become some.
 fn drop_unread(graph: &mut GraphProto) {
+    let constants: HashSet<&String> = graph.initializer.iter().map(|tensor| &tensor.name).collect();
+    graph.input.retain(|input| !constants.contains(&input.name));
     let read: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
     let outputs: HashSet<&String> = graph.output.iter().map(|output| &output.name).collect();
     let is_read = |name: &String| read.contains(name) || outputs.contains(name);
@@ -104,14 +106,12 @@ impl<'a, 'b> Search<'a, 'b> {
     /// A node that stays tract's: what it makes lies one deeper than any bytes of ours that it reads.
     fn pass(&mut self, node: usize) {
         let node = &self.graph.nodes[node];
-        let depth = node.input.iter().map(|input| match self.graph.bytes_of(input) {
-            Some((bytes, _)) if self.made.contains_key(bytes) => self.made[bytes] + 1,
-            _ => self.depths.get(input.as_str()).copied().unwrap_or(0),
+        let depth = node.input.iter().map(|input| {
+            let bytes = self.graph.bytes_of(input).map_or(input.as_str(), |(bytes, _)| bytes);
+            let of_floats = || self.depths.get(input.as_str()).copied().unwrap_or(0);
+            self.made.get(bytes).map_or_else(of_floats, |depth| depth + 1)
         });
-        // What only reads bytes back is no layer of its own.
-        let is_rounding = ["QuantizeLinear", "DequantizeLinear"].contains(&node.op_type.as_str());
-        let reads_ours = node.input.first().is_some_and(|input| self.made.contains_key(input.as_str()));
-        let depth = if is_rounding && reads_ours { 0 } else { depth.max().unwrap_or(0) };
+        let depth = depth.max().unwrap_or(0);
         self.depths.extend(node.output.iter().map(|output| (output.as_str(), depth)));
     }
 
@@ -148,6 +148,10 @@ impl<'a, 'b> Search<'a, 'b> {
         let (bytes, input) = graph.bytes_of(proto.input.first()?)?;
         let weights = graph.weights(proto.input.get(1)?, 0)?;
         let outputs = weights.dims[0];
+        // A layer that no kernel takes would leave its whole part to tract.
+        if weights.numbers.len() / outputs > MAX_DEPTH {
+            return None;
+        }
         let steps: Vec<f64> = (0..outputs).map(|c| f64::from(input.scale) * f64::from(weights.scale(c))).collect();
         let bias = match proto.input.get(2).filter(|name| !name.is_empty()) {
             Some(name) => graph.bias(name, &steps)?,

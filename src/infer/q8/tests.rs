@@ -15,6 +15,8 @@ use super::{Operator, place, rewrite};
 use crate::infer::Manifest;
 use crate::sim::rng::SplitMix64 as Rng;
 
+mod left;
+
 /// A graph in the making, whose integers are random.
 struct Net {
     graph: GraphProto,
@@ -220,6 +222,31 @@ fn a_slope_that_is_no_number_is_taken_as_literally_as_one_that_is() {
 }
 
 #[test]
+fn constants_that_a_file_lists_as_inputs_are_no_inputs() {
+    let mut net = Net::new(20, false);
+    let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+    let x = net.conv(&x, 8, &[3, 3], 1, vec![]);
+    let x = net.rounded_on(&x, 0.02, 128);
+    let mut net = net.model(&[1, 3, 8, 8], &[&x.0]);
+    let graph = net.graph.as_mut().unwrap();
+    let sides = |tensor: &TensorProto| tensor.dims.iter().map(|&side| side as usize).collect::<Vec<_>>();
+    graph.input.extend(graph.initializer.iter().map(|tensor| value(&tensor.name, &sides(tensor))));
+    assert_eq!(compare(net, &[1, 3, 8, 8], (0.02, 1.0, 0.99)), 1);
+}
+
+#[test]
+fn bytes_that_are_rounded_anew_lie_between_two_operators() {
+    let mut net = Net::new(21, true);
+    let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
+    let x = net.conv(&x, 8, &[3, 3], 1, vec![pads(1)]);
+    let x = net.rounded_on(&x, 0.02, 128);
+    let x = net.rounded_on(&x, 0.03, 120);
+    let x = net.conv(&x, 8, &[1, 1], 1, vec![]);
+    let x = net.rounded_on(&x, 0.02, 128);
+    assert_eq!(compare(net.model(&[1, 3, 7, 7], &[&x.0]), &[1, 3, 7, 7], (0.02, 2.0, 0.9)), 2);
+}
+
+#[test]
 fn a_residual_goes_into_the_convolution_before_it_and_floats_come_out_of_the_last() {
     let mut net = Net::new(3, false);
     let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
@@ -268,46 +295,6 @@ fn a_rounding_in_the_middle_saturates_though_nothing_is_rounded() {
             let net = net.model(&[1, 3, 9, 7], &[&last.0]);
             assert_eq!(compare(net, &[1, 3, 9, 7], (0.02, 2.0, 0.9)), 1, "{after} to {zero}");
         }
-    }
-}
-
-#[test]
-fn a_layer_with_sides_that_are_none_is_left_to_tract() {
-    let none = |name: &str, of: &[i64]| AttributeProto { ints: of.to_vec(), ..ints(name, &[]) };
-    for (wrong, is_left) in [
-        (none("pads", &[-1; 4]), true),
-        (none("pads", &[]), true),
-        (none("strides", &[2, -2]), true),
-        (none("dilations", &[-1, 1]), true),
-        (AttributeProto { s: vec![0xff], ..words("auto_pad", "") }, true),
-        (none("strides", &[2, 2]), false),
-    ] {
-        let mut net = Net::new(15, true);
-        let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
-        let x = net.conv(&x, 8, &[3, 3], 1, vec![wrong.clone()]);
-        let x = net.rounded(&x, 128);
-        let mut proto = net.model(&[1, 3, 8, 8], &[&x.0]);
-        assert_eq!(rewrite(&mut proto).is_empty(), is_left, "{wrong:?}");
-    }
-}
-
-#[test]
-fn unsigned_weights_are_taken_only_with_the_zero_that_makes_them_signed() {
-    for (zeros, is_left) in [(None, true), (Some(vec![]), true), (Some(vec![0]), true), (Some(vec![0x80]), false)] {
-        let mut net = Net::new(16, true);
-        let x = net.rounded_on(&image(), 1.0 / 255.0, 0);
-        let x = net.conv(&x, 8, &[3, 3], 1, vec![]);
-        net.graph
-            .initializer
-            .iter_mut()
-            .filter(|tensor| tensor.dims.len() == 4)
-            .for_each(|tensor| tensor.data_type = 2);
-        let zero = zeros.clone().map(|zeros| net.constant(&[zeros.len()], 2, zeros));
-        let weights = net.graph.node.iter_mut().find(|node| node.attribute.iter().any(|a| a.name == "axis"));
-        weights.unwrap().input.extend(zero);
-        let x = net.rounded(&x, 128);
-        let mut proto = net.model(&[1, 3, 8, 8], &[&x.0]);
-        assert_eq!(rewrite(&mut proto).is_empty(), is_left, "{zeros:?}");
     }
 }
 
@@ -395,16 +382,6 @@ fn a_series_is_convolved_as_one_row() {
     let x = net.conv(&x, 16, &[3], 16, vec![ints("pads", &[1, 1]), ints("strides", &[2])]);
     let x = net.rounded_on(&x, 0.02, 128);
     assert_eq!(compare(net.model(&[1, 5, 50], &[&x.0]), &[1, 5, 50], (0.02, 1.0, 0.99)), 1);
-}
-
-#[test]
-fn a_graph_without_bytes_is_left_alone() {
-    let mut net = Net::new(9, true);
-    let x = net.conv(&image(), 4, &[3, 3], 1, vec![]);
-    let mut proto = net.model(&[1, 3, 8, 8], &[&x.0]);
-    let before = proto.clone();
-    assert!(rewrite(&mut proto).is_empty());
-    assert_eq!(proto, before);
 }
 
 #[test]
