@@ -4,7 +4,7 @@ For unit-length encodings a and b it says how likely they are one person's: ŷ =
 logistic function. That's a logistic regression on what the last layer of Taigman et al. 2014, "DeepFace", weighs. It
 is fitted by Newton's method to pairs of the same person, to random pairs of two people, and to each picture's nearest
 strangers: these are what a threshold gets wrong. Encodings come from the very file that is deployed, int8 and all, and
-the head names that file by its SHA-256.
+the head names that file by its SHA-256, or by `--digest`.
 
 How strongly the weights are held together is chosen on people who are kept back. With `--pairs` it is compared with the
 plain threshold on LFW. All of it takes minutes; nothing is saved between.
@@ -44,6 +44,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--most", type=int, default=60_000, help="pairs of each kind")
     add("--held-out", type=int, default=200, help="people kept back to choose the ridge on; of few at most a tenth")
     add("--seed", type=int, default=1)
+    add("--digest", help="what `facelatch models list --json` says of an encoder of your own, whose .toml counts, too")
     add("--pairs", type=Path, help="LFW's pairs.txt, to compare with the threshold on")
     add("--images", type=Path)
     add("--detector", type=Path, help="YuNet's ONNX file")
@@ -129,12 +130,12 @@ def loss(found: np.ndarray, apart: np.ndarray, same: np.ndarray) -> float:
     return float(-(np.log(likely[same]).mean() + np.log(1 - likely[~same]).mean()) / 2)
 
 
-def write(found: np.ndarray, encoder: Path, out: Path) -> None:
-    digest = hashlib.sha256(encoder.read_bytes()).hexdigest()
+def write(found: np.ndarray, args) -> None:
+    digest = args.digest or hashlib.sha256(args.encoder.read_bytes()).hexdigest()
     rows = [", ".join(f"{w:.5f}" for w in found[start : min(start + 8, len(found) - 1)]) for start in range(0, len(found) - 1, 8)]
     weights = "".join(f"  {row},\n" for row in rows)
-    text = f'{HEADER}model = "{digest}" # SHA-256 of the encoder\'s file\nbias = {found[-1]:.5f}\nweights = [\n{weights}]\n'
-    out.write_text(text)
+    text = f'{HEADER}model = "{digest}" # the encoder\'s SHA-256\nbias = {found[-1]:.5f}\nweights = [\n{weights}]\n'
+    args.out.write_text(text)
 
 
 def compare(found: np.ndarray, runner: Runner, args) -> None:
@@ -200,7 +201,7 @@ def main(given=None) -> None:
         print(f"ridge {ridge:g}: loss {loss(fits[ridge], *train):.4f}, of people kept back {value:.4f}")
     best = min(losses, key=losses.get)
     found = fits[best]
-    write(found, args.encoder, args.out)
+    write(found, args)
     weights = found[:-1]
     print(f"{args.out}: ridge {best:g}, weights {weights.min():.2f} to {weights.max():.2f}, bias {found[-1]:.2f}")
     if args.pairs:

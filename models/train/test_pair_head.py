@@ -85,6 +85,13 @@ class PairHead(unittest.TestCase):
                 with self.assertRaisesRegex(SystemExit, "too few people; twenty"):
                     pair_head.main([str(a) for a in args])
 
+    def test_an_encoder_of_ones_own_is_named_as_one_says(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "head.toml"
+            args = pair_head.arguments(["mine.onnx", str(out), "--people", folder, "--digest", "ab" * 32])
+            pair_head.write(np.array([-1.0, 0.5]), args)
+            self.assertEqual(tomllib.loads(out.read_text())["model"], "ab" * 32)
+
     def test_a_head_is_fitted_and_names_the_encoder(self):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)

@@ -43,7 +43,7 @@ pub enum PairHeadError {
     #[error("not a pair head: {0}")]
     Syntax(String),
     #[error(
-        "a pair head belongs to one encoder: its model must be the SHA-256 of the encoder's file, 64 digits 0 to f"
+        "a pair head belongs to one encoder: its model must be the encoder's SHA-256, 64 digits 0 to f"
     )]
     Model,
     #[error("a pair head has 1 to {MAX_DIMS} weights, and this one has {0}")]

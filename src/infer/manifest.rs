@@ -71,6 +71,8 @@ pub enum ManifestError {
         path = path.display()
     )]
     KnownName { name: String, path: PathBuf },
+    #[error("{path} doesn't end in .onnx, as networks that are looked for do; rename it", path = path.display())]
+    Ending { path: PathBuf },
     #[error("another network lies in {path} already; give this one another file name, or remove that one", path = path.display())]
     Taken { path: PathBuf },
     #[error("{path} is a network for {got}, and a {wanted} is needed", path = path.display())]
@@ -171,7 +173,7 @@ impl Manifest {
 
     /// A network by the name of its file, if no description gives that name to another.
     fn unless_another_is_called_so(&self, dir: &Path, name: &str, file: ModelFile) -> Result<ModelFile, ManifestError> {
-        match self.named(dir, name).find(|other| !is_same(&other.spec, &file.spec)) {
+        match self.named(dir, name).find(|other| other.spec.sha256 != file.spec.sha256) {
             Some(other) => Err(ManifestError::Namesakes { name: name.into(), paths: [file.path, other.path] }),
             None => Ok(file),
         }
@@ -181,7 +183,7 @@ impl Manifest {
     fn described_as(&self, dir: &Path, name: &str) -> Result<ModelFile, ManifestError> {
         let mut named = self.named(dir, name);
         let first = named.next().ok_or_else(|| self.no_such(dir, name))?;
-        match named.find(|other| !is_same(&other.spec, &first.spec)) {
+        match named.find(|other| other.spec.sha256 != first.spec.sha256) {
             Some(second) => Err(ManifestError::Namesakes { name: name.into(), paths: [first.path, second.path] }),
             None => Ok(first),
         }
@@ -226,13 +228,17 @@ impl Manifest {
     /// own takes no other's place, and no other's name: a configuration with that name would choose neither.
     ///
     /// # Errors
-    /// Everything of [`Manifest::open`]; another network lies there or has its name; the directory can't be written.
+    /// Everything of [`Manifest::open`]; another network lies there or has its name; one of somebody's own has another
+    /// ending, so that its description may be another network's; the directory can't be written.
     pub fn add(&self, file: &Path, dir: &Path) -> Result<Added, ManifestError> {
         let model = self.open(file)?;
         fs::create_dir_all(dir).map_err(|source| ManifestError::Write { path: dir.into(), source })?;
         let path = dir.join(&model.spec.file);
         let already = read_bounded(&path, MAX_MODEL_BYTES).is_ok_and(|there| *there == *model.bytes);
         if self.find_by_sha256(&model.spec.sha256).is_none() {
+            if !is_network(&path) {
+                return Err(ManifestError::Ending { path: file.into() });
+            }
             if !already && fs::symlink_metadata(&path).is_ok() {
                 return Err(ManifestError::Taken { path });
             }
@@ -253,7 +259,7 @@ impl Manifest {
             return Err(ManifestError::KnownName { name: name.clone(), path: path.clone() });
         }
         // Under its own file name lie the same bytes or none: a description of them may be replaced.
-        let is_other = |there: &ModelFile| there.spec.file != model.spec.file && !is_same(&there.spec, &model.spec);
+        let is_other = |there: &ModelFile| there.spec.file != model.spec.file && there.spec.sha256 != model.spec.sha256;
         match self.named(dir, name).find(is_other) {
             Some(there) => Err(ManifestError::Namesakes { name: name.clone(), paths: [there.path, path.clone()] }),
             None => Ok(()),
@@ -267,30 +273,30 @@ impl Manifest {
     }
 }
 
-/// Whether one network is the other in another file: the same bytes, described alike.
-fn is_same(one: &ModelSpec, other: &ModelSpec) -> bool {
-    (one.sha256, one.decode, one.input) == (other.sha256, other.decode, other.input)
-}
-
 /// Files of networks in the order of their names.
 fn networks_in(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let is_network = |p: &PathBuf| p.extension().is_some_and(|e| e == "onnx");
-    let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).filter(is_network).take(MAX_LISTED).collect();
+    let mut paths: Vec<_> =
+        entries.flatten().map(|e| e.path()).filter(|path| is_network(path)).take(MAX_LISTED).collect();
     paths.sort();
     paths
+}
+
+fn is_network(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "onnx")
 }
 
 fn wrong_digest(known: &ModelSpec, path: &Path, got: Digest) -> ManifestError {
     ManifestError::WrongDigest { path: path.into(), expected: Box::new(known.clone()), got }
 }
 
-fn read_side_spec(beside: &Path, model: &Path, sha256: Digest) -> Result<ModelSpec, ManifestError> {
+fn read_side_spec(beside: &Path, model: &Path, digest: Digest) -> Result<ModelSpec, ManifestError> {
     let wrong = |reason: String| ManifestError::Spec { path: beside.into(), reason };
     let text = String::from_utf8(read_bounded(beside, MAX_SPEC_BYTES)?).map_err(|e| wrong(e.to_string()))?;
     let SideSpec { name, licence, source, notes, decode, input } =
         toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     let file = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let sha256 = digest.described(&decode, &input);
     let spec = ModelSpec { name, file, sha256, licence, source, notes, decode, input };
     match spec.fault() {
         Some(fault) => Err(wrong(fault.into())),
@@ -319,183 +325,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ManifestError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINE: &str = r#"
-        name = "mine"
-        decode = { embedding = { dims = 64 } }
-        input = { width = 112, height = 112, order = "rgb", mean = [0.0, 0.0, 0.0], scale = [1.0, 1.0, 1.0] }
-    "#;
-
-    #[test]
-    fn the_builtin_manifest_is_whole_and_its_names_are_unique() {
-        let manifest = Manifest::parse(BUILTIN).unwrap();
-        assert_eq!(manifest.models().len(), 15);
-        for model in manifest.models() {
-            assert_eq!(manifest.find_by_name(&model.name), Some(model));
-            assert_eq!(manifest.find_by_sha256(&model.sha256), Some(model));
-            assert!(model.licence_text().is_some(), "{}", model.name);
-        }
-        assert_eq!(manifest.find_by_name("sface").unwrap().kind(), Kind::Embedder);
-    }
-
-    #[test]
-    fn an_unknown_network_needs_a_description_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("mine.onnx");
-        fs::write(&file, b"bytes").unwrap();
-        let manifest = Manifest::builtin();
-        let unknown = manifest.open(&file).unwrap_err();
-        assert!(unknown.to_string().contains("mine.toml"), "{unknown}");
-        fs::write(dir.path().join("mine.toml"), MINE).unwrap();
-        let model = manifest.resolve(dir.path(), "mine").unwrap();
-        assert_eq!((model.spec.name.as_str(), model.spec.sha256), ("mine", Digest::of(b"bytes")));
-        let wrong = model.expect(Kind::Detector).unwrap_err();
-        assert!(wrong.to_string().contains("a detector is needed"), "{wrong}");
-    }
-
-    #[test]
-    fn a_description_with_impossible_numbers_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("mine.onnx"), b"bytes").unwrap();
-        for (from, to) in [
-            ("64", "0"),
-            ("112,", "113,"),
-            ("scale = [1.0", "scale = [nan"),
-            ("scale = [1.0", "scale = [1e-30"),
-            ("mean = [0.0", "mean = [-1e30"),
-            ("name", "nom"),
-        ] {
-            fs::write(dir.path().join("mine.toml"), MINE.replacen(from, to, 1)).unwrap();
-            let spec = Manifest::builtin().open(&dir.path().join("mine.onnx"));
-            assert!(matches!(spec, Err(ManifestError::Spec { .. })), "{from} -> {to}");
-        }
-    }
-
-    #[test]
-    fn a_known_name_with_other_bytes_is_damaged_and_not_unknown() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("face_detection_yunet_2023mar.onnx");
-        fs::write(&file, b"half a download").unwrap();
-        let damaged = Manifest::builtin().open(&file).unwrap_err();
-        assert!(matches!(damaged, ManifestError::WrongDigest { .. }), "{damaged}");
-    }
-
-    #[test]
-    fn no_description_makes_other_bytes_a_known_network() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = Manifest::builtin();
-        let lay = |file: &str, bytes: &[u8]| fs::write(dir.path().join(file), bytes).unwrap();
-        lay("face_detection_yunet_2023mar.onnx", b"another network");
-        lay("face_detection_yunet_2023mar.toml", MINE.as_bytes());
-        for name in ["yunet".to_owned(), dir.path().join("face_detection_yunet_2023mar.onnx").display().to_string()] {
-            let wrong = manifest.resolve(dir.path(), &name).unwrap_err();
-            assert!(matches!(wrong, ManifestError::WrongDigest { .. }), "{wrong}");
-        }
-        // Nor do another known network's bytes.
-        lay("scrfd_500m.onnx", &manifest.built_in("facelatch-detector").unwrap().bytes);
-        let wrong = manifest.resolve(dir.path(), "scrfd-500m").unwrap_err();
-        assert!(wrong.to_string().contains("and scrfd-500m's is"), "{wrong}");
-    }
-
-    #[test]
-    fn adding_copies_once_and_leaves_nothing_partial() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let file = from.path().join("mine.onnx");
-        fs::write(&file, b"bytes").unwrap();
-        fs::write(from.path().join("mine.toml"), MINE).unwrap();
-        let (manifest, dir) = (Manifest::builtin(), to.path().join("models"));
-        assert!(!manifest.add(&file, &dir).unwrap().already);
-        assert!(manifest.add(&file, &dir).unwrap().already);
-        assert_eq!(manifest.resolve(&dir, "mine").unwrap().bytes.as_ref(), b"bytes");
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
-        assert_eq!(manifest.installed(&dir).len(), 1);
-    }
-
-    #[test]
-    fn a_network_is_chosen_by_the_name_that_its_description_gives_it_unless_two_bear_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let lay = |file: &str, text: &str| fs::write(dir.path().join(file), text).unwrap();
-        lay("net-v2.onnx", "bytes");
-        lay("net-v2.toml", MINE);
-        let manifest = Manifest::builtin();
-        assert_eq!(manifest.resolve(dir.path(), "mine").unwrap().path, dir.path().join("net-v2.onnx"));
-        assert_eq!(manifest.resolve(dir.path(), "net-v2").unwrap().spec.name, "mine");
-        assert!(matches!(manifest.resolve(dir.path(), "yours"), Err(ManifestError::NoSuch { .. })));
-        lay("mine.onnx", "of another name");
-        lay("mine.toml", &MINE.replace("mine", "another"));
-        let either = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();
-        assert!(either.contains("mine.onnx") && either.contains("net-v2.onnx"), "{either}");
-        fs::remove_file(dir.path().join("mine.onnx")).unwrap();
-        lay("net-v3.onnx", "other bytes");
-        lay("net-v3.toml", MINE);
-        let two = manifest.resolve(dir.path(), "mine").unwrap_err().to_string();
-        assert!(two.contains("net-v2.onnx") && two.contains("net-v3.onnx"), "{two}");
-    }
-
-    #[test]
-    fn a_network_of_ones_own_takes_no_others_name_and_may_lie_there_twice() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (manifest, dir) = (Manifest::builtin(), to.path());
-        let add = |stem: &str, bytes: &str, description: &str| {
-            fs::write(from.path().join(format!("{stem}.toml")), description).unwrap();
-            fs::write(from.path().join(format!("{stem}.onnx")), bytes).unwrap();
-            manifest.add(&from.path().join(format!("{stem}.onnx")), dir)
-        };
-        add("net-v2", "bytes", MINE).unwrap();
-        let refused = add("net-v3", "other bytes", MINE).unwrap_err();
-        assert!(matches!(refused, ManifestError::Namesakes { .. }), "{refused}");
-        let otherwise = add("net-v3", "bytes", &MINE.replace("rgb", "bgr")).unwrap_err();
-        assert!(matches!(otherwise, ManifestError::Namesakes { .. }), "{otherwise}");
-        let known = add("net-v4", "yet others", &MINE.replace("mine", "yunet")).unwrap_err();
-        assert!(matches!(known, ManifestError::KnownName { .. }), "{known}");
-        assert_eq!(fs::read_dir(dir).unwrap().count(), 2, "nothing of what was refused");
-        add("net-v3", "bytes", MINE).unwrap();
-        assert_eq!(manifest.resolve(dir, "mine").unwrap().path, dir.join("net-v2.onnx"));
-    }
-
-    #[test]
-    fn a_network_of_ones_own_takes_no_others_place_and_a_known_one_that_of_a_damaged_file() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let file = from.path().join("model.onnx");
-        fs::write(from.path().join("model.toml"), MINE).unwrap();
-        let (manifest, dir) = (Manifest::builtin(), to.path());
-        fs::write(&file, b"one").unwrap();
-        manifest.add(&file, dir).unwrap();
-        fs::write(&file, b"two").unwrap();
-        fs::write(from.path().join("model.toml"), MINE.replace("mine", "yours")).unwrap();
-        let taken = manifest.add(&file, dir).unwrap_err();
-        assert!(matches!(taken, ManifestError::Taken { .. }), "{taken}");
-        let there = manifest.resolve(dir, "mine").unwrap();
-        assert_eq!((there.bytes.as_ref(), there.spec.name.as_str()), (&b"one"[..], "mine"));
-        let known = manifest.built_in("facelatch-detector").unwrap();
-        fs::write(from.path().join(&known.path), &known.bytes).unwrap();
-        fs::write(dir.join(&known.path), b"half a download").unwrap();
-        manifest.add(&from.path().join(&known.path), dir).unwrap();
-        assert_eq!(fs::read(dir.join(&known.path)).unwrap(), known.bytes.as_ref());
-    }
-
-    #[test]
-    fn adding_writes_through_no_link_that_is_planted_in_the_directory() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let victim = from.path().join("victim");
-        fs::write(&victim, "precious").unwrap();
-        let known = Manifest::builtin().built_in("facelatch-detector").unwrap();
-        let file = from.path().join(&known.path);
-        fs::write(&file, &known.bytes).unwrap();
-        for planted in ["detector.onnx", "detector.partial"] {
-            std::os::unix::fs::symlink(&victim, to.path().join(planted)).unwrap();
-        }
-        Manifest::builtin().add(&file, to.path()).unwrap();
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-        assert!(fs::symlink_metadata(to.path().join("detector.onnx")).unwrap().is_file());
-    }
-
-    #[test]
-    fn a_directory_is_no_network() {
-        let dir = tempfile::tempdir().unwrap();
-        let wrong = Manifest::builtin().open(dir.path()).unwrap_err();
-        assert!(matches!(wrong, ManifestError::NotAFile { .. }), "{wrong}");
-    }
-}
+mod tests;

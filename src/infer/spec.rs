@@ -22,13 +22,20 @@ const LICENCES: [(&str, &str); 3] = [
     ("non-commercial-research", include_str!("../../models/licences/non-commercial-research.txt")),
 ];
 
-/// The SHA-256 of a file.
+/// The SHA-256 of a file, or of what names a network: see [`ModelSpec::sha256`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// A file's with what a description says of input and outputs. Templates and tables lie under it: a test keeps it.
+    pub(super) fn described(self, decode: &Decode, input: &InputSpec) -> Self {
+        let InputSpec { width, height, resizable, order, mean, scale } = input;
+        let description = format!("{decode:?} {width} {height} {resizable} {order:?} {mean:?} {scale:?}");
+        Self::of(&[&self.0[..], description.as_bytes()].concat())
     }
 
     /// From 64 hexadecimal digits; all else is `None`.
@@ -158,6 +165,8 @@ pub struct ModelSpec {
     pub name: String,
     /// The name of its file.
     pub file: String,
+    /// Of its file. Of one that somebody describes, of that and what the description says of input and outputs: with
+    /// another scale or order of channels it gives other encodings, and templates and tables are no longer its own.
     pub sha256: Digest,
     /// The name of its licence; see [`ModelSpec::licence_text`].
     pub licence: String,
