@@ -42,7 +42,7 @@ type Failure = Box<dyn std::error::Error>;
 fn network(file: &str, numbers: [&str; 3], runtime: &str) -> Result<(), Failure> {
     let [width, height, outputs] = numbers;
     let (width, height) = (width.parse::<usize>()?, height.parse::<usize>()?);
-    let outputs = outputs.split(',').map(|len| Ok(OutputSpec { name: "", len: len.parse()? }));
+    let outputs = outputs.split(',').map(|len| Ok(OutputSpec { name: "", len: len.parse()?, each: 1 }));
     let outputs = outputs.collect::<Result<Vec<_>, std::num::ParseIntError>>()?;
     let bytes = std::fs::read(file)?;
     // Pixels as a camera gives them, of every brightness.

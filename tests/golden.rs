@@ -45,7 +45,7 @@ fn each_built_in_network_gives_the_golden_numbers() {
         let file = manifest.built_in(&format!("facelatch-{name}")).unwrap();
         assert_eq!((&file.spec.file, file.spec.sha256), (&golden.network, golden.sha256), "run models/train/golden.py");
         let picture = facelatch::face::photo::load(&path.with_extension("png")).unwrap();
-        let spec = |o: &Output| OutputSpec { name: o.name.clone().leak(), len: o.values.len() };
+        let spec = |o: &Output| OutputSpec { name: o.name.clone().leak(), len: o.values.len(), each: 1 };
         let outputs: Vec<_> = golden.unrounded.iter().map(spec).collect();
         let mut network = PictureNetwork::load(&file, picture.width(), picture.height(), &outputs).unwrap();
         let got = network.look(&picture).unwrap();

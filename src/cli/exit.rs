@@ -226,7 +226,10 @@ fn of_photo(error: &PhotoError) -> Code {
 /// A network that isn't what it should be is the fault of who gave it; one that computes nonsense is ours to look into.
 fn of_infer(error: &InferError) -> Code {
     match error {
-        InferError::Malformed { .. } | InferError::OutputCount { .. } | InferError::Shape { .. } => Code::Data,
+        InferError::Malformed { .. }
+        | InferError::OutputCount { .. }
+        | InferError::Shape { .. }
+        | InferError::Apart { .. } => Code::Data,
         InferError::NotFinite { .. } | InferError::Failed { .. } => Code::Software,
     }
 }

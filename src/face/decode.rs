@@ -29,7 +29,11 @@ pub fn yunet_outputs(width: usize, height: usize) -> [OutputSpec; 12] {
         "kps_32",
     ];
     const NUMBERS: [usize; 4] = [1, 1, 4, 10];
-    std::array::from_fn(|i| OutputSpec { name: NAMES[i], len: cells(width, height, STRIDES[i % 3]) * NUMBERS[i / 3] })
+    std::array::from_fn(|i| OutputSpec {
+        name: NAMES[i],
+        len: cells(width, height, STRIDES[i % 3]) * NUMBERS[i / 3],
+        each: NUMBERS[i / 3],
+    })
 }
 
 /// The outputs that SCRFD with points has for an input of this size (Guo et al. 2021), by position.
@@ -38,6 +42,7 @@ pub fn scrfd_outputs(width: usize, height: usize) -> [OutputSpec; 9] {
     std::array::from_fn(|i| OutputSpec {
         name: "",
         len: cells(width, height, STRIDES[i % 3]) * SCRFD_ANCHORS * NUMBERS[i / 3],
+        each: NUMBERS[i / 3],
     })
 }
 

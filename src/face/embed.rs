@@ -23,7 +23,7 @@ impl Embedder {
             let reason = format!("it is a network for {}, not for encodings", spec.kind());
             return Err(InferError::Malformed { model: spec.name, reason });
         };
-        let network = PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len }])?;
+        let network = PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len, each: 1 }])?;
         Ok(Self { spec, network })
     }
 

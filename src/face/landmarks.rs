@@ -97,7 +97,7 @@ impl LandmarkNetwork {
             return Err(InferError::Malformed { model: spec.name.clone(), reason });
         };
         let side = spec.input.width;
-        let network = PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: OUTPUTS }])?;
+        let network = PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: OUTPUTS, each: 1 }])?;
         Ok(Self { network, margin: margin as f32, view: RgbImage::new(side, side), sampler: Sampler::default() })
     }
 

@@ -23,6 +23,8 @@ pub enum InferError {
     OutputCount { model: String, expected: usize, got: usize },
     #[error("{model}: its output {tensor} has the shape {got}, and {expected} numbers are needed")]
     Shape { model: String, tensor: String, expected: usize, got: String },
+    #[error("{model}: its output {tensor} has the shape {got}, and its last side has to be {each}")]
+    Apart { model: String, tensor: String, each: usize, got: String },
     #[error("{model}: its output {tensor} holds {value} at {index}")]
     NotFinite { model: String, tensor: String, index: usize, value: f32 },
     #[error("{model}: {reason}")]
@@ -34,6 +36,8 @@ pub enum InferError {
 pub struct OutputSpec {
     pub name: &'static str,
     pub len: usize,
+    /// Of a map of cells the numbers of each, which lie side by side; of a list, 1.
+    pub each: usize,
 }
 
 /// A network ready to run. A clone shares the weights.
@@ -119,6 +123,11 @@ impl Network {
             if shape.iter().product::<usize>() != spec.len {
                 let (expected, got) = (spec.len, format!("{shape:?}"));
                 return Err(InferError::Shape { model: model.into(), tensor: name.clone(), expected, got });
+            }
+            // A list is the same in whatever shape.
+            if spec.each > 1 && shape.last() != Some(&spec.each) {
+                let (each, got) = (spec.each, format!("{shape:?}"));
+                return Err(InferError::Apart { model: model.into(), tensor: name.clone(), each, got });
             }
         }
         let names = compiled.outputs.into_iter().zip(outputs).map(|((name, _), spec)| (name, spec.len)).collect();
@@ -304,7 +313,7 @@ mod tests {
     use super::*;
     use crate::sim::rng::SplitMix64;
 
-    const TWO: [OutputSpec; 1] = [OutputSpec { name: "", len: 2 }];
+    const TWO: [OutputSpec; 1] = [OutputSpec { name: "", len: 2, each: 1 }];
     const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
 
     fn load(bytes: Vec<u8>) -> Result<Network, InferError> {
@@ -347,11 +356,23 @@ mod tests {
     fn outputs_of_another_size_or_name_or_number_are_refused_at_load() {
         let file = model(onnx(&WEIGHTS), 2);
         let load = |outputs: &[OutputSpec]| Network::load(&file, 32, 32, outputs).map(|_| ()).unwrap_err();
-        let shape = load(&[OutputSpec { name: "", len: 3 }]);
+        let shape = load(&[OutputSpec { name: "", len: 3, each: 1 }]);
         assert!(matches!(&shape, InferError::Shape { tensor, expected: 3, .. } if tensor == "embedding"), "{shape}");
         assert!(matches!(load(&[TWO[0]; 2]), InferError::OutputCount { expected: 2, got: 1, .. }));
-        let named = load(&[OutputSpec { name: "cls_8", len: 2 }]);
+        let named = load(&[OutputSpec { name: "cls_8", len: 2, each: 1 }]);
         assert!(matches!(&named, InferError::Malformed { reason, .. } if reason.contains("cls_8")), "{named}");
+    }
+
+    #[test]
+    fn a_map_whose_cells_do_not_lie_side_by_side_is_refused_and_a_list_is_not() {
+        let turned = [("MatMul", &["flat", "w"][..], "product"), ("Transpose", &["product"], "embedding")];
+        let turned = model(of_layers(&turned, &WEIGHTS, &[]), 2);
+        let load =
+            |file: &ModelFile, each| Network::load(file, 32, 32, &[OutputSpec { name: "", len: 2, each }]).map(|_| ());
+        assert_eq!(load(&model(onnx(&WEIGHTS), 2), 2), Ok(()));
+        assert_eq!(load(&turned, 1), Ok(()));
+        let told = load(&turned, 2).unwrap_err().to_string();
+        assert!(told.ends_with("has the shape [2, 1], and its last side has to be 2"), "{told}");
     }
 
     #[test]
@@ -449,7 +470,7 @@ mod tests {
                 bytes[at] = random.next_u64() as u8;
             }
             file.bytes = bytes.into();
-            if let Ok(mut network) = Network::load(&file, 112, 112, &[OutputSpec { name: "", len: 128 }]) {
+            if let Ok(mut network) = Network::load(&file, 112, 112, &[OutputSpec { name: "", len: 128, each: 1 }]) {
                 let _ = network.run(|planes| planes.fill(1.0));
             }
         }

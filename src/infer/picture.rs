@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn bytes_as_they_lie_give_what_planes_of_numbers_give() {
         let file = Manifest::builtin().built_in("facelatch-encoder-small").unwrap();
-        let outputs = [OutputSpec { name: "", len: 128 }];
+        let outputs = [OutputSpec { name: "", len: 128, each: 1 }];
         let mut shown = PictureNetwork::load(&file, 112, 112, &outputs).unwrap();
         assert!(shown.network.takes_pixels());
         let mut random = SplitMix64::new(8);
@@ -78,7 +78,8 @@ mod tests {
         let mut file = Manifest::builtin().built_in("facelatch-encoder-small").unwrap();
         for (order, scale) in [(ChannelOrder::Bgr, 1.0), (ChannelOrder::Rgb, 0.5)] {
             (file.spec.input.order, file.spec.input.scale) = (order, [scale; 3]);
-            let mut shown = PictureNetwork::load(&file, 112, 112, &[OutputSpec { name: "", len: 128 }]).unwrap();
+            let mut shown =
+                PictureNetwork::load(&file, 112, 112, &[OutputSpec { name: "", len: 128, each: 1 }]).unwrap();
             assert!(!shown.network.takes_pixels());
             assert!(shown.look(&RgbImage::new(112, 112)).is_ok());
         }

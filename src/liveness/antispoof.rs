@@ -64,7 +64,7 @@ impl Single {
             return Err(InferError::Malformed { model: spec.name.clone(), reason });
         };
         let (width, height) = (spec.input.width, spec.input.height);
-        let network = PictureNetwork::load(file, width, height, &[OutputSpec { name: "", len: CLASSES }])?;
+        let network = PictureNetwork::load(file, width, height, &[OutputSpec { name: "", len: CLASSES, each: 1 }])?;
         Ok(Self { network, crop, logits, shown: RgbImage::new(width, height) })
     }
 

@@ -60,7 +60,7 @@ impl Head {
     /// # Errors
     /// The file is no such network, or can't run.
     pub fn load(file: &ModelFile) -> Result<Self, InferError> {
-        let wanted = OutputSpec { name: "", len: Class::ALL.len() };
+        let wanted = OutputSpec { name: "", len: Class::ALL.len(), each: 1 };
         if file.spec.kind() != Kind::Liveness {
             let reason = format!("it is a network for {}, not for liveness", file.spec.kind());
             return Err(InferError::Malformed { model: file.spec.name.clone(), reason });

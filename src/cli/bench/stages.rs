@@ -154,7 +154,7 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
         Placing::Network(file) => {
             let side = file.spec.input.width;
             let mut network =
-                PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS }])?;
+                PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS, each: 1 }])?;
             let view = RgbImage::new(side, side);
             landmarks::PASSES as u64 * allocations_of(|| Ok(network.look(&view)?))?
         }
@@ -165,7 +165,7 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
 }
 
 fn bare_embedder(file: &ModelFile) -> Result<PictureNetwork, Failure> {
-    Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len: dims(&file.spec)? }])?)
+    Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len: dims(&file.spec)?, each: 1 }])?)
 }
 
 /// Allocations of one run, once warm.
