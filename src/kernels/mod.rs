@@ -1,12 +1,13 @@
 //! The inner loops: colour conversion, warp, scaling, tensors, dot products, and the layers of eight-bit networks.
 //!
 //! Each kernel is written at least three times. Its scalar form, beside the public function, is the definition; AVX2 and
-//! NEON equal
-//! it bit for bit, so a door decides the same on every board and a test on a workstation speaks for them all. That is
-//! possible because pixels are fixed point throughout, and sums of `f32` name the order in which they are added.
+//! NEON equal it bit for bit, so a door decides the same on every board and a test on a workstation speaks for them
+//! all. That is possible because pixels are fixed point throughout, and sums of `f32` name the order in which they are
+//! added.
 //!
-//! This module and its children are where `unsafe` lives: in loads and stores, of which each helper states its bounds by
-//! type, and in `dispatch!`, which calls code for an instruction set right after having seen that the CPU has it.
+//! `unsafe` lives in this module and its children and, where it can't be avoided, in `hw`: here in loads and stores, of
+//! which each helper states its bounds by type, and in `dispatch!`, which calls code for an instruction set right after
+//! having seen that the CPU has it.
 
 /// Calls `kernel::function(arguments)` of the instruction set, or the caller's own `scalar::function` where it isn't there.
 macro_rules! dispatch {

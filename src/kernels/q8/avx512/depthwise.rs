@@ -1,6 +1,7 @@
 //! Depthwise layers: the bytes of four taps side by side, 64 channels at a time.
 //!
-//! Where the stride is one, the four columns of a window's row serve two neighbouring outputs.
+//! Where windows are three high and their stride and dilation downwards are one, four rows of a column serve an output
+//! and the one below it.
 
 use std::arch::x86_64::*;
 use std::ops::Range;

@@ -24,7 +24,7 @@ const REGISTERS: usize = 4;
 const TRANSPOSED: [i32; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
 
 /// # Safety
-/// The CPU has AVX-512 F, BW and VNNI; what [`Dense::run`] checks holds.
+/// The CPU has AVX-512 F, BW, VL and VNNI; what [`Dense::run`] checks holds.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     let (blocks, quads) = quads_of(&layer.packed);

@@ -1,4 +1,5 @@
-//! What the suite of all instruction sets leaves out: weights of -128, of which two products don't fit 16 bits.
+//! Weights of -128 throughout, on bytes of zero throughout, which stand for -128 as well: two such products don't fit
+//! 16 bits. The suite of all instruction sets has random bytes, which hardly ever bring two of them together.
 
 use crate::kernels::Isa;
 use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Places, Rows, SLACK, Scratch, Target, Window};

@@ -3,8 +3,8 @@
 //! A dense layer keeps a tile of six rows by sixteen outputs in registers: twelve sums, two weights, one activation, and one
 //! for a product. Rows come in bands that stay in the first cache while panels of weights stream past.
 //!
-//! A depthwise layer interleaves the bytes of four taps, 32 channels at a time. Where the stride is one, the four columns of
-//! a window's row serve two neighbouring outputs.
+//! A depthwise layer interleaves the bytes of four taps, 32 channels at a time. Where windows are three high and their
+//! stride and dilation downwards are one, four rows of a column serve an output and the one below it.
 //!
 //! Nothing here enables an instruction set: all of it is inlined into the functions of [`super::avx2`] and
 //! [`super::avxvnni`] that do.
