@@ -25,6 +25,4 @@ pull button pull-up
 pull contact pull-down
 
 cp /mnt/host/frames/*.yuyv "$hardware/"
-modprobe vivid n_devs=1 node_types=0x101 no_error_inj=1
-camera_wire
-show nobody
+camera_driver
