@@ -42,9 +42,7 @@ const BUILTIN: &str = include_str!("../../models/pair-head.toml");
 pub enum PairHeadError {
     #[error("not a pair head: {0}")]
     Syntax(String),
-    #[error(
-        "a pair head belongs to one encoder: its model must be the encoder's SHA-256, 64 digits 0 to f"
-    )]
+    #[error("a pair head belongs to one encoder: its model must be the encoder's SHA-256, 64 digits 0 to f")]
     Model,
     #[error("a pair head has 1 to {MAX_DIMS} weights, and this one has {0}")]
     Weights(usize),
