@@ -174,7 +174,7 @@ impl GpioInput {
                 }
             })
         };
-        let anew = || granted(wire, &request);
+        let anew = || granted(wire, request);
         let ((request, offset), ask) = settled(clock.as_ref(), *period, || request(Ask::Level), anew)?;
         let debounce = (ask != Ask::Debounced && !period.is_zero()).then(|| Debounce::new(*period));
         let has_edges = ask != Ask::Level;
