@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from data import Batches, pictures_under, read_crops
+from data import Batches, read_crops
 from onnx_graph import Graph
 from teacher import _OPERATORS, _attributes
 
@@ -84,12 +84,12 @@ def refuse_unknown(graph: Graph) -> None:
         raise SystemExit(f"fine-tuning doesn't know {', '.join(unknown)}: quantise this network without --fine-tune")
 
 
-def fine_tune(graph: Graph, activations: dict, layers: dict, args) -> None:
-    """`args.fine_tune` augmented pictures of `args.faces` or of `args.arrays`; the rate falls to 0."""
+def fine_tune(graph: Graph, activations: dict, layers: dict, chosen, args) -> None:
+    """`args.fine_tune` augmented pictures of the paths `chosen`, or of these rows of `args.arrays`; the rate falls to 0."""
     network = FakeQuantised(graph, activations, layers)
     optimiser = torch.optim.Adam(network.parameters(), lr=args.rate, betas=(0.9, 0.99))
     total = max(1, args.fine_tune // BATCH)
-    batches = _batches(args)
+    batches = _batches(chosen, args)
     progress = tqdm(range(total), "fine-tuning", unit="step", disable=None)
     for step in progress:
         pixels = next(batches)
@@ -106,14 +106,12 @@ def fine_tune(graph: Graph, activations: dict, layers: dict, args) -> None:
     network.store(layers)
 
 
-def _batches(args):
+def _batches(chosen, args):
     if args.arrays:
         pictures, random = np.load(args.arrays, mmap_mode="r"), np.random.default_rng(args.seed)
         while True:
-            chosen = np.sort(random.choice(len(pictures), min(BATCH, len(pictures)), replace=False))
-            yield torch.from_numpy(pictures[chosen].astype(np.float32))
-    paths = pictures_under(args.faces)
-    chosen = np.random.default_rng(args.seed).permutation(len(paths))[: args.fine_tune]
-    crops, _ = read_crops([paths[index] for index in chosen])
+            rows = np.sort(random.choice(chosen, min(BATCH, len(chosen)), replace=False))
+            yield torch.from_numpy(pictures[rows].astype(np.float32))
+    crops, _ = read_crops(chosen[: args.fine_tune])
     for pixels in Batches(crops, np.arange(len(crops)), BATCH, args.seed):
         yield pixels.round()

@@ -264,27 +264,31 @@ def write(graph: Graph, activations: dict[str, Activation], layers: dict[str, La
     return model
 
 
-def face_pictures(folder: Path, count: int, seed: int, augmented: bool) -> np.ndarray:
-    """N x 3 x 112 x 112 floats from 0 to 255; every second one dimmed, blurred and so on where `augmented`."""
-    paths = pictures_under(folder)
-    chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
-    crops = torch.from_numpy(read_crops([paths[index] for index in chosen])[0])
+def face_pictures(paths: list[Path], seed: int, augmented: bool) -> tuple[np.ndarray, np.ndarray]:
+    """N x 3 x 112 x 112 floats from 0 to 255, every second one dimmed, blurred and so on where `augmented`; and their places in
+    `paths`."""
+    crops, decoded = read_crops(paths)
+    crops = torch.from_numpy(crops)
     plain = middle(crops)
     if augmented:
         generator = torch.Generator().manual_seed(seed)
         plain[1::2] = augment(crops[1::2], generator, mix=False)
-    return plain.round().numpy()
+    return plain.round().numpy(), decoded
 
 
-def pictures(args) -> tuple[np.ndarray, np.ndarray]:
-    """To calibrate with, and to measure on."""
-    if args.faces:
-        made = face_pictures(args.faces, args.pictures + args.measure, args.seed, augmented=True)
-    else:
-        made = np.load(args.arrays).astype(np.float32)
-        made = made[np.random.default_rng(args.seed).permutation(len(made))]
-    kept = min(args.measure, len(made) // 2)
-    return made[kept:][: args.pictures], made[:kept]
+def pictures(args) -> tuple[np.ndarray, np.ndarray, list[Path] | np.ndarray]:
+    """To calibrate with, to measure on, and to fine-tune with: paths of crops, or rows of the array. Nothing is measured on what
+    it has learnt from."""
+    every = pictures_under(args.faces) if args.faces else np.load(args.arrays, mmap_mode="r")
+    order = np.random.default_rng(args.seed).permutation(len(every))
+    kept = min(args.measure, len(every) // 2)
+    measured, others = order[:kept], order[kept:]
+    if not args.faces:
+        calibrated_on, measured_on = (every[some].astype(np.float32) for some in (others[: args.pictures], measured))
+        return calibrated_on, measured_on, others
+    measured, others = ([every[index] for index in some] for some in (measured, others))
+    made, decoded = face_pictures([*measured, *others[: args.pictures]], args.seed, augmented=True)
+    return made[decoded >= kept], made[decoded < kept], others
 
 
 def compare(exact: onnx.ModelProto, rounded: onnx.ModelProto, measured_on: np.ndarray) -> dict[str, np.ndarray]:
@@ -307,11 +311,11 @@ def main(given=None) -> None:
         from fake_quant import fine_tune, refuse_unknown
 
         refuse_unknown(graph)
-    calibrated_on, measured_on = pictures(args)
+    calibrated_on, measured_on, others = pictures(args)
     activations, layers = quantise(graph, calibrated_on, args)
     made = write(graph, activations, layers, args.uint8)
     if args.fine_tune:
-        fine_tune(graph, activations, layers, args)
+        fine_tune(graph, activations, layers, others, args)
         made = write(graph, activations, layers, args.uint8)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(made, args.out)

@@ -20,8 +20,9 @@ except ModuleNotFoundError as missing:
     raise skipped(missing) from None
 
 import checkpoints
+import fake_quant
 import quantise
-from data import CROP
+from data import CROP, pictures_under
 from export import to_onnx
 from nets import Encoder, EncoderConfig, Stage
 from onnx_graph import Graph, Runner
@@ -89,7 +90,7 @@ class Quantising(unittest.TestCase):
         cls.checkpoint = cls.root / "encoder.pt"
         checkpoints.save_small(uneven_encoder(), 1, cls.checkpoint)
         cls.exact = to_onnx(checkpoints.load_small(cls.checkpoint)[0])
-        cls.pictures = quantise.face_pictures(cls.root / "faces", COUNT, seed=3, augmented=False)
+        cls.pictures = quantise.face_pictures(pictures_under(cls.root / "faces"), seed=3, augmented=False)[0]
 
     @classmethod
     def tearDownClass(cls):
@@ -130,6 +131,25 @@ class Quantising(unittest.TestCase):
         coarse = ["--equalise", "0", "--no-bias-correction"]
         before, after = (self.cosine(self.quantised(*coarse, *more)) for more in ([], ["--fine-tune", "640"]))
         self.assertLess(1 - after, 0.9 * (1 - before))
+
+    def test_nothing_is_measured_on_what_it_was_calibrated_with_or_fine_tuned_by(self):
+        np.save(self.root / "numbers.npy", np.tile(np.arange(40.0).reshape(-1, 1, 1, 1), (1, 3, 2, 2)))
+        args = [self.checkpoint, self.root / "out.onnx", "--pictures", 12, "--measure", 6, "--fine-tune", 1000]
+        of = quantise.arguments([str(a) for a in (*args, "--arrays", self.root / "numbers.npy")])
+        calibrated_on, measured_on, rows = quantise.pictures(of)
+        measured = set(measured_on[:, 0, 0, 0])
+        self.assertEqual((len(calibrated_on), len(measured)), (12, 6))
+        batches = fake_quant._batches(rows, of)
+        learnt = {float(value) for _ in range(30) for value in next(batches)[:, 0, 0, 0]}
+        self.assertEqual(learnt | measured, set(range(40)))
+        self.assertFalse((learnt | set(calibrated_on[:, 0, 0, 0])) & measured)
+        faces = quantise.arguments([str(a) for a in (*args, "--faces", self.root / "faces")])
+        _, measured_on, paths = quantise.pictures(faces)
+        plain = {path: picture for path, picture in zip(pictures_under(self.root / "faces"), self.pictures)}
+        self.assertEqual((len(measured_on), len(paths)), (6, COUNT - 6))
+        for picture in measured_on[::2]:  # those that aren't dimmed, blurred and so on
+            (path,) = [path for path, one in plain.items() if (one == picture).all()]
+            self.assertNotIn(path, paths)
 
     def test_every_convolution_reads_int8(self):
         made = self.quantised()
