@@ -34,6 +34,7 @@ VIDEO = (640, 480)
 SECONDS = 2.6  # of a video: a window of the liveness head, and a moment
 POINTS_OFF = 0.015  # deviation of a point, in distances between the eyes
 CLIPS_A_VIDEO = 4
+RECORDINGS = 10  # that training clips are parted into, by their photographs
 MOST_GAIN = 4.0  # of a camera in the dark
 
 
@@ -354,8 +355,10 @@ def main(given=None) -> None:
             for number in tqdm(range(args.count), desc="clips", disable=None):
                 random = np.random.default_rng((args.seed, 1, number))
                 kind = KINDS[0] if number % 2 == 0 else KINDS[1 + number // 2 % 2]
-                a, b = random.integers(len(photos), size=2)
-                keep([clip(kind, photos[a], photos[b], random)], kind, number % 10)
+                a = int(random.integers(len(photos)))
+                # Recordings share no photograph, not as what is behind an attack either: one that is left out is new in all it shows.
+                tenth = photos[a % RECORDINGS :: RECORDINGS]
+                keep([clip(kind, photos[a], tenth[random.integers(len(tenth))], random)], kind, a % RECORDINGS)
     if not clips:
         raise SystemExit("no clip at all: in none of the videos is a face seen for long enough")
     np.savez_compressed(args.out, clips=np.stack(clips), live=np.array(live), recording=np.array(recording), kinds=np.array(kinds))

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -134,6 +135,27 @@ class Simulated(unittest.TestCase):
             one, again, other = (clip_sim.clip(kind, self.photo, self.photo, np.random.default_rng(seed)) for seed in (1, 1, 2))
             self.assertEqual((one.shape, one.dtype), ((clip.FRAMES, clip.SIDE, clip.SIDE, 3), np.uint8))
             self.assertTrue((one == again).all() and (one != other).any(), kind)
+
+    def test_recordings_share_no_photograph_before_or_behind(self):
+        photos, shown = [clip_sim.Photo(np.full((4, 4, 3), number, np.uint8), self.photo.points) for number in range(25)], []
+
+        def clip_of(kind, photo, other, random):
+            shown.append({int(photo.pixels[0, 0, 0]), int(other.pixels[0, 0, 0])})
+            return np.zeros((clip.FRAMES, clip.SIDE, clip.SIDE, 3), np.uint8)
+
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            root = Path(folder)
+            (root / "1.jpg").touch()
+            with mock.patch.multiple(clip_sim, read_photos=lambda *_: photos, clip=clip_of):
+                clip_sim.main([str(a) for a in (root / "clips.npz", "--photos", root, "--detector", "none.onnx", "--count", 300)])
+            with np.load(root / "clips.npz") as found:
+                recording, kinds = found["recording"], found["kinds"]
+        of = {one: set().union(*(some for some, where in zip(shown, recording) if where == one)) for one in set(recording.tolist())}
+        self.assertEqual(len(of), 10)
+        self.assertEqual(sum(map(len, of.values())), 25, "each is in one")
+        self.assertTrue(any(len(some) == 2 for some in shown), "what is behind is another's")
+        for one in of:
+            self.assertEqual(set(kinds[recording == one]), set(clip_sim.KINDS))
 
     def test_all_frames_of_a_clip_are_cut_by_one_set_of_points(self):
         frames = [self.photo.pixels, np.roll(self.photo.pixels, 12, 1)]
