@@ -21,6 +21,7 @@ import torch
 
 import checkpoints
 from clip import FRAMES, ClipNet, fit, read, say
+from data import digest
 from liveness_evaluate import Int8, rows_kept
 from liveness_table import read_session
 from liveness_windows import TICK, TICKS, has_face, of_session
@@ -52,8 +53,8 @@ def told(living: np.ndarray, attacks: np.ndarray, seed: int = 1) -> str:
 
 
 def trained(args: argparse.Namespace, name: str, clips, live) -> ClipNet:
-    """From WORK where it is, else made and put there."""
-    path = args.work / f"{name}.pt"
+    """From WORK where it is, by what it was made of, else made and put there."""
+    path = args.work / f"{name}-{digest(clips.numpy().tobytes(), live.numpy().tobytes(), args.epochs, args.seed)}.pt"
     if not path.exists():
         checkpoints.save_small(fit(clips, live, args.epochs, args.seed), len(clips), path)
     return checkpoints.fill(ClipNet(), checkpoints.load(path), path)

@@ -1,5 +1,6 @@
 """Tests of clip.py on clips made here: `python -m unittest test_clip` (seconds)."""
 
+import argparse
 import contextlib
 import io
 import itertools
@@ -173,6 +174,22 @@ class Simulated(unittest.TestCase):
 
 
 class Evaluated(unittest.TestCase):
+    def test_networks_that_were_kept_are_of_the_same_clips_and_training_or_made_anew(self):
+        made, shown, live = [], torch.zeros((2, 3, 1, 1, 1), dtype=torch.uint8), torch.tensor([0, 1])
+
+        def fit(clips, live, epochs, seed):
+            made.append((epochs, seed))
+            return clip.ClipNet().eval()
+
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(clip_evaluate, "fit", fit):
+            of = (shown, live, 1, 1), (shown, live, 2, 1), (shown, live, 1, 2), (shown + 1, live, 1, 1), (shown, 1 - live, 1, 1)
+            for clips, lives, epochs, seed in of:
+                args = argparse.Namespace(work=Path(folder), epochs=epochs, seed=seed)
+                before = len(made)
+                for _ in range(2):
+                    clip_evaluate.trained(args, "clip", clips, lives)
+                self.assertEqual(len(made), before + 1, f"{epochs} {seed}")
+
     def test_the_area_is_the_share_of_pairs_in_which_the_living_score_higher(self):
         self.assertEqual(clip_evaluate.area(np.array([1.0, 3.0]), np.array([0.0, 1.0])), (2 + 1 + 0.5) / 4)
 
