@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from data import called_a_picture
+from data import called_a_picture, decoded, opened
 from label import overlap
 
 LONGER, ENLARGED = 320, 2.0  # the daemon's canvas, and its most enlargement
@@ -114,9 +114,9 @@ def of_the_middle(faces, picture) -> int | None:
 def lfw(networks, reference, folder: Path, every: int) -> None:
     """Faces found, and the points' distance from the reference's as a share of that between the eyes."""
     paths = sorted(path for path in folder.rglob("*") if called_a_picture(path))[::every]
-    found, errors = dict.fromkeys(networks, 0), {network: [] for network in networks}
-    for path in paths:
-        picture = cv2.imread(str(path))
+    found, errors, seen = dict.fromkeys(networks, 0), {network: [] for network in networks}, 0
+    for _, picture in opened(paths, len(paths)):
+        seen += 1
         theirs = reference.faces(picture) if reference else None
         best = of_the_middle(theirs, picture) if reference else None
         for network in networks:
@@ -128,21 +128,18 @@ def lfw(networks, reference, folder: Path, every: int) -> None:
                 errors[network].append(np.linalg.norm(faces[1][mine] - theirs[1][best], axis=1).mean() / eyes)
     for network in networks:
         told = f", points off by {np.mean(errors[network]):.1%} of the distance between the eyes" if errors[network] else ""
-        print(f"LFW, {network.name}: {found[network]} of {len(paths)} found ({found[network] / len(paths):.2%}){told}", flush=True)
+        print(f"LFW, {network.name}: {found[network]} of {seen} found ({found[network] / max(1, seen):.2%}){told}", flush=True)
 
 
 def yale_b(networks, folder: Path) -> None:
     """Faces found by the lamp's angle to the camera; `yaleB05_P00A+035E-20.jpg` tells it in its name."""
     rings = [(0, 30), (30, 60), (60, 90), (90, 181)]
     seen = {network: np.zeros((len(rings), 2), int) for network in networks}
-    for path in sorted(folder.rglob("*.jpg")):
-        lamp = re.search(r"A([+-]\d+)E([+-]\d+)", path.name)
-        if not lamp:
-            continue  # the picture without a lamp
-        azimuth, elevation = (np.radians(float(angle)) for angle in lamp.groups())
+    lamps = {path: lamp for path in sorted(folder.rglob("*.jpg")) if (lamp := re.search(r"A([+-]\d+)E([+-]\d+)", path.name))}
+    for path, picture in opened(lamps, len(lamps)):  # not the picture without a lamp
+        azimuth, elevation = (np.radians(float(angle)) for angle in lamps[path].groups())
         angle = np.degrees(np.arccos(np.clip(np.cos(azimuth) * np.cos(elevation), -1, 1)))
         ring = next(index for index, (low, high) in enumerate(rings) if low <= angle < high)
-        picture = cv2.imread(str(path))
         for network in networks:
             seen[network][ring] += of_the_middle(network.faces(picture), picture) is not None, 1
     for network in networks:
@@ -177,7 +174,8 @@ def film(networks, reference, path: Path, every: int) -> None:
 
 def faceless(networks, folder: Path, frames: int) -> None:
     """False faces in a walk over pictures without people: a window that moves, zooms and turns, in changing light."""
-    paths = sorted(path for path in folder.rglob("*") if called_a_picture(path))
+    every = sorted(path for path in folder.rglob("*") if called_a_picture(path))
+    paths = [path for path, _ in opened(every, len(every))]
     if not paths:
         raise SystemExit(f"no pictures under {folder}")
     false, frames_with = dict.fromkeys(networks, 0), dict.fromkeys(networks, 0)
@@ -185,7 +183,7 @@ def faceless(networks, folder: Path, frames: int) -> None:
     for index in range(frames):
         scene, moment = divmod(index, 25)
         if moment == 0:
-            picture = cv2.imread(str(paths[scene % len(paths)]))
+            picture = decoded(paths[scene % len(paths)])
             height, width = picture.shape[:2]
             place, speed = random.uniform(0.2, 0.8, 2) * (width, height), random.normal(0, 0.006, 2) * (width, height)
             zoom, turn = random.uniform(0.5, 1.1) * min(width, height) / 240, random.uniform(-0.3, 0.3)
@@ -225,6 +223,8 @@ def main(given=None) -> None:
     add("--light", type=float, default=1.0, help="and pictures with so much of their light, from 0 to 1")
     add("--every", type=int, default=1, help="only every so manieth picture of LFW and frame of the film")
     args = parser.parse_args(given)
+    if args.film and not args.reference:  # before minutes of the others
+        parser.error("--film needs --reference")
     networks = [Network(path, args.score) for path in args.detectors]
     for network in networks:
         network.grey, network.light = args.grey, args.light
@@ -235,7 +235,7 @@ def main(given=None) -> None:
         faceless(networks, args.faceless, args.frames)
     if args.lfw:
         lfw(networks, reference, args.lfw, args.every)
-    if args.film and reference:
+    if args.film:
         film(networks, reference, args.film, args.every)
 
 

@@ -17,7 +17,7 @@ from scipy.spatial import Delaunay
 from tqdm import tqdm
 
 from consensus import MESH_SIDE, _session, warp, window
-from data import CROP, called_a_picture
+from data import CROP, called_a_picture, opened
 
 SIDE = 160  # pixels of the texture, which shows a crop: 1.25 times finer than it
 MAX_TURN = 20.0  # degrees: of faces that are turned further, the mesh sees too little
@@ -134,8 +134,7 @@ def turned(shape: np.ndarray) -> float:
 def collect(paths: list[Path], mesh: Mesh, least_sharp: float):
     """Crops that are sharp, coloured and not turned far, their vertices, and their paths."""
     crops, shapes, kept, reference = [], [], [], None
-    for path in tqdm(paths, unit="crop", disable=None):
-        crop = cv2.imread(str(path))
+    for path, crop in opened(tqdm(paths, unit="crop", disable=None), len(paths)):
         if sharpness(crop) < least_sharp or crop.std(2).mean() < 4:
             continue
         shape = mesh.vertices(crop)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from align import align
 from consensus import YuNet, _session
-from data import CROP, called_a_picture
+from data import CROP, called_a_picture, opened
 from evaluate_landmarks import Refiner, prominent
 from facemodel import FaceModel
 from nets import FACE
@@ -166,8 +166,9 @@ def nearest(daemon: Daemon, folder: Path, crops: list[Path], count: int) -> list
     paths = sorted(path for place in crops for path in place.rglob("*") if called_a_picture(path))
     paths = [paths[index] for index in np.random.default_rng(0).permutation(len(paths))[: count or None]]
     margin = (CROP - FACE) // 2
-    shown = (cv2.imread(str(path))[margin:-margin, margin:-margin] for path in tqdm(paths, unit="crop", disable=None))
-    encodings = np.stack([daemon.encode(crop) for crop in shown])
+    shown = opened(tqdm(paths, unit="crop", disable=None), len(paths))
+    paths, encodings = zip(*((path, daemon.encode(crop[margin:-margin, margin:-margin])) for path, crop in shown))
+    encodings = np.stack(encodings)
     folders = np.array([str(path.parent) for path in paths])
     highest = lambda encoding, others: float((encodings[others] @ encoding).max())  # noqa: E731
     places, sizes = np.unique(folders, return_counts=True)

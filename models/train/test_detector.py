@@ -384,7 +384,40 @@ class Light(unittest.TestCase):
         self.assertGreater(eyes[1], 2 * eyes[0])
 
 
+class Seer:
+    """Instead of a detector: one face in the middle of any picture that isn't black."""
+
+    name = "seer"
+
+    def faces(self, picture):
+        high, wide = picture.shape[:2]
+        count = int(picture.any())
+        boxes = np.array([[wide * 0.3, high * 0.3, wide * 0.7, high * 0.7]])[:count]
+        return boxes, np.tile([[10.0, 10], [20, 10], [15, 15], [11, 20], [19, 20]], (count, 1, 1)), np.ones(count)
+
+
 class Measuring(unittest.TestCase):
+    def test_files_that_are_no_pictures_are_left_out_of_every_measurement(self):
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+            root, seer = Path(folder), Seer()
+            for name in ("yaleB05_P00A+000E+00.jpg", "yaleB05_P00A+035E-20.jpg", "yaleB05_P00A+120E+00.jpg", "yaleB05_Ambient.jpg"):
+                cv2.imwrite(str(root / name), np.full((40, 40, 3), 200, np.uint8))
+            (root / "yaleB05_P00A+035E-20.jpg").write_bytes(b"half a pict")
+            evaluate.yale_b([seer], root)
+            evaluate.lfw([seer], None, root, 1)
+            evaluate.faceless([seer], root, 60)
+        told = said.getvalue().splitlines()
+        self.assertEqual(told[1], "Yale B, seer: 2 of 2 found (100.0%); 0-30°: 100.0%, 30-60°: 0.0%, 60-90°: 0.0%, 90-180°: 100.0%")
+        self.assertEqual(told[3], "LFW, seer: 3 of 3 found (100.00%)")
+        self.assertIn("in 60 of 60 frames and 3 of 3 scenes", told[5])
+        for line, of in zip(told[::2], (3, 4, 4)):
+            self.assertRegex(line, f"1 of {of} files are no pictures and are left out, .*035E-20.jpg")
+
+    def test_a_film_without_a_reference_is_refused_before_anything_is_measured(self):
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+            evaluate.main(["none.onnx", "--film", "film.mp4", "--lfw", "none"])
+        self.assertIn("--film needs --reference", said.getvalue())
+
     def test_cells_of_one_face_are_averaged_and_others_stay(self):
         boxes = np.array([[0.0, 0, 10, 10], [1, 0, 11, 10], [40, 0, 50, 10], [4, 0, 14, 10]])
         merged, _, scores = evaluate.merge(boxes, np.zeros((4, 5, 2)), np.array([1.0, 0.5, 0.8, 0.6]))

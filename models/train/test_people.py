@@ -132,6 +132,47 @@ class Cast(unittest.TestCase):
         self.assertFalse(holds("look-alike-1", 0.7, 0.69, 0.3), "of others than the story says")
 
 
+class Crops(unittest.TestCase):
+    """Folders of crops in which one file is no picture."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root, random = Path(folder.name), np.random.default_rng(0)
+        for number in range(8):
+            path = self.root / "crops" / f"{number // 4}" / f"{number % 4}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), random.integers(0, 256, (CROP, CROP, 3), np.uint8))
+        (self.root / "crops" / "0" / "3.png").write_bytes(b"half a pict")
+        self.paths = sorted((self.root / "crops").rglob("*.png"))
+
+    def test_a_face_model_is_made_of_the_others(self):
+        class Mesh:
+            def vertices(self, crop):
+                return np.column_stack([np.arange(VERTICES), np.zeros(VERTICES), np.zeros(VERTICES)])
+
+        with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()):
+            crops, shapes, kept = facemodel.collect(self.paths, Mesh(), 0.0)
+        self.assertIn("1 of 8 files are no pictures", said.getvalue())
+        self.assertEqual((len(crops), len(shapes), kept), (7, 7, [path for path in self.paths if path.parts[-2:] != ("0", "3.png")]))
+
+    def test_the_cast_is_compared_with_the_others(self):
+        class Daemon:
+            def face(self, picture):
+                return picture
+
+            def encode(self, face):
+                found = face[:8, :8, 0].ravel() - 127.5
+                return found / np.linalg.norm(found)
+
+        for number, name in enumerate(people.CAST):
+            cv2.imwrite(str(self.root / f"{name}-1.jpg"), np.full((16, 16, 3), 20 * number, np.uint8))
+        with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()):
+            people.nearest(Daemon(), self.root, [self.root / "crops"], 0)
+        self.assertIn("1 of 8 files are no pictures", said.getvalue())
+        self.assertIn("nearest of 7 crops to each of 1 strangers", said.getvalue())
+
+
 class Outline(unittest.TestCase):
     def test_an_outline_of_a_face_that_looks_to_a_side_is_even_once_its_mirror_image_is_added(self):
         around = 2 * np.pi * np.arange(len(portrait.OUTLINE)) / len(portrait.OUTLINE)
