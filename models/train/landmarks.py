@@ -39,7 +39,7 @@ STEP = (FACE + 2 * MARGIN) / SIDE  # pixels of the template to one of the input
 SPREAD = 8.0  # pixels of the template that one unit of the last layer is worth
 SMALL_LIMIT = 1_000_000  # bytes that the checkpoint in the repository may have
 MIRRORED = consensus.MIRRORED
-# (inner, outer) channels and stride of the inverted residual blocks after a stem of 16 channels: 7.9 million products.
+# (inner, outer) channels and stride of the inverted residual blocks after a stem of 16 channels: 7.75 million products.
 STEM, BLOCKS, HEAD = 16, ((32, 24, 2), (64, 24, 1), (72, 40, 2), (112, 40, 1), (112, 40, 1), (112, 64, 2), (160, 64, 1)), 64
 
 

@@ -4,8 +4,9 @@
     kinds       the tables of the card: each kind of attack, held out and not, beside a rule and a recurrent network;
                 poorer sets of sensors; twice the noise; shorter windows
 
-APCER is the share of an attack's windows that pass as live, BPCER the share of people's that don't (ISO/IEC 30107-3). Thresholds are
-chosen on half of the people's windows and BPCER is measured on the other half. Every figure here is of a simulation.
+APCER is the share of an attack's windows that pass as live, BPCER the share of people's that don't (ISO/IEC 30107-3). A threshold is
+the score that this share of the people's windows falls short of, and so has its BPCER on just these. Only the shipped head's in the
+first table is chosen on half of them, and its BPCER measured on the other half. Every figure here is of a simulation.
 """
 
 import argparse

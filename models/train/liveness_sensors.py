@@ -105,8 +105,9 @@ def depth(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, np
 
 
 def thermal(random, scene: Scene, place, length, severity) -> tuple[np.ndarray, np.ndarray]:
-    """MLX90640: times (N x K) and degrees (N x K x 768). 0.1 K at one hertz grows with the root of the rate; pixels differ by some
-    tenths and the whole by half a degree or one; radiances mix in a pixel, not temperatures."""
+    """MLX90640: times (N x K) and degrees (N x K x 768). Noise is 0.1 K at one hertz times the root of 6 Hz, in the middle of the rates,
+    for every session, whatever its own rate; pixels differ by some tenths and the whole by half a degree or one; radiances mix in a
+    pixel, not temperatures."""
     n = len(place.air)
     times, mount = moments(random, n, length, (3, 9), 0.004, severity), Mount.draw(random, n, severity)
     x = np.radians(((np.arange(32) + 0.5) / 32 - 0.5) * 55)
