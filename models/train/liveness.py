@@ -100,13 +100,10 @@ class Recipe(Run):
         self.kinds = [kind for kind in (LIVE, *KINDS) if kind != args.without]
         recordings = Recordings.load(args.ppg, args.motion)
         of = lambda part, live, each: liveness_data.simulated(args.work, part, live, each, recordings, args.seed, self.kinds)  # noqa: E731
-        parts = [of("train", args.live, args.each)]
+        self.training = of("train", args.live, args.each)
         if args.sessions:
-            # A recording is worth many simulated windows, but not more than half of what is learnt from.
             own = liveness_data.recorded(args.sessions, self.kinds)
-            times = max(1, min(args.own_weight, len(parts[0].kinds) // len(own.kinds)))
-            parts += [own] * times
-        self.training = liveness_data.Windows.together(parts)
+            self.training = liveness_data.with_own(self.training, own, args.own_weight)
         self.validation = of("validate", args.live // 8, args.each // 8)
         self.classes = torch.from_numpy(self.training.classes)
         config = HeadConfig(args.kind)
@@ -249,8 +246,8 @@ def arguments(given=None) -> argparse.Namespace:
     add("--out", type=Path, help="write the float ONNX file there at the end")
     add("--ppg", type=Path, help="folder of Welltory's PPG recordings; without it pulses are analytic")
     add("--motion", type=Path, help="folder of face tracks; without it all sway is drawn")
-    add("--sessions", type=Path, help="folder of an installer's own session files")
-    add("--own-weight", type=int, default=20, help="how often one of their windows counts as much as a simulated one")
+    add("--sessions", type=Path, help="folder of an installer's own session files, of people and of attacks")
+    add("--own-weight", type=int, default=20, help="as how many simulated windows one of theirs counts at most")
     add("--live", type=int, default=20000, help="simulated windows of people")
     add("--each", type=int, default=3000, help="simulated windows of each kind of attack")
     add("--without", choices=KINDS, help="leave this kind out")

@@ -1,6 +1,6 @@
 """Windows to train and measure with, made once and kept: `python liveness_data.py WORK` (minutes), or when a recipe first needs
-them. Parts never share a session: each has a seed of its own. Files are called by seed and recordings, too: others' windows are
-others."""
+them. Parts never share a session: each has a seed of its own. Files are called by seed, recordings and simulator, too: others'
+windows are others."""
 
 import argparse
 from dataclasses import dataclass
@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from data import digest
 from liveness_sim import windows_of
 from liveness_signals import Recordings
-from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, SENSORS, of_sensors, read_session
+from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, SENSORS, TABLE, of_sensors, read_session
 from liveness_windows import ROW_CHANNEL, TICK, TICKS, has_face, of_session
 
 PARTS = {"train": 1, "validate": 2, "measure": 3, "hard": 4}  # "hard" is measured with, too: noise and mounting twice as bad
 ARRAYS = 2048  # windows to calibrate int8 with and to measure it on
 EVERY = 0.5  # seconds between the windows that are taken from a recorded session
+# What windows are made by: liveness_sim.py, and all that it imports.
+MODULES = ("attacks", "camera", "fusion", "people", "scene", "sensors", "signals", "sim", "table", "windows")
+SIMULATOR = (TABLE, *(Path(__file__).with_name(f"liveness_{name}.py") for name in MODULES))
 
 
 @dataclass
@@ -41,13 +45,14 @@ class Windows:
 def simulated(
     work: Path, part: str, live: int, each: int, recordings: Recordings, seed: int = 1, kinds=(LIVE, *KINDS)
 ) -> Windows:
-    """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call of the same seed and the same
-    recordings has left them. What is trained on and what is measured with share no recording where there are enough."""
+    """`live` windows of people and `each` of every kind of attack; from WORK where an earlier call of the same seed, the same
+    recordings and the same simulator has left them. What is trained on and what is measured with share no recording where there are enough."""
     work.mkdir(parents=True, exist_ok=True)
     recordings, made = recordings.part(measured=part != "train"), []
+    by = digest(*(path.read_bytes() for path in SIMULATOR))
     for kind in kinds:
         count = live if kind == LIVE else each
-        path = work / f"liveness-{part}-{kind}-{seed}-{recordings.name()}.npy"
+        path = work / f"liveness-{part}-{kind}-{seed}-{recordings.name()}-{by}.npy"
         rows = np.load(path) if path.exists() else np.empty((0, 0, 0), np.float16)
         if len(rows) < count:
             severity = 2.0 if part == "hard" else 1.0
@@ -75,6 +80,22 @@ def recorded(folder: Path, kinds=(LIVE, *KINDS)) -> Windows:
     if not sum(len(some.kinds) for some in made):
         raise SystemExit(f"{folder}: no session file with a label that is learnt and a face in a window of it")
     return Windows.together(made)
+
+
+def with_own(simulated: Windows, own: Windows, weight: int) -> Windows:
+    """And an installer's own windows. One is worth many simulated ones, `weight` at most, but all are not more than half of what is
+    learnt from. They are as large a share of the people's windows as of the attacks': were it larger in one, a head that knows
+    this door's camera would know who lives."""
+    live, attacks = ([np.flatnonzero((some.kinds == 0) == people) for some in (own, simulated)] for people in (True, False))
+    for (mine, _), what in ((live, "of people"), (attacks, "of attacks")):
+        if not len(mine):
+            raise SystemExit(f"no window of the own sessions is {what}: of the others alone a head would learn to know this door's camera")
+    times = min(1.0, *(weight * len(mine) / len(theirs) for mine, theirs in (live, attacks)))
+    counts = [max(1, round(times * len(theirs))) for _, theirs in (live, attacks)]
+    (people, _), (others, _) = live, attacks
+    print(f"own windows: {len(people)} of people count as {counts[0]}, {len(others)} of attacks as {counts[1]}", flush=True)
+    chosen = [mine[np.arange(count) * len(mine) // count] for (mine, _), count in zip((live, attacks), counts)]
+    return Windows.together([simulated, own.only(np.concatenate(chosen))])
 
 
 def representative(windows: Windows, count: int, seed: int) -> np.ndarray:

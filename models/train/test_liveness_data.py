@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 import tempfile
 import unittest
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
 
 try:
+    import cv2  # noqa: F401
     import numpy as np
     import torch  # noqa: F401
 except ModuleNotFoundError as missing:
@@ -51,6 +53,26 @@ class Kept(unittest.TestCase):
                 for found, seed in cases:
                     self.assertEqual(self.made(work, found, seed)[0], wanted, f"{found.name()} {seed}")
 
+    def test_windows_of_another_simulator_or_table_are_made_anew(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / name for name in ("liveness_sim.py", "liveness-channels.toml")]
+            for path in files:
+                path.write_text("first")
+            with mock.patch.object(data, "SIMULATOR", files):
+                self.assertEqual([self.made(Path(folder), Recordings())[0] for _ in range(2)], [2, 0])
+                for path in files:
+                    path.write_text("second")
+                    self.assertEqual([self.made(Path(folder), Recordings())[0] for _ in range(2)], [2, 0], path.name)
+
+    def test_the_simulator_is_all_that_it_imports(self):
+        wanted, found = {"sim"}, set()
+        while wanted:
+            found.add(name := wanted.pop())
+            text = Path(data.__file__).with_name(f"liveness_{name}.py").read_text()
+            wanted |= set(re.findall(r"^(?:from|import) liveness_(\w+)", text, re.M)) - found
+        self.assertEqual(sorted(found), sorted(data.MODULES))
+        self.assertIn(table.TABLE, data.SIMULATOR)
+
     def test_no_recording_is_both_trained_on_and_measured_with_where_there_are_enough(self):
         for count, shared in ((3, True), (21, False)):
             with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +99,39 @@ class Recorded(unittest.TestCase):
             (Path(folder) / "a.csv").unlink()
             with self.assertRaisesRegex(SystemExit, "a face in a window of it"):
                 data.recorded(Path(folder))
+
+
+class Own(unittest.TestCase):
+    PHONE = 1 + table.KINDS.index("phone")
+
+    def windows(self, live: int, attacks: int) -> data.Windows:
+        """Each with a number of its own."""
+        return data.Windows(np.arange(live + attacks), np.repeat([0, self.PHONE], [live, attacks]))
+
+    def mixed(self, live: int, attacks: int, weight: int) -> tuple[np.ndarray, np.ndarray]:
+        """How often each of the own windows of people, and of attacks, is among 100 simulated of people and 300 of attacks."""
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = data.with_own(self.windows(100, 300), self.windows(live, attacks), weight)
+        own, kinds = made.rows[400:], made.kinds[400:]
+        np.testing.assert_array_equal(made.rows[:400], np.arange(400))
+        np.testing.assert_array_equal(kinds == 0, own < live)
+        return np.split(np.bincount(own, minlength=live + attacks), [live])
+
+    def test_the_doors_own_windows_are_as_large_a_share_of_the_people_as_of_the_attacks(self):
+        for live, attacks, weight in ((10, 6, 20), (10, 90, 20), (200, 3, 20), (5, 30, 2), (1000, 1000, 20)):
+            people, others = self.mixed(live, attacks, weight)
+            counts = people.sum(), others.sum()
+            self.assertAlmostEqual(counts[0] / 100, counts[1] / 300, delta=0.01)
+            self.assertLessEqual(counts[0], 100, "at most half is the installer's own")
+            self.assertLessEqual(max(people.max(), others.max()), weight)
+            for times in (people, others):
+                self.assertLessEqual(times.max() - times.min(), 1, "no recording has a larger say than another")
+        self.assertEqual([times.sum() for times in self.mixed(10, 6, 20)], [40, 120], "6 windows, 20 times each")
+
+    def test_recordings_of_people_alone_or_of_attacks_alone_are_refused(self):
+        for own, missing in ((self.windows(5, 0), "of attacks"), (self.windows(0, 5), "of people")):
+            with self.assertRaisesRegex(SystemExit, missing):
+                data.with_own(self.windows(10, 10), own, 20)
 
 
 class Pulses(unittest.TestCase):
