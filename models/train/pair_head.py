@@ -38,7 +38,8 @@ def arguments(given=None) -> argparse.Namespace:
     add("encoder", type=Path, help="ONNX file that is deployed")
     add("out", type=Path)
     add("--people", type=Path, nargs="+", required=True, help="folders of aligned 128x128 crops, in each a folder a person")
-    add("--identities", type=Path, help="lines `picture person`, for pictures in no person's folder; 1.jpg.png is 1.jpg or 1")
+    add("--identities", type=Path, help="lines `picture person`, for pictures in no person's folder, but in one of --people itself; "
+        "1.jpg.png is 1.jpg or 1")  # fmt: skip
     add("--variants", type=int, default=1, help="encodings of each picture: the first plain, others augmented")
     add("--strangers", type=int, default=8, help="nearest other people's pictures, for each picture, to learn from")
     add("--most", type=int, default=60_000, help="pairs of each kind")

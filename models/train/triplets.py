@@ -35,7 +35,8 @@ def arguments(given=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--people", type=Path, nargs="+", required=True, help="folders of aligned 128x128 crops, in each a folder a person")
-    add("--identities", type=Path, help="lines `picture person`, for pictures in no person's folder; 1.jpg.png is 1.jpg or 1")
+    add("--identities", type=Path, help="lines `picture person`, for pictures in no person's folder, but in one of --people itself; "
+        "1.jpg.png is 1.jpg or 1")  # fmt: skip
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
     add("--name", default="encoder-triplets", help="of the network")
     add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
@@ -72,8 +73,8 @@ class People:
         for folder in args.people:
             for path in pictures_under(folder):
                 photo = Path(path.stem)  # align.py's crop of 1.jpg is 1.jpg.png, and the list may have either's name without its ending
-                name = known.get(photo.name) or (known.get(photo.stem) if called_a_picture(photo) else None)
-                name = name or (str(path.parent) if path.parent != folder else None)
+                listed = known.get(photo.name) or (known.get(photo.stem) if called_a_picture(photo) else None)
+                name = str(path.parent) if path.parent != folder else listed
                 if name is not None:
                     paths.append(path)
                     names.append(name)
