@@ -22,7 +22,7 @@ from tqdm import tqdm
 from data import augment, middle
 from evaluate import accuracy, aligned, landmarker, read_pairs
 from onnx_graph import Runner
-from triplets import People
+from triplets import People, drawn_pairs
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # weights of |w - mean(w)|² beside the mean loss of a pair
 TOO_FEW = "too few people; twenty with several pictures each are the least"
@@ -76,14 +76,7 @@ def encode_people(runner: Runner, people: People, variants: int, seed: int) -> n
 def training_pairs(encodings: np.ndarray, person: np.ndarray, args) -> tuple[np.ndarray, np.ndarray]:
     """|a - b| of pairs, one a row, and whether each is of the same person. A pair's two variants are drawn at random."""
     random, count = np.random.default_rng(args.seed), len(person)
-    order = np.argsort(person, kind="stable")
-    first, second = [], []
-    for members in np.split(order, np.flatnonzero(np.diff(person[order])) + 1):
-        a, b = np.triu_indices(len(members), 1)
-        first.append(members[a])
-        second.append(members[b])
-    ours = np.stack([np.concatenate(first), np.concatenate(second)])
-    ours = ours[:, random.permutation(ours.shape[1])[: args.most]]
+    ours = drawn_pairs(person, True, args.most, random)
     hard, strangers = [], min(args.strangers, count - 1)
     for start in range(0, count, 1000):
         near = encodings[0, start : start + 1000] @ encodings[0].T

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import tempfile
+import tracemalloc
 import unittest
 from pathlib import Path
 
@@ -118,6 +119,34 @@ class Siamese(unittest.TestCase):
         self.assertEqual(np.bincount(people.person).tolist(), [EACH] * PEOPLE)
         self.assertEqual(len(people.held), EACH, "one of ten people is kept back")
         self.assertFalse(set(people.person[people.training]) & set(people.person[people.held]))
+
+    def test_pairs_are_all_there_are_or_as_many_as_are_asked_for_and_none_comes_twice(self):
+        person = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [1, 4, 2, 3]))
+        first, second = np.triu_indices(len(person), 1)
+        for same in (True, False):
+            every = {frozenset(pair) for pair in zip(first.tolist(), second.tolist()) if (person[pair[0]] == person[pair[1]]) == same}
+            for most in (3, len(every), 1000):
+                found = recipe.drawn_pairs(person, same, most, np.random.default_rng(1))
+                drawn = {frozenset(pair) for pair in found.T.tolist()}
+                self.assertTrue(drawn <= every)
+                self.assertEqual((len(drawn), found.shape[1]), (min(most, len(every)),) * 2)
+            seen = [recipe.drawn_pairs(person, same, 1, np.random.default_rng(seed)) for seed in range(2000)]
+            counts = np.unique([sorted(pair[:, 0]) for pair in seen], axis=0, return_counts=True)[1]
+            self.assertEqual(len(counts), len(every), "each may come")
+            self.assertLess(counts.max(), 2 * 2000 / len(every))
+        nobody = np.zeros(0, int)
+        self.assertEqual([recipe.drawn_pairs(nobody, same, 9, np.random.default_rng(0)).shape for same in (True, False)], [(2, 0)] * 2)
+        self.assertEqual(recipe.drawn_pairs(np.zeros(5, int), False, 9, np.random.default_rng(0)).shape, (2, 0))
+
+    def test_pairs_of_very_many_pictures_take_little_memory(self):
+        person = np.repeat(np.arange(200), 300)
+        for same in (True, False):
+            tracemalloc.start()
+            found = recipe.drawn_pairs(person, same, 3000, np.random.default_rng(0))
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            self.assertEqual(((person[found[0]] == person[found[1]]) == same).sum(), 3000)
+            self.assertLess(peak, 20e6)
 
     def test_a_batch_has_several_pictures_of_a_person(self):
         made = recipe.Siamese(recipe.arguments(self.args("batches", "--each", 4)))

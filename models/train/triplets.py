@@ -95,12 +95,23 @@ class People:
         Every pair of one person's pictures up to `most`, and as many of different people.
         """
         random, people = np.random.default_rng(seed), self.person[self.held]
-        first, second = np.triu_indices(len(people), 1)
-        same = people[first] == people[second]
-        ours = random.permutation(np.flatnonzero(same))[:most]
-        theirs = random.permutation(np.flatnonzero(~same))[: len(ours)]
-        chosen = np.stack([ours[: len(theirs)], theirs], 1).ravel()
-        return first[chosen], second[chosen], same[chosen]
+        ours = drawn_pairs(people, True, most, random)
+        theirs = drawn_pairs(people, False, ours.shape[1], random)
+        chosen = np.stack([ours[:, : theirs.shape[1]], theirs], 2).reshape(2, -1)
+        return *chosen, people[chosen[0]] == people[chosen[1]]
+
+
+def drawn_pairs(person: np.ndarray, same: bool, most: int, random: np.random.Generator) -> np.ndarray:
+    """2 x up to `most` places in `person`: pairs of one's pictures (`same`) or of two people's, in a random order, none twice, each as
+    likely as any other. They are drawn by their number: a list of all pairs of 60,000 pictures would take 29 GB."""
+    order = np.argsort(person, kind="stable")
+    place = np.arange(len(order))
+    end = np.searchsorted(person[order], person[order], side="right")  # of the first one's person
+    begin, counts = (place + 1, end - place - 1) if same else (end, len(order) - end)
+    until = np.cumsum(np.append(0, counts))
+    chosen = random.choice(until[-1], min(most, until[-1]), replace=False)
+    first = np.searchsorted(until[1:], chosen, side="right")
+    return order[np.stack([first, begin[first] + chosen - until[first]])]
 
 
 class PeopleBatches(Batches):
@@ -197,8 +208,10 @@ class Siamese(Run):
         first, second, same = self.pairs
         if len(same) < 20:
             return {"pictures": self.pictures, "pairs": len(same)}
+        shown, place = np.unique([first, second], return_inverse=True)
+        first, second = place.reshape(2, -1)
         encodings = []
-        for chosen in torch.from_numpy(self.people.held).split(64):
+        for chosen in torch.from_numpy(self.people.held[shown]).split(64):
             with self.autocast():
                 raw = self.average.network(middle(torch.from_numpy(self.people.crops[chosen.numpy()]).to(self.device)))
             encodings.append(F.normalize(raw.float()))
