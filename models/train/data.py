@@ -105,11 +105,19 @@ def read_crops(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     return crops[: len(kept)], kept
 
 
-def split(count: int, validation: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to train on and to validate with; of a small set at most a tenth is kept back."""
-    order = np.random.default_rng(seed).permutation(count)
-    kept = min(validation, count // 10)
-    return order[kept:], order[:kept]
+def share(given: str) -> float:
+    """An argument's: from 0 to less than 1."""
+    value = float(given)
+    if not 0 <= value < 1:
+        raise ValueError
+    return value
+
+
+def split(names, kept_back: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to train on and to measure with, of which there is about the share `kept_back`. A name's side follows from itself and
+    the seed alone: whatever is added later, nothing that was trained on is measured with."""
+    kept = np.array([int(digest(seed, name), 16) < kept_back * 2**32 for name in names], bool)
+    return np.flatnonzero(~kept), np.flatnonzero(kept)
 
 
 def middle(crops: torch.Tensor) -> torch.Tensor:

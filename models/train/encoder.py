@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
-from data import LessonBatches, Lessons, load_crops, middle, split
+from data import LessonBatches, Lessons, middle, pictures_under, read_crops, share, split
 from nets import ConvBn, Encoder, EncoderConfig
 from running import Run, asked_to_stop, keep_memory, processes
 from teacher import OnnxTeacher
@@ -56,7 +56,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--hint-half-life", type=int, default=400_000, help="pictures, from then on, that halve the hints' weight")
     add("--cool-down", type=int, default=0, help="pictures over which the rate falls to 0 and training ends; 0: go on for ever")
     add("--pictures", type=int, default=0, help="stop after so many in all; 0: never")
-    add("--validation", type=int, default=256, help="crops kept back to measure on")
+    add("--validation", type=share, default=0.01, help="share of the crops that is kept back to measure on")
     add("--exposed", type=float, default=0.4, help="share of pictures that the student sees in another light")
     add("--seed", type=int, default=1)
     add("--precision", choices=["auto", "bf16", "float"], default="auto")
@@ -103,8 +103,9 @@ class Recipe(Run):
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
         self.teacher = OnnxTeacher(args.teacher, args.normalise).to(self.device)
-        self.crops = load_crops(args.faces)
-        self.training, self.validation = split(len(self.crops), args.validation, args.seed)
+        paths = pictures_under(args.faces)
+        self.crops, kept = read_crops(paths)
+        self.training, self.validation = split([paths[index].relative_to(args.faces) for index in kept], args.validation, args.seed)
         student = Encoder(replace(EncoderConfig(), width=args.width))
         self._start(student)
 

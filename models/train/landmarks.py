@@ -27,7 +27,7 @@ from torch import nn
 import consensus
 from align import TEMPLATE
 from checkpoints import fill, load, save_atomically, save_small
-from data import read_crops
+from data import read_crops, share, split
 from export import IR_VERSION, OPSET, _Graph
 from nets import FACE, Block, ConvBn
 from running import asked_to_stop, autocast, keep_memory, record
@@ -202,9 +202,7 @@ class Recipe:
         names, self.points, _ = consensus.merged(consensus.load(args.labels))
         self.crops, decoded = read_crops([args.faces / name for name in names])
         self.points = self.points[decoded]
-        order = np.random.default_rng(args.seed).permutation(len(decoded))
-        kept = min(args.validation, len(decoded) // 10)
-        self.training, self.validation = order[kept:], order[:kept]
+        self.training, self.validation = split([names[index] for index in decoded], args.validation, args.seed)
         self.network, self.step = Landmarks().to(self.device, memory_format=torch.channels_last), 0
         self.average = Landmarks().to(self.device).eval().requires_grad_(False)
         matrices = [p for p in self.network.parameters() if p.dim() > 1]
@@ -274,6 +272,8 @@ class Recipe:
     def validate(self) -> float:
         """Mean distance from the labels of crops kept back, as a share of the distance between the eyes, where a detector
         has been off as ERRORS say."""
+        if not len(self.validation):
+            return float("nan")
         points = self.points[self.validation]
         shown, wanted = views(self.crops[self.validation], points, coarse(points, np.random.default_rng(0)), None)
         pixels = pixels_of(shown, self.device)
@@ -324,7 +324,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--rate", type=float, default=4e-3, help="learning rate")
     add("--warm-up", type=int, default=200, help="steps")
     add("--memory", type=int, default=1000, help="steps that the average of weights reaches back")
-    add("--validation", type=int, default=500, help="crops kept back to measure on")
+    add("--validation", type=share, default=0.04, help="share of the crops that is kept back to measure on")
     add("--seed", type=int, default=1)
     add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
     add("--save-minutes", type=float, default=3)

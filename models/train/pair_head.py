@@ -19,13 +19,13 @@ import onnx
 import torch
 from tqdm import tqdm
 
-from data import augment, middle
+from data import augment, middle, share
 from evaluate import accuracy, aligned, landmarker, read_pairs
 from onnx_graph import Runner
 from triplets import People, drawn_pairs
 
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # weights of |w - mean(w)|² beside the mean loss of a pair
-TOO_FEW = "too few people; twenty with several pictures each are the least"
+TOO_FEW = "too few people: two to learn from and two kept back are the least; more with several pictures each, or a larger --held-out"
 HEADER = """\
 # The pair head: how likely two encodings a and b, each of unit length, are one person's:
 # 1 / (1 + exp(-(sum of weights[k] * |a[k] - b[k]| + bias))). Fitted by models/train/pair_head.py.
@@ -43,7 +43,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--variants", type=int, default=1, help="encodings of each picture: the first plain, others augmented")
     add("--strangers", type=int, default=8, help="nearest other people's pictures, for each picture, to learn from")
     add("--most", type=int, default=60_000, help="pairs of each kind")
-    add("--held-out", type=int, default=200, help="people kept back to choose the ridge on; of few at most a tenth")
+    add("--held-out", type=share, default=0.1, help="share of the people who are kept back to choose the ridge on")
     add("--seed", type=int, default=1)
     add("--digest", help="what `facelatch models list --json` says of an encoder of your own, whose .toml counts, too")
     add("--pairs", type=Path, help="LFW's pairs.txt, to compare with the threshold on")
@@ -52,7 +52,10 @@ def arguments(given=None) -> argparse.Namespace:
     add("--landmarks", type=Path, help="landmarks.onnx, from the detector's points at 320 pixels: as the daemon does it")
     add("--consensus", action="store_true", help="landmarks by the median over sizes and mirror images: slow, better")
     add("--work", type=Path, help="folder for LFW's crops")
-    return parser.parse_args(given)
+    args = parser.parse_args(given)
+    if args.pairs and not (args.images and args.detector and args.work):  # before minutes of encoding and fitting
+        parser.error("--pairs needs --images, --detector and --work")
+    return args
 
 
 def encode(runner: Runner, pixels: np.ndarray) -> np.ndarray:
@@ -180,12 +183,11 @@ def main(given=None) -> None:
     args = arguments(given)
     torch.set_num_threads(1)
     runner, people = Runner(onnx.load(str(args.encoder))), People(args)
-    if len(np.unique(people.person[people.held])) < 2:  # before the encoding, which takes minutes
+    sides = (people.training, people.held)
+    if any(len(np.unique(people.person[chosen])) < 2 for chosen in sides):  # before the encoding, which takes minutes
         raise SystemExit(TOO_FEW)
     encodings = encode_people(runner, people, args.variants, args.seed)
-    train, held = (
-        training_pairs(encodings[:, chosen], people.person[chosen], args) for chosen in (people.training, people.held)
-    )
+    train, held = (training_pairs(encodings[:, chosen], people.person[chosen], args) for chosen in sides)
     if not all(pairs[1].any() and (~pairs[1]).any() for pairs in (train, held)):
         raise SystemExit(TOO_FEW)
     print(f"{train[1].sum()} pairs of one person, {(~train[1]).sum()} of two; kept back {held[1].sum()} and {(~held[1]).sum()}")

@@ -16,7 +16,7 @@ import numpy as np
 import exposure
 import consensus
 from align import TEMPLATE, shrunk, similarity
-from data import CROP, called_a_picture, decoded
+from data import CROP, called_a_picture, decoded, split
 from label import MIRRORED, Labels, overlap
 
 CERTAIN = 0.5  # of the views' mean score: these faces are taught; less certain ones are left alone
@@ -40,9 +40,7 @@ class Stock:
 
     def __init__(self, photos: Path, labels: Labels, seed: int, kept_back: float = 0.05):
         self.photos, self.labels = _read_all(Path(photos) / name for name in labels.names), labels
-        order = np.random.default_rng(seed).permutation(len(self.photos))
-        kept = int(len(order) * kept_back)
-        self.validation, self.training = np.sort(order[:kept]), np.sort(order[kept:])
+        self.training, _ = split(labels.names, kept_back, seed)
         self.real = len(self.photos)  # those after them are turned.py's
         self.share = self._shares()
         self.crops, self.crop_points, self.crop_boxes, self.crop_share, self.hard = [], None, None, None, []

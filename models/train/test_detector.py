@@ -163,6 +163,15 @@ class Recipe(unittest.TestCase):
             if value.is_floating_point():
                 torch.testing.assert_close(value, loaded.state_dict()[name])
 
+    def test_photos_that_are_added_leave_the_others_on_their_side(self):
+        fewer = Labels.of(self.labels.names[1::2], [(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))] * 3)
+        trained = [
+            {labels.names[index] for index in scenes.Stock(self.root / "photos", labels, 1, kept_back=0.34).training}
+            for labels in (fewer, self.labels)
+        ]
+        self.assertEqual(trained[0], trained[1] & set(fewer.names))
+        self.assertTrue(trained[0] < set(fewer.names) and trained[1] < set(self.labels.names), "some are kept back")
+
     def test_the_student_learns_both_fed_and_alone(self):
         """On one batch that it sees again and again, what each stage teaches is learnt."""
         trained = recipe.Recipe(recipe.arguments(self.args("learns", "--forced", 12 * BATCH, "--rate", "0.02", "--warm-up", "1")))

@@ -103,6 +103,19 @@ class Recipe(unittest.TestCase):
             if value.is_floating_point():
                 torch.testing.assert_close(value, trained.average.state_dict()[name], rtol=1e-3, atol=1e-4)
 
+    def test_crops_that_are_added_leave_the_others_on_their_side(self):
+        labels = consensus.load(self.root / "labels.npz")
+        fewer = self.root / "fewer.npz"
+        consensus.save(fewer, {name: tuple(pair) for name, pair in list(labels.items())[: COUNT // 2]})
+        sides = []
+        for where in (fewer, self.root / "labels.npz"):
+            args = self.args("sides", BATCH, "--validation", 0.4, "--labels", where)
+            with contextlib.redirect_stdout(io.StringIO()):
+                made = recipe.Recipe(recipe.arguments(args))
+            sides.append([{crop.tobytes() for crop in made.crops[some]} for some in (made.training, made.validation)])
+        for before, after in zip(*sides):
+            self.assertTrue(before and before < after)
+
     def test_the_exported_network_is_plain_small_and_equals_the_trained_one(self):
         trained = self.train("exported", 2 * BATCH)
         exported = onnx.load(trained.args.work / "landmarks.onnx")

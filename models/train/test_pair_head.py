@@ -56,6 +56,20 @@ class PairHead(unittest.TestCase):
             self.assertEqual(every[tuple(row.round(5))], is_same)
         self.assertLess((apart[~same][:72] ** 2).sum(1).mean(), (apart[~same][72:] ** 2).sum(1).mean(), "the first are near")
 
+    def test_pairs_of_very_many_pictures_are_drawn_and_not_listed(self):
+        person = np.repeat(np.arange(3), 1200)
+        encodings = np.random.default_rng(1).normal(size=(1, len(person), 2)).astype(np.float32)
+        args = types.SimpleNamespace(seed=1, most=500, strangers=1)
+        with mock.patch.object(np, "triu_indices", side_effect=MemoryError):
+            apart, same = pair_head.training_pairs(encodings, person, args)
+        self.assertEqual(same.sum(), 500)
+
+    def test_a_comparison_without_its_pictures_is_refused_before_anything_is_fitted(self):
+        for given in ([], ["--images", "LFW"], ["--images", "LFW", "--detector", "yunet.onnx"]):
+            with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+                pair_head.main(["none.onnx", "head.toml", "--people", "none", "--pairs", "pairs.txt", *given])
+            self.assertIn("--pairs needs --images, --detector and --work", said.getvalue())
+
     def test_true_accepts_are_those_above_the_impostors_share(self):
         # Ten people of two pictures; the second person's two are apart like strangers.
         encodings = np.repeat(np.eye(10, dtype=np.float32), 2, axis=0)
@@ -76,13 +90,13 @@ class PairHead(unittest.TestCase):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(path), cv2.resize(picture, (CROP, CROP), interpolation=cv2.INTER_CUBIC))
         onnx.save(to_onnx(Encoder(EncoderConfig(width=0.1)).eval()), root / "encoder.onnx")
-        return [root / "encoder.onnx", root / "head.toml", "--people", root / "people", "--variants", 2, "--held-out", 2]
+        return [root / "encoder.onnx", root / "head.toml", "--people", root / "people", "--variants", 2]
 
     def test_too_few_people_are_refused_before_they_are_encoded(self):
-        for people in (9, 19):
+        for people, held_out in ((9, 0), (3, 0.5), (9, 0.99)):
             with tempfile.TemporaryDirectory() as folder, mock.patch.object(pair_head, "encode_people", side_effect=AssertionError):
-                args = self.made(Path(folder), people)
-                with self.assertRaisesRegex(SystemExit, "too few people; twenty"):
+                args = [*self.made(Path(folder), people), "--held-out", held_out]
+                with self.assertRaisesRegex(SystemExit, "too few people: two to learn from and two kept back"):
                     pair_head.main([str(a) for a in args])
 
     def test_an_encoder_of_ones_own_is_named_as_one_says(self):
@@ -95,7 +109,7 @@ class PairHead(unittest.TestCase):
     def test_a_head_is_fitted_and_names_the_encoder(self):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            args = self.made(root, people=20)
+            args = [*self.made(root, people=20), "--held-out", 0.2]
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 pair_head.main([str(a) for a in args])
             written = tomllib.loads((root / "head.toml").read_text())

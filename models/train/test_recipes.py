@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import sys
 import tempfile
 import threading
@@ -25,7 +26,7 @@ import align
 import checkpoints
 import encoder as recipe
 import evaluate
-from data import CROP, Batches, LessonBatches, load_crops, split
+from data import CROP, Batches, LessonBatches, load_crops, share, split
 from export import to_onnx
 from nets import Conv, Encoder, EncoderConfig
 from teacher import OnnxTeacher
@@ -167,13 +168,26 @@ class Recipes(unittest.TestCase):
             torch.testing.assert_close(ours, theirs)
 
     def test_batches_follow_from_seed_and_step_alone(self):
-        crops = load_crops(self.root / "faces")
-        training, validation = split(len(crops), 4, seed=1)
-        self.assertEqual((len(training), len(validation)), (COUNT - 1, 1))
+        crops, training = load_crops(self.root / "faces"), np.arange(3, COUNT)
         first, second = (Batches(crops, training, 4, seed=1, start=start) for start in (0, 5))
         first.make(3)
         self.assertTrue(torch.equal(first.make(7), second.make(7)))
         self.assertEqual(first.make(7).shape, (4, 3, 112, 112))
+
+    def test_pictures_that_are_added_leave_the_others_on_their_side(self):
+        def sides(of: str) -> tuple[set, set]:
+            args = self.args(of, "--validation", 0.4)
+            args[args.index("--faces") + 1] = str(self.root / of)
+            made = recipe.Recipe(recipe.arguments(args))
+            return tuple({crop.tobytes() for crop in made.crops[some]} for some in (made.training, made.validation))
+
+        shutil.copytree(self.root / "faces", self.root / "fewer")
+        for path in sorted((self.root / "fewer").rglob("*.png"))[::3]:
+            path.unlink()
+        fewer, more = sides("fewer"), sides("faces")
+        self.assertEqual([len(some) + len(others) for some, others in (fewer, more)], [COUNT * 2 // 3, COUNT])
+        for before, after in zip(fewer, more):
+            self.assertTrue(before and before < after)
 
     def test_no_thread_is_left_by_a_training_that_was_not_begun_or_failed(self):
         before = threading.enumerate()
@@ -199,6 +213,24 @@ class Recipes(unittest.TestCase):
         self.assertTrue(torch.equal(ours.shown[:2], ours.told[:2]), "the teacher sees what the student sees")
         seen = [not torch.equal(ours.shown[i], ours.told[i]) for ours in map(first.make, range(8)) for i in (2, 3)]
         self.assertGreater(sum(seen), 8, "most others are seen in another light")
+
+
+class Sides(unittest.TestCase):
+    def test_a_names_side_follows_from_itself_and_the_seed(self):
+        names = [f"{index}.png" for index in range(5000)]
+        training, kept = split(names, 0.1, seed=1)
+        self.assertEqual(sorted([*training, *kept]), list(range(5000)))
+        self.assertAlmostEqual(len(kept) / 5000, 0.1, delta=0.02)
+        again = split(names[::-2], 0.1, seed=1)[1]
+        self.assertEqual({names[::-2][index] for index in again}, {names[index] for index in kept} & set(names[::-2]))
+        self.assertNotEqual(kept.tolist(), split(names, 0.1, seed=2)[1].tolist())
+        self.assertEqual(len(split(names, 0, seed=1)[1]), 0)
+
+    def test_a_number_is_no_share(self):
+        self.assertEqual(share("0.25"), 0.25)
+        for given in ("256", "1", "-0.1", "nan"):
+            with self.assertRaises(ValueError):
+                share(given)
 
 
 class Measuring(unittest.TestCase):

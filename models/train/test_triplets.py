@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 import sys
 import tempfile
 import tracemalloc
@@ -114,11 +115,36 @@ class Siamese(unittest.TestCase):
         return [json.loads(line) for line in (self.root / name / "encoder-triplets.log.jsonl").read_text().splitlines()]
 
     def test_people_are_those_of_folders_and_of_the_list_with_two_pictures(self):
-        people = recipe.People(recipe.arguments(self.args("people")))
+        people = recipe.People(recipe.arguments(self.args("people", "--held-out", 0.4)))
         self.assertEqual(len(people.crops), PEOPLE * EACH)
         self.assertEqual(np.bincount(people.person).tolist(), [EACH] * PEOPLE)
-        self.assertEqual(len(people.held), EACH, "one of ten people is kept back")
+        self.assertEqual(sorted(people.names), sorted([*(f"p{n}" for n in range(5)), *(str(1000 + n) for n in range(5, 10))]))
+        self.assertEqual(len(people.training) + len(people.held), PEOPLE * EACH)
         self.assertFalse(set(people.person[people.training]) & set(people.person[people.held]))
+
+    def test_a_list_has_no_say_over_pictures_in_a_persons_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for name in ("people/ada/000001", "people/ada/000002", "flat/000001", "flat/000002", "flat/000003", "flat/000004"):
+                path = root / f"{name}.jpg.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), np.zeros((CROP, CROP, 3), np.uint8))
+            (root / "identities.txt").write_text("000001.jpg 7\n000002.jpg 8\n000003.jpg 7\n000004.jpg 8\n")
+            args = ["--people", root / "people", root / "flat", "--identities", root / "identities.txt", "--work", root]
+            people = recipe.People(recipe.arguments([str(a) for a in args]))
+        counts = {name: int((people.person == number).sum()) for number, name in enumerate(people.names)}
+        self.assertEqual(counts, {"ada": 2, "7": 2, "8": 2})
+
+    def test_people_who_are_added_leave_the_others_on_their_side(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root, sides = Path(folder), []
+            for count in (7, 20):
+                for person in range(count):
+                    shutil.copytree(self.root / "people" / f"p{person % 5}", root / f"{person}", dirs_exist_ok=True)
+                people = recipe.People(recipe.arguments(["--people", folder, "--work", folder, "--held-out", "0.4"]))
+                sides.append([{people.names[n] for n in people.person[some]} for some in (people.training, people.held)])
+            for before, after in zip(*sides):
+                self.assertTrue(before and before < after)
 
     def test_pairs_are_all_there_are_or_as_many_as_are_asked_for_and_none_comes_twice(self):
         person = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, 3], [1, 4, 2, 3]))
@@ -147,6 +173,24 @@ class Siamese(unittest.TestCase):
             tracemalloc.stop()
             self.assertEqual(((person[found[0]] == person[found[1]]) == same).sum(), 3000)
             self.assertLess(peak, 20e6)
+
+    def test_the_accuracy_is_of_the_pairs_of_those_kept_back(self):
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = recipe.Siamese(recipe.arguments(self.args("measured", "--held-out", 0.5)))
+        first, second, same = made.pairs
+        held = made.people.person[made.people.held]
+        np.testing.assert_array_equal(held[first] == held[second], same)
+        self.assertEqual(same.tolist(), [True, False] * (len(same) // 2))
+        # An encoder that knows them all.
+        told = {made.people.crops[i, 8:-8, 8:-8].tobytes(): made.people.person[i] for i in made.people.held}
+
+        def network(pixels):
+            who = [told[crop.permute(1, 2, 0).byte().numpy().tobytes()] for crop in pixels]
+            return torch.nn.functional.one_hot(torch.tensor(who), PEOPLE).float()
+
+        made.average.network = network
+        self.assertEqual(made.measure()["accuracy"], 1.0)
+        self.assertGreaterEqual(made.measure()["pairs"], 20)
 
     def test_a_batch_has_several_pictures_of_a_person(self):
         made = recipe.Siamese(recipe.arguments(self.args("batches", "--each", 4)))

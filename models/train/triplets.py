@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import checkpoints
-from data import Batches, augment, called_a_picture, middle, pictures_under, read_crops
+from data import Batches, augment, called_a_picture, middle, pictures_under, read_crops, share, split
 from encoder import _optimiser
 from evaluate import accuracy
 from mining import KINDS, distances, mine, triplet_loss
@@ -54,7 +54,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--warm-up", type=int, default=50, help="steps")
     add("--memory", type=int, default=500, help="steps that the average of weights reaches back")
     add("--pictures", type=int, default=200_000, help="to see in all")
-    add("--held-out", type=int, default=200, help="people kept back to measure on; of few at most a tenth")
+    add("--held-out", type=share, default=0.1, help="share of the people who are kept back to measure on")
     add("--seed", type=int, default=1)
     add("--precision", choices=["auto", "bf16", "float"], default="auto")
     add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
@@ -69,7 +69,7 @@ class People:
 
     def __init__(self, args: argparse.Namespace):
         known = dict(line.split() for line in args.identities.read_text().splitlines() if line.strip()) if args.identities else {}
-        paths, names = [], []
+        paths, names, called = [], [], {}
         for folder in args.people:
             for path in pictures_under(folder):
                 photo = Path(path.stem)  # align.py's crop of 1.jpg is 1.jpg.png, and the list may have either's name without its ending
@@ -78,16 +78,17 @@ class People:
                 if name is not None:
                     paths.append(path)
                     names.append(name)
-        _, number, count = np.unique(names, return_inverse=True, return_counts=True)
+                    called[name] = path.parent.relative_to(folder) if path.parent != folder else name
+        every, number, count = np.unique(names, return_inverse=True, return_counts=True)
         several = count[number] > 1  # of a person with a single picture there's no positive
         paths = [path for path, kept in zip(paths, several) if kept]
         if not paths:
             raise SystemExit("nobody has two pictures; put each person's in a folder")
         self.crops, kept = read_crops(paths)
-        _, self.person = np.unique(number[several][kept], return_inverse=True)
-        order = np.random.default_rng(args.seed).permutation(self.person.max() + 1)
-        held = order[: min(args.held_out, len(order) // 10)]
-        self.training, self.held = (np.flatnonzero(np.isin(self.person, held, invert=i)) for i in (True, False))
+        there, self.person = np.unique(number[several][kept], return_inverse=True)
+        self.names = [str(called[every[index]]) for index in there]
+        sides = split(self.names, args.held_out, args.seed)
+        self.training, self.held = (np.flatnonzero(np.isin(self.person, people)) for people in sides)
 
     def pairs(self, seed: int, most: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of those kept back: first and second picture, as places in `held`, and whether they're one person's.
