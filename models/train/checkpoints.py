@@ -1,5 +1,6 @@
 """What a training keeps: its full state to go on with, and a small file that travels with the repository."""
 
+import argparse
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,38 @@ from torch import nn
 from nets import Encoder, EncoderConfig
 
 SMALL_LIMIT = 4_000_000  # bytes that a checkpoint in the repository may have
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+
+def parsed(parser: argparse.ArgumentParser, given=None) -> argparse.Namespace:
+    """The arguments of a training, and where its small checkpoint lies: what begins anew never writes over one that travels with
+    the repository."""
+    folder = "folder of the small checkpoint [default: checkpoints/ beside the recipe; with --anew the work folder]"
+    parser.add_argument("--checkpoints", type=Path, help=folder)
+    anew = "begin with random weights, whatever has been trained before; with it, too, the same command goes on where it was stopped"
+    parser.add_argument("--anew", action="store_true", help=anew)
+    args = parser.parse_args(given)
+    args.checkpoints = args.checkpoints or (args.work if args.anew else SHIPPED)
+    return args
+
+
+def earlier(args: argparse.Namespace, state_path: Path, small_path: Path) -> tuple[dict | None, dict | None]:
+    """The full state and the small checkpoint of earlier runs, where there are any to go on from. A training that began anew goes on
+    from its own state alone, and no other's state is taken for such a one's."""
+    state, small = (load(path) if path.exists() else None for path in (state_path, small_path))
+    other = "--name or --work" if "name" in args else "--work"
+    if state and state.get("anew", False) != args.anew:
+        begun = "without --anew: for a new training" if args.anew else "with --anew: say so again, or"
+        raise SystemExit(f"{state_path} was begun {begun} name another {other}")
+    if small and not state and args.anew:
+        raise SystemExit(f"{small_path} is another training's, and --anew would write over it: name another {other}")
+    return state, None if args.anew else small
+
+
+def tell_beginning(path: Path | None, seen: int, of: str = "pictures") -> None:
+    """Once, whatever processes there are: whose pictures a network has learnt from depends on what it goes on from."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"going on from {path}, {seen} {of}" if path else "beginning with random weights", flush=True)
 
 
 def save_atomically(state: dict, path: Path) -> None:

@@ -12,7 +12,8 @@ aside, and of backgrounds that hard.py found hard. The student learns from its t
    of the labels that the teacher misses is given to the cells at its middle; what only the teacher sees isn't taught.
 
 Stop it whenever you like, with a signal or the plug; the same command goes on where it was. `--pictures` is where it
-ends, and over the last `--cool-down` of them the learning rate falls to nothing.
+ends, and over the last `--cool-down` of them the learning rate falls to nothing. Where the work folder holds nothing, it goes on
+from the checkpoint that travels with the repository, unless `--anew` says not to.
 """
 
 import argparse
@@ -36,7 +37,6 @@ from label import Labels
 from relight import library
 from running import Run, asked_to_stop, keep_memory, processes
 
-HERE = Path(__file__).parent
 SMALL_LIMIT = 1_000_000  # bytes of the checkpoint in the repository
 
 
@@ -52,7 +52,6 @@ def arguments(given=None) -> argparse.Namespace:
     add("--teacher", type=Path, required=True, help="YuNet's ONNX file, with any input size")
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
     add("--name", default="detector")
-    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
     add("--most-crops", type=int, default=15_000, help="of the crops so many are held in memory")
     add("--batch", type=int, default=16, help="pictures a step and process")
     add("--sides", type=int, nargs="+", default=[160, 224, 320], help="pixels of the square pictures, in turn; multiples of 32")
@@ -69,7 +68,10 @@ def arguments(given=None) -> argparse.Namespace:
     add("--loaders", type=int, default=1, help="threads that compose pictures")
     add("--save-minutes", type=float, default=3)
     add("--log-steps", type=int, default=50)
-    return parser.parse_args(given)
+    args = checkpoints.parsed(parser, given)
+    if args.faces and not args.face_labels:  # before minutes of reading photos
+        parser.error("--faces needs --face-labels")
+    return args
 
 
 class Pictures:
@@ -164,8 +166,7 @@ class Recipe(Run):
     def _start(self, student: Detector) -> None:
         """From the full state where there is one, else from the small checkpoint, else from nothing."""
         self.step = self.warm_from = self.pictures = 0
-        state = checkpoints.load(self.state_path) if self.state_path.exists() else None
-        small = checkpoints.load(self.small_path) if self.small_path.exists() else None
+        state, small = checkpoints.earlier(self.args, self.state_path, self.small_path)
         if state and small and small["pictures"] > state["pictures"]:
             state = None  # somebody else's training went further
         for found in filter(None, (state, small)):
@@ -183,6 +184,7 @@ class Recipe(Run):
             self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.pictures, self.warm_from = state["step"], state["pictures"], state["warm_from"]
+        checkpoints.tell_beginning(self.state_path if state else self.small_path if small else None, self.pictures)
         self.student = student
         if self.pictures >= self.args.forced:
             student.settle()
@@ -238,7 +240,7 @@ class Recipe(Run):
 
     def save(self) -> None:
         if self.rank == 0:
-            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
+            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures, "anew": self.args.anew}
             state |= {"warm_from": self.warm_from, "student": self.student.state_dict()}
             state |= {"average": self.average.network.state_dict(), "optimiser": self.optimiser.state_dict()}
             checkpoints.save_atomically(state, self.state_path)

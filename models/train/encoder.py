@@ -15,7 +15,8 @@ infrared's grey. Of those it imitates the encoding alone, as the teacher's tenso
 The learning rate warms up and then stays, while an average of the weights is what's kept, so that training has no end
 that must be known beforehand: each hour adds to the last. `--cool-down` ends it: the rate falls to nothing (Hägele et al.
 2024, "Scaling laws and compute-optimal training beyond fixed training durations"). Stop it whenever you like, with a
-signal or the plug; the same command goes on where it was.
+signal or the plug; the same command goes on where it was. Where the work folder holds nothing, it goes on from the checkpoint that
+travels with the repository, unless `--anew` says not to.
 """
 
 import argparse
@@ -33,8 +34,6 @@ from nets import ConvBn, Encoder, EncoderConfig
 from running import Run, asked_to_stop, keep_memory, processes
 from teacher import OnnxTeacher
 
-HERE = Path(__file__).parent
-
 
 def arguments(given=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -44,7 +43,6 @@ def arguments(given=None) -> argparse.Namespace:
     add("--normalise", choices=["imagenet", "raw"], default="imagenet", help="what the teacher's input is")
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
     add("--name", default="encoder", help="of the network: encoder, encoder-small")
-    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
     add("--width", type=float, default=EncoderConfig.width, help="1.0 is full, 0.5 is small")
     add("--batch", type=int, default=32, help="pictures a step and process")
     add("--rate", type=float, default=3e-3, help="learning rate once the student stands alone")
@@ -64,7 +62,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--save-minutes", type=float, default=5)
     add("--publish-minutes", type=float, default=10, help="between writings of the small checkpoint")
     add("--log-steps", type=int, default=100)
-    return parser.parse_args(given)
+    return checkpoints.parsed(parser, given)
 
 
 class Distiller(nn.Module):
@@ -113,8 +111,7 @@ class Recipe(Run):
         """From the full state where there is one, else from the small checkpoint, else from nothing."""
         self.step = self.warm_from = self.pictures = 0
         self.cooling_from = None
-        state = checkpoints.load(self.state_path) if self.state_path.exists() else None
-        small = checkpoints.load(self.small_path) if self.small_path.exists() else None
+        state, small = checkpoints.earlier(self.args, self.state_path, self.small_path)
         if state and small and small["pictures"] > state["pictures"]:
             state = None  # somebody else's training went further
         for found in filter(None, (state, small)):
@@ -135,6 +132,7 @@ class Recipe(Run):
             self.warm_from = state["warm_from"]
             if self.args.cool_down:  # without, a training that was cooled down, or was about to be, goes on
                 self.cooling_from = state["cooling_from"]
+        checkpoints.tell_beginning(self.state_path if state else self.small_path if small else None, self.pictures)
         if self.args.cool_down and self.cooling_from is None:
             self.cooling_from = self.pictures
         self.student = student
@@ -213,7 +211,7 @@ class Recipe(Run):
 
     def save(self) -> None:
         if self.rank == 0:
-            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures}
+            state = {"config": asdict(self.student.config), "step": self.step, "pictures": self.pictures, "anew": self.args.anew}
             state |= {"warm_from": self.warm_from, "cooling_from": self.cooling_from}
             state |= {"student": self.student.state_dict(), "average": self.average.network.state_dict()}
             checkpoints.save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)

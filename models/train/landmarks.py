@@ -7,7 +7,8 @@ play the detector, and what its points would have shown is what the network is s
 The input is a square of 80 pixels that shows 4 pixels more on each side than an aligned face has, RGB, 0 to 255; the
 output is x and y of the right eye (at the left), left eye, nose, right and left corner of the mouth, in pixels of
 ArcFace's template. As in the encoder's recipe, an average of the weights is what's kept, and the same command goes on
-where it was stopped. It is small: one process, on a GPU where there is one, is enough.
+where it was stopped, or from the checkpoint that travels with the repository, unless `--anew` says not to. It is small: one process, on
+a GPU where there is one, is enough.
 """
 
 import argparse
@@ -26,13 +27,12 @@ from torch import nn
 
 import consensus
 from align import TEMPLATE
-from checkpoints import fill, load, save_atomically, save_small
+from checkpoints import earlier, fill, load, parsed, save_atomically, save_small, tell_beginning
 from data import read_crops, share, split
 from export import IR_VERSION, OPSET, _Graph
 from nets import FACE, Block, ConvBn
 from running import asked_to_stop, autocast, keep_memory, record
 
-HERE = Path(__file__).parent
 SIDE = 80  # of the input, in pixels
 MARGIN = 4  # pixels of the template that it shows beyond an aligned face
 STEP = (FACE + 2 * MARGIN) / SIDE  # pixels of the template to one of the input
@@ -192,6 +192,10 @@ def pixels_of(shown: np.ndarray, device) -> torch.Tensor:
     return torch.from_numpy(shown).to(device).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
 
 
+def small_path(args: argparse.Namespace) -> Path:
+    return args.checkpoints / "landmarks.pt"
+
+
 class Recipe:
     """One training: what it holds, and what a step, a save and a resume are."""
 
@@ -209,21 +213,34 @@ class Recipe:
         vectors = [p for p in self.network.parameters() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": 1e-2}, {"params": vectors, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99), fused=True)
-        state = load(self.state_path) if self.state_path.exists() else None
+        self._start()
+        self.autocast = autocast("auto", self.device)
+
+    def _start(self) -> None:
+        """From the full state where there is one, else from the small checkpoint, else from nothing."""
+        args, seen = self.args, 0
+        state, small = earlier(args, self.state_path, self.small_path)
         if state:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
-        elif self.small_path.exists():
+            seen = self.step * args.batch
+        elif small:
             # Weights without an optimiser's state: where the full state is on another machine.
-            found, pictures = load_small(self.small_path)
-            self.network.load_state_dict(found.state_dict())
-            self.step = min(pictures, args.pictures) // args.batch
+            known, seen = load_small(self.small_path)
+            self.network.load_state_dict(known.state_dict())
+            self.step = seen // args.batch
             self.average.load_state_dict(self.network.state_dict())
         else:
             self.average.load_state_dict(self.network.state_dict())
-        self.autocast = autocast("auto", self.device)
+        path = self.state_path if state else self.small_path if small else None
+        if seen >= args.pictures:
+            raise SystemExit(
+                f"nothing to train: {path} has seen {seen} pictures already. More --pictures go on from it, --anew begins with random "
+                "weights, and --pictures 0 with --out writes its ONNX file"
+            )
+        tell_beginning(path, seen)
 
     @property
     def state_path(self) -> Path:
@@ -231,7 +248,7 @@ class Recipe:
 
     @property
     def small_path(self) -> Path:
-        return self.args.checkpoints / "landmarks.pt"
+        return small_path(self.args)
 
     def rate(self) -> float:
         """Up over the warm-up, level for half of the training, then down to nothing by half a cosine."""
@@ -282,14 +299,15 @@ class Recipe:
         return float((np.linalg.norm(found - wanted, axis=2).mean(1) / eyes).mean())
 
     def save(self) -> None:
-        state = {"step": self.step, "network": self.network.state_dict(), "average": self.average.state_dict()}
+        state = {"step": self.step, "anew": self.args.anew}
+        state |= {"network": self.network.state_dict(), "average": self.average.state_dict()}
         save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
         save_small(self.average, self.step * self.args.batch, self.small_path, SMALL_LIMIT)
 
 
 def train(recipe: Recipe) -> None:
     """Until the pictures are seen or a polite signal asks to stop; an impolite one loses what came since the last save."""
-    args, stop = recipe.args, asked_to_stop()
+    args, stop, first = recipe.args, asked_to_stop(), recipe.step
     saved, losses, begun = time.monotonic(), [], time.monotonic()
     while not stop and recipe.step * args.batch < args.pictures:
         losses.append(recipe.train_step())
@@ -301,7 +319,8 @@ def train(recipe: Recipe) -> None:
             recipe.save()
             _log(recipe, validation_error=recipe.validate())
             saved = time.monotonic()
-    recipe.save()
+    if recipe.step > first:  # else it would be written over with a rounded count of pictures
+        recipe.save()
     _log(recipe, validation_error=recipe.validate())
 
 
@@ -317,9 +336,8 @@ def arguments(given=None) -> argparse.Namespace:
     add("--faces", type=Path, required=True, help="folder of aligned 128x128 crops")
     add("--labels", type=Path, required=True, help="what consensus.py made of them")
     add("--work", type=Path, required=True, help="folder outside the repository for the full state and the log")
-    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
     add("--out", type=Path, help="write the ONNX file there at the end")
-    add("--pictures", type=int, default=1_000_000, help="in all, a picture counting each time that it is shown")
+    add("--pictures", type=int, default=1_000_000, help="in all, a picture counting each time that it is shown; 0: only write --out")
     add("--batch", type=int, default=64)
     add("--rate", type=float, default=4e-3, help="learning rate")
     add("--warm-up", type=int, default=200, help="steps")
@@ -329,7 +347,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--threads", type=int, default=0, help="CPU threads; 0: as many as there are cores")
     add("--save-minutes", type=float, default=3)
     add("--log-steps", type=int, default=200)
-    return parser.parse_args(given)
+    return parsed(parser, given)
 
 
 def main(given=None) -> None:
@@ -338,10 +356,10 @@ def main(given=None) -> None:
     cv2.setNumThreads(1)
     keep_memory()
     args.work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(args)
-    train(recipe)
+    if args.pictures:
+        train(Recipe(args))
     if args.out:
-        onnx.save(to_onnx(load_small(recipe.small_path)[0]), args.out)
+        onnx.save(to_onnx(load_small(small_path(args))[0]), args.out)
 
 
 if __name__ == "__main__":

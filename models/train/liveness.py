@@ -3,7 +3,8 @@
 It learns from simulated visits (liveness_sim.py), and with `--sessions DIR` also from an installer's own recordings: files that
 `facelatch liveness record` wrote, with a label each. In training channels and whole sensors are taken away at random, and older
 ticks, so that one head serves every set of sensors. As in the other recipes an average of the weights is what's kept, the same
-command goes on where it was stopped, and one process, on a GPU where there is one, is enough.
+command goes on where it was stopped, or from the checkpoint that travels with the repository, unless `--anew` or another `--name` says not
+to, and one process, on a GPU where there is one, is enough.
 
 `--without KIND` leaves a kind of attack out, to measure what the head makes of attacks that it never saw.
 """
@@ -19,14 +20,13 @@ import torch
 import torch.nn.functional as F
 
 import liveness_data
-from checkpoints import Average, fill, load, save_atomically, save_small
+from checkpoints import Average, earlier, fill, load, parsed, save_atomically, save_small, tell_beginning
 from liveness_nets import MOST_PARAMETERS, HeadConfig, network, parameters, score, to_onnx
 from liveness_signals import Recordings
 from liveness_table import CHANNELS, KINDS, LIVE, SENSORS, of_sensors
 from liveness_windows import FEWEST, MASK_ROW, PULSE_ROWS, ROW_CHANNEL, ROWS, TICKS
 from running import Run, asked_to_stop, keep_memory
 
-HERE = Path(__file__).parent
 SMALL_LIMIT = 300_000  # bytes that the checkpoint in the repository may have
 MAIN = ("camera", "depth", "thermal")  # the set that the bars are for, shown more often than others
 LIES = ("camera frozen", "sensors frozen", "sensors of another visit", "sensors late by .5 to 1.5 s")
@@ -92,11 +92,24 @@ def faulty(rows: torch.Tensor, random: np.random.Generator, replays: bool, which
     return made, lying
 
 
+def small_path(args: argparse.Namespace) -> Path:
+    return args.checkpoints / f"{args.name}.pt"
+
+
 class Recipe(Run):
     """One training: what it holds, and what a step, a save and a resume are."""
 
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
+        config = HeadConfig(args.kind)
+        self.network, self.step = network(config).to(self.device), 0
+        if parameters(self.network) > MOST_PARAMETERS:
+            raise SystemExit(f"{parameters(self.network)} parameters are more than {MOST_PARAMETERS}")
+        self.average = Average(self.network, args.memory)
+        groups = [{"params": [p for p in self.network.parameters() if p.dim() > 1], "weight_decay": 2e-2}]
+        groups.append({"params": [p for p in self.network.parameters() if p.dim() == 1], "weight_decay": 0.0})
+        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
+        self.resume()  # before the windows: where nothing is left to train, nobody waits for them
         self.kinds = [kind for kind in (LIVE, *KINDS) if kind != args.without]
         recordings = Recordings.load(args.ppg, args.motion)
         of = lambda part, live, each: liveness_data.simulated(args.work, part, live, each, recordings, args.seed, self.kinds)  # noqa: E731
@@ -106,33 +119,33 @@ class Recipe(Run):
             self.training = liveness_data.with_own(self.training, own, args.own_weight)
         self.validation = of("validate", args.live // 8, args.each // 8)
         self.classes = torch.from_numpy(self.training.classes)
-        config = HeadConfig(args.kind)
-        self.network, self.step = network(config).to(self.device), 0
-        if parameters(self.network) > MOST_PARAMETERS:
-            raise SystemExit(f"{parameters(self.network)} parameters are more than {MOST_PARAMETERS}")
-        self.average = Average(self.network, args.memory)
-        groups = [{"params": [p for p in self.network.parameters() if p.dim() > 1], "weight_decay": 2e-2}]
-        groups.append({"params": [p for p in self.network.parameters() if p.dim() == 1], "weight_decay": 0.0})
-        self.optimiser = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.99))
-        self.resume()
 
     @property
     def small_path(self) -> Path:
-        return self.args.checkpoints / f"{self.args.name}.pt"
+        return small_path(self.args)
 
     def resume(self) -> None:
-        if self.state_path.exists():
-            state = load(self.state_path)
+        args, seen = self.args, 0
+        state, small = earlier(args, self.state_path, self.small_path)
+        if state:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
-        elif self.small_path.exists():
+            seen = self.step * args.batch
+        elif small:
             # Weights without an optimiser's state: where the full state is on another machine.
-            found, windows = load_small(self.small_path)
-            self.network.load_state_dict(found.state_dict())
-            self.average.network.load_state_dict(found.state_dict())
-            self.step = min(windows // self.args.batch, self.args.steps)
+            known, seen = load_small(self.small_path)
+            self.network.load_state_dict(known.state_dict())
+            self.average.network.load_state_dict(known.state_dict())
+            self.step = seen // args.batch
+        path = self.state_path if state else self.small_path if small else None
+        if self.step >= args.steps:
+            raise SystemExit(
+                f"nothing to train: {path} has seen {seen} windows already, {self.step} steps of {args.batch}. --anew or another --name "
+                "begins with random weights, more --steps go on from it, and --steps 0 with --out writes its ONNX file"
+            )
+        tell_beginning(path, seen, "windows")
 
     def rate(self) -> float:
         """Up over the warm-up, then down to nothing by half a cosine."""
@@ -189,7 +202,8 @@ class Recipe(Run):
         return found
 
     def save(self) -> None:
-        state = {"step": self.step, "network": self.network.state_dict(), "average": self.average.network.state_dict()}
+        state = {"step": self.step, "anew": self.args.anew}
+        state |= {"network": self.network.state_dict(), "average": self.average.network.state_dict()}
         save_atomically(state | {"optimiser": self.optimiser.state_dict()}, self.state_path)
         save_small(self.average.network, self.step * self.args.batch, self.small_path, SMALL_LIMIT)
 
@@ -215,7 +229,7 @@ def load_small(path: Path):
 
 def train(recipe: Recipe) -> None:
     """Until the steps are done or a polite signal asks to stop; an impolite one loses what came since the last save."""
-    args, stop = recipe.args, asked_to_stop()
+    args, stop, first = recipe.args, asked_to_stop(), recipe.step
     saved, losses, begun = time.monotonic(), [], time.monotonic()
     while not stop and recipe.step < args.steps:
         losses.append(recipe.train_step())
@@ -226,7 +240,8 @@ def train(recipe: Recipe) -> None:
         if time.monotonic() - saved > args.save_minutes * 60:
             recipe.save()
             saved = time.monotonic()
-    recipe.save()
+    if recipe.step > first:  # else it would be written over with a rounded count of windows
+        recipe.save()
     log(recipe, **recipe.validate())
 
 
@@ -242,7 +257,6 @@ def arguments(given=None) -> argparse.Namespace:
     add = parser.add_argument
     add("--work", type=Path, required=True, help="folder outside the repository for windows, the full state and the log")
     add("--name", default="liveness", help="of the training's files")
-    add("--checkpoints", type=Path, default=HERE / "checkpoints", help="folder of the small checkpoint")
     add("--out", type=Path, help="write the float ONNX file there at the end")
     add("--ppg", type=Path, help="folder of Welltory's PPG recordings; without it pulses are analytic")
     add("--motion", type=Path, help="folder of face tracks; without it all sway is drawn")
@@ -252,7 +266,7 @@ def arguments(given=None) -> argparse.Namespace:
     add("--each", type=int, default=3000, help="simulated windows of each kind of attack")
     add("--without", choices=KINDS, help="leave this kind out")
     add("--kind", choices=("conv", "gru"), default="conv")
-    add("--steps", type=int, default=3000)
+    add("--steps", type=int, default=3000, help="0: only write --out")
     add("--batch", type=int, default=192)
     add("--rate", type=float, default=4e-3, help="learning rate")
     add("--warm-up", type=int, default=100, help="steps")
@@ -262,17 +276,17 @@ def arguments(given=None) -> argparse.Namespace:
     add("--threads", type=int, default=0, help="CPU threads; 0: PyTorch's choice")
     add("--save-minutes", type=float, default=3)
     add("--log-steps", type=int, default=100)
-    return parser.parse_args(given)
+    return parsed(parser, given)
 
 
 def main(given=None) -> None:
     args = arguments(given)
     keep_memory()
     args.work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(args)
-    train(recipe)
+    if args.steps:
+        train(Recipe(args))
     if args.out:
-        onnx.save(to_onnx(load_small(recipe.small_path)[0]), args.out)
+        onnx.save(to_onnx(load_small(small_path(args))[0]), args.out)
 
 
 if __name__ == "__main__":

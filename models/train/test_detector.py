@@ -163,6 +163,24 @@ class Recipe(unittest.TestCase):
             if value.is_floating_point():
                 torch.testing.assert_close(value, loaded.state_dict()[name])
 
+    def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
+        self.train("shipping", "--pictures", 2 * BATCH)
+        shipped = self.root / "shipping" / "small" / "detector.pt"
+        before, args = shipped.read_bytes(), self.args("anew", "--anew", "--pictures", BATCH)
+        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
+        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
+            recipe.main(args)
+        self.assertIn("beginning with random weights\n", said.getvalue())
+        self.assertEqual(shipped.read_bytes(), before)
+        self.assertEqual(recipe.load_small(self.root / "anew" / "detector.pt")[1], BATCH)
+
+    def test_crops_without_labels_are_refused_before_anything_is_read(self):
+        args = self.args("unlabelled")
+        del args[args.index("--face-labels") : args.index("--face-labels") + 2]
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+            recipe.main(args)
+        self.assertIn("--faces needs --face-labels", said.getvalue())
+
     def test_photos_that_are_added_leave_the_others_on_their_side(self):
         fewer = Labels.of(self.labels.names[1::2], [(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))] * 3)
         trained = [

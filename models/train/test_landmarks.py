@@ -6,6 +6,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skipping import skipped
@@ -67,7 +68,7 @@ class Recipe(unittest.TestCase):
     def train(self, name: str, pictures: int) -> recipe.Recipe:
         with contextlib.redirect_stdout(io.StringIO()):
             recipe.main(self.args(name, pictures, "--out", self.root / name / "landmarks.onnx"))
-        return recipe.Recipe(recipe.arguments(self.args(name, pictures)))
+            return recipe.Recipe(recipe.arguments(self.args(name, pictures + BATCH)))
 
     def test_a_run_that_was_stopped_and_resumed_equals_an_undisturbed_one(self):
         self.train("whole", 6 * BATCH)
@@ -102,6 +103,34 @@ class Recipe(unittest.TestCase):
         for name, value in resumed.network.state_dict().items():
             if value.is_floating_point():
                 torch.testing.assert_close(value, trained.average.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+    def test_where_nothing_is_left_to_train_nothing_is_written_but_the_file_that_is_asked_for(self):
+        done = self.train("done", 2 * BATCH)
+        for there in (done.state_path, None):
+            if there is None:
+                done.state_path.unlink()
+            before = done.small_path.read_bytes()
+            for fewer in (1, 2):
+                with self.assertRaisesRegex(SystemExit, "nothing to train: .* has seen 16 pictures already"):
+                    recipe.main(self.args("done", fewer * BATCH, "--out", self.root / "none.onnx"))
+            self.assertFalse((self.root / "none.onnx").exists())
+            self.assertEqual(done.small_path.read_bytes(), before)
+        recipe.main(self.args("done", 0, "--out", self.root / "done.onnx"))
+        self.assertEqual((self.root / "done.onnx").read_bytes(), (self.root / "done" / "landmarks.onnx").read_bytes())
+        # Asked to stop before its first step.
+        with mock.patch.object(recipe, "asked_to_stop", lambda: [True]), contextlib.redirect_stdout(io.StringIO()):
+            recipe.main(self.args("done", 8 * BATCH, "--batch", 7))
+        self.assertEqual(done.small_path.read_bytes(), before)
+
+    def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
+        shipped = self.train("shipping", 2 * BATCH).small_path
+        before, args = shipped.read_bytes(), self.args("anew", BATCH, "--anew")
+        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
+        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
+            recipe.main(args)
+        self.assertIn("beginning with random weights\n", said.getvalue())
+        self.assertEqual(shipped.read_bytes(), before)
+        self.assertEqual(recipe.load_small(self.root / "anew" / "landmarks.pt")[1], BATCH)
 
     def test_crops_that_are_added_leave_the_others_on_their_side(self):
         labels = consensus.load(self.root / "labels.npz")

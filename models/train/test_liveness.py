@@ -342,7 +342,7 @@ class Training(unittest.TestCase):
     def train(self, name: str, steps: int, *more) -> recipe.Recipe:
         with contextlib.redirect_stdout(io.StringIO()):
             recipe.main(self.args(name, steps, "--out", self.root / f"{name}.onnx", *more))
-            return recipe.Recipe(recipe.arguments(self.args(name, steps, *more)))
+            return recipe.Recipe(recipe.arguments(self.args(name, steps + 1, *more)))
 
     def test_a_run_that_was_stopped_and_resumed_equals_an_undisturbed_one(self):
         self.train("whole", 6)
@@ -398,6 +398,33 @@ class Training(unittest.TestCase):
         simulated = LIVE + 11 * EACH
         self.assertGreater(len(trained.training.kinds), simulated)
         self.assertTrue({0, 1 + table.KINDS.index("tablet")} <= set(trained.training.kinds[simulated:]))
+
+
+    def test_where_nothing_is_left_to_train_nothing_is_written_but_the_file_that_is_asked_for(self):
+        done = self.train("done", 3)
+        before = done.small_path.read_bytes()
+        none, again = self.root / "none.onnx", self.root / "again.onnx"
+        for there in (True, False):
+            if not there:
+                done.state_path.unlink()
+            windows = mock.patch.object(recipe.liveness_data, "simulated", side_effect=AssertionError("windows were waited for"))
+            for more in ([], ["--sessions", self.root / "own"]):
+                with windows, self.assertRaisesRegex(SystemExit, f"nothing to train: .* has seen {3 * BATCH} windows already"):
+                    recipe.main(self.args("done", 2, "--out", none, *more))
+        self.assertFalse(none.exists())
+        recipe.main(self.args("done", 0, "--out", again))
+        self.assertEqual(again.read_bytes(), (self.root / "done.onnx").read_bytes())
+        self.assertEqual(done.small_path.read_bytes(), before)
+
+    def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
+        shipped = self.train("liveness", 1).small_path
+        before, args = shipped.read_bytes(), self.args("liveness", 1, "--anew", "--work", self.root / "anew")
+        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
+        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
+            recipe.main(args)
+        self.assertIn("beginning with random weights\n", said.getvalue())
+        self.assertEqual(shipped.read_bytes(), before)
+        self.assertEqual(recipe.load_small(self.root / "anew" / "liveness.pt")[1], BATCH)
 
 
 class Masks(unittest.TestCase):

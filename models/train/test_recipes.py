@@ -112,6 +112,34 @@ class Recipes(unittest.TestCase):
         self.assertEqual((resumed.pictures, resumed.step, resumed.warm_from), (2 * BATCH, 2, 0))
         self.assertTrue(resumed.optimiser.state_dict()["state"], "what Adam remembers")
 
+    def test_what_begins_anew_knows_nothing_of_the_shipped_checkpoint_leaves_it_alone_and_goes_on_from_its_own_state(self):
+        self.train("shipping", "--pictures", 4 * BATCH)
+        shipped = self.root / "shipping" / "small" / "encoder.pt"
+        before, work = shipped.read_bytes(), self.root / "anew"
+        args = self.args("anew", "--pictures", 2 * BATCH)
+        where = args.index("--checkpoints")
+        args = args[:where] + args[where + 2 :]
+
+        def run(*more) -> str:
+            with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
+                recipe.main([*args, *map(str, more)])
+            return said.getvalue()
+
+        self.assertIn("beginning with random weights\n", run("--anew"))
+        self.assertEqual(checkpoints.load_small(work / "encoder.pt")[1], 2 * BATCH)
+        state = work / "encoder.state.pt"
+        self.assertIn(f"going on from {state}, {2 * BATCH} pictures\n", run("--anew", "--pictures", 3 * BATCH))
+        with self.assertRaisesRegex(SystemExit, "begun with --anew"):
+            run()
+        with self.assertRaisesRegex(SystemExit, "write over it: name another --name or --work"):
+            state.unlink()
+            run("--anew")
+        self.assertEqual(shipped.read_bytes(), before)
+        said = run("--pictures", 5 * BATCH)
+        self.assertIn(f"going on from {shipped}, {4 * BATCH} pictures\n", said)
+        with self.assertRaisesRegex(SystemExit, "begun without --anew"):
+            run("--anew")
+
     def test_a_checkpoint_of_another_width_is_refused(self):
         self.train("narrow", "--pictures", BATCH)
         with self.assertRaisesRegex(SystemExit, "another width"):
