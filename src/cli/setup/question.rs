@@ -189,7 +189,7 @@ pub static QUESTIONS: [Question; 15] = [
     Question {
         key: "liveness.opens",
         asks: "No sensor tells a person from a picture. Who may move the strike all the same?",
-        why: "A camera alone is deceived by good pictures: by simulation four in ten of all attacks' windows pass, and eight in \
+        why: "A camera alone is deceived by good pictures: by simulation four in ten of all attacks' windows pass, and nine in \
               ten of the worst attack's (models/cards/liveness.md).",
         form: Form::One,
         when: "a strike is wired and no sensor helps the camera",

@@ -152,7 +152,7 @@ fn liveness(liveness: &Liveness, put: &mut impl FnMut(std::fmt::Arguments<'_>)) 
     }
     if liveness.camera_only_opens_the_door {
         put(format_args!(
-            "# By a camera alone, simulated, four in ten of all attacks' windows pass, eight in ten of the worst attack's\n# (models/cards/liveness.md). Take this line out once there is a sensor."
+            "# By a camera alone, simulated, four in ten of all attacks' windows pass, nine in ten of the worst attack's\n# (models/cards/liveness.md). Take this line out once there is a sensor."
         ));
         put(format_args!("camera_only_opens_the_door = true"));
     }
