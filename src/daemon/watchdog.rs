@@ -133,20 +133,28 @@ mod tests {
         assert!(after(1, true).is_none(), "it still fails, and the keeper says when that is over");
     }
 
+    fn s(seconds: u64) -> Instant {
+        Instant::from_millis(1000 * seconds)
+    }
+
+    /// A watchdog that looks at a second: when systemd was fed last, and when it looks again.
+    fn looking(clock: &SimClock, shared: &Shared) -> impl FnMut(u64) -> (Instant, Option<Instant>) {
+        let mut watchdog = Watchdog::with(Some(Duration::from_secs(15)));
+        move |seconds| {
+            clock.advance_to(s(seconds));
+            watchdog.look(shared, shared.now().mono);
+            (watchdog.fed_at, watchdog.poll_at())
+        }
+    }
+
     #[test]
     fn a_camera_that_comes_back_at_the_moment_of_a_look_costs_no_restart() {
         let (clock, shared) = shared();
-        let mut watchdog = Watchdog::with(Some(Duration::from_secs(15)));
-        let mut at = |seconds: u64| {
-            clock.advance_to(Instant::from_millis(1000 * seconds));
-            watchdog.look(&shared, shared.now().mono);
-            (watchdog.fed_at, watchdog.poll_at())
-        };
+        let mut at = looking(&clock, &shared);
         let opening = shared.camera_opened();
         assert!(shared.camera_lost());
         let reopened = shared.camera_opened();
         shared.beat(Health::Capture);
-        let s = |seconds: u64| Instant::from_millis(1000 * seconds);
         assert_eq!(at(1), (s(1), Some(s(16))));
         assert!(!shared.camera_judged(opening), "a frame from before the loss");
         assert!(shared.camera_judged(reopened));
@@ -158,13 +166,7 @@ mod tests {
     #[test]
     fn a_lost_camera_that_nobody_has_tried_to_open_for_twenty_seconds_is_no_life() {
         let (clock, shared) = shared();
-        let mut watchdog = Watchdog::with(Some(Duration::from_secs(15)));
-        let mut at = |seconds: u64| {
-            clock.advance_to(Instant::from_millis(1000 * seconds));
-            watchdog.look(&shared, shared.now().mono);
-            (watchdog.fed_at, watchdog.poll_at())
-        };
-        let s = |seconds: u64| Instant::from_millis(1000 * seconds);
+        let mut at = looking(&clock, &shared);
         assert!(shared.camera_lost());
         assert_eq!(at(1), (s(1), Some(s(16))));
         assert_eq!(at(16), (s(16), Some(s(31))), "the start counts as a try");
