@@ -29,6 +29,7 @@ import hard
 import relight
 import scenes
 import turned
+from anew import leaves_the_shipped_one_alone
 from align import TEMPLATE, similarity
 from data import CROP
 from detector_export import multiplications, to_onnx
@@ -166,13 +167,8 @@ class Recipe(unittest.TestCase):
     def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
         self.train("shipping", "--pictures", 2 * BATCH)
         shipped = self.root / "shipping" / "small" / "detector.pt"
-        before, args = shipped.read_bytes(), self.args("anew", "--anew", "--pictures", BATCH)
-        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
-        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
-            recipe.main(args)
-        self.assertIn("beginning with random weights\n", said.getvalue())
-        self.assertEqual(shipped.read_bytes(), before)
-        self.assertEqual(recipe.load_small(self.root / "anew" / "detector.pt")[1], BATCH)
+        args = self.args("anew", "--anew", "--pictures", BATCH)
+        leaves_the_shipped_one_alone(self, recipe, shipped, args, BATCH)
 
     def test_crops_without_labels_are_refused_before_anything_is_read(self):
         args = self.args("unlabelled")

@@ -23,6 +23,7 @@ except ModuleNotFoundError as missing:
 import checkpoints
 import consensus
 import landmarks as recipe
+from anew import leaves_the_shipped_one_alone
 from align import TEMPLATE, similarity
 from data import CROP
 from evaluate_landmarks import Refiner
@@ -124,13 +125,8 @@ class Recipe(unittest.TestCase):
 
     def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
         shipped = self.train("shipping", 2 * BATCH).small_path
-        before, args = shipped.read_bytes(), self.args("anew", BATCH, "--anew")
-        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
-        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
-            recipe.main(args)
-        self.assertIn("beginning with random weights\n", said.getvalue())
-        self.assertEqual(shipped.read_bytes(), before)
-        self.assertEqual(recipe.load_small(self.root / "anew" / "landmarks.pt")[1], BATCH)
+        args = self.args("anew", BATCH, "--anew")
+        leaves_the_shipped_one_alone(self, recipe, shipped, args, BATCH)
 
     def test_crops_that_are_added_leave_the_others_on_their_side(self):
         labels = consensus.load(self.root / "labels.npz")

@@ -36,6 +36,7 @@ import liveness_sim as sim
 import liveness_table as table
 import liveness_windows as windows
 import quantise
+from anew import leaves_the_shipped_one_alone
 from liveness_signals import Recordings
 
 LIVE, EACH, BATCH = 40, 8, 24
@@ -418,13 +419,8 @@ class Training(unittest.TestCase):
 
     def test_what_begins_anew_leaves_the_shipped_checkpoint_alone(self):
         shipped = self.train("liveness", 1).small_path
-        before, args = shipped.read_bytes(), self.args("liveness", 1, "--anew", "--work", self.root / "anew")
-        del args[args.index("--checkpoints") : args.index("--checkpoints") + 2]
-        with mock.patch.object(checkpoints, "SHIPPED", shipped.parent), contextlib.redirect_stdout(io.StringIO()) as said:
-            recipe.main(args)
-        self.assertIn("beginning with random weights\n", said.getvalue())
-        self.assertEqual(shipped.read_bytes(), before)
-        self.assertEqual(recipe.load_small(self.root / "anew" / "liveness.pt")[1], BATCH)
+        args = self.args("liveness", 1, "--anew", "--work", self.root / "anew")
+        leaves_the_shipped_one_alone(self, recipe, shipped, args, BATCH)
 
 
 class Masks(unittest.TestCase):

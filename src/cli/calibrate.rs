@@ -10,7 +10,7 @@ use super::eval::workers;
 use super::exit::{Code, Failure, Verdict};
 use super::known::Scale;
 use super::{counted, note, outfile};
-use crate::draft::Draft;
+use crate::draft::{Draft, parent};
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
 use crate::gallery::calibrate::Origin;
 use crate::gallery::{Decider, DeciderKind, Index, Template};
@@ -128,7 +128,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 
 /// In the state directory, of which the daemon must be able to read it.
 fn keep(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = owner::parent(path);
+    let dir = parent(path);
     owner::made_dir(dir)?;
     let draft = Draft::new(path, text.as_bytes())?;
     owner::hand_over(draft.file(), dir)?;
@@ -138,7 +138,7 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 /// Whose templates the table must serve. Tells whatever would keep it from being kept, before hours of encoding and not after.
 fn before_keeping(ctx: &Context, model: &ModelSpec) -> Result<Vec<Template>, Failure> {
     let (state, table) = (ctx.made_state_dir()?, ctx.kept_calibration(model)?);
-    let dir = Some(owner::parent(&table)).filter(|dir| dir.exists()).unwrap_or(&state);
+    let dir = Some(parent(&table)).filter(|dir| dir.exists()).unwrap_or(&state);
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).map_err(|errno| {
         let error = std::io::Error::from(errno);
         let sentence = format!("{error}; run as root (sudo), or as the user that owns it");
@@ -227,10 +227,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [victim, table] = ["victim", "calibration/a.toml"].map(|name| dir.path().join(name));
         std::fs::write(&victim, "precious").unwrap();
-        std::fs::create_dir(owner::parent(&table)).unwrap();
+        std::fs::create_dir(parent(&table)).unwrap();
         std::os::unix::fs::symlink(&victim, &table).unwrap();
         keep(&table, "rows").unwrap();
         assert_eq!([&victim, &table].map(|path| std::fs::read_to_string(path).unwrap()), ["precious", "rows"]);
-        assert_eq!(std::fs::read_dir(owner::parent(&table)).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(parent(&table)).unwrap().count(), 1);
     }
 }

@@ -24,10 +24,10 @@ use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
 use crate::daemon::FIRST_FRAME_MAX;
+use crate::draft::parent;
 use crate::gallery::{Index, Person};
 use crate::gate::Schedule;
 use crate::hw::clock::BootClock;
-use crate::hw::owner;
 use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
 use crate::liveness::Source;
@@ -324,7 +324,7 @@ fn hours(people: &[Person]) -> Result<(), String> {
 
 /// Root opens whatever there is, and the daemon only its own.
 fn is_its_directorys(path: &Path) -> Result<(), String> {
-    let dir = owner::parent(path);
+    let dir = parent(path);
     let uid = |path: &Path| {
         std::fs::metadata(path).map(|meta| meta.uid()).map_err(|error| format!("{}: {error}", path.display()))
     };

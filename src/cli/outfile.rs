@@ -8,8 +8,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::exit::Failure;
-use crate::draft::Draft;
-use crate::hw::owner::parent;
+use crate::draft::{Draft, parent};
 
 /// Refuses a file to write that is one of those to be read, by whichever name or link, or that can't be written. A command asks
 /// before it works, since it may work for hours.

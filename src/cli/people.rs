@@ -11,10 +11,10 @@ use super::counted;
 use super::exit::{Code, Failure, Verdict};
 use super::when::parse_expiry;
 use crate::control::rfc3339;
+use crate::draft::parent;
 use crate::gallery::Person;
 use crate::gate::Schedule;
 use crate::hw::journal::one_line;
-use crate::hw::owner;
 use crate::hw::store::{Store, StoreError, Trouble};
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
@@ -185,7 +185,7 @@ fn make(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Res
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     let made = write(&mut file)
         .and_then(|()| file.sync_all())
-        .and_then(|()| File::open(owner::parent(path)))
+        .and_then(|()| File::open(parent(path)))
         .and_then(|dir| dir.sync_all());
     if made.is_err() {
         let _as_it_was_before = std::fs::remove_file(path);

@@ -20,7 +20,7 @@ use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 use crate::gallery::search::IndexError;
 use crate::gallery::{Comparisons, Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
-use crate::gate::{Candidate, Finding, Seen};
+use crate::gate::Finding;
 use crate::person::PersonId;
 use crate::time::Wall;
 use crate::units::Similarity;
@@ -179,8 +179,7 @@ fn rehearse(
             Err(ending) => *ending,
             Ok(encoding) => {
                 let ranked = index.search(encoding, &mut scratch);
-                let (best, runner_up) = (ranked.best.map(Candidate::from), ranked.runner_up.map(Candidate::from));
-                let finding = Seen { best, runner_up, claimed: None }.recognised(rehearsal.threshold, rule.margin);
+                let finding = ranked.seen(None).recognised(rehearsal.threshold, rule.margin);
                 if let (Finding::Match(found), Some(hit)) = (finding, ranked.best)
                     && found.person.get() != *person
                 {

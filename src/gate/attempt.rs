@@ -185,9 +185,8 @@ impl Attempt {
                     Finding::Match(found) => Some(found.person),
                     Finding::Ambiguous { .. } | Finding::Below(_) => None,
                 };
-                let before = self.matches(captured_at, bar).next().map(|before| before.person);
                 // Else a live stranger could stand there first, and then hold up somebody's picture.
-                if person.is_some() && before != person {
+                if person.is_some() && self.matches(captured_at, bar).next().map(|before| before.person) != person {
                     self.in_sight_since = captured_at.max(self.began);
                 }
                 while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
@@ -195,7 +194,9 @@ impl Attempt {
                 person
             }
         };
-        while self.faces.is_full() && self.faces.pop_front().is_some() {}
+        if self.faces.is_full() {
+            let _the_oldest = self.faces.pop_front();
+        }
         let _there_is_room = self.faces.push_back(Shown { captured_at, person });
         self.last_face = Some(now);
     }

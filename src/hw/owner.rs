@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open, openat};
 
-pub use crate::draft::parent;
+use crate::draft::parent;
 
 const ROOT: u32 = 0;
 /// systemd's for the state directory, too.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{Checked, Finding, Level, Visit, is_its_directorys};
 use crate::cli::context::{Context, SERVICE_STATE};
 use crate::cli::exit::Failure;
+use crate::draft::parent;
 use crate::gallery::{KeyPlaces, SERVICE_KEY};
-use crate::hw::owner;
 
 const ROOT: u32 = 0;
 
@@ -41,11 +41,11 @@ pub(super) fn look(ctx: &Context) -> Checked {
 /// One beside the gallery is somebody else's.
 fn out_of_reach(ctx: &Context) -> Result<Option<String>, String> {
     let (places, store) = places(ctx)?;
-    let (key, dir) = (&places.file, owner::parent(&store));
+    let (key, dir) = (&places.file, parent(&store));
     if key == Path::new(SERVICE_KEY) || is_absent(key) {
         return Ok(None);
     }
-    if owner::parent(key) == dir {
+    if parent(key) == dir {
         return is_its_directorys(key).map(|()| None);
     }
     let uid = |path: &Path| std::fs::metadata(path).map(|meta| meta.uid()).ok();

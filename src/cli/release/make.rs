@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::list::{LIST, List, digest_of};
 use super::{Context, Failure, Verdict, complete};
 use crate::cli::exit::Code;
-use crate::hw::owner::parent;
+use crate::draft::parent;
 
 /// Who wants to see whether a release comes of its sources builds it again, and compares SHA256SUMS.
 #[derive(Debug, clap::Args)]

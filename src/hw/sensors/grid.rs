@@ -21,6 +21,7 @@ use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use super::config::{SensorConfig, kind_name};
 use super::failure;
 use super::mounting::Mounting;
+use crate::draft::parent;
 use crate::hw::{denied, owner};
 use crate::ports::{MAX_CELLS, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
@@ -138,7 +139,7 @@ impl Drop for Socket {
 /// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run
 /// goes with the service: a missing one is made.
 fn bind(path: &Path) -> io::Result<Socket> {
-    let dir = owner::parent(path);
+    let dir = parent(path);
     // One that is there may be behind a link, as /var/run is.
     if !dir.is_dir() {
         owner::made_dir(dir)?;

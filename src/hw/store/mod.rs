@@ -29,6 +29,7 @@ pub use events::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY};
 pub use people::{Act, Erased, Export, ExportedTemplate};
 pub use templates::Kept;
 
+use crate::draft::parent;
 use crate::gallery::seal::MasterKey;
 use crate::hw::owner;
 
@@ -232,7 +233,7 @@ impl Store {
 fn make_if_missing(path: &Path) -> Result<(), Trouble> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
-            let dir = owner::parent(path);
+            let dir = parent(path);
             owner::hand_over(&file, dir)?;
             Ok(File::open(dir)?.sync_all()?)
         }
