@@ -18,6 +18,8 @@ use tract_onnx::prelude::{TractError, TractResult, TypedModel};
 const MAX_NODES: usize = 4096;
 /// The largest tensor between two layers, and all that is computed on loading, in elements (256 MiB of f32).
 pub(super) const MAX_ELEMENTS: usize = 64 << 20;
+/// All tensors between layers together, in elements (1 GiB of f32): eight times what SCRFD-500m has at 640 x 640.
+const MAX_ALL_ELEMENTS: usize = 256 << 20;
 /// The most taps in tract's lists of windows, 16 bytes each; a layer with windows of 3 x 3 has 81 at most.
 const MAX_TAPS: usize = 4 << 20;
 /// More than any tensor has sides: what `Shape` gives at most.
@@ -215,8 +217,9 @@ fn constant(node: &NodeProto) -> Constant {
     Constant::computed(lists.chain(tensors).fold(1, usize::saturating_add))
 }
 
-/// Refuses a layer whose result has no fixed shape, or more numbers than any network for a door has.
+/// Refuses a layer whose result has no fixed shape, or more numbers than any network for a door has, alone or with all others.
 pub(super) fn admit_sizes(model: &TypedModel) -> TractResult<()> {
+    let mut all = 0usize;
     for node in model.nodes() {
         for output in &node.outputs {
             let Some(shape) = output.fact.shape.as_concrete() else {
@@ -225,6 +228,9 @@ pub(super) fn admit_sizes(model: &TypedModel) -> TractResult<()> {
             let elements = volume(shape.iter().copied().map(Some));
             let fits = elements.is_some_and(|n| n <= MAX_ELEMENTS);
             ensure(fits, || format!("{} would hold more than {MAX_ELEMENTS} numbers", node.name))?;
+            all = all.saturating_add(elements.unwrap_or(usize::MAX));
+            let fits = || format!("with {} its layers would hold more than {MAX_ALL_ELEMENTS} numbers", node.name);
+            ensure(all <= MAX_ALL_ELEMENTS, fits)?;
         }
     }
     Ok(())

@@ -419,6 +419,22 @@ mod tests {
     }
 
     #[test]
+    fn layers_that_could_take_all_memory_together_are_refused() {
+        // 16 million numbers each.
+        let zeros = [[1, 3, 1, 1].map(|side| varint(1, side)).concat(), varint(2, 1), text(8, "k"), bytes(9, &[0; 12])];
+        let wide = beside("Conv", &["image", "k"], [("pads", &[1984; 4]), ("strides", &[1; 2])], &zeros.concat());
+        let name = |i| if i == 0 { "more".into() } else { format!("more{i}") };
+        let behind = |layers: usize| {
+            let layer = |i: usize| [text(1, &name(i)), text(2, &name(i + 1)), text(4, "Exp")].concat();
+            let nodes: Vec<u8> = (0..layers).flat_map(|i| bytes(1, &layer(i))).collect();
+            [wide.clone(), bytes(7, &[nodes, bytes(12, &text(1, &name(layers)))].concat())].concat()
+        };
+        let told = |layers| load(behind(layers)).map(|_| ()).unwrap_err();
+        assert!(matches!(told(4), InferError::OutputCount { got: 3, .. }), "{}", told(4));
+        assert!(told(17).to_string().contains("its layers would hold more than"), "{}", told(17));
+    }
+
+    #[test]
     fn a_tensor_whose_size_each_picture_chooses_is_refused() {
         let layers: [(&str, &[&str], &str); 5] = [
             ("MatMul", &["flat", "w"], "product"),
