@@ -91,7 +91,13 @@ in_root apt-get remove -y -qq facelatch >"$work/apt.log" 2>&1 || fail "remove: $
 apt /first.deb
 is_as_it_was "removing"
 
+# On another disk now.
+mv "$root/var/lib/facelatch" "$root/srv/door"
+ln -s /srv/door "$root/var/lib/facelatch"
+echo 'state_dir = "/srv/elsewhere"' >>"$root/etc/facelatch/facelatch.toml"
 in_root apt-get purge -y -qq facelatch >"$work/apt.log" 2>&1 || fail "purge: $(cat "$work/apt.log")"
+[ -z "$(ls -A "$root/srv/door")" ] || fail "purge left people and events on the other disk"
+grep -q 'left, as it lies elsewhere: /srv/elsewhere' "$work/apt.log" || fail "purge doesn't say what it left"
 left=$(find "$root/etc" "$root/var/lib" "$root/usr" "$root/lib/systemd" -name '*facelatch*' -not -path "$root/var/lib/dpkg/*" 2>/dev/null || true)
 [ -z "$left" ] || fail "purge left: $left"
 echo "installed, upgraded, removed, installed again and purged: $(basename "$deb")"
