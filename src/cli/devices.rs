@@ -80,9 +80,10 @@ fn needed(config: &Config) -> BTreeSet<String> {
     needed
 }
 
-/// A link is a rule's name for a chip that keeps no number; but a Raspberry Pi's gpiochip4 is one as well, to its header.
+/// The header's chip keeps no number, and so does one that a rule's link names; but a Raspberry Pi's gpiochip4 is a link as well.
 fn chip(path: &Path) -> String {
-    if !gpio::is_numbered(path) && path.is_symlink() { GPIO_CHIPS.to_owned() } else { quoted(path) }
+    let is_named = path == Path::new(gpio::HEADER) || (!gpio::is_numbered(path) && path.is_symlink());
+    if is_named { GPIO_CHIPS.to_owned() } else { quoted(path) }
 }
 
 /// A port of the board itself keeps its number.
@@ -140,7 +141,7 @@ mod tests {
     fn each_chip_that_is_named_is_needed_once() {
         let wired = "[strike]\nkind = \"gpiochip\"\nchip = \"/dev/gpiochip4\"\nline = 17\n\
                      [inputs.exit_button]\nline = 27\n[inputs.door_contact]\nline = 22\nchip = \"/dev/gpiochip4\"\n";
-        assert_eq!(needs(wired), ["/dev/gpiochip0", "/dev/gpiochip4", "char-video4linux"]);
+        assert_eq!(needs(wired), ["/dev/gpiochip4", "char-gpiochip", "char-video4linux"], "the header has no number");
     }
 
     #[test]
@@ -153,7 +154,7 @@ mod tests {
         let header = dev.path().join("gpiochip4");
         std::os::unix::fs::symlink("gpiochip0", &header).unwrap();
         let wired = format!("[strike]\nkind = \"gpiochip\"\nchip = {header:?}\nline = 17\n");
-        assert!(needs(&wired).contains(&header.display().to_string()), "a Raspberry Pi's keeps its number");
+        assert!(needs(&wired).contains(&header.display().to_string()), "a number was asked for");
         let inputs = format!("[inputs]\nchip = {link:?}\n[inputs.exit_button]\nline = 27\n");
         assert_eq!(needs(&inputs), ["char-gpiochip", "char-video4linux"]);
     }

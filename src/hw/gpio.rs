@@ -76,9 +76,33 @@ impl<'de> Deserialize<'de> for LineId {
     }
 }
 
-/// The chip of the header on a Raspberry Pi and on most other boards.
+/// What a configuration calls the chip of the board's header. Not by a number: a Raspberry Pi 5's has been gpiochip4, gpiochip0
+/// and gpiochip11, as its kernel had it.
+pub const HEADER: &str = "header";
+/// What begins the label of a Raspberry Pi's header, of each model.
+const HEADER_LABEL: &str = "pinctrl-";
+
+/// The chip that lines are on where the configuration names none.
 pub fn default_chip() -> PathBuf {
-    PathBuf::from("/dev/gpiochip0")
+    PathBuf::from(HEADER)
+}
+
+/// Where the chip is now that a configuration names: of [`HEADER`] the one with a header's label, or else /dev/gpiochip0.
+pub fn place(chip: &Path) -> PathBuf {
+    if chip != Path::new(HEADER) {
+        return chip.to_owned();
+    }
+    let label =
+        |path: &PathBuf| gpiocdev::Chip::from_path(path).and_then(|chip| chip.info()).ok().map(|info| info.label);
+    let nodes = nodes(Path::new("/dev"));
+    header(nodes.iter().filter_map(|path| Some((path, label(path)?))))
+        .map_or_else(|| "/dev/gpiochip0".into(), PathBuf::clone)
+}
+
+/// The one chip whose label is a header's, where there is one.
+pub fn header<T>(chips: impl IntoIterator<Item = (T, impl AsRef<str>)>) -> Option<T> {
+    let mut found = chips.into_iter().filter(|(_, label)| label.as_ref().starts_with(HEADER_LABEL));
+    found.next().filter(|_| found.next().is_none()).map(|(chip, _)| chip)
 }
 
 /// Why a line can't be used.
@@ -139,9 +163,13 @@ pub struct LineState {
     pub held_by: Option<String>,
 }
 
-/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none. Each once: a Raspberry
-/// Pi's gpiochip4 is a link to gpiochip0.
+/// Every GPIO chip below `dev`, or why it can't be looked at. Takes no line and changes none.
 pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
+    nodes(dev).iter().map(|path| lines_of(path)).collect()
+}
+
+/// The chips' devices below `dev`. Each once: a Raspberry Pi's gpiochip4 may be a link to gpiochip0.
+fn nodes(dev: &Path) -> Vec<PathBuf> {
     let is_chip = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.strip_prefix("gpiochip").is_some_and(|n| n.parse::<u32>().is_ok()))
@@ -152,12 +180,13 @@ pub fn chips(dev: &Path) -> Vec<Result<ChipLines, GpioError>> {
     // gpiochip10 comes after gpiochip9.
     paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     paths.truncate(MAX_CHIPS);
-    paths.iter().map(|path| lines_of(path)).collect()
+    paths
 }
 
 /// The chip that a name leads to; the name itself where there is none.
 pub fn real(chip: &Path) -> PathBuf {
-    chip.canonicalize().unwrap_or_else(|_| chip.to_owned())
+    let chip = place(chip);
+    chip.canonicalize().unwrap_or(chip)
 }
 
 /// Whether that is a number of the kernel's, or a Raspberry Pi's second one of its header, and no name that a rule gave
@@ -172,7 +201,7 @@ const PI_DRIVERS: [(&str, &str); 2] = [("pinctrl-rp1", "pinctrl_rp1"), ("pinctrl
 /// Whether the kernel says that the chip's outputs keep their level once no program holds them, and not where a driver
 /// that could say so says nothing. `None` of any other chip: that is up to its driver. `modules` is /sys/module.
 pub fn keeps_outputs(chip: &Path, modules: &Path) -> Option<bool> {
-    let info = gpiocdev::Chip::from_path(chip).and_then(|chip| chip.info()).ok()?;
+    let info = gpiocdev::Chip::from_path(place(chip)).and_then(|chip| chip.info()).ok()?;
     is_kept(&info.label, modules)
 }
 
@@ -187,6 +216,7 @@ fn is_kept(label: &str, modules: &Path) -> Option<bool> {
 /// # Errors
 /// [`GpioError`]: no such chip or line, no permission, in use and by whom.
 pub fn look(chip: &Path, line: &LineId) -> Result<u32, GpioError> {
+    let chip = &place(chip);
     let (open, offset) = find(chip, line)?;
     let info = open.line_info(offset).map_err(|e| explain(chip, line, &e, None))?;
     match held_by_another(info.used, &info.consumer) {
@@ -215,6 +245,7 @@ fn lines_of(chip: &Path) -> Result<ChipLines, GpioError> {
 
 /// The offset of a line and an open chip to ask about it.
 pub(crate) fn find(chip: &Path, line: &LineId) -> Result<(gpiocdev::Chip, u32), GpioError> {
+    let chip = &place(chip);
     let open = gpiocdev::Chip::from_path(chip).map_err(|e| explain(chip, line, &e, None))?;
     let count = open.info().map_err(|e| explain(chip, line, &e, None))?.num_lines;
     let offset = match line {
@@ -233,6 +264,7 @@ pub(crate) fn request(
     line: &LineId,
     shape: impl Fn(&mut gpiocdev::request::Builder),
 ) -> Result<(gpiocdev::Request, u32), GpioError> {
+    let chip = &place(chip);
     let (open, offset) = find(chip, line)?;
     let mut builder = gpiocdev::Request::builder();
     builder.on_chip(chip).with_consumer(CONSUMER).with_line(offset);
@@ -364,6 +396,17 @@ mod tests {
         assert_eq!(real(&link), chip.canonicalize().unwrap());
         assert_eq!(real(Path::new("/nowhere/gpiochip4")), Path::new("/nowhere/gpiochip4"));
         assert!(chips(Path::new("/nowhere")).is_empty());
+    }
+
+    #[test]
+    fn the_header_is_the_one_chip_that_is_labelled_so_whatever_its_number() {
+        let of = |labels: &[&'static str]| header(labels.iter().enumerate());
+        assert_eq!(of(&["gpio-brcmstb@107d508500", "raspberrypi-exp-gpio", "pinctrl-rp1"]), Some(2));
+        assert_eq!(of(&["pinctrl-bcm2711", "raspberrypi-exp-gpio"]), Some(0));
+        assert_eq!(of(&["tegra234-gpio"]), None);
+        assert_eq!(of(&["pinctrl-bcm2711", "pinctrl-rp1"]), None, "nobody knows which");
+        assert_eq!(place(Path::new("/dev/gpiochip4")), Path::new("/dev/gpiochip4"));
+        assert!(place(&default_chip()).starts_with("/dev"));
     }
 
     #[test]

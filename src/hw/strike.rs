@@ -217,7 +217,7 @@ impl Gpiochip {
     /// # Errors
     /// [`OpenError`]: no such chip or line, no permission, in use and by whom.
     pub fn open(config: &StrikeConfig) -> Result<Self, OpenError> {
-        let name = format!("{} line {}", config.chip.display(), shown(config.line.as_ref()));
+        let name = format!("{} line {}", gpio::place(&config.chip).display(), shown(config.line.as_ref()));
         let fail = |kind, reason| OpenError { line: name.clone(), kind, reason };
         let line = config.line.as_ref().ok_or_else(|| fail(ErrorKind::InvalidInput, NO_LINE.to_owned()))?;
         let locked = level(config.fail, config.active_low, Door::Locked);

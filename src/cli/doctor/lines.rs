@@ -76,7 +76,9 @@ fn registers(places: &[&'static str]) -> Result<&'static str, String> {
 
 fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
     let Some(line) = line else { return Err("strike.line is missing".into()) };
-    gpio::look(chip, line).map(|offset| format!("{}, line {offset}", chip.display())).map_err(|error| error.to_string())
+    gpio::look(chip, line)
+        .map(|offset| format!("{}, line {offset}", gpio::place(chip).display()))
+        .map_err(|error| error.to_string())
 }
 
 pub(super) fn inputs(ctx: &Context) -> Checked {

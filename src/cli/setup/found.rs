@@ -16,8 +16,6 @@ const MAX_NODES: usize = 64;
 const NO_LENS: [&str; 5] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpi-hevc", "rpivid"];
 /// Receivers of cameras on a ribbon cable: they list formats that they can't give without an image processor.
 const RAW: [&str; 2] = ["unicam", "rp1-cfe"];
-/// What the label of the chip that a Raspberry Pi's header hangs on begins with.
-const HEADER: &str = "pinctrl-";
 /// What a thermal camera's node offers, beside pictures for people to look at.
 const TEMPERATURES: &str = "Y16";
 /// Columns that one has at most (FLIR's Lepton). A camera for faces in 16 bits of grey has more.
@@ -204,8 +202,9 @@ impl Found {
             LineId::Name(name) => state.name == *name,
         };
         let mut hits: Vec<_> = hits.filter(means).collect();
-        let is_header = |found: &ChipLines| found.label.starts_with(HEADER);
-        if hits.iter().filter(|(found, ..)| is_header(found)).count() == 1 {
+        let header = gpio::header(self.chips.iter().map(|found| (found, &found.label)));
+        let is_header = |found: &ChipLines| header.is_some_and(|header| header == found);
+        if hits.iter().any(|(found, ..)| is_header(found)) {
             hits.retain(|(found, ..)| is_header(found));
         }
         match hits[..] {
@@ -215,7 +214,10 @@ impl Found {
                     let by = if by.is_empty() { "the system" } else { by };
                     Err(format!("line {text} of {} is in use by {by}; {}", found.chip.display(), self.free_lines()))
                 }
-                _ => Ok((link.unwrap_or(&found.chip).to_owned(), id, offset)),
+                _ => {
+                    let name = if is_header(found) { Path::new(gpio::HEADER) } else { &found.chip };
+                    Ok((link.unwrap_or(name).to_owned(), id, offset))
+                }
             },
             [(first, offset, _), ..] => {
                 let chips: Vec<_> = hits.iter().map(|(found, ..)| found.chip.display().to_string()).collect();
@@ -345,7 +347,8 @@ mod tests {
     fn a_line_that_several_chips_have_is_the_headers() {
         let mut board = board();
         board.chips[1].label = "gpio-brcmstb@107d508500".into();
-        assert_eq!(board.line("1"), Ok(("/dev/gpiochip0".into(), LineId::Offset(1), 1)));
+        assert_eq!(board.line("1"), Ok((gpio::HEADER.into(), LineId::Offset(1), 1)));
+        assert_eq!(board.line("/dev/gpiochip0:1"), board.line("1"), "whatever number it has today");
         assert_eq!(board.line("/dev/gpiochip1:1"), Ok(("/dev/gpiochip1".into(), LineId::Offset(1), 1)));
         board.chips[0].label = "gpio-sim".into();
         assert!(board.line("1").unwrap_err().contains("several chips have a line 1"));
