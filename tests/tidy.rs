@@ -233,8 +233,9 @@ fn nothing_is_left_unsaid_or_undone() {
 /// Cargo takes what is said for a target for a build on such a machine, too, and a board has no cross compiler and no emulator.
 #[test]
 fn a_build_on_a_board_needs_nothing_of_a_cross_build() {
-    let files =
-        std::fs::read_dir(".cargo").unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
     let said: Vec<String> = files.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     assert!(!said.is_empty());
     assert!(!said.iter().any(|line| line.starts_with("linker") || line.starts_with("runner")), "{said:?}");

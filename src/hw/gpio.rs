@@ -76,8 +76,8 @@ impl<'de> Deserialize<'de> for LineId {
     }
 }
 
-/// What a configuration calls the chip of the board's header. Not by a number: a Raspberry Pi 5's has been gpiochip4, gpiochip0
-/// and gpiochip11, as its kernel had it.
+/// What a configuration calls the chip of the board's header. Not by a number: a Raspberry Pi 5's has been gpiochip4,
+/// gpiochip0 and gpiochip11, as its kernel had it.
 pub const HEADER: &str = "header";
 /// What begins the label of a Raspberry Pi's header, of each model.
 const HEADER_LABEL: &str = "pinctrl-";
@@ -87,7 +87,8 @@ pub fn default_chip() -> PathBuf {
     PathBuf::from(HEADER)
 }
 
-/// Where the chip is now that a configuration names: of [`HEADER`] the one with a header's label, or else /dev/gpiochip0.
+/// Where the chip is now that a configuration names: of [`HEADER`] the one with a header's label, else
+/// /dev/gpiochip0.
 pub fn place(chip: &Path) -> PathBuf {
     if chip != Path::new(HEADER) {
         return chip.to_owned();
