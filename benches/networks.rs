@@ -54,7 +54,7 @@ fn network(file: &str, numbers: [&str; 3], runtime: &str) -> Result<(), Failure>
             let mut network = PictureNetwork::load(&file, width, height, &outputs)?;
             let layers = network.layers();
             let ours = layers.iter().filter(|layer| layer.is_int8).count();
-            eprintln!("{}: {ours} of {} layers at eight bits", kernels::active().name(), layers.len());
+            eprintln!("{}: {ours} of {} layers at eight bits", kernels::active().as_str(), layers.len());
             let picture = RgbImage::from_rgb8(width, height, pixels).ok_or("an impossible size")?;
             answer(|| {
                 black_box(network.look(&picture)?);

@@ -23,6 +23,9 @@
 //! * Every queue, loop, file and retry has a named maximum.
 //! * `unsafe` lives in [`kernels`] and, where it can't be avoided, in [`hw`]; every other module forbids it.
 
+#[macro_use]
+mod named;
+
 mod backoff;
 pub mod cli;
 pub mod config;

@@ -87,17 +87,19 @@ pub trait Liveness: Send {
     fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String>;
 }
 
-/// What a sensor measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SensorKind {
-    Distance,
-    Depth,
-    Thermometer,
-    Thermal,
-    Proximity,
-    Light,
-    Touch,
-    Acceleration,
+named! {
+    /// What a sensor measures, as the configuration names it.
+    #[derive(PartialOrd, Ord)]
+    SensorKind {
+        Distance = "distance",
+        Depth = "depth",
+        Thermometer = "thermometer",
+        Thermal = "thermal",
+        Proximity = "proximity",
+        Light = "light",
+        Touch = "touch",
+        Acceleration = "acceleration",
+    }
 }
 
 impl SensorKind {

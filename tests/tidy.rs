@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `use` of anything else is a door in the wrong wall.
-const MAY_IMPORT: [(&str, &[&str]); 23] = [
+const MAY_IMPORT: [(&str, &[&str]); 24] = [
+    ("named", &[]),
     ("units", &[]),
     ("time", &[]),
     ("person", &[]),

@@ -161,7 +161,7 @@ impl Visit<'_> {
         let layers = faces.layers().into_iter().chain([liveness]);
         for (check, layers) in ["detector", "landmarks", "encoder", "liveness"].into_iter().zip(layers) {
             for layer in layers {
-                let by = if layer.is_int8 { crate::kernels::active().name() } else { "tract" };
+                let by = if layer.is_int8 { crate::kernels::active().as_str() } else { "tract" };
                 self.show(Finding { check, level: Level::Ok, says: format!("{by:<12} {}", layer.what) })?;
             }
         }

@@ -79,11 +79,14 @@ impl Liveness {
         let nonsense = |key: &str, why: String| Err(Nonsense::new(&format!("liveness.{key}"), why));
         let sources = self.sources(door);
         if let Some(absent) = sources.without(Source::Camera).iter().find(|source| !door.contains(*source)) {
-            let why = format!("the door has no {0}: describe it in [[sensor]], or take {0} out", absent.name());
+            let why = format!("the door has no {0}: describe it in [[sensor]], or take {0} out", absent.as_str());
             return nonsense("sensors", why);
         }
         if let Some(absent) = self.required(door).iter().find(|source| !sources.contains(*source)) {
-            return nonsense("required", format!("{} takes no part: it is not among liveness.sensors", absent.name()));
+            return nonsense(
+                "required",
+                format!("{} takes no part: it is not among liveness.sensors", absent.as_str()),
+            );
         }
         if self.antispoof.len() > MAX_ANTISPOOF {
             return nonsense("antispoof", format!("more than {MAX_ANTISPOOF} networks"));

@@ -161,18 +161,18 @@ impl Tally {
         let recordings = self.by_label.values().map(|count| count.sessions).sum();
         let silent: usize = self.by_label.values().map(|count| count.silent).sum();
         let rates: BTreeMap<_, _> =
-            self.by_label.iter().filter_map(|(label, count)| Some((label.name(), count.rate(*label)?))).collect();
+            self.by_label.iter().filter_map(|(label, count)| Some((label.as_str(), count.rate(*label)?))).collect();
         let share = |name: &str| rates.get(name).map(|rate: &Rate| rate.share);
         let apcer: BTreeMap<_, _> =
-            self.attacks().filter_map(|kind| Some((kind.name(), share(kind.name())?))).collect();
+            self.attacks().filter_map(|kind| Some((kind.as_str(), share(kind.as_str())?))).collect();
         Report {
-            bpcer: share(Label::Live.name()),
+            bpcer: share(Label::Live.as_str()),
             apcer_worst: apcer.values().copied().max_by(f64::total_cmp),
             apcer,
             non_response: silent as f64 / usize::max(recordings, 1) as f64,
             recordings,
             simulated: self.simulated,
-            verdicts: self.by_label.iter().map(|(label, count)| (label.name(), count.verdicts)).collect(),
+            verdicts: self.by_label.iter().map(|(label, count)| (label.as_str(), count.verdicts)).collect(),
             rates,
         }
     }

@@ -93,7 +93,7 @@ fn summary(session: &Session, judged: &Judged) -> String {
     format!(
         "{} ({}): {ended}, {live} of {windows} windows alive; heart rate {} (not judged by){note}",
         session.label,
-        session.source.name(),
+        session.source.as_str(),
         rates.join(", ")
     )
 }

@@ -76,24 +76,23 @@ impl Outline {
     }
 }
 
-/// A part of a picture with a face.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// With the brows.
-    Eyes,
-    /// From the bridge to the upper lip.
-    Nose,
-    Mouth,
-    Forehead,
-    /// With jaw and chin: whatever of the face is none of the others.
-    Cheeks,
-    /// Hair, ears, neck, a hat, the background.
-    Outside,
+named! {
+    /// A part of a picture with a face.
+    Part {
+        /// With the brows.
+        Eyes = "eyes",
+        /// From the bridge to the upper lip.
+        Nose = "nose",
+        Mouth = "mouth",
+        Forehead = "forehead",
+        /// With jaw and chin: whatever of the face is none of the others.
+        Cheeks = "cheeks",
+        /// Hair, ears, neck, a hat, the background.
+        Outside = "outside",
+    }
 }
 
 impl Part {
-    pub const ALL: [Self; 6] = [Self::Eyes, Self::Nose, Self::Mouth, Self::Forehead, Self::Cheeks, Self::Outside];
-
     /// The part at a point of the aligned face, in its pixels. Sizes are means of men's and women's faces in a table of
     /// measurements (doi 10.1186/s40902-019-0191-7, table 9), at .54 pixels a millimetre: an eye 34 mm wide (18 pixels,
     /// the brow 3 beyond each end and up to 13 above), a nose 42, a mouth 54.
@@ -115,18 +114,6 @@ impl Part {
             Self::Mouth
         } else {
             Self::Cheeks
-        }
-    }
-
-    /// As JSON spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Eyes => "eyes",
-            Self::Nose => "nose",
-            Self::Mouth => "mouth",
-            Self::Forehead => "forehead",
-            Self::Cheeks => "cheeks",
-            Self::Outside => "outside",
         }
     }
 }

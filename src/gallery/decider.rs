@@ -18,15 +18,17 @@ use crate::face::encoding::Encoding;
 use crate::kernels::dot;
 use crate::units::Similarity;
 
-/// Which decider a configuration names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeciderKind {
-    /// A threshold on the cosine.
-    #[default]
-    Threshold,
-    /// A threshold on what a pair head says.
-    PairHead,
+named! {
+    /// Which decider a configuration names; as options and JSON spell it, too.
+    #[derive(Default, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    DeciderKind {
+        /// A threshold on the cosine.
+        #[default]
+        Threshold = "threshold",
+        /// A threshold on what a pair head says.
+        PairHead = "pair-head",
+    }
 }
 
 /// What turns two encodings of one encoder into a score. Cheap to clone.
@@ -114,18 +116,6 @@ impl Decider {
     }
 }
 
-impl DeciderKind {
-    const ALL: [Self; 2] = [Self::Threshold, Self::PairHead];
-
-    /// As configuration, options and JSON spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Threshold => "threshold",
-            Self::PairHead => "pair-head",
-        }
-    }
-}
-
 impl fmt::Display for DeciderKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -136,7 +126,7 @@ impl FromStr for DeciderKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| "it is threshold or pair-head".into())
+        Self::parse(text).ok_or_else(|| "it is threshold or pair-head".into())
     }
 }
 

@@ -86,26 +86,15 @@ pub enum Action {
     Alarm(Alarm),
 }
 
-/// What the alarm says; each state replaces the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alarm {
-    Silent,
-    /// The door has stood open for long and will raise the alarm.
-    HeldOpenSoon,
-    HeldOpen,
-    /// Opened without a release.
-    Forced,
-}
-
-impl Alarm {
-    /// As the socket and the journal call it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::HeldOpenSoon => "held_open_soon",
-            Self::HeldOpen => "held_open",
-            Self::Forced => "forced",
-        }
+named! {
+    /// What the alarm says, as the socket and the journal call it; each state replaces the one before.
+    Alarm {
+        Silent = "silent",
+        /// The door has stood open for long and will raise the alarm.
+        HeldOpenSoon = "held_open_soon",
+        HeldOpen = "held_open",
+        /// Opened without a release.
+        Forced = "forced",
     }
 }
 

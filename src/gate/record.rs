@@ -7,23 +7,6 @@ use crate::person::PersonId;
 use crate::time::Wall;
 use crate::units::Similarity;
 
-/// An enum whose values have names that never change: the enum, all of its values, and the name of each, from one list.
-macro_rules! named {
-    ($(#[$meta:meta])* $enum:ident { $($(#[$doc:meta])* $value:ident = $name:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $enum { $($(#[$doc])* $value,)+ }
-
-        impl $enum {
-            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$value),+];
-
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$value => $name,)+ }
-            }
-        }
-    };
-}
-
 named! {
     /// How an attempt, or anything else worth keeping, ended. The names are the ledger's and `--json`'s.
     Outcome {
@@ -54,12 +37,6 @@ named! {
         ExpiryChanged = "expiry_changed",
         ScheduleChanged = "schedule_changed",
         Erased = "erased",
-    }
-}
-
-impl Outcome {
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|o| o.as_str() == text)
     }
 }
 

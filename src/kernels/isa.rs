@@ -4,46 +4,31 @@
 
 use std::sync::OnceLock;
 
-/// The environment variable that chooses the kernels by [`Isa::name`]. It is read once.
+/// The environment variable that chooses the kernels by [`Isa::as_str`]. It is read once.
 pub const OVERRIDE: &str = "FACELATCH_KERNELS";
 
-/// An instruction set that kernels are written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// Plain Rust: the reference.
-    Scalar,
-    /// x86-64 with AVX2 (2013 on).
-    Avx2,
-    /// AVX2 and 256-bit VNNI (Alder Lake, 2021 on, and small cores of its kind).
-    AvxVnni,
-    /// AVX-512 with VNNI (Cascade Lake, 2019 on; Zen 4, 2022 on).
-    Avx512Vnni,
-    /// Every 64-bit ARM.
-    Neon,
-    /// With the dot products of ARMv8.2 (Cortex-A55, A75 and later: Pi 5, Jetson Orin).
-    NeonDotprod,
-    /// With the 8-bit matrix products of ARMv8.6 (Cortex-A510, A710 and later).
-    NeonI8mm,
+named! {
+    /// An instruction set that kernels are written for, as [`OVERRIDE`], `doctor` and `bench` spell it. From the least to the
+    /// best, of each architecture.
+    Isa {
+        /// Plain Rust: the reference.
+        Scalar = "scalar",
+        /// x86-64 with AVX2 (2013 on).
+        Avx2 = "avx2",
+        /// AVX2 and 256-bit VNNI (Alder Lake, 2021 on, and small cores of its kind).
+        AvxVnni = "avx-vnni",
+        /// AVX-512 with VNNI (Cascade Lake, 2019 on; Zen 4, 2022 on).
+        Avx512Vnni = "avx512-vnni",
+        /// Every 64-bit ARM.
+        Neon = "neon",
+        /// With the dot products of ARMv8.2 (Cortex-A55, A75 and later: Pi 5, Jetson Orin).
+        NeonDotprod = "neon-dotprod",
+        /// With the 8-bit matrix products of ARMv8.6 (Cortex-A510, A710 and later).
+        NeonI8mm = "neon-i8mm",
+    }
 }
 
 impl Isa {
-    /// From the least to the best, of each architecture.
-    pub const ALL: [Self; 7] =
-        [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::NeonDotprod, Self::NeonI8mm];
-
-    /// As [`OVERRIDE`], `doctor` and `bench` spell it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::AvxVnni => "avx-vnni",
-            Self::Avx512Vnni => "avx512-vnni",
-            Self::Neon => "neon",
-            Self::NeonDotprod => "neon-dotprod",
-            Self::NeonI8mm => "neon-i8mm",
-        }
-    }
-
     /// Whether this CPU has it.
     pub fn is_available(self) -> bool {
         match self {
@@ -108,12 +93,12 @@ fn choose(wish: Option<&str>) -> Choice {
     let Some(wish) = wish.filter(|wish| !wish.is_empty()) else {
         return Choice { isa: Isa::best(), note: None };
     };
-    let why = match Isa::ALL.into_iter().find(|isa| isa.name() == wish) {
+    let why = match Isa::parse(wish) {
         Some(isa) if isa.is_available() => return Choice { isa, note: None },
         Some(_) => "this CPU does not have it",
         None => "no kernels have that name",
     };
-    let can = Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::name).collect::<Vec<_>>().join(" or ");
+    let can = Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::as_str).collect::<Vec<_>>().join(" or ");
     Choice {
         isa: Isa::Scalar,
         note: Some(format!("{OVERRIDE}={wish}: {why}; the scalar kernels run. Say {can}, or unset it for the fastest")),
@@ -135,7 +120,7 @@ mod tests {
     #[test]
     fn a_wish_that_the_cpu_can_grant_is_granted() {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
-            let choice = choose(Some(isa.name()));
+            let choice = choose(Some(isa.as_str()));
             assert_eq!((choice.isa, choice.note), (isa, None));
         }
     }
@@ -143,7 +128,7 @@ mod tests {
     #[test]
     fn any_other_wish_falls_back_to_scalar_and_says_why() {
         let absent = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
-        for (wish, why) in [(absent.name(), "this CPU does not have it"), ("avx9", "no kernels have that name")] {
+        for (wish, why) in [(absent.as_str(), "this CPU does not have it"), ("avx9", "no kernels have that name")] {
             let choice = choose(Some(wish));
             assert_eq!(choice.isa, Isa::Scalar);
             let note = choice.note.expect("a reason");

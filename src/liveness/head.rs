@@ -10,34 +10,18 @@ use super::{Source, SourceSet};
 use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{InferError, Kind, ModelFile, Network};
 
-/// What the head tells apart, in the order of its output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    Live,
-    Print,
-    Screen,
-    Mask,
-    Mannequin,
-    /// A picture before a living person.
-    Composite,
-    /// Sensors that play a recording.
-    Replay,
-}
-
-impl Class {
-    pub const ALL: [Self; 7] =
-        [Self::Live, Self::Print, Self::Screen, Self::Mask, Self::Mannequin, Self::Composite, Self::Replay];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Print => "print",
-            Self::Screen => "screen",
-            Self::Mask => "mask",
-            Self::Mannequin => "mannequin",
-            Self::Composite => "composite",
-            Self::Replay => "replay",
-        }
+named! {
+    /// What the head tells apart, in the order of its output.
+    Class {
+        Live = "live",
+        Print = "print",
+        Screen = "screen",
+        Mask = "mask",
+        Mannequin = "mannequin",
+        /// A picture before a living person.
+        Composite = "composite",
+        /// Sensors that play a recording.
+        Replay = "replay",
     }
 }
 

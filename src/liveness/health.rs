@@ -22,65 +22,35 @@ const REPEATED_READINGS: usize = 16;
 /// So many of them must differ from each other.
 const DIFFERENT_READINGS: usize = 8;
 
-/// Why a reading is no measurement, or why there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Invalid {
-    /// NaN or infinity. Of a depth grid, no zone that saw anything.
-    NotFinite,
-    /// Beyond what such a sensor can measure, or what can be at a door.
-    OutOfRange,
-    /// At an end of its range, for several readings.
-    Saturated,
-    /// Bit for bit the same for longer than its noise allows.
-    Stuck,
-    /// The same sequence again and again, as a recording gives it.
-    Repeating,
-    /// Measured too long ago.
-    Late,
-    /// Measured in the future.
-    FromTheFuture,
-    /// Measured before the reading that came before it.
-    OutOfOrder,
-    /// Faster than what it measures can change.
-    Jump,
-    /// Nothing has come for too long.
-    Silent,
-    /// It does not answer.
-    Failing,
+named! {
+    /// Why a reading is no measurement, or why there is none, as journal, `doctor` and session files name it.
+    Invalid {
+        /// NaN or infinity. Of a depth grid, no zone that saw anything.
+        NotFinite = "not_finite",
+        /// Beyond what such a sensor can measure, or what can be at a door.
+        OutOfRange = "out_of_range",
+        /// At an end of its range, for several readings.
+        Saturated = "saturated",
+        /// Bit for bit the same for longer than its noise allows.
+        Stuck = "stuck",
+        /// The same sequence again and again, as a recording gives it.
+        Repeating = "repeating",
+        /// Measured too long ago.
+        Late = "late",
+        /// Measured in the future.
+        FromTheFuture = "from_the_future",
+        /// Measured before the reading that came before it.
+        OutOfOrder = "out_of_order",
+        /// Faster than what it measures can change.
+        Jump = "jump",
+        /// Nothing has come for too long.
+        Silent = "silent",
+        /// It does not answer.
+        Failing = "failing",
+    }
 }
 
 impl Invalid {
-    pub const ALL: [Self; 11] = [
-        Self::NotFinite,
-        Self::OutOfRange,
-        Self::Saturated,
-        Self::Stuck,
-        Self::Repeating,
-        Self::Late,
-        Self::FromTheFuture,
-        Self::OutOfOrder,
-        Self::Jump,
-        Self::Silent,
-        Self::Failing,
-    ];
-
-    /// As journal, `doctor` and session files name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFinite => "not_finite",
-            Self::OutOfRange => "out_of_range",
-            Self::Saturated => "saturated",
-            Self::Stuck => "stuck",
-            Self::Repeating => "repeating",
-            Self::Late => "late",
-            Self::FromTheFuture => "from_the_future",
-            Self::OutOfOrder => "out_of_order",
-            Self::Jump => "jump",
-            Self::Silent => "silent",
-            Self::Failing => "failing",
-        }
-    }
-
     /// Whether what the sensor said before is in doubt, too. It takes several readings of a value, a sequence or an end
     /// of the range to tell, and those before the last were passed; of a late one's way nobody knows how long the ones
     /// before it were underway, and as long as it was nothing came; and of a silent one there is nothing new. All else

@@ -193,7 +193,7 @@ impl Judge {
         if let Some((source, why)) = self.missing() {
             self.recent.clear();
             let is_worth_telling = source != Source::Camera || until.since(since) >= SPAN + PATIENCE;
-            return if is_worth_telling { unsure(source.name(), why) } else { None };
+            return if is_worth_telling { unsure(source.as_str(), why) } else { None };
         }
         let Some((score, needed)) = self.score() else {
             self.recent.clear();

@@ -36,54 +36,25 @@ use serde::Deserialize;
 use crate::ports::SensorKind;
 use crate::time::Instant;
 
-/// What a channel needs: the door's camera, a network for single frames, or a sensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Camera,
-    Antispoof,
-    Distance,
-    Depth,
-    Thermometer,
-    Thermal,
-    Proximity,
-    Light,
-    Touch,
+named! {
+    /// What a channel needs: the door's camera, a network for single frames, or a sensor; as configuration, session
+    /// files and reasons name it, in the order of the table of error rates.
+    #[derive(PartialOrd, Ord, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Source {
+        Camera = "camera",
+        Antispoof = "antispoof",
+        Distance = "distance",
+        Depth = "depth",
+        Thermometer = "thermometer",
+        Thermal = "thermal",
+        Proximity = "proximity",
+        Light = "light",
+        Touch = "touch",
+    }
 }
 
 impl Source {
-    /// In the order of the table of error rates.
-    pub const ALL: [Self; 9] = [
-        Self::Camera,
-        Self::Antispoof,
-        Self::Distance,
-        Self::Depth,
-        Self::Thermometer,
-        Self::Thermal,
-        Self::Proximity,
-        Self::Light,
-        Self::Touch,
-    ];
-
-    /// As configuration, session files and reasons name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Camera => "camera",
-            Self::Antispoof => "antispoof",
-            Self::Distance => "distance",
-            Self::Depth => "depth",
-            Self::Thermometer => "thermometer",
-            Self::Thermal => "thermal",
-            Self::Proximity => "proximity",
-            Self::Light => "light",
-            Self::Touch => "touch",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|source| source.name() == name)
-    }
-
     /// What a sensor of this kind gives liveness; `None` for the accelerometer, which only guards the housing.
     pub const fn of(kind: SensorKind) -> Option<Self> {
         match kind {
@@ -132,7 +103,7 @@ impl std::fmt::Display for SourceSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, source) in self.iter().enumerate() {
             let before = if i == 0 { "" } else { ", " };
-            write!(f, "{before}{}", source.name())?;
+            write!(f, "{before}{}", source.as_str())?;
         }
         Ok(())
     }

@@ -39,68 +39,29 @@ pub const MAX_NOTE_BYTES: usize = 256;
 pub const MAX_SECONDS: f64 = 86_400.0;
 const NANOS: f64 = 1e9;
 
-/// Who or what stood there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Label {
-    Live,
-    PrintFlat,
-    PrintCurved,
-    PrintCutEyes,
-    Phone,
-    Tablet,
-    ScreenVideo,
-    MaskPaper,
-    MaskLatex,
-    MaskHeated,
-    Mannequin,
-    PhotoWarmPerson,
-    SensorReplay,
-    Unknown,
+named! {
+    /// Who or what stood there, as files and tables name it.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Label {
+        Live = "live",
+        PrintFlat = "print_flat",
+        PrintCurved = "print_curved",
+        PrintCutEyes = "print_cut_eyes",
+        Phone = "phone",
+        Tablet = "tablet",
+        ScreenVideo = "screen_video",
+        MaskPaper = "mask_paper",
+        MaskLatex = "mask_latex",
+        MaskHeated = "mask_heated",
+        Mannequin = "mannequin",
+        PhotoWarmPerson = "photo_warm_person",
+        SensorReplay = "sensor_replay",
+        Unknown = "unknown",
+    }
 }
 
 impl Label {
-    pub const ALL: [Self; 14] = [
-        Self::Live,
-        Self::PrintFlat,
-        Self::PrintCurved,
-        Self::PrintCutEyes,
-        Self::Phone,
-        Self::Tablet,
-        Self::ScreenVideo,
-        Self::MaskPaper,
-        Self::MaskLatex,
-        Self::MaskHeated,
-        Self::Mannequin,
-        Self::PhotoWarmPerson,
-        Self::SensorReplay,
-        Self::Unknown,
-    ];
-
-    /// As files and tables name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::PrintFlat => "print_flat",
-            Self::PrintCurved => "print_curved",
-            Self::PrintCutEyes => "print_cut_eyes",
-            Self::Phone => "phone",
-            Self::Tablet => "tablet",
-            Self::ScreenVideo => "screen_video",
-            Self::MaskPaper => "mask_paper",
-            Self::MaskLatex => "mask_latex",
-            Self::MaskHeated => "mask_heated",
-            Self::Mannequin => "mannequin",
-            Self::PhotoWarmPerson => "photo_warm_person",
-            Self::SensorReplay => "sensor_replay",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|label| label.name() == name)
-    }
-
     /// Neither a living person nor unknown.
     pub const fn is_attack(self) -> bool {
         !matches!(self, Self::Live | Self::Unknown)
@@ -109,24 +70,17 @@ impl Label {
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        f.pad(self.as_str())
     }
 }
 
-/// Whether sensors measured it or a program made it up. Every figure from simulation has to say so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    Simulated,
-    Recorded,
-}
-
-impl Origin {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Simulated => "simulated",
-            Self::Recorded => "recorded",
-        }
+named! {
+    /// Whether sensors measured it or a program made it up. Every figure from simulation has to say so.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Origin {
+        Simulated = "simulated",
+        Recorded = "recorded",
     }
 }
 

@@ -161,7 +161,7 @@ fn tell_of(alarm: Option<Alarm>, tell: &mut dyn FnMut(Event)) {
 
 impl Liveness for Watch {
     fn channels(&self) -> Vec<String> {
-        self.judge.demands().sources.iter().map(|source| source.name().to_owned()).collect()
+        self.judge.demands().sources.iter().map(|source| source.as_str().to_owned()).collect()
     }
 
     fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String> {

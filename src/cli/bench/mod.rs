@@ -82,7 +82,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let sizes = GALLERIES.into_iter().filter(|size| *size <= args.largest_gallery);
     let (model, detector) = names.unzip();
     let answer = Answer {
-        kernels: kernels::active().name(),
+        kernels: kernels::active().as_str(),
         stages: measured.times,
         rss_mib,
         start_ms,

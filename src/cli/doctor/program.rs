@@ -37,7 +37,7 @@ pub fn this() -> (Level, String) {
 }
 
 fn against_package(Program { path, digest }: &Program, packaged: Option<&List>) -> (Level, String) {
-    let kernels = crate::kernels::active().name();
+    let kernels = crate::kernels::active().as_str();
     let own = format!("facelatch {VERSION} on {kernels}, {}, SHA-256 {digest}", path.display());
     let entry = packaged.and_then(|list| Some((list.about.as_str(), *list.files.get(PROGRAM)?)));
     match entry {

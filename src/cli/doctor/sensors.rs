@@ -7,7 +7,7 @@ use crate::cli::exit::Failure;
 use crate::control::StatusLine;
 use crate::gate::Fault;
 use crate::hw::clock::BootClock;
-use crate::hw::sensors::{self, SensorConfig, kind_name};
+use crate::hw::sensors::{self, SensorConfig};
 use crate::liveness::Source;
 use crate::liveness::health::{Health, Invalid};
 use crate::liveness::watch::may_see_nothing;
@@ -31,7 +31,7 @@ impl Visit<'_> {
     pub(super) fn sensors(&mut self, daemon: Option<&StatusLine>) -> Result<(), Failure> {
         let configs = &self.ctx.config.sensors;
         for config in configs {
-            let kind = kind_name(config.kind);
+            let kind = config.kind.as_str();
             if let Some(status) = daemon {
                 let (level, says) = at_the_daemon(config, self.ctx, status);
                 self.show(Finding { check: kind, level, says })?;
@@ -53,7 +53,7 @@ impl Visit<'_> {
 /// Of a sensor that a daemon may hold open, by what that one says it listens to: it may have started with another configuration.
 fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (Level, String) {
     let device = config.device.display();
-    let is_heard = |source: Source| status.sensors.iter().any(|name| name == source.name());
+    let is_heard = |source: Source| status.sensors.iter().any(|name| name == source.as_str());
     let liveness = &ctx.config.liveness;
     let should_be = |source| liveness.is_required() && liveness.sources(ctx.config.sources()).contains(source);
     match Source::of(config.kind) {

@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 fn parse_source(name: &str) -> Result<Source, String> {
-    let known = || Source::ALL.map(Source::name).join(", ");
+    let known = || Source::ALL.map(Source::as_str).join(", ");
     Source::parse(name).ok_or_else(|| format!("there is no such sensor; known are {}", known()))
 }
 
@@ -74,9 +74,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         ctx.out.line(door)?;
     }
     if let Some(path) = &args.det {
-        let scores: Vec<_> = tally.attacks().map(|kind| (kind.name(), tally.trade_off(kind))).collect();
+        let scores: Vec<_> = tally.attacks().map(|kind| (kind.as_str(), tally.trade_off(kind))).collect();
         let of = |name| report.rates.get(name).map_or(0, |rate| rate.sessions);
-        let curve = |(name, scores)| Curve { name, scores, independent: [of(name), of(Label::Live.name())] };
+        let curve = |(name, scores)| Curve { name, scores, independent: [of(name), of(Label::Live.as_str())] };
         let curves: Vec<_> = scores.iter().map(|(name, scores)| curve((*name, scores.as_slice()))).collect();
         let title = if report.simulated > 0 { "Liveness, simulated sessions" } else { "Liveness" };
         std::fs::write(path, det::svg(title, Axes::LIVENESS, &curves)).map_err(Failure::io(path))?;
@@ -120,7 +120,7 @@ struct DoorReport {
 
 impl Visits {
     fn add(&mut self, label: Label, visit: &Visit) {
-        let count = self.by_label.entry(label.name()).or_default();
+        let count = self.by_label.entry(label.as_str()).or_default();
         count.visits += 1;
         match visit.opened_after {
             Some(after) => {

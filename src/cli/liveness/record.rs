@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 fn label(name: &str) -> Result<Label, String> {
-    let known = || Label::ALL.map(Label::name).join(", ");
+    let known = || Label::ALL.map(Label::as_str).join(", ");
     Label::parse(name).ok_or_else(|| format!("known are {}", known()))
 }
 
@@ -300,7 +300,7 @@ impl Recorder {
         let file = BufWriter::new(File::create_new(&args.out).map_err(Failure::io(&args.out))?);
         let writer = Writer::new(file, args.label, Origin::Recorded, &args.note, &channels, start);
         let writer = writer.map_err(|error| not_written(&args.out, error))?;
-        let report = Report { file: args.out.clone(), label: args.label.name(), ..Report::default() };
+        let report = Report { file: args.out.clone(), label: args.label.as_str(), ..Report::default() };
         Ok(Self { start, recogniser, nobody, told, ears, writer, report })
     }
 
@@ -334,14 +334,14 @@ impl Recorder {
         writer.finish().map_err(|error| not_written(&report.file, error))?;
         let troubles = self.ears.iter().flat_map(Ears::troubles);
         let told = troubles.map(|trouble| Told {
-            sensor: sensors::kind_name(trouble.kind),
+            sensor: trouble.kind.as_str(),
             reason: trouble.why.as_str(),
             at_s: seconds(self.start, trouble.at),
             spoils: trouble.spoils,
         });
         report.troubles = told.collect();
         if report.troubles.iter().any(|told| told.spoils) {
-            report.label = Label::Unknown.name();
+            report.label = Label::Unknown.as_str();
             relabel(&report.file, Label::Unknown)?;
         }
         Ok(report)

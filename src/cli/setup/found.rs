@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::hw::camera::{self, Choice as Picture, Sight};
 use crate::hw::gpio::{self, CONSUMER, ChipLines, LineId};
 use crate::hw::sensors::buses::{self, Bus, LeftAlone};
-use crate::hw::sensors::{Driver, answers, iio, kind_name};
+use crate::hw::sensors::{Driver, answers, iio};
 use crate::ports::SensorKind;
 
 /// Most video nodes that are opened: a Raspberry Pi has thirty.
@@ -80,7 +80,7 @@ impl FoundSensor {
     /// As an answer names it: `thermal:mlx90640:/dev/i2c-1`.
     pub fn answer(&self) -> String {
         let address = self.address.map(|address| format!("@{address:#04x}")).unwrap_or_default();
-        format!("{}:{}:{}{address}", kind_name(self.kind), self.driver.as_str(), self.device.display())
+        format!("{}:{}:{}{address}", self.kind.as_str(), self.driver.as_str(), self.device.display())
     }
 }
 

@@ -9,7 +9,6 @@ use crate::gallery::person::CONSENT_MAX_BYTES;
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::{self, Level, LineId};
 use crate::hw::inputs::{BiasConfig, DoorContactConfig, ExitButtonConfig};
-use crate::hw::sensors::config::kind_named;
 use crate::hw::sensors::{Driver, SensorConfig};
 use crate::hw::strike::{Fail, StrikeKind};
 use crate::person::Name;
@@ -178,7 +177,7 @@ impl Plan {
         let sensors = named.map(sensor).collect::<Result<Vec<_>, _>>()?;
         for (i, sensor) in sensors.iter().enumerate() {
             if sensors.iter().take(i).any(|other| other.kind == sensor.kind) {
-                let kind = crate::hw::sensors::kind_name(sensor.kind);
+                let kind = sensor.kind.as_str();
                 return Err(format!("two sensors of kind {kind}: a door has one of each"));
             }
         }
@@ -252,9 +251,10 @@ fn sensor(text: &str) -> Result<SensorConfig, String> {
     let [kind, driver, device] = parts[..] else {
         return Err(format!("{text:?} is no sensor: write KIND:DRIVER:DEVICE, such as light:iio:bh1750"));
     };
-    let kind = kind_named(kind).ok_or_else(|| format!("{text:?}: there is no kind {kind:?} (docs/sensors.md)"))?;
+    let kind =
+        SensorKind::parse(kind).ok_or_else(|| format!("{text:?}: there is no kind {kind:?} (docs/sensors.md)"))?;
     let driver =
-        Driver::named(driver).ok_or_else(|| format!("{text:?}: there is no driver {driver:?} (docs/sensors.md)"))?;
+        Driver::parse(driver).ok_or_else(|| format!("{text:?}: there is no driver {driver:?} (docs/sensors.md)"))?;
     let hex = |(device, hex): (&'_ str, &str)| Some((device.to_owned(), u8::from_str_radix(hex, 16).ok()?));
     let (device, address) = match device.rsplit_once("@0x").and_then(hex) {
         Some((device, address)) => (device, Some(address)),

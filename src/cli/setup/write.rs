@@ -12,7 +12,6 @@ use crate::draft::Draft;
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
 use crate::hw::inputs::InputsConfig;
-use crate::hw::sensors::kind_name;
 use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 
 const DIRECTORY_MODE: u32 = 0o755;
@@ -94,7 +93,7 @@ fn render(config: &Config) -> String {
     }
     liveness(&config.liveness, &mut put);
     for sensor in &config.sensors {
-        put(format_args!("\n[[sensor]]\nkind = {}", quoted(kind_name(sensor.kind))));
+        put(format_args!("\n[[sensor]]\nkind = {}", quoted(sensor.kind.as_str())));
         put(format_args!("driver = {}\ndevice = {}", quoted(sensor.driver.as_str()), path_of(&sensor.device)));
         sensor.address.iter().for_each(|address| put(format_args!("address = {address:#04x}")));
     }

@@ -52,21 +52,20 @@ impl Default for CameraConfig {
     }
 }
 
-/// The formats that a camera may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WantedFormat {
-    Yuyv,
-    Nv12,
-    Mjpeg,
-    Grey,
+named! {
+    /// The formats that a camera may be asked for, in the order of preference: whole colour without artefacts, the same
+    /// at half the chroma, what must be decoded first, and no colour at all.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    WantedFormat {
+        Yuyv = "yuyv",
+        Nv12 = "nv12",
+        Mjpeg = "mjpeg",
+        Grey = "grey",
+    }
 }
 
 impl WantedFormat {
-    /// In the order of preference: whole colour without artefacts, the same at half the chroma, what must be decoded
-    /// first, and no colour at all.
-    pub const ALL: [Self; 4] = [Self::Yuyv, Self::Nv12, Self::Mjpeg, Self::Grey];
-
     /// V4L2's four characters for it (videodev2.h).
     pub const fn fourcc(self) -> [u8; 4] {
         match self {
@@ -87,15 +86,6 @@ impl WantedFormat {
             Self::Nv12 => PixelFormat::Nv12,
             Self::Mjpeg => PixelFormat::Mjpeg,
             Self::Grey => PixelFormat::Grey,
-        }
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Yuyv => "yuyv",
-            Self::Nv12 => "nv12",
-            Self::Mjpeg => "mjpeg",
-            Self::Grey => "grey",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::config::{SensorConfig, kind_name};
+use super::config::SensorConfig;
 use super::failure;
 use super::iio::period;
 use crate::backoff::Backoff;
@@ -79,13 +79,12 @@ impl Background {
         clock: Arc<dyn Clock>,
         open: impl FnMut() -> Result<Box<dyn Sensor>, SensorError> + Send + 'static,
     ) -> Self {
-        let describe =
-            format!("{} by {} ({})", kind_name(config.kind), config.driver.as_str(), config.device.display());
+        let describe = format!("{} by {} ({})", config.kind.as_str(), config.driver.as_str(), config.device.display());
         let state = State { waiting: VecDeque::new(), free: Vec::new(), error: None, describe };
         let shared = Arc::new(Shared { state: Mutex::new(state), is_over: AtomicBool::new(false) });
         let mut worker =
             Worker { shared: shared.clone(), clock, open, config: config.clone(), backoff: Backoff::default() };
-        let name = format!("sensor-{}", kind_name(config.kind));
+        let name = format!("sensor-{}", config.kind.as_str());
         // Nobody joins it: a driver that hangs would hold up the daemon's end.
         let started = std::thread::Builder::new().name(name).spawn(move || worker.run());
         if let Err(error) = started {

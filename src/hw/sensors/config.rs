@@ -46,44 +46,27 @@ pub struct SensorConfig {
     pub baud: Option<u32>,
 }
 
-/// What speaks to the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Driver {
-    /// The kernel's Industrial I/O.
-    Iio,
-    /// Melexis' 32x24 thermal array on I2C.
-    Mlx90640,
-    /// Panasonic's Grid-EYE, 8x8, on I2C.
-    Amg8833,
-    /// ST's 8x8 time of flight on I2C, and its kin VL53L7CX and VL53L8CX.
-    Vl53l5cx,
-    /// A video device that gives temperatures: a Lepton with TLinear on a PureThermal board.
-    V4l2Thermal,
-    /// Lines of numbers from a microcontroller or another program.
-    Grid,
+named! {
+    /// What speaks to the device.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    Driver {
+        /// The kernel's Industrial I/O.
+        Iio = "iio",
+        /// Melexis' 32x24 thermal array on I2C.
+        Mlx90640 = "mlx90640",
+        /// Panasonic's Grid-EYE, 8x8, on I2C.
+        Amg8833 = "amg8833",
+        /// ST's 8x8 time of flight on I2C, and its kin VL53L7CX and VL53L8CX.
+        Vl53l5cx = "vl53l5cx",
+        /// A video device that gives temperatures: a Lepton with TLinear on a PureThermal board.
+        V4l2Thermal = "v4l2-thermal",
+        /// Lines of numbers from a microcontroller or another program.
+        Grid = "grid",
+    }
 }
 
 impl Driver {
-    pub const ALL: [Self; 6] =
-        [Self::Iio, Self::Mlx90640, Self::Amg8833, Self::Vl53l5cx, Self::V4l2Thermal, Self::Grid];
-
-    /// The one that the configuration calls so.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|driver| driver.as_str() == name)
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Iio => "iio",
-            Self::Mlx90640 => "mlx90640",
-            Self::Amg8833 => "amg8833",
-            Self::Vl53l5cx => "vl53l5cx",
-            Self::V4l2Thermal => "v4l2-thermal",
-            Self::Grid => "grid",
-        }
-    }
-
     /// What it can measure.
     pub const fn kinds(self) -> &'static [SensorKind] {
         use SensorKind::{Acceleration, Depth, Distance, Light, Proximity, Thermal, Thermometer, Touch};
@@ -145,40 +128,10 @@ pub const fn least_rate(kind: SensorKind) -> f32 {
     }
 }
 
-/// As the configuration names it.
-pub const fn kind_name(kind: SensorKind) -> &'static str {
-    match kind {
-        SensorKind::Distance => "distance",
-        SensorKind::Depth => "depth",
-        SensorKind::Thermometer => "thermometer",
-        SensorKind::Thermal => "thermal",
-        SensorKind::Proximity => "proximity",
-        SensorKind::Light => "light",
-        SensorKind::Touch => "touch",
-        SensorKind::Acceleration => "acceleration",
-    }
-}
-
-const KINDS: [SensorKind; 8] = [
-    SensorKind::Distance,
-    SensorKind::Depth,
-    SensorKind::Thermometer,
-    SensorKind::Thermal,
-    SensorKind::Proximity,
-    SensorKind::Light,
-    SensorKind::Touch,
-    SensorKind::Acceleration,
-];
-
-/// The kind that the configuration calls so.
-pub fn kind_named(name: &str) -> Option<SensorKind> {
-    KINDS.into_iter().find(|kind| kind_name(*kind) == name)
-}
-
 fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<SensorKind, D::Error> {
     let name = String::deserialize(from)?;
-    kind_named(&name).ok_or_else(|| {
-        let known: Vec<_> = KINDS.into_iter().map(|kind| format!("`{}`", kind_name(kind))).collect();
+    SensorKind::parse(&name).ok_or_else(|| {
+        let known: Vec<_> = SensorKind::ALL.into_iter().map(|kind| format!("`{}`", kind.as_str())).collect();
         serde::de::Error::custom(format!("a sensor's kind is one of {}", known.join(", ")))
     })
 }
@@ -228,7 +181,7 @@ impl SensorConfig {
         let wrong = |key, why: String| Err(Wrong { key, why });
         let kinds = self.driver.kinds();
         if !kinds.contains(&self.kind) {
-            let known: Vec<_> = kinds.iter().map(|kind| kind_name(*kind)).collect();
+            let known: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
             return wrong("driver", format!("{} measures {} only", self.driver.as_str(), known.join(", ")));
         }
         if self.device.as_os_str().is_empty() {
@@ -249,7 +202,7 @@ impl SensorConfig {
             ("baud", self.baud.is_some(), self.driver == Driver::Grid),
         ];
         if let Some((key, ..)) = keys.into_iter().find(|(_, is_there, may_be)| *is_there && !may_be) {
-            let why = format!("means nothing for kind {} by driver {}", kind_name(self.kind), self.driver.as_str());
+            let why = format!("means nothing for kind {} by driver {}", self.kind.as_str(), self.driver.as_str());
             return wrong(key, why);
         }
         if !matches!(self.rotate, 0 | 90 | 180 | 270) {
@@ -316,13 +269,12 @@ mod tests {
     #[test]
     fn drivers_and_kinds_are_known_by_what_they_are_called() {
         for driver in Driver::ALL {
-            assert_eq!(Driver::named(driver.as_str()), Some(driver));
+            assert_eq!(Driver::parse(driver.as_str()), Some(driver));
             let text =
-                format!("kind = \"{}\"\ndriver = {:?}\ndevice = \"x\"", kind_name(driver.kinds()[0]), driver.as_str());
+                format!("kind = \"{}\"\ndriver = {:?}\ndevice = \"x\"", driver.kinds()[0].as_str(), driver.as_str());
             assert_eq!(parse(&text).map(|config| config.driver), Ok(driver));
         }
-        assert!(KINDS.into_iter().all(|kind| kind_named(kind_name(kind)) == Some(kind)));
-        assert_eq!((Driver::named("i2c"), kind_named("smell")), (None, None));
+        assert_eq!((Driver::parse("i2c"), SensorKind::parse("smell")), (None, None));
     }
 
     #[test]

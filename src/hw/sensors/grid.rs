@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 
-use super::config::{SensorConfig, kind_name};
+use super::config::SensorConfig;
 use super::failure;
 use super::mounting::Mounting;
 use crate::draft::parent;
@@ -298,7 +298,7 @@ impl Sensor for Grids {
             };
             self.damaged = 0;
             if line.kind != self.kind {
-                let (is, should) = (kind_name(line.kind), kind_name(self.kind));
+                let (is, should) = (line.kind.as_str(), self.kind.as_str());
                 return Err(failure(&self.device, format!("it measures {is}, and the configuration says {should}")));
             }
             head = Some(line);
@@ -312,7 +312,7 @@ impl Sensor for Grids {
     }
 
     fn describe(&self) -> String {
-        format!("{} in lines of text from {}", kind_name(self.kind), self.device.display())
+        format!("{} in lines of text from {}", self.kind.as_str(), self.device.display())
     }
 }
 

@@ -25,7 +25,7 @@ use crate::ports::{Sensor, SensorError};
 
 pub use amg8833::Amg8833;
 pub use background::Background;
-pub use config::{Driver, MAX_SENSORS, SensorConfig, Wrong, kind_name, least_rate};
+pub use config::{Driver, MAX_SENSORS, SensorConfig, Wrong, least_rate};
 pub use grid::{GridLine, LineError, MAX_LINE_BYTES, parse_line};
 pub use i2c::answers;
 pub use mlx90640::Mlx90640;

@@ -63,7 +63,7 @@ impl<W: Write> Writer<W> {
         if note.len() > MAX_NOTE_BYTES || note.contains(['\n', '\r']) {
             return Err(WriteError::Note);
         }
-        writeln!(out, "{TITLE}\n# label = \"{}\"\n# source = \"{}\"", label.name(), source.name())?;
+        writeln!(out, "{TITLE}\n# label = \"{}\"\n# source = \"{}\"", label.as_str(), source.as_str())?;
         if !note.is_empty() {
             // TOML's own escapes for quotes and controls, on one line.
             writeln!(out, "# note = {}", quoted(note))?;

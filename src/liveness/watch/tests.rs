@@ -21,7 +21,7 @@ fn demands(source: Source) -> Demands {
     let table = format!(
         "evaluation = \"made up\"\nwindows = 1\n[[subset]]\nsensors = [\"camera\", \"{}\"]\n\
          points = [{{ bpcer = 0.01, score = 0.0, apcer_worst = 0.0, worst = \"phone\" }}]\n",
-        source.name()
+        source.as_str()
     );
     Demands { sources, required: sources, target_bpcer: 0.01, thresholds: Thresholds::parse(&table).unwrap() }
 }
@@ -149,7 +149,10 @@ fn with_any_required_sensor_in_any_trouble_nobody_is_called_alive_and_the_door_s
                 "{source:?} {fault:?}: a required sensor is of no use, and nobody is told"
             );
             let told = door.reports.last().unwrap().evidence[0];
-            assert!(matches!(told, Some(Reason::SensorMissing { sensor, .. }) if sensor == source.name()), "{told:?}");
+            assert!(
+                matches!(told, Some(Reason::SensorMissing { sensor, .. }) if sensor == source.as_str()),
+                "{told:?}"
+            );
         }
     }
 }

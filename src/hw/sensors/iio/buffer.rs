@@ -14,7 +14,7 @@ use super::attribute::{read_number, read_text, shared};
 use super::scan::{Element, MAX_ELEMENTS, Scan};
 use super::{Places, channels, is_counted, period, value};
 use crate::hw::denied;
-use crate::hw::sensors::config::{SensorConfig, kind_name};
+use crate::hw::sensors::config::SensorConfig;
 use crate::hw::sensors::failure;
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
 use crate::time::{Duration, Instant};
@@ -220,7 +220,7 @@ impl Sensor for Buffered {
 
     fn describe(&self) -> String {
         let stamped = if self.stamps.is_some() { "stamped" } else { "without time stamps" };
-        format!("{} by IIO ({}), buffered, {stamped}", kind_name(self.config.kind), self.name)
+        format!("{} by IIO ({}), buffered, {stamped}", self.config.kind.as_str(), self.name)
     }
 }
 
@@ -230,7 +230,7 @@ fn wanted(config: &SensorConfig, dir: &Path) -> Result<Vec<&'static str>, Sensor
     for names in channels(config.kind) {
         let there = names.iter().copied().find(|name| scan_file(dir, name, "type").is_some());
         let Some(name) = there else {
-            let kind = kind_name(config.kind);
+            let kind = config.kind.as_str();
             let reason = format!("its buffer has no {}, which a sensor of kind {kind} needs", names[0]);
             return Err(failure(&config.device, reason));
         };

@@ -13,7 +13,7 @@ mod scan;
 
 use std::path::{Path, PathBuf};
 
-use super::config::{Driver, SensorConfig, kind_name};
+use super::config::{Driver, SensorConfig};
 use super::failure;
 use crate::ports::{Sensor, SensorError, SensorKind, Value};
 use crate::time::Duration;
@@ -118,7 +118,7 @@ fn has(dir: &Path, names: &[&str]) -> bool {
 }
 
 fn missing(config: &SensorConfig, places: &Places) -> SensorError {
-    let reason = format!("it gives nothing of kind {} below {}", kind_name(config.kind), places.sys.display());
+    let reason = format!("it gives nothing of kind {} below {}", config.kind.as_str(), places.sys.display());
     failure(&config.device, reason)
 }
 

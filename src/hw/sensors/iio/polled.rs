@@ -8,7 +8,7 @@ use std::path::Path;
 use super::attribute::{Attribute, shared};
 use super::{channels, is_counted, period, value};
 use crate::hw::clock::BootClock;
-use crate::hw::sensors::config::{SensorConfig, kind_name};
+use crate::hw::sensors::config::SensorConfig;
 use crate::hw::sensors::failure;
 use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind};
 use crate::time::Instant;
@@ -60,7 +60,7 @@ impl Polled {
             let mut found = names.iter().map(|name| Channel::open(dir, name, is_counted(config.kind)));
             let found = found.find_map(Result::transpose).transpose();
             let Some(channel) = found.map_err(|error| failure(&config.device, error.to_string()))? else {
-                let kind = kind_name(config.kind);
+                let kind = config.kind.as_str();
                 let reason =
                     format!("it has no {}_raw, which a sensor of kind {kind} needs ({})", names[0], dir.display());
                 return Err(failure(&config.device, reason));
@@ -99,7 +99,7 @@ impl Sensor for Polled {
         let names: Vec<_> = self.channels.iter().map(|channel| channel.name).collect();
         format!(
             "{} by IIO ({}), {} at {} Hz",
-            kind_name(self.config.kind),
+            self.config.kind.as_str(),
             self.name,
             names.join(", "),
             self.config.rate()
