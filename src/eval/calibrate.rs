@@ -1,8 +1,6 @@
 //! `facelatch calibrate`: a folder with a folder for each person, and pictures of strangers to them, to the table from
 //! score to false match rate.
 
-#![forbid(unsafe_code)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -13,8 +13,6 @@
 //! that is independent. A picture of a stranger counts as a person of its own, unless it shares a folder with others:
 //! nobody has said whose they are, and they may be one person's.
 
-#![forbid(unsafe_code)]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::encode::MAX_WORKERS;

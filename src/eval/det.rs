@@ -1,8 +1,6 @@
 //! The detection error trade-off as SVG: false non-matches over false matches, both axes on the normal deviate scale,
 //! on which normally distributed scores draw a straight line (Martin et al. 1997, ISO/IEC 19795-1).
 
-#![forbid(unsafe_code)]
-
 use std::fmt::Write;
 
 use super::protocol::{Scored, trade_off};

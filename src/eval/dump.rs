@@ -1,7 +1,5 @@
 //! What the networks were shown and what they answered, for `tests/reference.py` to compare with another runtime.
 
-#![forbid(unsafe_code)]
-
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! Many pictures to encodings, on several threads.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Mutex;

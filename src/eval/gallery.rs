@@ -5,8 +5,6 @@
 //! theirs and everybody else's, are judged by the threshold and the margin that the door holds of one frame. The door
 //! wants several frames to agree.
 
-#![forbid(unsafe_code)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

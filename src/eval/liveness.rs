@@ -1,7 +1,5 @@
 //! How well liveness tells the living from attacks, on recorded or simulated sessions: ISO/IEC 30107-3's rates.
 
-#![forbid(unsafe_code)]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,6 @@
 //! The first line is `FOLDS N` (or `N` alone, for one fold); each fold has N lines `NAME I J` and N lines
 //! `NAME I OTHER J`, of which NAME_000I.jpg in the folder NAME is the picture (Huang et al. 2007).
 
-#![forbid(unsafe_code)]
-
 use std::path::{Path, PathBuf};
 
 /// The largest file of pairs.

@@ -1,8 +1,6 @@
 //! A session drawn: its windows' scores, what the channels carry of them, and the channels themselves, one below the
 //! other on one axis of time.
 
-#![forbid(unsafe_code)]
-
 use std::fmt::Write;
 
 use super::det::escape;

@@ -1,7 +1,5 @@
 //! From scores to figures: accuracy by folds, true accept rates, equal error rate (ISO/IEC 19795-1, LFW's protocol).
 
-#![forbid(unsafe_code)]
-
 /// A comparison's score; a face that was lost scores −1, the least alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {

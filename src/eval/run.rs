@@ -1,7 +1,5 @@
 //! `facelatch eval`: a file of pairs and a folder of pictures to the figures of LFW's protocol.
 
-#![forbid(unsafe_code)]
-
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;

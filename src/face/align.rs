@@ -1,7 +1,5 @@
 //! Alignment: the similarity that brings five points onto ArcFace's template, and the 112 x 112 picture it shows.
 
-#![forbid(unsafe_code)]
-
 use super::geometry::{Landmarks, Sampler};
 use crate::frame::RgbImage;
 use crate::kernels::warp::Affine;

@@ -1,7 +1,5 @@
 //! From a frame of any format to RGB.
 
-#![forbid(unsafe_code)]
-
 use super::jpeg::{JpegError, MjpegDecoder};
 use crate::frame::{Frame, PixelFormat, RgbImage};
 use crate::kernels::colour;

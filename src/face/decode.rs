@@ -1,7 +1,5 @@
 //! From a detector's maps to faces: YuNet's and SCRFD's decoding, and merging what overlaps.
 
-#![forbid(unsafe_code)]
-
 use super::detect::{Detection, Detections};
 use super::geometry::{Landmarks, Rect};
 use crate::infer::Outputs;

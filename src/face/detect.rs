@@ -1,7 +1,5 @@
 //! Finding faces: the detector's network, what it is shown, and where in the picture its faces are.
 
-#![forbid(unsafe_code)]
-
 use super::decode;
 use super::geometry::{Landmarks, Rect, Sampler};
 use crate::frame::RgbImage;

@@ -1,7 +1,5 @@
 //! From an aligned face to its encoding.
 
-#![forbid(unsafe_code)]
-
 use super::align::{AlignedFace, SIDE};
 use super::encoding::{Encoding, MAX_DIMS};
 use crate::infer::network::{Layer, OutputSpec};

@@ -3,8 +3,6 @@
 //! It is finite and of unit length by type. An embedder's raw output becomes one through [`Encoding::from_raw`] or not
 //! at all, so a NaN out of a broken network never reaches a comparison.
 
-#![forbid(unsafe_code)]
-
 use crate::kernels::dot;
 use crate::units::Similarity;
 

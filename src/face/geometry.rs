@@ -2,8 +2,6 @@
 //!
 //! Coordinates are pixels of the picture that was given, the centre of the first pixel at (0, 0), y downwards.
 
-#![forbid(unsafe_code)]
-
 use crate::frame::{MAX_SIDE, RgbImage};
 use crate::kernels::scale;
 use crate::kernels::warp::{self, Affine};

@@ -1,7 +1,5 @@
 //! Motion JPEG: one baseline JPEG a frame, as UVC cameras send it, often without its Huffman tables.
 
-#![forbid(unsafe_code)]
-
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;

@@ -4,8 +4,6 @@
 //! coarsely; a crop in which the face has the size that the network places points best at costs a fraction of the first
 //! look. [`LandmarkNetwork`] is a network made for this; [`SecondLook`] does it with a detector once more.
 
-#![forbid(unsafe_code)]
-
 use super::align::{self, to_source};
 use super::detect::{Canvas, Detection, Detector};
 use super::geometry::{Landmarks, Sampler, square};

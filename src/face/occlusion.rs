@@ -9,8 +9,6 @@
 //! times the runs and show little more. 14 places make the patch of an aligned face 16 pixels wide: an eye (18 pixels),
 //! and not an eye with the nose.
 
-#![forbid(unsafe_code)]
-
 use super::align::{AlignedFace, SIDE, TEMPLATE_112, to_source};
 use super::encoding::Encoding;
 use super::geometry::{Landmarks, Rect};

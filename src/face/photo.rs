@@ -1,7 +1,5 @@
 //! Photos from files, for enrolment, comparison and evaluation: whole, upright, and of a bounded size.
 
-#![forbid(unsafe_code)]
-
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};

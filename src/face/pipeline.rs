@@ -1,7 +1,5 @@
 //! The whole chain from a picture to encodings, with everything it reuses.
 
-#![forbid(unsafe_code)]
-
 use super::align::AlignedFace;
 use super::detect::{Canvas, Detection, Detections, Detector, principal};
 use super::embed::Embedder;

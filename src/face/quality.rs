@@ -1,7 +1,5 @@
 //! Whether a face is good enough to be judged by: a poor one is an outcome of its own, never a quiet non-match.
 
-#![forbid(unsafe_code)]
-
 use super::align::{AlignedFace, SIDE};
 use super::detect::Detection;
 use super::geometry::Landmarks;

@@ -1,8 +1,6 @@
 //! What endangers a gallery: people who look alike to the model, and templates that are nearer to somebody else than
 //! to their own person.
 
-#![forbid(unsafe_code)]
-
 use super::search::{Hit, Index};
 use super::template::TemplateId;
 use crate::face::encoding::Encoding;

@@ -1,7 +1,5 @@
 //! How large a rate may be that so few events were seen of: one-sided upper bounds at 95 %.
 
-#![forbid(unsafe_code)]
-
 /// The normal distribution's 95 % quantile.
 const Z: f64 = 1.644_853_627;
 /// The normal distribution's 97.5 % quantile.

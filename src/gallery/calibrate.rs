@@ -3,8 +3,6 @@
 //! Rates are told as their upper bound. A door that asks for a rate gets the lowest measured similarity whose bound
 //! meets it, and nothing is extrapolated beyond the strictest row.
 
-#![forbid(unsafe_code)]
-
 use serde::{Deserialize, Serialize};
 
 use super::bounds::upper_bound;

@@ -4,8 +4,6 @@
 //! pictures isn't many people: the comparisons of two people share one vote, or the rate would be that of the two who
 //! have the most pictures, and its bound would take them for that many findings.
 
-#![forbid(unsafe_code)]
-
 use super::bounds::{upper_bound, wilson};
 use super::calibrate::{Calibration, MAX_ROWS, Origin, Row, WEAKEST};
 use crate::units::Similarity;

@@ -4,8 +4,6 @@
 //! similarity and has a table of its own from score to false match rate, so whatever asks for a rate — gate, search,
 //! enrolment, audit — need not know which of them decides.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -3,8 +3,6 @@
 //! One face, good enough to judge by, like the person's other templates, and like nobody else's. The rules are pure:
 //! the caller found, measured and encoded the faces, and stores what passed.
 
-#![forbid(unsafe_code)]
-
 use super::search::{Index, Scratch};
 use crate::face::encoding::Encoding;
 use crate::gate::record::PoorMeasure;

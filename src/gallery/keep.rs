@@ -5,8 +5,6 @@
 //! distance of that pair. It is repeated until the cap holds, so what stays spreads over how the person can look. One
 //! photograph twice is one: the second tells nothing, and would count as another comparison.
 
-#![forbid(unsafe_code)]
-
 use crate::face::encoding::Encoding;
 use crate::time::Wall;
 

@@ -3,8 +3,6 @@
 //! The file holds 64 hexadecimal digits. It belongs outside the database's directory, so that who copies the one has
 //! not copied the other.
 
-#![forbid(unsafe_code)]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

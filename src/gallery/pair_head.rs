@@ -14,8 +14,6 @@
 //! means as much for both deciders. β cancels out; a z above it, which only weights above 0 can bring about, counts as
 //! β.
 
-#![forbid(unsafe_code)]
-
 use std::f64::consts::PI;
 
 use serde::Deserialize;

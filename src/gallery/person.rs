@@ -1,7 +1,5 @@
 //! What the gallery keeps about a person besides their templates.
 
-#![forbid(unsafe_code)]
-
 use crate::person::{Name, PersonId};
 use crate::time::Wall;
 

@@ -5,8 +5,6 @@
 //! pose and the network's own errors differ, and weigh less the more there are. A stranger has one chance at a person
 //! and not one at every photograph, so that more photographs make a door surer instead of stricter.
 
-#![forbid(unsafe_code)]
-
 use std::borrow::Cow;
 
 use super::template::{ModelSha256, Template};

@@ -6,8 +6,6 @@
 //! Without its wrapped data key a template is noise: that is how a person is erased, wherever copies of the rows
 //! remain.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};

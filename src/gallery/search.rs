@@ -14,8 +14,6 @@
 //!
 //! A pair head has no such bound to spare and no need of one: it scores every template in full, four times the bytes.
 
-#![forbid(unsafe_code)]
-
 mod rounded;
 
 use std::ops::Range;

@@ -3,8 +3,6 @@
 //! Its bytes are what the seal encrypts. Person, template number and model are not among them: they are columns of the
 //! database, and the seal's associated data ties them to the bytes.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 
 use zeroize::Zeroizing;

@@ -6,8 +6,6 @@
 //! all results together are bounded. What depends on the picture is judged by its shape, once tract has inferred it.
 //! And no operator is admitted at all that isn't known.
 
-#![forbid(unsafe_code)]
-
 use std::collections::{HashMap, HashSet};
 
 use tract_core::ops::cnn::{Conv, MaxPool, SumPool};

@@ -1,7 +1,5 @@
 //! The networks that are part of this program, so that a board needs one file and a stranger's clone nothing else.
 
-#![forbid(unsafe_code)]
-
 /// The names that are taken where nothing else is asked for.
 pub const DETECTOR: &str = "facelatch-detector";
 pub const LANDMARKS: &str = "facelatch-landmarks";

@@ -1,7 +1,5 @@
 //! How many cores a network's layers share.
 
-#![forbid(unsafe_code)]
-
 use std::sync::OnceLock;
 
 use rayon::ThreadPool;

@@ -1,7 +1,5 @@
 //! The tract adapter: one network, compiled for one input size, run one input at a time.
 
-#![forbid(unsafe_code)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 

@@ -1,8 +1,6 @@
 //! How many parts a network's file has, counted before it is decoded: two bytes of it are an attribute of a layer, and
 //! that takes a kilobyte and more of memory. Numbers are no parts; they take at most sixteen times their bytes.
 
-#![forbid(unsafe_code)]
-
 use tract_onnx::prelude::TractResult;
 
 use super::admit::ensure;

@@ -1,7 +1,5 @@
 //! Networks that are shown pictures.
 
-#![forbid(unsafe_code)]
-
 use super::manifest::{ChannelOrder, ModelFile};
 use super::network::{InferError, Layer, Network, OutputSpec, Outputs};
 use super::spec::InputSpec;

@@ -1,7 +1,5 @@
 //! What is known of one network: its digest, its input, what its outputs mean, its licence.
 
-#![forbid(unsafe_code)]
-
 use std::fmt;
 use std::ops::RangeInclusive;
 

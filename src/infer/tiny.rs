@@ -1,8 +1,6 @@
 //! The smallest networks that load, written byte by byte (ONNX is protobuf), so that tests need no file: the mean of each
 //! channel times a matrix.
 
-#![forbid(unsafe_code)]
-
 use std::path::PathBuf;
 
 use super::manifest::{ChannelOrder, Decode, Digest, InputSpec, ModelFile, ModelSpec};

@@ -8,8 +8,6 @@
 //! A pair does more than round: it saturates at the least and the greatest byte. A quantiser relies on it and leaves out the
 //! ReLU before a pair that has no byte below zero. So the bounds stay, except where nothing can be beyond them.
 
-#![forbid(unsafe_code)]
-
 use std::collections::HashMap;
 
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};

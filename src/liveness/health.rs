@@ -3,8 +3,6 @@
 //!
 //! Pure: it is told the time. One [`Health`] watches one sensor, and sees each reading and each failure in turn.
 
-#![forbid(unsafe_code)]
-
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
 

@@ -5,8 +5,6 @@
 //! here; whoever unscrews the housing turns it for longer, and when it hangs in another position it never comes to rest
 //! at all.
 
-#![forbid(unsafe_code)]
-
 use crate::ports::{Reading, Value};
 use crate::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! An exit button and a door contact that follow a script, and a hand to move them in between.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,5 @@
 //! A ledger in memory: no chain and no disk.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Arc, Mutex};
 
 use super::lock;

@@ -1,7 +1,5 @@
 //! The beat of a camera that isn't one.
 
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use crate::ports::Clock;

@@ -3,8 +3,6 @@
 //! Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). For simulation, never for
 //! keys.
 
-#![forbid(unsafe_code)]
-
 use crate::time::Duration;
 
 /// SplitMix64: turns any seed, even a small one, into well mixed numbers.

@@ -1,7 +1,5 @@
 //! Sensors that follow a course: of one number, or of a scene that grids of depth and temperature look at.
 
-#![forbid(unsafe_code)]
-
 mod scene;
 
 use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};

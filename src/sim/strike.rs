@@ -1,7 +1,5 @@
 //! A strike that moves nothing and remembers everything.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,5 @@
 //! A camera that films nobody: a grey gradient with a square that wanders, for benchmarks and for trying the plumbing.
 
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use super::metronome::Metronome;

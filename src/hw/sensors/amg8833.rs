@@ -1,7 +1,5 @@
 //! Panasonic's Grid-EYE AMG8833: 8x8 temperatures over I2C, ten times a second (its data sheet, "Register map").
 
-#![forbid(unsafe_code)]
-
 use embedded_hal::i2c::I2c;
 
 use super::config::SensorConfig;

@@ -6,8 +6,6 @@
 //! alone are buses that no device tree describes, which on a PC lead to memory modules and graphics cards, those of
 //! displays, and addresses that a driver of the kernel has.
 
-#![forbid(unsafe_code)]
-
 use std::path::{Path, PathBuf};
 
 use super::config::Driver;

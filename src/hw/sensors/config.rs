@@ -1,7 +1,5 @@
 //! `[[sensor]]` of the configuration: one section a sensor.
 
-#![forbid(unsafe_code)]
-
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};

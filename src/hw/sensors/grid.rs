@@ -8,8 +8,6 @@
 //! columns × rows numbers from the top left, `-` where a zone saw nothing; `*` and the exclusive or of all bytes before
 //! the star as two hexadecimal digits; a newline. Words are separated by one blank or more.
 
-#![forbid(unsafe_code)]
-
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};

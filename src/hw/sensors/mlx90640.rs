@@ -1,7 +1,5 @@
 //! Melexis' MLX90640: 32x24 temperatures over I2C, by crate mlx9064x, which knows the chip's calibration.
 
-#![forbid(unsafe_code)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use embedded_hal::i2c::I2c;

@@ -1,7 +1,5 @@
 //! Grids as they are mounted: mirrored, turned, and with the view that this leaves them.
 
-#![forbid(unsafe_code)]
-
 use super::config::SensorConfig;
 use crate::ports::{Grid, MAX_CELLS};
 

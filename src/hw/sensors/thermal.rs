@@ -1,8 +1,6 @@
 //! A thermal camera on V4L2 that gives temperatures: 16 bits a pixel, hundredths of a kelvin, as a FLIR Lepton does
 //! with TLinear switched on (Lepton engineering datasheet, "TLinear"), on a PureThermal board by USB Video Class.
 
-#![forbid(unsafe_code)]
-
 use super::config::SensorConfig;
 use super::failure;
 use super::mounting::Mounting;

@@ -4,8 +4,6 @@
 //! them and ST's protocol in Rust, both under the BSD licence under which ST publishes its driver (STSW-IMG023,
 //! STSW-IMG040).
 
-#![forbid(unsafe_code)]
-
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

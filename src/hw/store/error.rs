@@ -1,7 +1,5 @@
 //! What can go wrong with the store, each in a sentence that says what to do.
 
-#![forbid(unsafe_code)]
-
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,5 @@
 //! Events: appended durably and chained, never changed, removed by age alone.
 
-#![forbid(unsafe_code)]
-
 use std::time::Duration;
 
 use rusqlite::{Row, Transaction, params};

@@ -1,7 +1,5 @@
 //! People: who is enrolled, until when, and how they are forgotten.
 
-#![forbid(unsafe_code)]
-
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 

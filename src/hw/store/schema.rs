@@ -3,8 +3,6 @@
 //! `user_version` counts the migrations that were done. They only go forward: a database with more of them than this
 //! program knows is refused as it is.
 
-#![forbid(unsafe_code)]
-
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Trouble;

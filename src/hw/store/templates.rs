@@ -1,7 +1,5 @@
 //! Templates: sealed one by one, at most the cap a person.
 
-#![forbid(unsafe_code)]
-
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Store;

@@ -1,7 +1,5 @@
 //! How layers say what their windows are.
 
-#![forbid(unsafe_code)]
-
 use tract_onnx::pb::NodeProto;
 
 use super::graph::{Graph, attribute_or, float_or, sides, text};

@@ -1,7 +1,5 @@
 //! What follows a convolution or an addition up to where its result becomes bytes, or stays a float.
 
-#![forbid(unsafe_code)]
-
 use tract_onnx::pb::NodeProto;
 
 use super::graph::{Graph, Grid, float_or};

@@ -1,7 +1,5 @@
 //! From a recipe and the sizes of its inputs to a program.
 
-#![forbid(unsafe_code)]
-
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,6 @@
 //! How much a recipe takes at a size, reckoned before any of it is made: a file of some kilobytes can ask for values and lists
 //! of gigabytes.
 
-#![forbid(unsafe_code)]
-
 use super::compile::{Sides, is_depthwise};
 use super::recipe::{Recipe, Step, Work};
 use crate::infer::admit::{MAX_ELEMENTS, volume};

@@ -1,7 +1,5 @@
 //! A graph of ONNX as the rewriting looks at it: who makes a tensor, who reads it, and which tensors are bytes.
 
-#![forbid(unsafe_code)]
-
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};

@@ -9,8 +9,6 @@
 //! unrounded, within the bounds at which it would have saturated. That is one rounding less than the file asks for, and the
 //! only difference from it beyond the last bit of a scale.
 
-#![forbid(unsafe_code)]
-
 mod attributes;
 mod chain;
 mod compile;

@@ -1,7 +1,5 @@
 //! The operator that tract runs.
 
-#![forbid(unsafe_code)]
-
 use std::sync::Arc;
 
 use tract_core::{op_as_typed_op, op_out_of_plan};

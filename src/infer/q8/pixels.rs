@@ -1,7 +1,5 @@
 //! Layers that are no products: plain loops, written so that the compiler makes vectors of them.
 
-#![forbid(unsafe_code)]
-
 use super::graph::Grid;
 use super::program::Layout;
 use crate::kernels::q8::ROUNDS;

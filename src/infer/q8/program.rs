@@ -1,7 +1,5 @@
 //! A recipe for one size of input: layers with their weights packed, every tensor at its place in one piece of memory.
 
-#![forbid(unsafe_code)]
-
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,7 +1,5 @@
 //! What of a graph runs at eight bits: layers with their integers, in order, before any size is known.
 
-#![forbid(unsafe_code)]
-
 use super::graph::{Grid, Weights};
 use crate::kernels::q8::Act;
 

@@ -1,7 +1,5 @@
 //! Finds the layers of a graph that can run at eight bits, and puts operators in the place of them.
 
-#![forbid(unsafe_code)]
-
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};

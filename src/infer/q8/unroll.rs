@@ -1,7 +1,5 @@
 //! Windows of a picture as rows of a matrix, so that any convolution is a dense layer.
 
-#![forbid(unsafe_code)]
-
 use std::ops::Range;
 
 use super::program::Layout;

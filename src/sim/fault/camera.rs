@@ -1,7 +1,5 @@
 //! A camera in trouble.
 
-#![forbid(unsafe_code)]
-
 use super::{FaultInjector, Trouble};
 use crate::frame::{Frame, Geometry};
 use crate::ports::{Camera, CameraError};

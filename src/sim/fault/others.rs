@@ -1,7 +1,5 @@
 //! Ledger, strike, sensor and inputs in trouble.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 
 use super::{FaultInjector, Trouble};

@@ -1,7 +1,5 @@
 //! When trouble comes and how long it stays.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 
 use crate::sim::rng::Rng;

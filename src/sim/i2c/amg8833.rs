@@ -1,7 +1,5 @@
 //! Panasonic's Grid-EYE.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Arc, Mutex};
 
 use embedded_hal::i2c::{ErrorType, I2c, Operation};

@@ -1,8 +1,6 @@
 //! Melexis' MLX90640, with a calibration whose corrections are all nought, so that its equations (data sheet, 11.2) can
 //! be solved for the raw number that a temperature makes.
 
-#![forbid(unsafe_code)]
-
 use std::sync::{Arc, Mutex};
 
 use embedded_hal::i2c::{ErrorType, I2c, Operation};

@@ -1,7 +1,5 @@
 //! Any video, through an installed ffmpeg that turns it into Y4M on a pipe: nothing of its formats is our business.
 
-#![forbid(unsafe_code)]
-
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;

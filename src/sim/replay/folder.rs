@@ -1,7 +1,5 @@
 //! Pictures in a folder, in the order of their names.
 
-#![forbid(unsafe_code)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,5 @@
 //! A camera that plays a recording: a folder of pictures, a Y4M file, or any video that an installed `ffmpeg` reads.
 
-#![forbid(unsafe_code)]
-
 mod ffmpeg;
 mod folder;
 mod y4m;

@@ -1,8 +1,6 @@
 //! YUV4MPEG2, the uncompressed video of mjpegtools (yuv4mpeg(5)): one line of header, then for each frame a line and
 //! its planes. 8-bit 4:2:0 becomes NV12, 4:2:2 YUYV, and mono GREY; all else is refused with how to convert it.
 
-#![forbid(unsafe_code)]
-
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;

@@ -2,8 +2,6 @@
 //! of a wall, with noise. Enough for the demo and the simulated days; error rates are measured on the recipes'
 //! simulator.
 
-#![forbid(unsafe_code)]
-
 use crate::ports::{Grid, Reading, Sensor, SensorError, SensorKind, Value};
 use crate::sim::rng::Rng;
 use crate::time::{Duration, Instant};

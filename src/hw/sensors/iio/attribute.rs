@@ -1,7 +1,5 @@
 //! One attribute of sysfs: a short line of text that is read anew each time.
 
-#![forbid(unsafe_code)]
-
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;

@@ -1,7 +1,5 @@
 //! A sensor whose driver fills a buffer, read from /dev/iio:deviceN without waiting.
 
-#![forbid(unsafe_code)]
-
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};

@@ -4,8 +4,6 @@
 //! A buffer is used where one is running already, as the udev rules set it up, or where the driver gives values no
 //! other way, as that of the MAX30102. Under systemd sysfs can't be written, so there the rules must have done it.
 
-#![forbid(unsafe_code)]
-
 mod attribute;
 mod buffer;
 mod polled;

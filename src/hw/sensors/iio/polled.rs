@@ -1,7 +1,5 @@
 //! A sensor whose attributes are read at its rate. Many drivers measure while they are read, up to 100 ms long.
 
-#![forbid(unsafe_code)]
-
 use std::io;
 use std::path::Path;
 

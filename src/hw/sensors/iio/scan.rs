@@ -1,7 +1,5 @@
 //! How the numbers of one moment lie in a buffer of IIO (Documentation/iio/iio_devbuf.rst of the kernel).
 
-#![forbid(unsafe_code)]
-
 /// Most channels of a scan.
 pub const MAX_ELEMENTS: usize = 32;
 /// Most bytes of one number.
