@@ -1,4 +1,4 @@
-//! Numbers with a unit and a range, so that a similarity is never taken for a distance, nor a NaN for either.
+//! Numbers with a unit and a range, so that a similarity is never taken for a rate, nor a NaN for either.
 //!
 //! Every constructor refuses what lies outside the unit's range, NaN included. Comparisons on the values that exist are
 //! therefore total, and a condition such as `similarity >= threshold` has no third outcome.
@@ -30,29 +30,9 @@ impl Similarity {
         self.0
     }
 
-    /// d = 2 − 2·cos, the squared Euclidean distance of the two unit vectors.
-    pub fn distance(self) -> Distance {
-        Distance(2.0 - 2.0 * self.0)
-    }
-}
-
-/// Squared Euclidean distance of two encodings of unit length, in [0, 4]; smaller is more alike.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-pub struct Distance(f32);
-
-impl Distance {
-    /// A squared distance; what lies outside [0, 4] by no more than rounding is clamped, all else is `None`.
-    pub fn new(squared: f32) -> Option<Self> {
-        (-2.0 * ROUNDING..=4.0 + 2.0 * ROUNDING).contains(&squared).then(|| Self(squared.clamp(0.0, 4.0)))
-    }
-
-    pub fn get(self) -> f32 {
-        self.0
-    }
-
-    /// cos = 1 − d / 2.
-    pub fn similarity(self) -> Similarity {
-        Similarity(1.0 - self.0 / 2.0)
+    /// d = 2 − 2·cos, the squared Euclidean distance of the two unit vectors, in [0, 4]; smaller is more alike.
+    pub fn distance(self) -> f32 {
+        2.0 - 2.0 * self.0
     }
 }
 
@@ -92,12 +72,6 @@ impl fmt::Display for Similarity {
     }
 }
 
-impl fmt::Display for Distance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.0)
-    }
-}
-
 impl fmt::Display for Fmr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1e}", self.0)
@@ -112,7 +86,6 @@ mod tests {
     fn nan_and_infinity_are_no_value_of_any_unit() {
         for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert!(Similarity::new(x).is_none());
-            assert!(Distance::new(x).is_none());
             assert!(Fmr::new(f64::from(x)).is_none());
         }
         assert!(Fmr::new(0.0).is_none() && Fmr::new(1.0).is_none());
@@ -122,16 +95,6 @@ mod tests {
     fn rounding_is_clamped_and_more_is_refused() {
         assert_eq!(Similarity::new(1.0 + 1e-6), Some(Similarity::MAX));
         assert!(Similarity::new(1.001).is_none());
-        assert_eq!(Distance::new(-1e-6).map(Distance::get), Some(0.0));
-        assert!(Distance::new(-0.001).is_none());
-    }
-
-    #[test]
-    fn distance_and_similarity_are_inverse() {
-        for c in [-1.0, -0.25, 0.0, 0.5, 1.0] {
-            let s = Similarity::new(c).unwrap();
-            assert_eq!(s.distance().similarity(), s);
-        }
     }
 
     /// The false positive identification rate of a search among `n` people.

@@ -49,7 +49,7 @@ fn a_clip_network_answers_as_it_did_where_it_was_trained_in_either_form() {
     let Golden { live } = serde_json::from_slice(&text).unwrap();
     for form in ["clip-conv3d.onnx", "clip-frames.onnx"] {
         let mut network =
-            Network::load(&file(form), WIDTH, HEIGHT, &[OutputSpec { name: "live", len: 1, each: 1 }]).unwrap();
+            Network::load(&file(form), [1, 3, HEIGHT, WIDTH], &[OutputSpec { name: "live", len: 1, each: 1 }]).unwrap();
         let said = network.run(|numbers| {
             numbers.iter_mut().enumerate().for_each(|(i, x)| *x = ((31 * i * i + 7 * i) % 251) as f32);
         });

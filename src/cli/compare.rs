@@ -47,7 +47,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         .similarity(&a, &b)
         .ok_or_else(|| Failure::said(Code::Software, "one network made encodings that can't be compared"))?;
     let answer = Answer {
-        distance: similarity.distance().get(),
+        distance: similarity.distance(),
         similarity: similarity.get(),
         decider: scale.decider.kind(),
         probability: scale.decider.probability(&a, &b),

@@ -67,7 +67,7 @@ fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answ
         same,
         decider: known.scale.decider.kind(),
         similarity: similarity.map(Similarity::get),
-        distance: similarity.map(|s| s.distance().get()),
+        distance: similarity.map(|s| s.distance()),
         fmr: similarity.and_then(|s| known.scale.fmr(s)),
         threshold_similarity: known.scale.verify.map(Similarity::get),
         poor,

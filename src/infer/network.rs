@@ -87,19 +87,11 @@ fn plain(tensor: &Tensor) -> Option<&[f32]> {
 }
 
 impl Network {
-    /// Compiles a network for pictures: inputs of 1 x 3 x `height` x `width`.
-    ///
-    /// # Errors
-    /// As [`Network::load_shaped`].
-    pub fn load(file: &ModelFile, width: usize, height: usize, outputs: &[OutputSpec]) -> Result<Self, InferError> {
-        Self::load_shaped(file, [1, 3, height, width], outputs)
-    }
-
-    /// Compiles a network for inputs of this shape.
+    /// Compiles a network for inputs of this shape: batch, channels, rows, columns.
     ///
     /// # Errors
     /// Anything that is wrong with its bytes, and outputs of other names or sizes than `outputs`.
-    pub fn load_shaped(file: &ModelFile, input: [usize; 4], outputs: &[OutputSpec]) -> Result<Self, InferError> {
+    pub fn load(file: &ModelFile, input: [usize; 4], outputs: &[OutputSpec]) -> Result<Self, InferError> {
         Self::load_form(file, input, false, outputs)
     }
 
@@ -315,7 +307,7 @@ mod tests {
     const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0];
 
     fn load(bytes: Vec<u8>) -> Result<Network, InferError> {
-        Network::load(&model(bytes, 2), 32, 32, &TWO)
+        Network::load(&model(bytes, 2), [1, 3, 32, 32], &TWO)
     }
 
     #[test]
@@ -353,7 +345,7 @@ mod tests {
     #[test]
     fn outputs_of_another_size_or_name_or_number_are_refused_at_load() {
         let file = model(onnx(&WEIGHTS), 2);
-        let load = |outputs: &[OutputSpec]| Network::load(&file, 32, 32, outputs).map(|_| ()).unwrap_err();
+        let load = |outputs: &[OutputSpec]| Network::load(&file, [1, 3, 32, 32], outputs).map(|_| ()).unwrap_err();
         let shape = load(&[OutputSpec { name: "", len: 3, each: 1 }]);
         assert!(matches!(&shape, InferError::Shape { tensor, expected: 3, .. } if tensor == "embedding"), "{shape}");
         assert!(matches!(load(&[TWO[0]; 2]), InferError::OutputCount { expected: 2, got: 1, .. }));
@@ -365,8 +357,9 @@ mod tests {
     fn a_map_whose_cells_do_not_lie_side_by_side_is_refused_and_a_list_is_not() {
         let turned = [("MatMul", &["flat", "w"][..], "product"), ("Transpose", &["product"], "embedding")];
         let turned = model(of_layers(&turned, &WEIGHTS, &[]), 2);
-        let load =
-            |file: &ModelFile, each| Network::load(file, 32, 32, &[OutputSpec { name: "", len: 2, each }]).map(|_| ());
+        let load = |file: &ModelFile, each| {
+            Network::load(file, [1, 3, 32, 32], &[OutputSpec { name: "", len: 2, each }]).map(|_| ())
+        };
         assert_eq!(load(&model(onnx(&WEIGHTS), 2), 2), Ok(()));
         assert_eq!(load(&turned, 1), Ok(()));
         let told = load(&turned, 2).unwrap_err().to_string();
@@ -484,7 +477,9 @@ mod tests {
                 bytes[at] = random.next_u64() as u8;
             }
             file.bytes = bytes.into();
-            if let Ok(mut network) = Network::load(&file, 112, 112, &[OutputSpec { name: "", len: 128, each: 1 }]) {
+            if let Ok(mut network) =
+                Network::load(&file, [1, 3, 112, 112], &[OutputSpec { name: "", len: 128, each: 1 }])
+            {
                 let _ = network.run(|planes| planes.fill(1.0));
             }
         }

@@ -21,7 +21,7 @@ impl PictureNetwork {
     /// For pictures of this size.
     ///
     /// # Errors
-    /// As [`Network::load_shaped`].
+    /// As [`Network::load`].
     pub fn load(file: &ModelFile, width: usize, height: usize, outputs: &[OutputSpec]) -> Result<Self, InferError> {
         let input = file.spec.input;
         let is_plain = (input.order, input.mean, input.scale) == (ChannelOrder::Rgb, [0.0; 3], [1.0; 3]);
@@ -66,7 +66,7 @@ mod tests {
         let mut random = SplitMix64::new(8);
         let bytes = (0..112 * 112 * 3).map(|_| random.next_u64() as u8).collect();
         let picture = RgbImage::from_rgb8(112, 112, bytes).unwrap();
-        let mut network = Network::load(&file, 112, 112, &outputs).unwrap();
+        let mut network = Network::load(&file, [1, 3, 112, 112], &outputs).unwrap();
         let of_planes = network.run(|planes| rgb_to_planar_f32(&picture, [0.0; 3], [1.0; 3], false, planes)).unwrap();
         assert_eq!(shown.look(&picture).unwrap().get(0), of_planes.get(0));
     }

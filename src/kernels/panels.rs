@@ -63,43 +63,21 @@ impl Panels {
         Self { dims, len: 0, quads: Vec::new() }
     }
 
-    /// Elements of a row.
-    pub fn dims(&self) -> usize {
-        self.dims
-    }
-
-    /// Rows.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Appends a row; its index is what [`Panels::len`] was.
+    /// Appends a row; its index is how many there were.
     ///
     /// # Panics
     /// If `row` does not have `dims` elements.
     pub fn push(&mut self, row: &[i8]) {
-        if self.len.is_multiple_of(ROWS) {
-            self.quads.resize(self.quads.len() + self.quads_a_panel(), Quad([[0; 4]; ROWS]));
+        assert_eq!(row.len(), self.dims, "a row of another length");
+        let (panel, place) = (self.len / ROWS, self.len % ROWS);
+        let first = panel * self.quads_a_panel();
+        if place == 0 {
+            self.quads.resize(first + self.quads_a_panel(), Quad([[0; 4]; ROWS]));
+        }
+        for (quad, four) in self.quads[first..].iter_mut().zip(row.chunks(4)) {
+            quad.0[place][..four.len()].copy_from_slice(four);
         }
         self.len += 1;
-        self.replace(self.len - 1, row);
-    }
-
-    /// Puts another row in the place of one.
-    ///
-    /// # Panics
-    /// If there is no such row, or `row` does not have `dims` elements.
-    pub fn replace(&mut self, index: usize, row: &[i8]) {
-        assert!(index < self.len, "row {index} of {}", self.len);
-        assert_eq!(row.len(), self.dims, "a row of another length");
-        let first = index / ROWS * self.quads_a_panel();
-        for (quad, four) in self.quads[first..].iter_mut().zip(row.chunks(4)) {
-            quad.0[index % ROWS][..four.len()].copy_from_slice(four);
-        }
     }
 
     /// Shows `search` the exact dot products with `query` that it asks for, from panel `first` on. There may be no such
@@ -215,12 +193,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_row_that_is_replaced_leaves_its_neighbours_alone() {
+    fn a_row_stands_where_it_was_pushed_and_leaves_its_neighbours_alone() {
         let mut panels = Panels::new(5);
         for k in 0..40 {
-            panels.push(&[k, 1, 0, 0, -k]);
+            panels.push(&if k == 33 { [i8::MIN; 5] } else { [k, 1, 0, 0, -k] });
         }
-        panels.replace(33, &[i8::MIN; 5]);
         let scores = all(&panels, &[1, 0, 0, 0, i8::MIN]);
         let expected = (0..40).map(|k| if k == 33 { -128 + 128 * 128 } else { k + 128 * k });
         assert!(scores.iter().copied().eq((0..).zip(expected)), "{scores:?}");

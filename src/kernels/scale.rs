@@ -1,6 +1,5 @@
-//! Pictures made smaller and larger.
+//! Pictures made smaller.
 
-use super::warp::{Border, draw};
 use super::{Isa, active};
 use crate::frame::RgbImage;
 
@@ -8,13 +7,6 @@ use crate::frame::RgbImage;
 /// so that a side of one pixel leaves an empty picture.
 pub fn halve(src: &RgbImage, dst: &mut RgbImage) {
     halve_on(active(), src, dst);
-}
-
-/// Bilinear scaling to `dst`'s size, with the centres of pixels as in OpenCV's `INTER_LINEAR`:
-/// x' = (x + ½)·width'/width − ½, the border repeated, in the fixed point of [`warp`](super::warp). An empty `src` is black.
-/// Shrinking by more than half skips pixels: [`halve`] first.
-pub fn resize(src: &RgbImage, dst: &mut RgbImage) {
-    resize_on(active(), src, dst);
 }
 
 pub(super) fn halve_on(isa: Isa, src: &RgbImage, dst: &mut RgbImage) {
@@ -28,15 +20,6 @@ pub(super) fn halve_on(isa: Isa, src: &RgbImage, dst: &mut RgbImage) {
         let (above, below) = rows.split_at(3 * src.width());
         dispatch!(isa, scale::halve_row(&above[..6 * width], &below[..6 * width], out));
     }
-}
-
-pub(super) fn resize_on(isa: Isa, src: &RgbImage, dst: &mut RgbImage) {
-    let along = |from: usize, to: usize| {
-        let step = from as f64 / to.max(1) as f64;
-        (step, step / 2.0 - 0.5)
-    };
-    let ((a, c), (e, f)) = (along(src.width(), dst.width()), along(src.height(), dst.height()));
-    draw(isa, src, [a, 0.0, c, 0.0, e, f], Border::Replicate, dst);
 }
 
 /// The definition.
@@ -63,29 +46,5 @@ mod tests {
         let mut dst = RgbImage::default();
         halve(&src.expect("six pixels"), &mut dst);
         assert_eq!((dst.width(), dst.height(), dst.data()), (1, 1, &[1, 255, 1][..]));
-    }
-
-    #[test]
-    fn a_picture_resized_to_its_own_size_is_itself() {
-        let src = RgbImage::from_rgb8(5, 3, (0..45).map(|k| k * 5).collect()).expect("15 pixels");
-        let mut dst = RgbImage::new(5, 3);
-        resize(&src, &mut dst);
-        assert_eq!(dst, src);
-    }
-
-    #[test]
-    fn a_single_pixel_grows_to_a_plain_picture() {
-        let src = RgbImage::from_rgb8(1, 1, vec![3, 200, 77]).expect("one pixel");
-        let mut dst = RgbImage::new(9, 9);
-        resize(&src, &mut dst);
-        assert!(dst.data().as_chunks().0.iter().all(|pixel| *pixel == [3, 200, 77]));
-    }
-
-    #[test]
-    fn doubling_weighs_three_to_one_as_opencv_does() {
-        let src = RgbImage::from_rgb8(2, 1, vec![0, 0, 0, 100, 200, 40]).expect("two pixels");
-        let mut dst = RgbImage::new(4, 1);
-        resize(&src, &mut dst);
-        assert_eq!(dst.data(), [0, 0, 0, 25, 50, 10, 75, 150, 30, 100, 200, 40]);
     }
 }

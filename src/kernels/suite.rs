@@ -137,19 +137,6 @@ proptest! {
     }
 
     #[test]
-    fn resized_pictures_are_the_same_on_every_instruction_set(
-        from in (0..=40usize, 0..=12usize), to in (0..=WIDEST, 0..=12usize), seed: u64,
-    ) {
-        let src = image(seed, from.0, from.1);
-        let [mut expected, mut got] = [0, 1].map(|k| image(k, to.0, to.1));
-        scale::resize_on(Isa::Scalar, &src, &mut expected);
-        for isa in simd() {
-            scale::resize_on(isa, &src, &mut got);
-            prop_assert_eq!(&got, &expected);
-        }
-    }
-
-    #[test]
     fn warps_are_the_same_on_every_instruction_set(
         from in (0..=40usize, 0..=40usize), to in (0..=WIDEST, 0..=12usize), seed: u64,
         turn in prop_oneof![prop::array::uniform4(-2.0f32..2.0), prop::array::uniform4(-1e-3f32..1e-3),
@@ -220,7 +207,6 @@ proptest! {
         }
         let mut panels = dot::Panels::new(dims);
         stored.chunks_exact(dims).for_each(|row| panels.push(row));
-        prop_assert_eq!(panels.len(), rows);
         let exact: Vec<i32> = stored
             .chunks_exact(dims)
             .map(|row| row.iter().zip(&*query).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum())

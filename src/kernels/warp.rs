@@ -54,19 +54,7 @@ pub fn warp(src: &RgbImage, dst_to_src: &Affine, dst: &mut RgbImage) {
 }
 
 pub(super) fn warp_on(isa: Isa, src: &RgbImage, dst_to_src: &Affine, dst: &mut RgbImage) {
-    draw(isa, src, dst_to_src.0.map(f64::from), Border::Black, dst);
-}
-
-/// What lies outside of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Border {
-    Black,
-    /// The nearest pixel of the source.
-    Replicate,
-}
-
-/// [`warp`] with a choice of border. Coefficients are within [`MAX_COEFFICIENT`].
-pub(super) fn draw(isa: Isa, src: &RgbImage, matrix: [f64; 6], border: Border, dst: &mut RgbImage) {
+    let matrix = dst_to_src.0.map(f64::from);
     let width = dst.width();
     if width == 0 {
         return;
@@ -76,9 +64,9 @@ pub(super) fn draw(isa: Isa, src: &RgbImage, matrix: [f64; 6], border: Border, d
         let inner = line.inner(src, width);
         let (before, rest) = row.split_at_mut(3 * inner.start);
         let (within, after) = rest.split_at_mut(3 * inner.len());
-        along_border(src, line, border, before);
+        along_border(src, line, before);
         dispatch!(isa, warp::inner(src, line.skip(inner.start), within));
-        along_border(src, line.skip(inner.end), border, after);
+        along_border(src, line.skip(inner.end), after);
     }
 }
 
@@ -151,14 +139,11 @@ fn span(start: i64, step: i64, limit: i64, n: usize) -> Range<usize> {
 }
 
 /// Pixels of which some of the four neighbours lie outside.
-fn along_border(src: &RgbImage, line: Line, border: Border, out: &mut [u8]) {
+fn along_border(src: &RgbImage, line: Line, out: &mut [u8]) {
     let (width, height) = (src.width() as i64, src.height() as i64);
-    let tap = |x: i64, y: i64| match border {
-        _ if (0..width).contains(&x) && (0..height).contains(&y) => src.pixel(x as usize, y as usize),
-        Border::Replicate if width > 0 && height > 0 => {
-            src.pixel(x.clamp(0, width - 1) as usize, y.clamp(0, height - 1) as usize)
-        }
-        _ => [0; 3],
+    let tap = |x: i64, y: i64| match (0..width).contains(&x) && (0..height).contains(&y) {
+        true => src.pixel(x as usize, y as usize),
+        false => [0; 3],
     };
     for (i, pixel) in out.as_chunks_mut::<3>().0.iter_mut().enumerate() {
         let place = line.at(i);
@@ -207,7 +192,7 @@ pub(super) mod tests {
     /// One pixel, with no thought of speed: the four neighbours looked up one by one.
     pub fn by_definition(src: &RgbImage, affine: &Affine, x: usize, y: usize) -> [u8; 3] {
         let mut out = [0; 3];
-        along_border(src, Line::new(affine.0.map(f64::from), y).skip(x), Border::Black, &mut out);
+        along_border(src, Line::new(affine.0.map(f64::from), y).skip(x), &mut out);
         out
     }
 

@@ -49,7 +49,7 @@ impl Head {
             let reason = format!("it is a network for {}, not for liveness", file.spec.kind());
             return Err(InferError::Malformed { model: file.spec.name.clone(), reason });
         }
-        Ok(Self { network: Network::load_shaped(file, [1, ROWS, 1, TICKS], &[wanted])? })
+        Ok(Self { network: Network::load(file, [1, ROWS, 1, TICKS], &[wanted])? })
     }
 
     /// Its layers in the order in which they run.
