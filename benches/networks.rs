@@ -10,10 +10,11 @@ use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use facelatch::digest::Digest;
 use facelatch::frame::RgbImage;
 use facelatch::infer::manifest::{ChannelOrder, Decode, InputSpec};
 use facelatch::infer::network::OutputSpec;
-use facelatch::infer::{Digest, ModelFile, ModelSpec, PictureNetwork};
+use facelatch::infer::{ModelFile, ModelSpec, PictureNetwork};
 use facelatch::kernels;
 use tract_onnx::prelude::*;
 

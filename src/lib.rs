@@ -31,6 +31,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod digest;
 mod draft;
 pub mod eval;
 pub mod face;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use facelatch::digest::Digest;
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{KeyPlaces, NewPerson, NewTemplate};
 use facelatch::hw::store::{Act, Store};
@@ -75,7 +76,7 @@ impl Home {
         let key = KeyPlaces { credentials: None, file: state.join("facelatch.key") }.find(&path).unwrap().key;
         let act = Act { at: Wall::from_unix_millis(1_790_000_000_000), by_uid: None };
         let encoding = Encoding::from_raw(&[seed, 1.0, 0.5]).unwrap();
-        let template = NewTemplate { encoding, model_sha256: [7; 32], created: act.at, quality: 1.0 };
+        let template = NewTemplate { encoding, model_sha256: Digest([7; 32]), created: act.at, quality: 1.0 };
         let mut store = Store::open(&path, &key).unwrap();
         store.enrol(&NewPerson::new(Name::new(name).unwrap()), &[template], 8, act).unwrap();
     }

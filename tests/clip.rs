@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use facelatch::infer::manifest::{ChannelOrder, Decode, Digest, InputSpec, ModelFile, ModelSpec};
+use facelatch::digest::Digest;
+use facelatch::infer::manifest::{ChannelOrder, Decode, InputSpec, ModelFile, ModelSpec};
 use facelatch::infer::network::{Network, OutputSpec};
 use serde::Deserialize;
 

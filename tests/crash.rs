@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use facelatch::digest::Digest;
 use facelatch::face::encoding::Encoding;
-use facelatch::gallery::template::hex;
 use facelatch::gallery::{Changes, MasterKey, NewPerson, NewTemplate};
 use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::{Act, EventQuery, Store};
@@ -76,7 +76,7 @@ impl Acknowledged {
         }
         let mut people_by_events = BTreeSet::new();
         for event in store.events(&EventQuery::default()).unwrap() {
-            let hash = hex(&event.hash);
+            let hash = Digest(event.hash).to_string();
             assert_eq!(*self.events.entry(event.seq).or_insert(hash.clone()), hash, "event {}", event.seq);
             match (&*event.outcome, event.person) {
                 ("enrolled", Some(id)) => drop(people_by_events.insert(id.get())),
@@ -203,7 +203,7 @@ fn act(store: &mut Store, random: &mut Rng) -> String {
             let record = Record::new(NOW, Outcome::Granted).person(person).because(Reason::LivenessNotRequired);
             let seq = store.append_event(&record).unwrap();
             let event = store.events(&EventQuery { from: seq, limit: 1, ..EventQuery::default() }).unwrap().remove(0);
-            format!("event {seq} {}", hex(&event.hash))
+            format!("event {seq} {}", Digest(event.hash))
         }
     }
 }
@@ -211,5 +211,5 @@ fn act(store: &mut Store, random: &mut Rng) -> String {
 fn template(random: &mut Rng) -> NewTemplate {
     let raw: Vec<f32> = (0..128).map(|_| random.below(2001) as f32 - 1000.0).collect();
     let encoding = Encoding::from_raw(&raw).expect("128 random numbers have a direction");
-    NewTemplate { encoding, model_sha256: [7; 32], quality: 0.5, created: NOW }
+    NewTemplate { encoding, model_sha256: Digest([7; 32]), quality: 0.5, created: NOW }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
 use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
+use facelatch::digest::Digest;
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
@@ -29,7 +30,7 @@ use facelatch::time::Wall;
 use facelatch::units::Similarity;
 use trouble::{Mortal, Ordered};
 
-const MODEL: [u8; 32] = [7; 32];
+const MODEL: Digest = Digest([7; 32]);
 const DIMS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 const ACT: Act = Act { at: Wall::from_unix_millis(1_790_000_000_000), by_uid: None };
@@ -425,6 +426,6 @@ fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_
     let similarity = gallery.index.verify(ana, &face(1)).unwrap();
     assert_eq!(Some(similarity), gallery.index.decider().similarity(&face(0), &face(1)));
     assert_ne!(Some(similarity), face(0).similarity(&face(1)), "the cosine of the two");
-    let refused = keeper([8; 32]).load().err().unwrap().to_string();
+    let refused = keeper(Digest([8; 32])).load().err().unwrap().to_string();
     assert!(refused.contains("set faces.model"), "{refused}");
 }

@@ -8,8 +8,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use facelatch::digest::Digest;
 use facelatch::infer::network::OutputSpec;
-use facelatch::infer::{Digest, Manifest, PictureNetwork};
+use facelatch::infer::{Manifest, PictureNetwork};
 use serde::Deserialize;
 
 /// The least cosine of an output with the golden one. Measured: .9989 and more for encodings, 1.0000 for landmarks.

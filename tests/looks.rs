@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use facelatch::daemon::Recogniser;
+use facelatch::digest::Digest;
 use facelatch::face::occlusion::{self, Part};
 use facelatch::face::pipeline::{Faces, ModelChoice, Placing, Role};
 use facelatch::face::{Canvas, Encoding, Limits, photo};
@@ -55,7 +56,7 @@ fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
 
 #[test]
 fn the_door_scores_a_claim_by_itself_beside_the_search_and_liveness_is_told_whose_face_each_frame_shows() {
-    const MODEL: [u8; 32] = [7; 32];
+    const MODEL: Digest = Digest([7; 32]);
     let mut faces = faces("facelatch-encoder");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let picture = |name: &str| photo::load(&demo.join(name)).unwrap();

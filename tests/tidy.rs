@@ -4,31 +4,32 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may import. `use` of anything else is a door in the wrong wall.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("named", &[]),
     ("units", &[]),
     ("time", &[]),
     ("person", &[]),
+    ("digest", &[]),
     ("draft", &[]),
     ("backoff", &["time"]),
     ("frame", &["time"]),
     ("kernels", &["frame"]),
     ("liveness", &["face", "frame", "gate", "infer", "kernels", "ports", "time"]),
     ("gate", &["person", "time", "units"]),
-    ("infer", &["draft", "frame", "kernels"]),
+    ("infer", &["digest", "draft", "frame", "kernels"]),
     ("face", &["frame", "gate", "infer", "kernels", "units"]),
-    ("gallery", &["draft", "face", "gate", "kernels", "person", "time", "units"]),
-    ("eval", &["face", "frame", "gallery", "gate", "infer", "liveness", "person", "time", "units"]),
+    ("gallery", &["digest", "draft", "face", "gate", "kernels", "person", "time", "units"]),
+    ("eval", &["digest", "face", "frame", "gallery", "gate", "infer", "liveness", "person", "time", "units"]),
     ("ports", &["frame", "gallery", "gate", "person", "time"]),
-    ("hw", &["backoff", "draft", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
+    ("hw", &["backoff", "digest", "draft", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time"]),
     ("config", &["face", "gallery", "frame", "gate", "hw", "infer", "liveness", "time"]),
     ("control", &["daemon", "gate", "time", "units"]),
     (
         "daemon",
         &[
-            "backoff", "control", "face", "frame", "gallery", "gate", "hw", "infer", "liveness", "person", "ports",
-            "time", "units",
+            "backoff", "control", "digest", "face", "frame", "gallery", "gate", "hw", "infer", "liveness", "person",
+            "ports", "time", "units",
         ],
     ),
     ("cli", &["*"]),

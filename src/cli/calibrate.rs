@@ -159,10 +159,10 @@ fn must_reach(
     // Somebody may have been enrolled meanwhile.
     let now = ctx.templates().ok();
     let enrolled = now.as_deref().unwrap_or(enrolled);
-    let index = Index::of_people(&model.sha256.0, dims(model)?, enrolled)?;
+    let index = Index::of_people(&model.sha256, dims(model)?, enrolled)?;
     // Whoever has another network's templates is to come by again, and counts then.
     let mut others = BTreeMap::<_, usize>::new();
-    for template in enrolled.iter().filter(|template| template.model_sha256 != model.sha256.0) {
+    for template in enrolled.iter().filter(|template| template.model_sha256 != model.sha256) {
         *others.entry(template.person).or_default() += 1;
     }
     let comparisons = others.values().fold(index.comparisons(), |all, &photographs| all.grown(0, photographs));

@@ -256,7 +256,7 @@ impl Context {
             DeciderKind::PairHead => Decider::PairHead(Arc::new(self.pair_head()?)),
         };
         let wrong = |error| Failure::said(Code::Data, format!("{error}"));
-        decider.judges(&model.sha256.0, dims(model)?).map_err(wrong)?;
+        decider.judges(&model.sha256, dims(model)?).map_err(wrong)?;
         Ok(decider)
     }
 
@@ -286,7 +286,7 @@ impl Context {
     pub fn calibration(&self, model: &ModelSpec) -> Result<Option<Calibration>, Failure> {
         let path = self.kept_calibration(model)?;
         match read_text(&path, MAX_TABLE_BYTES) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Calibration::builtin(&model.sha256.0)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Calibration::builtin(&model.sha256)),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 let sentence = format!(
                     "{}: the score table may lie there, and not for this user ({error}): run as root (sudo)",

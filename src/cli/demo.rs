@@ -69,7 +69,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let decider = ctx.decider(model)?;
     let table = table(ctx, model, &decider)?;
     let thresholds = thresholds(Some(table), &ctx.config);
-    let keeper = Keeper::new(store, model.sha256.0, dims(model)?, thresholds, None).decided_by(decider);
+    let keeper = Keeper::new(store, model.sha256, dims(model)?, thresholds, None).decided_by(decider);
     let began = clock.now().mono;
     let judge = Judges::new(ctx)?.of([Source::Camera, Source::Depth, Source::Thermal].into_iter().collect());
     let stage = Stage::new(scenes.iter().map(|scene| scene.visit.clone()).collect(), began);
@@ -100,7 +100,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 /// directory that whoever tries the demo may not look into.
 fn table(ctx: &Context, model: &ModelSpec, decider: &Decider) -> Result<Calibration, Failure> {
     let builtin = match decider {
-        Decider::Threshold => Calibration::builtin(&model.sha256.0),
+        Decider::Threshold => Calibration::builtin(&model.sha256),
         Decider::PairHead(_) => None,
     };
     let table = builtin.map_or_else(|| ctx.table(model, decider), |table| Ok(Some(table)))?;
@@ -118,7 +118,7 @@ fn enrol(people: &[(Name, RgbImage)], faces: &mut Faces, scratch: &Scratch) -> R
         };
         let template = NewTemplate {
             encoding: face.encoding,
-            model_sha256: faces.embedder().sha256.0,
+            model_sha256: faces.embedder().sha256,
             created: BootClock.now().wall,
             quality: face.quality.score(),
         };

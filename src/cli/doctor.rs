@@ -366,7 +366,7 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
         Some(store) => store.templates().map_err(|error| error.to_string())?,
         None => Vec::new(),
     };
-    let index = Index::of_people(&model.sha256.0, dims, &templates).map_err(|error| error.to_string())?;
+    let index = Index::of_people(&model.sha256, dims, &templates).map_err(|error| error.to_string())?;
     let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string());
     let (people, target) = (index.people().len(), ctx.config.gate.target_fmr);
     let reached = scale.and_then(|scale| reached(&scale, &model.name, people, target));

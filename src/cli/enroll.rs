@@ -156,14 +156,14 @@ impl<'a> Sitting<'a> {
         let faces = ctx.faces()?;
         let known = Known::open(ctx, &faces)?;
         let person = known.store.person_named(&name)?;
-        let model = faces.embedder().sha256.0;
+        let model = faces.embedder().sha256;
         let of_all = match &person {
             Some(person) => known.store.templates_of(person.id)?,
             None => Vec::new(),
         };
         let (theirs, outdated): (Vec<_>, Vec<_>) = of_all.into_iter().partition(|t| t.model_sha256 == model);
         let outdated = outdated.len();
-        if outdated > 0 && ctx.door_embedder()?.spec.sha256.0 != model {
+        if outdated > 0 && ctx.door_embedder()?.spec.sha256 != model {
             return Err(Failure::Usage(format!(
                 "{name} is enrolled with another network, whose {outdated} templates would make room for those of {}, which the \
                  configuration doesn't name: the door would no longer recognise {name}; leave --model out, or set faces.model",
@@ -191,7 +191,7 @@ impl<'a> Sitting<'a> {
                 self.taken.push(NewTemplate {
                     quality: portrait.quality.score(),
                     encoding: portrait.encoding,
-                    model_sha256: self.faces.embedder().sha256.0,
+                    model_sha256: self.faces.embedder().sha256,
                     created: self.ctx.act().at,
                 });
                 Ok(None)

@@ -11,12 +11,11 @@ use super::exit::{Failure, Verdict};
 use super::when::parse_since;
 use super::{counted, note, people};
 use crate::control::{EventLine, rfc3339};
+use crate::digest::Digest;
 use crate::gallery::chain::Link;
-use crate::gallery::template::hex;
 use crate::gate::Outcome;
 use crate::hw::clock::BootClock;
 use crate::hw::store::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
-use crate::infer::Digest;
 use crate::person::PersonId;
 use crate::ports::Clock as _;
 use crate::time::Wall;
@@ -155,7 +154,7 @@ fn line(event: &EventRow, names: &HashMap<PersonId, String>) -> EventLine {
         person: event.person.map(|id| names.get(&id).cloned().unwrap_or_else(|| id.to_string())),
         similarity: event.similarity.map(|s| s.get()),
         reasons: event.reasons.clone(),
-        hash: Some(hex(&event.hash)),
+        hash: Some(Digest(event.hash).to_string()),
     }
 }
 
@@ -192,7 +191,7 @@ enum Noted {
 fn verify(store: &Store, noted: Option<Link>, ctx: &Context) -> Result<Verdict, Failure> {
     let mut holds = false;
     let report = store.walk_chain(|link| holds |= noted == Some(link))?;
-    let end = |link: Link| End { seq: link.seq, hash: hex(&link.hash) };
+    let end = |link: Link| End { seq: link.seq, hash: Digest(link.hash).to_string() };
     let became = noted.map(|noted| match holds {
         true => Noted::Holds,
         false if noted.seq < report.anchor.seq => Noted::CutOff,

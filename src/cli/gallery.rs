@@ -62,7 +62,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let model = ctx.embedder()?.spec;
     let (known, templates) = Known::open_for(ctx, &model)?;
     // Template by template, where the door searches one of each person: a single one can be wrong.
-    let every = Index::build(&model.sha256.0, known.index.dims(), &templates)?;
+    let every = Index::build(&model.sha256, known.index.dims(), &templates)?;
     let every = every.decided_by(known.scale.decider.clone())?;
     let asked = from.map(|from| {
         Similarity::new(from).ok_or_else(|| Failure::Usage(format!("--from {from}: a similarity is -1 to 1")))

@@ -115,7 +115,7 @@ impl Known {
         let store = ctx.store()?;
         let dims = dims(model)?;
         let templates = store.templates()?;
-        let index = Index::of_people(&model.sha256.0, dims, &templates)?;
+        let index = Index::of_people(&model.sha256, dims, &templates)?;
         if let Some(other) = index.other_model() {
             super::note(format_args!("facelatch: {other}"));
         }

@@ -17,9 +17,10 @@ use crate::daemon::{
     BORNE_FOR, Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded,
     Shelf, Thresholds,
 };
+use crate::digest::Digest;
 use crate::frame::Frame;
 use crate::gallery::calibrate::Calibration;
-use crate::gallery::{Decider, Index, ModelSha256};
+use crate::gallery::{Decider, Index};
 use crate::gate::Face;
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
@@ -92,7 +93,7 @@ fn open_strike(config: &Config, clock: &Arc<dyn Clock>) -> Result<Box<dyn Strike
 
 /// Networks, what their scores mean, and what judges who is alive.
 struct Sight {
-    model: ModelSha256,
+    model: Digest,
     dims: usize,
     decider: Decider,
     calibration: Option<Calibration>,
@@ -105,7 +106,7 @@ impl Sight {
         let config = &ctx.config;
         let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
         let model = faces.embedder();
-        let (sha256, dims) = (model.sha256.0, dims(model)?);
+        let (sha256, dims) = (model.sha256, dims(model)?);
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;
         if calibration.is_none() {
@@ -127,8 +128,8 @@ impl Sight {
     /// button.
     fn none(ctx: &Context, failure: &Failure) -> Self {
         log::error!("{failure}; nobody is admitted by face");
-        let known = ctx.embedder().ok().and_then(|model| Some((model.spec.sha256.0, dims(&model.spec).ok()?)));
-        let (model, dims) = known.unwrap_or(([0; 32], 1));
+        let known = ctx.embedder().ok().and_then(|model| Some((model.spec.sha256, dims(&model.spec).ok()?)));
+        let (model, dims) = known.unwrap_or((Digest([0; 32]), 1));
         let perception = Box::new(Blind(failure.to_string()));
         Self { model, dims, decider: Decider::Threshold, calibration: None, perception, liveness: None }
     }

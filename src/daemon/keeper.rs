@@ -14,8 +14,9 @@ use heapless::Deque;
 use super::inbox::{Asked, Entry, INBOX, Job, Journal, write_down};
 use super::shared::{Health, Message, Shared, Taken};
 use super::watchers::Written;
+use crate::digest::Digest;
 use crate::gallery::search::IndexError;
-use crate::gallery::{Comparisons, Decider, Index, ModelSha256, Person, Template};
+use crate::gallery::{Comparisons, Decider, Index, Person, Template};
 use crate::gate::{Event, Fault, Member, Record, Roster, Schedule};
 use crate::hw::journal;
 use crate::hw::store::{Store, StoreError, Trouble};
@@ -108,7 +109,7 @@ impl From<Store> for Shelf {
 /// See the module.
 pub struct Keeper {
     shelf: Shelf,
-    model: ModelSha256,
+    model: Digest,
     dims: usize,
     decider: Decider,
     demand: Demand,
@@ -148,7 +149,7 @@ enum Part {
 impl Keeper {
     pub fn new(
         shelf: impl Into<Shelf>,
-        model: ModelSha256,
+        model: Digest,
         dims: usize,
         demand: Demand,
         retention: Option<Duration>,
@@ -443,7 +444,7 @@ impl Steady {
 /// A gallery without people.
 #[cfg(test)]
 pub(super) fn nobody() -> Gallery {
-    Gallery { index: Index::of_people(&[0; 32], 1, &[]).unwrap(), names: Vec::new() }
+    Gallery { index: Index::of_people(&Digest([0; 32]), 1, &[]).unwrap(), names: Vec::new() }
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@ use serde::Serialize;
 use super::calibrate::list_people;
 use super::encode::{Encoded, EvalError, Unreadable, encode_all};
 use super::run::{Model, Timing};
+use crate::digest::Digest;
 use crate::face::quality::{self, Limits};
 use crate::face::{Encoding, ModelChoice, Role};
 use crate::gallery::bounds::{TWO_SIDED_95, wilson_interval};
 use crate::gallery::search::IndexError;
-use crate::gallery::{Comparisons, Decider, DeciderKind, Index, ModelSha256, Template, TemplateId};
+use crate::gallery::{Comparisons, Decider, DeciderKind, Index, Template, TemplateId};
 use crate::gate::Finding;
 use crate::person::PersonId;
 use crate::time::Wall;
@@ -156,7 +157,7 @@ fn choose(pictures: &[Picture], size: Size) -> Vec<usize> {
 fn rehearse(
     pictures: &[Picture],
     enrolled: &[(usize, Encoding)],
-    model: &ModelSha256,
+    model: &Digest,
     rule: &Rule<'_>,
 ) -> Result<Rehearsal, IndexError> {
     let template = |(at, encoding): &(usize, Encoding)| Template {
@@ -301,7 +302,7 @@ pub fn evaluate(
         let good = if photos == 1 { "a picture".into() } else { format!("{photos} pictures") };
         return Err(wrong(format!("{here} people have {good} good enough to enrol, and {people} are to be enrolled")));
     }
-    let rehearsal = rehearse(&pictures, &enrolled, &choice.embedder.spec.sha256.0, rule);
+    let rehearsal = rehearse(&pictures, &enrolled, &choice.embedder.spec.sha256, rule);
     let rehearsal = rehearsal.map_err(|error| wrong(error.to_string()))?;
     let mistake = |&(at, other, similarity): &(usize, usize, Similarity)| Mistake {
         picture: paths[at].clone(),
@@ -358,7 +359,7 @@ impl Strangers {
 mod tests {
     use super::*;
 
-    const MODEL: ModelSha256 = [0; 32];
+    const MODEL: Digest = Digest([0; 32]);
 
     fn at(person: u32, degrees: f32) -> Picture {
         let radians = degrees.to_radians();

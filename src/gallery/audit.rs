@@ -96,14 +96,15 @@ fn rank(pairs: &mut Vec<LookAlikes>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
     use crate::gallery::template::tests::of_model;
 
     fn index(of: &[(u32, f32)]) -> Index {
         let template = |(&(person, degrees), id): (&(u32, f32), u32)| {
-            of_model([0; 32], id, person, &[degrees.to_radians().cos(), degrees.to_radians().sin()])
+            of_model(Digest([0; 32]), id, person, &[degrees.to_radians().cos(), degrees.to_radians().sin()])
         };
         let templates: Vec<_> = of.iter().zip(1..).map(template).collect();
-        Index::build(&[0; 32], 2, &templates).unwrap()
+        Index::build(&Digest([0; 32]), 2, &templates).unwrap()
     }
 
     fn audit_at(index: &Index, threshold: f32) -> Audit {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::upper_bound;
 use super::counts::Counts;
-use super::template::hex;
+use crate::digest::Digest;
 use crate::units::{Fmr, Similarity};
 
 /// The most rows of a table.
@@ -191,8 +191,8 @@ impl Calibration {
     }
 
     /// The table that comes with this program for an embedder, by the SHA-256 of its file.
-    pub fn builtin(sha256: &[u8; 32]) -> Option<Self> {
-        let hex = hex(sha256);
+    pub fn builtin(sha256: &Digest) -> Option<Self> {
+        let hex = sha256.to_string();
         BUILTIN.iter().filter_map(|text| Self::parse(text).ok()).find(|c| c.origin.sha256 == hex)
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::pair_head::PairHead;
-use super::template::{ModelSha256, hex};
+use crate::digest::Digest;
 use crate::face::encoding::Encoding;
 use crate::kernels::dot;
 use crate::units::Similarity;
@@ -47,13 +47,13 @@ pub enum Decider {
 )]
 pub struct OtherEncoder {
     pub weights: usize,
-    pub head: ModelSha256,
-    pub encoder: ModelSha256,
+    pub head: Digest,
+    pub encoder: Digest,
     pub dims: usize,
 }
 
-fn short(digest: &ModelSha256) -> String {
-    hex(digest).chars().take(8).collect()
+fn short(digest: &Digest) -> String {
+    digest.to_string().chars().take(8).collect()
 }
 
 impl Decider {
@@ -76,7 +76,7 @@ impl Decider {
     ///
     /// # Errors
     /// [`OtherEncoder`].
-    pub fn judges(&self, encoder: &ModelSha256, dims: usize) -> Result<(), OtherEncoder> {
+    pub fn judges(&self, encoder: &Digest, dims: usize) -> Result<(), OtherEncoder> {
         match self {
             Self::PairHead(head) if head.model() != encoder || head.dims() != dims => {
                 Err(OtherEncoder { weights: head.dims(), head: *head.model(), encoder: *encoder, dims })
@@ -132,7 +132,7 @@ impl FromStr for DeciderKind {
 mod tests {
     use super::*;
 
-    const MODEL: ModelSha256 = [1; 32];
+    const MODEL: Digest = Digest([1; 32]);
 
     fn pair_head() -> Decider {
         Decider::PairHead(Arc::new(PairHead::new(MODEL, 2.0, vec![-4.0, -1.0], None).unwrap()))
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn a_head_of_another_encoder_is_refused_with_what_to_do() {
         assert_eq!(pair_head().judges(&MODEL, 2), Ok(()));
-        assert_eq!(Decider::Threshold.judges(&[9; 32], 512), Ok(()));
+        assert_eq!(Decider::Threshold.judges(&Digest([9; 32]), 512), Ok(()));
         assert!(pair_head().judges(&MODEL, 3).is_err());
-        let said = pair_head().judges(&[0xab; 32], 2).unwrap_err().to_string();
+        let said = pair_head().judges(&Digest([0xab; 32]), 2).unwrap_err().to_string();
         for part in ["01010101…", "abababab…", "set faces.model", "faces.decider = \"threshold\""] {
             assert!(said.contains(part), "{said}");
         }

@@ -129,6 +129,7 @@ fn advice(measure: PoorMeasure) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
     use crate::gallery::template::tests::of_model;
 
     const ANA: PersonId = PersonId::new(1);
@@ -141,8 +142,8 @@ mod tests {
     /// Ana at 0°, Ben at 90°.
     fn index() -> Index {
         let template =
-            |id, person: PersonId, degrees| of_model([0; 32], id, person.get(), encoding(degrees).as_slice());
-        Index::build(&[0; 32], 2, &[template(1, ANA, 0.0), template(2, BEN, 90.0)]).unwrap()
+            |id, person: PersonId, degrees| of_model(Digest([0; 32]), id, person.get(), encoding(degrees).as_slice());
+        Index::build(&Digest([0; 32]), 2, &[template(1, ANA, 0.0), template(2, BEN, 90.0)]).unwrap()
     }
 
     fn try_at(degrees: f32, person: Option<PersonId>, theirs: &[f32]) -> Result<(), Refusal> {

@@ -31,4 +31,4 @@ pub use person::{Changes, NewPerson, Person};
 pub use prototype::Comparisons;
 pub use seal::MasterKey;
 pub use search::{Hit, Index, Ranked, Scratch};
-pub use template::{ModelSha256, NewTemplate, Template, TemplateId};
+pub use template::{NewTemplate, Template, TemplateId};

@@ -19,7 +19,7 @@ use std::f64::consts::PI;
 use serde::Deserialize;
 
 use super::calibrate::Calibration;
-use super::template::{ModelSha256, hex};
+use crate::digest::Digest;
 use crate::face::encoding::MAX_DIMS;
 use crate::kernels::dot;
 
@@ -55,7 +55,7 @@ pub enum PairHeadError {
 /// A pair head of one encoder: finite, and falling with the differences as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairHead {
-    model: ModelSha256,
+    model: Digest,
     bias: f32,
     weights: Vec<f32>,
     /// √(2/πn)·Σwₖ, below 0: what z loses for each unit of distance that is spread evenly.
@@ -77,12 +77,7 @@ impl PairHead {
     ///
     /// # Errors
     /// No or too many weights, one that isn't finite, or none of the sense that the module's score needs.
-    pub fn new(
-        model: ModelSha256,
-        bias: f32,
-        weights: Vec<f32>,
-        table: Option<Calibration>,
-    ) -> Result<Self, PairHeadError> {
+    pub fn new(model: Digest, bias: f32, weights: Vec<f32>, table: Option<Calibration>) -> Result<Self, PairHeadError> {
         if !(1..=MAX_DIMS).contains(&weights.len()) {
             return Err(PairHeadError::Weights(weights.len()));
         }
@@ -114,7 +109,7 @@ impl PairHead {
             return Err(PairHeadError::Syntax(format!("more than {MAX_HEAD_BYTES} bytes")));
         }
         let file: File = toml::from_str(text).map_err(|error| PairHeadError::Syntax(error.to_string()))?;
-        let model = digest(&file.model).ok_or(PairHeadError::Model)?;
+        let model = Digest::parse(&file.model).ok_or(PairHeadError::Model)?;
         Self::new(model, file.bias, file.weights, file.calibration)
     }
 
@@ -124,7 +119,7 @@ impl PairHead {
             let numbers: Vec<_> = line.iter().map(|weight| format!("{weight:?}")).collect();
             format!("    {},\n", numbers.join(", "))
         });
-        let (model, bias, weights) = (hex(&self.model), self.bias, lines.collect::<String>());
+        let (model, bias, weights) = (self.model, self.bias, lines.collect::<String>());
         let table =
             self.table.as_ref().map(|table| format!("\n[calibration]\n{}", table.to_toml())).unwrap_or_default();
         format!(
@@ -139,7 +134,7 @@ impl PairHead {
     }
 
     /// The encoder that it was trained with.
-    pub fn model(&self) -> &ModelSha256 {
+    pub fn model(&self) -> &Digest {
         &self.model
     }
 
@@ -171,19 +166,6 @@ impl PairHead {
     }
 }
 
-fn digest(hex: &str) -> Option<ModelSha256> {
-    let mut digest = [0; 32];
-    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
-    if pairs.len() != digest.len() {
-        return None;
-    }
-    for (byte, pair) in digest.iter_mut().zip(pairs) {
-        let value = |digit: u8| char::from(digit).to_digit(16);
-        *byte = u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok()?;
-    }
-    Some(digest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +175,7 @@ mod tests {
     use crate::units::Similarity;
     use proptest::prelude::*;
 
-    const MODEL: ModelSha256 = [0xa5; 32];
+    const MODEL: Digest = Digest([0xa5; 32]);
 
     fn head(bias: f32, weights: &[f32]) -> Result<PairHead, PairHeadError> {
         PairHead::new(MODEL, bias, weights.to_vec(), None)

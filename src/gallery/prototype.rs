@@ -7,7 +7,8 @@
 
 use std::borrow::Cow;
 
-use super::template::{ModelSha256, Template};
+use super::template::Template;
+use crate::digest::Digest;
 use crate::face::encoding::Encoding;
 
 /// As how many comparisons a prototype of several encodings counts. It lies nearer to what all faces have in common
@@ -37,7 +38,7 @@ impl Comparisons {
 
 /// One template a person, which has the number of the person's first, and what searching these counts as. Those of
 /// another model than `model` stay as they are, and so do a person's that cancel each other out or differ in size.
-pub fn prototypes<'a>(model: &ModelSha256, templates: &'a [Template]) -> (Vec<Cow<'a, Template>>, Comparisons) {
+pub fn prototypes<'a>(model: &Digest, templates: &'a [Template]) -> (Vec<Cow<'a, Template>>, Comparisons) {
     let (mut ours, others): (Vec<_>, Vec<_>) = templates.iter().partition(|t| t.model_sha256 == *model);
     let mut found: Vec<_> = others.into_iter().map(Cow::Borrowed).collect();
     ours.sort_unstable_by_key(|t| (t.person, t.id));
@@ -71,7 +72,7 @@ mod tests {
     use crate::gallery::template::{TemplateId, tests::of_model};
     use crate::person::PersonId;
 
-    const MODEL: ModelSha256 = [1; 32];
+    const MODEL: Digest = Digest([1; 32]);
 
     fn template(id: u32, person: u32, raw: &[f32]) -> Template {
         of_model(MODEL, id, person, raw)
@@ -111,7 +112,7 @@ mod tests {
         let opposite = [template(1, 1, &[1.0, 0.0]), template(2, 1, &[-1.0, 0.0])];
         let (found, comparisons) = prototypes(&MODEL, &opposite);
         assert_eq!((found, comparisons.search), (opposite.iter().map(Cow::Borrowed).collect(), 2));
-        let other = Template { model_sha256: [2; 32], ..template(3, 1, &[1.0, 0.0]) };
+        let other = Template { model_sha256: Digest([2; 32]), ..template(3, 1, &[1.0, 0.0]) };
         let mixed = [other.clone(), template(4, 1, &[1.0, 0.0])];
         let (found, comparisons) = prototypes(&MODEL, &mixed);
         assert_eq!((found.len(), comparisons), (2, Comparisons::ONE));

@@ -12,7 +12,8 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::template::{ModelSha256, Template, TemplateError, TemplateId};
+use super::template::{Template, TemplateError, TemplateId};
+use crate::digest::Digest;
 use crate::person::PersonId;
 
 /// Bytes of a key (256 bits).
@@ -119,7 +120,7 @@ impl DataKey {
         &self,
         id: TemplateId,
         person: PersonId,
-        model_sha256: ModelSha256,
+        model_sha256: Digest,
         sealed: &[u8],
     ) -> Result<Template, SealError> {
         let bytes = open(&self.0, &template_context(person, &model_sha256, id), sealed)?;
@@ -143,8 +144,8 @@ fn data_key_context(person: PersonId) -> Vec<u8> {
     [DATA_KEY_TAG, &person.get().to_le_bytes()].concat()
 }
 
-fn template_context(person: PersonId, model: &ModelSha256, id: TemplateId) -> Vec<u8> {
-    [TEMPLATE_TAG, &person.get().to_le_bytes(), model, &id.get().to_le_bytes()].concat()
+fn template_context(person: PersonId, model: &Digest, id: TemplateId) -> Vec<u8> {
+    [TEMPLATE_TAG, &person.get().to_le_bytes(), &model.0, &id.get().to_le_bytes()].concat()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SealError> {
@@ -179,19 +180,19 @@ mod tests {
     const BEN: PersonId = PersonId::new(2);
 
     fn template() -> Template {
-        of_model([7; 32], 5, ANA.get(), &[0.1, 0.2, 0.3, 0.4])
+        of_model(Digest([7; 32]), 5, ANA.get(), &[0.1, 0.2, 0.3, 0.4])
     }
 
     #[test]
     fn a_sealed_template_opens_for_its_own_person_model_and_number_only() {
         let (key, template) = (DataKey::generate().unwrap(), template());
         let sealed = key.seal(&template).unwrap();
-        assert_eq!(key.open(template.id, ANA, [7; 32], &sealed), Ok(template.clone()));
-        assert_eq!(key.open(template.id, BEN, [7; 32], &sealed), Err(SealError::Broken));
-        assert_eq!(key.open(template.id, ANA, [8; 32], &sealed), Err(SealError::Broken));
-        assert_eq!(key.open(TemplateId::new(6), ANA, [7; 32], &sealed), Err(SealError::Broken));
+        assert_eq!(key.open(template.id, ANA, Digest([7; 32]), &sealed), Ok(template.clone()));
+        assert_eq!(key.open(template.id, BEN, Digest([7; 32]), &sealed), Err(SealError::Broken));
+        assert_eq!(key.open(template.id, ANA, Digest([8; 32]), &sealed), Err(SealError::Broken));
+        assert_eq!(key.open(TemplateId::new(6), ANA, Digest([7; 32]), &sealed), Err(SealError::Broken));
         let other = DataKey::generate().unwrap();
-        assert_eq!(other.open(template.id, ANA, [7; 32], &sealed), Err(SealError::Broken));
+        assert_eq!(other.open(template.id, ANA, Digest([7; 32]), &sealed), Err(SealError::Broken));
     }
 
     #[test]
@@ -201,8 +202,8 @@ mod tests {
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 0x10;
-            assert_eq!(key.open(template.id, ANA, [7; 32], &changed), Err(SealError::Broken));
-            assert_eq!(key.open(template.id, ANA, [7; 32], &sealed[..at]), Err(SealError::Broken));
+            assert_eq!(key.open(template.id, ANA, Digest([7; 32]), &changed), Err(SealError::Broken));
+            assert_eq!(key.open(template.id, ANA, Digest([7; 32]), &sealed[..at]), Err(SealError::Broken));
         }
     }
 

@@ -22,7 +22,8 @@ use rounded::{Alike, Near, Query, ROUNDED_MAX, Rounding, Sieve};
 
 use super::decider::{Decider, OtherEncoder};
 use super::prototype::{Comparisons, prototypes};
-use super::template::{ModelSha256, Template, TemplateId};
+use super::template::{Template, TemplateId};
+use crate::digest::Digest;
 use crate::face::encoding::{Encoding, MAX_DIMS};
 use crate::gate::{Candidate, Seen};
 use crate::kernels::dot::{self, Panels, ROWS};
@@ -87,7 +88,7 @@ pub enum IndexError {
 
 /// Everything that can be found, of one model. It does not change: build another when the store has changed.
 pub struct Index {
-    model: ModelSha256,
+    model: Digest,
     dims: usize,
     decider: Decider,
     other_model: Option<OtherModel>,
@@ -120,7 +121,7 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn of_people(model: &ModelSha256, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
+    pub fn of_people(model: &Digest, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
         let (one_each, comparisons) = prototypes(model, templates);
         let of_model = templates.iter().filter(|t| t.model_sha256 == *model).count();
         Ok(Self { templates: of_model, comparisons, ..Self::of_rows(model, dims, one_each.iter().map(|t| &**t))? })
@@ -131,12 +132,12 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError`].
-    pub fn build(model: &ModelSha256, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
+    pub fn build(model: &Digest, dims: usize, templates: &[Template]) -> Result<Self, IndexError> {
         Self::of_rows(model, dims, templates.iter())
     }
 
     fn of_rows<'a>(
-        model: &ModelSha256,
+        model: &Digest,
         dims: usize,
         templates: impl Iterator<Item = &'a Template>,
     ) -> Result<Self, IndexError> {
@@ -168,7 +169,7 @@ impl Index {
         Ok(Self { decider, ..self })
     }
 
-    fn empty(model: ModelSha256, dims: usize, capacity: usize, other_model: Option<OtherModel>) -> Self {
+    fn empty(model: Digest, dims: usize, capacity: usize, other_model: Option<OtherModel>) -> Self {
         Self {
             model,
             dims,

@@ -7,17 +7,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::digest::Digest;
 use crate::face::encoding::{Encoding, MAX_DIMS};
 use crate::person::PersonId;
 use crate::time::Wall;
-
-/// The digest of the model file that made an encoding. Encodings of two models can't be compared.
-pub type ModelSha256 = [u8; 32];
-
-/// A SHA-256 in hexadecimal, as files and messages name one.
-pub fn hex(digest: &ModelSha256) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The layout that [`Template::to_bytes`] writes.
 const VERSION: u8 = 1;
@@ -47,7 +40,8 @@ impl fmt::Display for TemplateId {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTemplate {
     pub encoding: Encoding,
-    pub model_sha256: ModelSha256,
+    /// Of the model file that made the encoding. Encodings of two models can't be compared.
+    pub model_sha256: Digest,
     /// The face's quality; larger is better, and only its order matters here. NaN and infinity are kept as 0.
     pub quality: f32,
     pub created: Wall,
@@ -59,7 +53,7 @@ pub struct Template {
     pub id: TemplateId,
     pub person: PersonId,
     pub encoding: Encoding,
-    pub model_sha256: ModelSha256,
+    pub model_sha256: Digest,
     /// Larger is better; only its order matters here.
     pub quality: f32,
     pub created: Wall,
@@ -108,7 +102,7 @@ impl Template {
     pub fn from_bytes(
         id: TemplateId,
         person: PersonId,
-        model_sha256: ModelSha256,
+        model_sha256: Digest,
         bytes: &[u8],
     ) -> Result<Self, TemplateError> {
         let wrong_length = || TemplateError::Length(bytes.len());
@@ -145,7 +139,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A template of which only model, number, person and direction matter.
-    pub fn of_model(model_sha256: ModelSha256, id: u32, person: u32, raw: &[f32]) -> Template {
+    pub fn of_model(model_sha256: Digest, id: u32, person: u32, raw: &[f32]) -> Template {
         Template {
             id: TemplateId::new(id),
             person: PersonId::new(person),
@@ -161,14 +155,14 @@ pub(super) mod tests {
             id: TemplateId::new(7),
             person: PersonId::new(3),
             encoding: Encoding::from_raw(raw).unwrap(),
-            model_sha256: [9; 32],
+            model_sha256: Digest([9; 32]),
             quality: 0.75,
             created: Wall::from_unix_millis(1_790_000_000_000),
         }
     }
 
     fn read(bytes: &[u8]) -> Result<Template, TemplateError> {
-        Template::from_bytes(TemplateId::new(7), PersonId::new(3), [9; 32], bytes)
+        Template::from_bytes(TemplateId::new(7), PersonId::new(3), Digest([9; 32]), bytes)
     }
 
     #[test]

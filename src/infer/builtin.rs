@@ -22,8 +22,9 @@ pub(super) fn network(file: &str) -> Option<&'static [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Digest, Kind, Manifest};
+    use super::super::{Kind, Manifest};
     use super::*;
+    use crate::digest::Digest;
     use crate::gallery::PairHead;
     use crate::gallery::calibrate::Calibration;
 
@@ -52,10 +53,10 @@ mod tests {
         let manifest = Manifest::builtin();
         for encoder in NETWORKS.iter().filter_map(|(file, _)| manifest.models().iter().find(|spec| spec.file == *file))
         {
-            let table = Calibration::builtin(&encoder.sha256.0);
+            let table = Calibration::builtin(&encoder.sha256);
             assert!(encoder.kind() != Kind::Embedder || table.is_some(), "{}: run `facelatch calibrate`", encoder.name);
         }
-        let encoder = manifest.built_in(ENCODER).map(|model| model.spec.sha256.0);
+        let encoder = manifest.built_in(ENCODER).map(|model| model.spec.sha256);
         let trained = "run models/train/pair_head.py and `facelatch calibrate --decider pair-head`";
         assert_eq!(Some(*PairHead::builtin().model()), encoder, "{trained}");
     }

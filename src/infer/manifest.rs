@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::builtin;
 use super::spec::SideSpec;
-pub use super::spec::{ChannelOrder, Decode, Digest, InputSpec, Kind, ModelSpec};
+pub use super::spec::{ChannelOrder, Decode, InputSpec, Kind, ModelSpec};
+pub use crate::digest::Digest;
 use crate::draft::Draft;
 
 /// The largest file that is taken for a network.

@@ -19,6 +19,6 @@ pub(crate) mod tiny;
 mod unround;
 
 pub use cores::{MAX_CORES, use_cores};
-pub use manifest::{Decode, Digest, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
+pub use manifest::{Decode, Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 pub use network::{InferError, Network, Outputs};
 pub use picture::PictureNetwork;

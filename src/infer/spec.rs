@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;
@@ -20,53 +21,12 @@ const LICENCES: [(&str, &str); 3] = [
     ("non-commercial-research", include_str!("../../models/licences/non-commercial-research.txt")),
 ];
 
-/// The SHA-256 of a file, or of what names a network: see [`ModelSpec::sha256`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest(pub [u8; 32]);
-
 impl Digest {
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
     /// A file's with what a description says of input and outputs. Templates and tables lie under it: a test keeps it.
     pub(super) fn described(self, decode: &Decode, input: &InputSpec) -> Self {
         let InputSpec { width, height, resizable, order, mean, scale } = input;
         let description = format!("{decode:?} {width} {height} {resizable} {order:?} {mean:?} {scale:?}");
         Self::of(&[&self.0[..], description.as_bytes()].concat())
-    }
-
-    /// From 64 hexadecimal digits; all else is `None`.
-    pub fn parse(hex: &str) -> Option<Self> {
-        let hex = hex.as_bytes();
-        let mut digest = [0; 32];
-        if hex.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
-            let nibble = |c: u8| char::from(c).to_digit(16);
-            *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
-        }
-        Some(Self(digest))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let hex = String::deserialize(from)?;
-        Self::parse(&hex).ok_or_else(|| serde::de::Error::custom("a SHA-256 is 64 hexadecimal digits"))
     }
 }
 
@@ -226,19 +186,5 @@ impl ModelSpec {
             Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_reads_back_from_its_text_and_nothing_shorter_does() {
-        let digest = Digest::of(b"abc");
-        assert!(digest.to_string().starts_with("ba7816bf"));
-        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
-        assert_eq!(Digest::parse(&digest.to_string()[1..]), None);
-        assert_eq!(Digest::parse(&"g".repeat(64)), None);
     }
 }

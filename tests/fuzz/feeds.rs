@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use facelatch::config::Config;
 use facelatch::control::{self, Request, Response, client};
+use facelatch::digest::Digest;
 use facelatch::eval::Pairs;
 use facelatch::face::align::{AlignedFace, TEMPLATE_112};
 use facelatch::face::geometry::{Landmarks, Rect, Sampler};
@@ -257,7 +258,8 @@ fn look_through(store: &Store) {
 
 /// A template out of its seal.
 pub fn template(bytes: &[u8]) -> bool {
-    let Some(template) = taken(Template::from_bytes(TemplateId::new(1), PersonId::new(1), [0; 32], bytes)) else {
+    let Some(template) = taken(Template::from_bytes(TemplateId::new(1), PersonId::new(1), Digest([0; 32]), bytes))
+    else {
         return false;
     };
     assert!(template.quality.is_finite());
@@ -270,7 +272,7 @@ static SEALED: LazyLock<(DataKey, Template, Vec<u8>)> = LazyLock::new(|| {
     let key = DataKey::generate().expect("the kernel gives random numbers");
     let encoding = Encoding::from_raw(&[0.1, 0.2, 0.3, 0.4]).expect("it has a direction");
     let (id, person) = (TemplateId::new(1), PersonId::new(1));
-    let template = Template { id, person, encoding, model_sha256: [7; 32], quality: 0.5, created: NOW };
+    let template = Template { id, person, encoding, model_sha256: Digest([7; 32]), quality: 0.5, created: NOW };
     let sealed = key.seal(&template).expect("the kernel gives random numbers");
     (key, template, sealed)
 });

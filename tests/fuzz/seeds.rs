@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use facelatch::digest::Digest;
 use facelatch::face::Encoding;
 use facelatch::face::align::TEMPLATE_112;
 use facelatch::gallery::{MasterKey, NewPerson, NewTemplate, Template, TemplateId};
@@ -228,7 +229,7 @@ pub fn databases() -> Seeds {
 
 fn populate(store: &mut Store, name: &str) {
     let templates: Vec<_> = (0..3)
-        .map(|i| NewTemplate { encoding: encoding(i), model_sha256: [7; 32], quality: 0.5, created: NOW })
+        .map(|i| NewTemplate { encoding: encoding(i), model_sha256: Digest([7; 32]), quality: 0.5, created: NOW })
         .collect();
     let person = NewPerson::new(Name::new(name).expect("a name"));
     let (id, _) = store.enrol(&person, &templates, 8, ACT).expect("a healthy store");
@@ -246,7 +247,7 @@ fn files(path: &Path) -> Vec<u8> {
 pub fn templates() -> Seeds {
     let (id, person) = (TemplateId::new(1), PersonId::new(1));
     let template =
-        |i| Template { id, person, encoding: encoding(i), model_sha256: [0; 32], quality: 0.5, created: NOW };
+        |i| Template { id, person, encoding: encoding(i), model_sha256: Digest([0; 32]), quality: 0.5, created: NOW };
     sound((0..2).map(|i| template(i).to_bytes().to_vec()).collect())
 }
 

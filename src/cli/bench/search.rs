@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::stages::Time;
 use crate::cli::exit::{Code, Failure};
+use crate::digest::Digest;
 use crate::face::Encoding;
 use crate::gallery::{Decider, Index, PairHead, Template, TemplateId};
 use crate::person::PersonId;
@@ -19,7 +20,7 @@ const DIMS: usize = 128;
 const SEARCHES: usize = 50;
 /// Sums of the plain read: eight registers of SSE2.
 const SUMS: usize = 16;
-const MODEL: [u8; 32] = [0; 32];
+const MODEL: Digest = Digest([0; 32]);
 
 #[derive(Serialize)]
 pub struct Row {

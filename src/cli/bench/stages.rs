@@ -89,7 +89,7 @@ impl Chain {
     pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
         let model = faces.embedder();
         let templates = ctx.templates()?;
-        let index = Index::of_people(&model.sha256.0, dims(model)?, &templates)?.decided_by(ctx.decider(model)?)?;
+        let index = Index::of_people(&model.sha256, dims(model)?, &templates)?.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
         let (watch, looked_at) = Default::default();

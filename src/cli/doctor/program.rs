@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Level, StatusLine};
 use crate::cli::release::{List, digest_of};
-use crate::infer::Digest;
+use crate::digest::Digest;
 
 /// Where a package puts its program, and in the next one's list by that name.
 const PROGRAM: &str = "/usr/bin/facelatch";

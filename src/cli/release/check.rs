@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::list::{LIST, List, digest_of, read_text};
 use super::{Context, Failure, SIGNATURE, Verdict};
 use crate::cli::exit::Code;
+use crate::digest::Digest;
 use crate::hw::journal::one_line;
-use crate::infer::Digest;
 
 /// What `make`'s files are called by. The public key and a folder of whoever installs bear the program's name as well.
 const OURS: &str = "facelatch_";

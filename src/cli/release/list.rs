@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::context;
 use crate::cli::exit::{Code, Failure};
-use crate::infer::Digest;
+use crate::digest::Digest;
 
 /// The list's name beside the files.
 pub const LIST: &str = "SHA256SUMS";

@@ -1,6 +1,7 @@
 use super::*;
 use crate::daemon::inbox::inbox;
 use crate::daemon::inbox::tests::{TODAY, entry, exit, ticket};
+use crate::digest::Digest;
 use crate::face::encoding::Encoding;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::{Outcome, Reason};
@@ -33,7 +34,7 @@ impl Desk {
         let (clock, reader) = (SimClock::new(TODAY), Store::open(store.path(), &key).unwrap());
         let shared = Shared::new(Arc::new(clock.clone()), nobody());
         let demand = Box::new(|_| Thresholds { identify: None, verify: None });
-        let keeper = Keeper::new(store, [0; 32], 1, demand, Some(90 * DAY));
+        let keeper = Keeper::new(store, Digest([0; 32]), 1, demand, Some(90 * DAY));
         Self { clock, shared, keeper, reader, key, dir }
     }
 
@@ -85,7 +86,7 @@ impl Desk {
 
 fn enrol(store: &mut Store, person: &NewPerson) -> PersonId {
     let encoding = Encoding::from_raw(&[1.0]).unwrap();
-    let template = NewTemplate { encoding, model_sha256: [0; 32], created: TODAY, quality: 1.0 };
+    let template = NewTemplate { encoding, model_sha256: Digest([0; 32]), created: TODAY, quality: 1.0 };
     store.enrol(person, &[template], 8, Act { at: TODAY, by_uid: None }).unwrap().0
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::digest::Digest;
 use crate::gallery::PairHead;
 use crate::gallery::template::tests::of_model;
 
-const MODEL: ModelSha256 = [1; 32];
+const MODEL: Digest = Digest([1; 32]);
 
 fn template(id: u32, person: u32, raw: &[f32]) -> Template {
     of_model(MODEL, id, person, raw)
@@ -77,8 +78,8 @@ fn a_claim_is_judged_by_the_claimed_persons_nearest_template_alone() {
 #[test]
 fn templates_of_another_model_are_counted_and_never_found() {
     let mut templates = [template(1, 1, &[1.0, 0.0]), template(2, 2, &[0.0, 1.0]), template(3, 2, &[0.0, 1.0])];
-    templates[1].model_sha256 = [2; 32];
-    templates[2].model_sha256 = [3; 32];
+    templates[1].model_sha256 = Digest([2; 32]);
+    templates[2].model_sha256 = Digest([3; 32]);
     let index = Index::build(&MODEL, 2, &templates).unwrap();
     let other = index.other_model().unwrap();
     assert_eq!((other.templates, &other.people[..]), (2, &[PersonId::new(2)][..]));
@@ -109,7 +110,7 @@ fn a_pair_head_decides_who_is_nearest_and_only_for_its_own_encoder() {
     let judged = build().decided_by(head(MODEL)).unwrap();
     assert_eq!((nearest(&build()), nearest(&judged)), (1, 2));
     assert_eq!(judged.verify(PersonId::new(2), &query), Some(Similarity::MAX));
-    assert!(matches!(build().decided_by(head([2; 32])), Err(IndexError::OtherEncoder(_))));
+    assert!(matches!(build().decided_by(head(Digest([2; 32]))), Err(IndexError::OtherEncoder(_))));
 }
 
 /// Rows that make it hard: few distinct directions, tiny differences, ties, single large numbers.

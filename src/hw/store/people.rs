@@ -7,7 +7,7 @@ use super::error::{StoreError, Trouble};
 use super::{Store, events, scrub, templates};
 use crate::gallery::person::{CONSENT_MAX_BYTES, Changes, NewPerson, Person};
 use crate::gallery::seal::DataKey;
-use crate::gallery::template::{NewTemplate, hex};
+use crate::gallery::template::NewTemplate;
 use crate::gate::record::{Outcome, Reason, Record};
 use crate::gate::schedule::MAX_TEXT_BYTES as SCHEDULE_MAX_BYTES;
 use crate::person::{Name, PersonId};
@@ -245,7 +245,7 @@ impl Store {
             let templates = templates.iter().map(|template| ExportedTemplate {
                 template: template.id.get(),
                 created_unix_ms: template.created.unix_millis(),
-                model_sha256: hex(&template.model_sha256),
+                model_sha256: template.model_sha256.to_string(),
                 quality: template.quality,
                 encoding: template.encoding.as_slice().to_vec(),
             });

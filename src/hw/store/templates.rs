@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::Store;
 use super::error::{StoreError, Trouble};
 use super::people::row_number;
+use crate::digest::Digest;
 use crate::gallery::keep::{self, Candidate};
 use crate::gallery::seal::{DataKey, MasterKey};
 use crate::gallery::search::MAX_TEMPLATES;
@@ -55,7 +56,7 @@ pub(super) fn of(tx: &Transaction<'_>, master: &MasterKey, person: Option<Person
         }
         let Some((_, key)) = &key else { continue };
         let sealed = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let template = key.open(id, person, row.get(2)?, sealed);
+        let template = key.open(id, person, Digest(row.get(2)?), sealed);
         found.push(template.map_err(|source| Trouble::Template { person, template: id, source })?);
     }
     Ok(found)
@@ -109,7 +110,7 @@ fn insert(tx: &Transaction<'_>, person: PersonId, key: &DataKey, new: &NewTempla
     // The seal names the template, whose number the insertion gives.
     tx.execute(
         "INSERT INTO templates (person, model_sha256, sealed) VALUES (?1, ?2, x'')",
-        params![person.get(), new.model_sha256],
+        params![person.get(), new.model_sha256.0],
     )?;
     let id = TemplateId::new(row_number(tx.last_insert_rowid(), "template")?);
     let template = Template {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::digest::Digest;
 use crate::face::encoding::Encoding;
 use crate::gallery::person::{Changes, NewPerson};
 use crate::gallery::template::NewTemplate;
@@ -63,7 +64,7 @@ fn name(text: &str) -> Name {
 
 fn template(degrees: f32) -> NewTemplate {
     let encoding = Encoding::from_raw(&[degrees.to_radians().cos(), degrees.to_radians().sin()]).unwrap();
-    NewTemplate { encoding, model_sha256: [1; 32], quality: 0.5, created: NOW }
+    NewTemplate { encoding, model_sha256: Digest([1; 32]), quality: 0.5, created: NOW }
 }
 
 fn enrol(store: &mut Store, who: &str, degrees: f32) -> PersonId {

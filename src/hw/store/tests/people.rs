@@ -68,7 +68,7 @@ fn a_change_that_fails_leaves_neither_itself_nor_its_event() {
     ));
     assert!(matches!(store.set_schedule(id, &"x".repeat(513), ACT).unwrap_err().what, Trouble::Long { .. }));
     assert!(matches!(store.enrol(&NewPerson::new(name("C")), &[], CAP, ACT).unwrap_err().what, Trouble::NoTemplate));
-    let two = [template(0.0), NewTemplate { model_sha256: [2; 32], ..template(1.0) }];
+    let two = [template(0.0), NewTemplate { model_sha256: Digest([2; 32]), ..template(1.0) }];
     assert!(matches!(store.enrol_again(id, &NO_CHANGES, &two, CAP, ACT).unwrap_err().what, Trouble::SeveralModels));
     let many = vec![template(0.0); 300];
     assert!(matches!(
@@ -109,7 +109,8 @@ fn beyond_the_cap_the_least_useful_template_goes_and_another_models_make_room() 
     let kept = store.enrol_again(id, &NO_CHANGES, std::slice::from_ref(&better), 3, ACT).unwrap();
     assert_eq!((kept.added.len(), kept.replaced.len()), (1, 1), "the poorer one at 0° goes");
     assert_eq!(store.person(id).unwrap().unwrap().templates, 3);
-    let kept = store.enrol_again(id, &NO_CHANGES, &[NewTemplate { model_sha256: [2; 32], ..better }], 3, ACT).unwrap();
+    let kept =
+        store.enrol_again(id, &NO_CHANGES, &[NewTemplate { model_sha256: Digest([2; 32]), ..better }], 3, ACT).unwrap();
     assert_eq!((kept.added.len(), kept.replaced.len()), (1, 3));
     assert_eq!(store.templates().unwrap().len(), 1);
 }
