@@ -2,27 +2,16 @@
 //!
 //! Alignment is worth as much as the embedder. A detector that has found a face in the whole picture places its points
 //! coarsely; a crop in which the face has the size that the network places points best at costs a fraction of the first
-//! look. [`LandmarkNetwork`] is a network made for this; [`SecondLook`] does it with a detector once more.
+//! look. [`LandmarkNetwork`] is a network made for this; [`Refiner::SecondLook`] does it with a detector once more.
 
 use super::align::{self, to_source};
 use super::detect::{Canvas, Detection, Detector};
 use super::geometry::{Landmarks, Sampler, square};
+use super::pipeline::Placing;
 use crate::frame::RgbImage;
 use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{Decode, InferError, ModelFile, PictureNetwork};
 use crate::kernels::warp::Affine;
-
-/// Something that places a face's points better than the detector did.
-pub trait Refine: Send {
-    /// The points of `face`, in the picture's coordinates; `None` where nothing better is known than what `face` says.
-    ///
-    /// # Errors
-    /// A network failed.
-    fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError>;
-
-    /// The layers of the network that looks, in the order in which they run.
-    fn layers(&self) -> Vec<Layer>;
-}
 
 /// The side of the second look's canvas, in pixels.
 pub const SIDE: usize = 128;
@@ -31,41 +20,66 @@ const ZOOM: f32 = 1.6;
 /// A face that doesn't overlap so much with the one that was found is somebody else's.
 const SAME_FACE: f32 = 0.3;
 
-/// The detector once more, on a crop around the face and on its mirror image.
-///
-/// On LFW the mean with what was seen first is 6.6 % of the distance between the eyes away from SCRFD's points, one
-/// look of YuNet 7.8 %; it costs a third of the first look (docs/measurements.md).
-pub struct SecondLook(Detector);
+/// What places a face's points better than the detector did.
+#[expect(clippy::large_enum_variant, reason = "there is one beside each detector, and it stays where it is")]
+pub enum Refiner {
+    /// Nothing does.
+    None,
+    /// The detector once more, on a crop around the face and on its mirror image.
+    ///
+    /// On LFW the mean with what was seen first is 6.6 % of the distance between the eyes away from SCRFD's points, one
+    /// look of YuNet 7.8 %; it costs a third of the first look (docs/measurements.md).
+    SecondLook(Detector),
+    Network(LandmarkNetwork),
+}
 
-impl SecondLook {
+impl Refiner {
     /// # Errors
-    /// As [`Detector::load`].
-    pub fn load(file: &ModelFile) -> Result<Self, InferError> {
-        Detector::load(file, Canvas::square(SIDE)).map(Self)
+    /// As [`Detector::load`] and [`LandmarkNetwork::load`].
+    pub fn load(placing: &Placing, detector: &ModelFile) -> Result<Self, InferError> {
+        Ok(match placing {
+            Placing::Detector => Self::None,
+            Placing::SecondLook => Self::SecondLook(Detector::load(detector, Canvas::square(SIDE))?),
+            Placing::Network(file) => Self::Network(LandmarkNetwork::load(file)?),
+        })
+    }
+
+    /// The points of `face`, in the picture's coordinates; `None` where nothing better is known than what `face` says.
+    ///
+    /// # Errors
+    /// A network failed.
+    pub fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
+        match self {
+            Self::None => Ok(None),
+            Self::SecondLook(detector) => second_look(detector, image, face),
+            Self::Network(network) => network.refine(image, face),
+        }
+    }
+
+    /// The layers of the network that looks, in the order in which they run.
+    pub fn layers(&self) -> Vec<Layer> {
+        match self {
+            Self::None => Vec::new(),
+            Self::SecondLook(detector) => detector.layers(),
+            Self::Network(network) => network.network.layers(),
+        }
     }
 }
 
-impl Refine for SecondLook {
-    fn layers(&self) -> Vec<Layer> {
-        self.0.layers()
-    }
-
-    fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
-        let Self(detector) = self;
-        let (mut mean, mut votes) = (face.landmarks, 1.0);
-        let shown = ZOOM * face.bbox.width.max(face.bbox.height);
-        for mirror in [false, true] {
-            let Some(view) = square(face.bbox.centre(), shown, detector.canvas().width(), mirror) else { continue };
-            let seen = detector.detect_through(image, &view)?;
-            let overlap = |other: &&Detection| other.bbox.iou(&face.bbox);
-            let same = seen.iter().max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
-            if let Some(same) = same.filter(|other| overlap(other) >= SAME_FACE) {
-                votes += 1.0;
-                mean = mean.blend(&same.landmarks, 1.0 / votes);
-            }
+fn second_look(detector: &mut Detector, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
+    let (mut mean, mut votes) = (face.landmarks, 1.0);
+    let shown = ZOOM * face.bbox.width.max(face.bbox.height);
+    for mirror in [false, true] {
+        let Some(view) = square(face.bbox.centre(), shown, detector.canvas().width(), mirror) else { continue };
+        let seen = detector.detect_through(image, &view)?;
+        let overlap = |other: &&Detection| other.bbox.iou(&face.bbox);
+        let same = seen.iter().max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
+        if let Some(same) = same.filter(|other| overlap(other) >= SAME_FACE) {
+            votes += 1.0;
+            mean = mean.blend(&same.landmarks, 1.0 / votes);
         }
-        Ok((votes > 1.0).then_some(mean))
     }
+    Ok((votes > 1.0).then_some(mean))
 }
 
 /// x and y of five points.
@@ -99,6 +113,16 @@ impl LandmarkNetwork {
         Ok(Self { network, margin: margin as f32, view: RgbImage::new(side, side), sampler: Sampler::default() })
     }
 
+    fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
+        let mut best = None;
+        for _ in 0..PASSES {
+            let Some(to_picture) = to_source(best.as_ref().unwrap_or(&face.landmarks)) else { break };
+            let Some(seen) = self.look(image, &to_picture)? else { break };
+            best = Some(seen.map(|point| to_picture.apply(point)));
+        }
+        Ok(best)
+    }
+
     /// The points, in pixels of the aligned face that `to_picture` leads from; `None` where the network sees no face.
     fn look(&mut self, image: &RgbImage, to_picture: &Affine) -> Result<Option<Landmarks>, InferError> {
         let Some(shown) = self.shown(to_picture) else { return Ok(None) };
@@ -119,22 +143,6 @@ impl LandmarkNetwork {
         let first = step / 2.0 - 0.5 - self.margin;
         let [x, y] = to_picture.apply([first; 2]);
         Affine::new([a * step, b * step, x, d * step, e * step, y])
-    }
-}
-
-impl Refine for LandmarkNetwork {
-    fn layers(&self) -> Vec<Layer> {
-        self.network.layers()
-    }
-
-    fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Option<Landmarks>, InferError> {
-        let mut best = None;
-        for _ in 0..PASSES {
-            let Some(to_picture) = to_source(best.as_ref().unwrap_or(&face.landmarks)) else { break };
-            let Some(seen) = self.look(image, &to_picture)? else { break };
-            best = Some(seen.map(|point| to_picture.apply(point)));
-        }
-        Ok(best)
     }
 }
 

@@ -5,7 +5,7 @@ use super::detect::{Canvas, Detection, Detections, Detector, principal};
 use super::embed::Embedder;
 use super::encoding::Encoding;
 use super::geometry::{Landmarks, Rect, Sampler};
-use super::landmarks::{LandmarkNetwork, Refine, SecondLook};
+use super::landmarks::Refiner;
 use super::quality::Quality;
 use crate::frame::RgbImage;
 use crate::infer::network::Layer;
@@ -57,7 +57,7 @@ pub enum Role {
 /// Detector, second stage and embedder, and their scratch.
 pub struct Faces {
     detector: Detector,
-    refine: Option<Box<dyn Refine>>,
+    refiner: Refiner,
     embedder: Embedder,
     sampler: Sampler,
     aligned: AlignedFace,
@@ -67,14 +67,9 @@ impl Faces {
     /// # Errors
     /// Whichever network isn't what the choice says, or can't run.
     pub fn load(choice: &ModelChoice) -> Result<Self, InferError> {
-        let refine: Option<Box<dyn Refine>> = match &choice.landmarks {
-            Placing::Detector => None,
-            Placing::SecondLook => Some(Box::new(SecondLook::load(&choice.detector)?)),
-            Placing::Network(file) => Some(Box::new(LandmarkNetwork::load(file)?)),
-        };
         Ok(Self {
+            refiner: Refiner::load(&choice.landmarks, &choice.detector)?,
             detector: Detector::load(&choice.detector, choice.canvas)?,
-            refine,
             embedder: Embedder::load(&choice.embedder)?,
             sampler: Sampler::default(),
             aligned: AlignedFace::default(),
@@ -83,8 +78,7 @@ impl Faces {
 
     /// The detector's layers, those of what places the points, if a network does, and the encoder's.
     pub fn layers(&self) -> [Vec<Layer>; 3] {
-        let points = self.refine.as_ref().map(|refine| refine.layers());
-        [self.detector.layers(), points.unwrap_or_default(), self.embedder.layers()]
+        [self.detector.layers(), self.refiner.layers(), self.embedder.layers()]
     }
 
     pub fn detector(&self) -> &ModelSpec {
@@ -121,11 +115,7 @@ impl Faces {
     /// # Errors
     /// The network failed; see [`InferError`].
     pub fn refine(&mut self, image: &RgbImage, face: &Detection) -> Result<Landmarks, InferError> {
-        let better = match &mut self.refine {
-            Some(refine) => refine.refine(image, face)?,
-            None => None,
-        };
-        Ok(better.unwrap_or(face.landmarks))
+        Ok(self.refiner.refine(image, face)?.unwrap_or(face.landmarks))
     }
 
     /// Aligns a face; `None` where its points are those of no face.
