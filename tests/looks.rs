@@ -44,7 +44,7 @@ fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
     let probe = faces.portray_principal(&picture, Role::Probe).unwrap().unwrap().encoding;
     let template = faces.embed_as(Role::Template).unwrap();
     let mirrored = faces.aligned().mirrored();
-    let other_probe = faces.embed_face(&mirrored).unwrap();
+    let other_probe = faces.embedder.embed(&mirrored).unwrap();
     assert_ne!(probe, other_probe, "the encoder sees a difference, else there would be nothing to average");
     let by_hand = Encoding::mean(&[other_probe.clone(), probe.clone()]).unwrap();
     assert!(template.similarity(&by_hand).unwrap().get() > 0.999_999);

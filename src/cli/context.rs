@@ -12,7 +12,7 @@ use crate::face::detect::Canvas;
 use crate::face::pipeline::{Faces, ModelChoice, Placing};
 use crate::gallery::calibrate::{Calibration, MAX_TABLE_BYTES};
 use crate::gallery::pair_head::MAX_HEAD_BYTES;
-use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, MasterKey, PairHead, Template};
+use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, PairHead, Template};
 use crate::hw::clock::BootClock;
 use crate::hw::owner;
 use crate::hw::store::{Act, Store};
@@ -138,21 +138,13 @@ impl Context {
         Ok(self.state_dir()?.join(STORE_FILE))
     }
 
-    /// Whether anybody was ever enrolled here.
-    ///
-    /// # Errors
-    /// There is no state directory, or this user may not look.
-    pub fn has_store(&self) -> Result<bool, Failure> {
-        let path = self.store_path()?;
-        path.try_exists().map_err(Failure::io(&path))
-    }
-
     /// Everybody's templates; none, and no store is made, where nobody was ever enrolled.
     ///
     /// # Errors
     /// The store, or its key, can't be read.
     pub fn templates(&self) -> Result<Vec<Template>, Failure> {
-        if self.has_store()? { Ok(self.store()?.templates()?) } else { Ok(Vec::new()) }
+        let path = self.store_path()?;
+        if path.try_exists().map_err(Failure::io(&path))? { Ok(self.store()?.templates()?) } else { Ok(Vec::new()) }
     }
 
     /// The store with its key, both made where there are none yet.
@@ -160,22 +152,13 @@ impl Context {
     /// # Errors
     /// Either can't be had.
     pub fn store(&self) -> Result<Store, Failure> {
-        let (path, key) = self.store_and_key()?;
-        Ok(Store::open(&path, &key)?)
-    }
-
-    /// Where the store is or will be, and its key, which is made where there is neither.
-    ///
-    /// # Errors
-    /// There is no directory for it, or the key can't be had.
-    pub fn store_and_key(&self) -> Result<(PathBuf, MasterKey), Failure> {
         self.made_state_dir()?;
         let path = self.store_path()?;
         let found = self.found_key()?;
         if let Some(notice) = &found.notice {
             note(format_args!("facelatch: {notice}"));
         }
-        Ok((path, found.key))
+        Ok(Store::open(&path, &found.key)?)
     }
 
     /// The key, made where there is neither key nor gallery; in a directory of the daemon's user it is that user's.

@@ -65,7 +65,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let scratch = Scratch::new()?;
     let store = enrol(&enrolled, &mut faces, &scratch)?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
-    let model = faces.embedder();
+    let model = faces.embedder.spec();
     let decider = ctx.decider(model)?;
     let table = table(ctx, model, &decider)?;
     let thresholds = thresholds(Some(table), &ctx.config);
@@ -118,7 +118,7 @@ fn enrol(people: &[(Name, RgbImage)], faces: &mut Faces, scratch: &Scratch) -> R
         };
         let template = NewTemplate {
             encoding: face.encoding,
-            model_sha256: faces.embedder().sha256,
+            model_sha256: faces.embedder.spec().sha256,
             created: BootClock.now().wall,
             quality: face.quality.score(),
         };

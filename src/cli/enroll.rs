@@ -156,7 +156,7 @@ impl<'a> Sitting<'a> {
         let faces = ctx.faces()?;
         let known = Known::open(ctx, &faces)?;
         let person = known.store.person_named(&name)?;
-        let model = faces.embedder().sha256;
+        let model = faces.embedder.spec().sha256;
         let of_all = match &person {
             Some(person) => known.store.templates_of(person.id)?,
             None => Vec::new(),
@@ -167,7 +167,7 @@ impl<'a> Sitting<'a> {
             return Err(Failure::Usage(format!(
                 "{name} is enrolled with another network, whose {outdated} templates would make room for those of {}, which the \
                  configuration doesn't name: the door would no longer recognise {name}; leave --model out, or set faces.model",
-                faces.embedder().name
+                faces.embedder.spec().name
             )));
         }
         let theirs = theirs.into_iter().map(|t| t.encoding).collect();
@@ -177,7 +177,7 @@ impl<'a> Sitting<'a> {
 
     /// Takes one photograph, or says why not.
     fn look(&mut self, image: &RgbImage, photo: &str) -> Result<Option<Refusal>, Failure> {
-        let faces = self.faces.detect(image)?;
+        let faces = self.faces.detector.detect(image)?;
         let clear = self.known.limits.min_detector;
         let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
         let portrait = match enrol::only_face(&faces, height) {
@@ -191,7 +191,7 @@ impl<'a> Sitting<'a> {
                 self.taken.push(NewTemplate {
                     quality: portrait.quality.score(),
                     encoding: portrait.encoding,
-                    model_sha256: self.faces.embedder().sha256,
+                    model_sha256: self.faces.embedder.spec().sha256,
                     created: self.ctx.act().at,
                 });
                 Ok(None)
@@ -208,7 +208,7 @@ impl<'a> Sitting<'a> {
         let taken = self.taken.iter().map(|template| &template.encoding);
         let theirs: Vec<&Encoding> = self.theirs.iter().chain(taken).collect();
         let person = self.person.as_ref().map(|person| person.id);
-        let (index, scratch) = self.known.search_parts();
+        let Known { index, scratch, .. } = &mut self.known;
         enrol::admit(poor, &portrait.encoding, person, &theirs, index, scratch, &self.rules)
     }
 
@@ -301,7 +301,7 @@ impl<'a> Sitting<'a> {
         let candidates: Vec<_> =
             of_all.map(|encoding| Candidate { encoding, quality: 0.0, created: Wall::default() }).collect();
         let will_have = candidates.len() - keep::dropped(&candidates, cap).len();
-        let comparisons = self.known.comparisons().grown(had, will_have);
+        let comparisons = self.known.index.comparisons().grown(had, will_have);
         let then = Scale::of(scale.decider.clone(), scale.calibration.clone(), &self.ctx.config, comparisons);
         let unreached = then.unreached();
         if unreached.len() <= scale.unreached().len() {

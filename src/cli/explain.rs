@@ -158,7 +158,7 @@ impl Other {
             Some(path) => portrait(faces, &photo::load(path)?, path)?.1.encoding,
             None => own.clone(),
         };
-        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.embedder(), Comparisons::ONE)?))))
+        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.embedder.spec(), Comparisons::ONE)?))))
     }
 
     fn scale(&self) -> &Scale {
@@ -212,7 +212,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 /// The face that a photo is of, with its place among all that the detector found.
 fn portrait(faces: &mut Faces, image: &RgbImage, path: &Path) -> Result<(usize, Portrait), Failure> {
     let none = || Failure::said(Code::Data, format!("{}: there is no face in this photograph", path.display()));
-    let found = faces.detect(image)?;
+    let found = faces.detector.detect(image)?;
     let face = principal(&found, image.width(), image.height()).ok_or_else(none)?;
     let at = found.iter().position(|other| other == face).ok_or_else(none)?;
     Ok((at, faces.portray(image, face, Role::Probe)?.ok_or_else(none)?))
@@ -233,9 +233,9 @@ fn detection(
     each: impl Fn(),
 ) -> Result<(Detected, Around), Failure> {
     // What the detector is shown is itself a picture that it is shown unchanged, and a small one.
-    let shown = faces.maps(image)?.0.clone();
+    let shown = faces.detector.maps(image)?.0.clone();
     let lost = || Failure::said(Code::Software, "the detector sees no face in what it was shown of one");
-    let Detection { bbox: face, score, .. } = *faces.detect(&shown)?.get(*at).ok_or_else(lost)?;
+    let Detection { bbox: face, score, .. } = *faces.detector.detect(&shown)?.get(*at).ok_or_else(lost)?;
     let map = occlusion::of_detection(faces, &shown, &face, each)?;
     let factor = own.found.bbox.width / face.width;
     let to_photo = Scaling { factor, from: [face.left, face.top], to: [own.found.bbox.left, own.found.bbox.top] };

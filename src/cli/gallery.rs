@@ -67,7 +67,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let asked = from.map(|from| {
         Similarity::new(from).ok_or_else(|| Failure::Usage(format!("--from {from}: a similarity is -1 to 1")))
     });
-    let usual = || Similarity::new(known.scale.identify.map_or(ALIKE_WITHOUT_TABLE, |s| s.get() - known.margin()));
+    let usual = || Similarity::new(known.scale.identify.map_or(ALIKE_WITHOUT_TABLE, |s| s.get() - known.margin));
     let from = asked.transpose()?.or_else(usual).unwrap_or(Similarity::MAX);
     let bar = ctx.out.progress(every.len(), "comparing");
     let found = audit(&every, from, |done| bar.set_position(done as u64));

@@ -55,7 +55,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let image = photo::load(&args.photo)?;
     let mut faces = ctx.faces()?;
     let mut known = Known::open(ctx, &faces)?;
-    let found = faces.detect(&image)?;
+    let found = faces.detector.detect(&image)?;
     let (mut answers, mut is_anybody) = (0, false);
     for face in &found {
         let Some(portrait) = faces.portray(&image, face, Role::Probe)? else { continue };

@@ -25,8 +25,9 @@ pub struct Known {
     pub index: Index,
     pub scale: Scale,
     pub limits: Limits,
-    margin: f32,
-    scratch: Scratch,
+    /// How far the best must be ahead of the next.
+    pub margin: f32,
+    pub scratch: Scratch,
     now: Now,
 }
 
@@ -107,7 +108,7 @@ impl Scale {
 impl Known {
     /// Opens the store and indexes what the embedder of `faces` has made.
     pub fn open(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
-        Ok(Self::open_for(ctx, faces.embedder())?.0)
+        Ok(Self::open_for(ctx, faces.embedder.spec())?.0)
     }
 
     /// Opens the store and indexes what this network has made; with every template of the store.
@@ -127,11 +128,6 @@ impl Known {
         let (people, scratch) = (store.people()?, index.scratch());
         let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
         Ok((Self { store, people, index, scale, limits, margin, scratch, now }, templates))
-    }
-
-    /// What searching everybody counts as.
-    pub fn comparisons(&self) -> Comparisons {
-        self.index.comparisons()
     }
 
     pub fn person(&self, id: PersonId) -> Option<&Person> {
@@ -173,16 +169,6 @@ impl Known {
         let Some(person) = self.person(id) else { return Outcome::NotRecognised };
         let member = Member { id, expires: person.expires, schedule: Schedule::parse(&person.schedule).ok() };
         member.permits(self.now).map_or_else(|(outcome, _)| outcome, |()| Outcome::Granted)
-    }
-
-    /// How far the best must be ahead of the next.
-    pub fn margin(&self) -> f32 {
-        self.margin
-    }
-
-    /// The index and the scratch to search it with.
-    pub fn search_parts(&mut self) -> (&Index, &mut Scratch) {
-        (&self.index, &mut self.scratch)
     }
 }
 

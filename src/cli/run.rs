@@ -105,7 +105,7 @@ impl Sight {
     fn open(ctx: &Context) -> Result<Self, Failure> {
         let config = &ctx.config;
         let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
-        let model = faces.embedder();
+        let model = faces.embedder.spec();
         let (sha256, dims) = (model.sha256, dims(model)?);
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;

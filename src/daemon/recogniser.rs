@@ -47,7 +47,7 @@ impl Perception for Recogniser {
         let network = |error: InferError| PerceptionError::Network(error.to_string());
         let at = frame.captured_at();
         to_rgb(frame, &mut self.image, &mut self.jpeg).map_err(|error| PerceptionError::Frame(error.to_string()))?;
-        let found = self.faces.detect(&self.image).map_err(network)?;
+        let found = self.faces.detector.detect(&self.image).map_err(network)?;
         let Some(nearest) = principal(&found, self.image.width(), self.image.height()) else {
             self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
             return Ok(Face::Absent);

@@ -60,7 +60,7 @@ pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<u
             break;
         }
         let image = photo::load(path)?;
-        let found = faces.detect(&image)?;
+        let found = faces.detector.detect(&image)?;
         let Some(face) = principal(&found, image.width(), image.height()) else { continue };
         let landmarks = faces.refine(&image, face)?;
         if faces.align(&image, &landmarks).is_none() {
@@ -68,7 +68,7 @@ pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<u
         }
         let encoding = faces.embed()?;
         crops.write_all(faces.aligned().image().data()).map_err(wrong)?;
-        let (seen, outputs) = faces.maps(&image)?;
+        let (seen, outputs) = faces.detector.maps(&image)?;
         shown.write_all(seen.data()).map_err(wrong)?;
         outputs.iter().try_for_each(|map| write_floats(&mut maps, map)).map_err(wrong)?;
         write_floats(&mut encodings, encoding.as_slice()).map_err(wrong)?;
@@ -78,7 +78,7 @@ pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<u
     for mut file in [shown, maps, crops, encodings] {
         file.flush().map_err(wrong)?;
     }
-    let canvas = faces.canvas();
+    let canvas = faces.detector.canvas();
     let dims = match choice.embedder.spec.decode {
         crate::infer::Decode::Embedding { dims } => vec![dims],
         _ => Vec::new(),

@@ -138,7 +138,7 @@ pub fn encode_all(
 fn encode(faces: &mut Faces, image: &RgbImage, role: Role) -> Result<Encoded, EvalError> {
     let mut clock = Instant::now();
     let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f32() * 1e3;
-    let found = faces.detect(image)?;
+    let found = faces.detector.detect(image)?;
     let detect = lap();
     let lost = Encoded { faces: found.len(), ..Encoded::default() };
     let Some(face) = principal(&found, image.width(), image.height()) else { return Ok(lost) };

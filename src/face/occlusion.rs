@@ -237,7 +237,7 @@ pub fn of_encoding(
     Map::slide(&mut face.image().clone(), Places::ALIGNED, colour, whole, |picture| {
         each();
         let covered = AlignedFace::from_aligned(picture.clone()).expect("covering changes no size");
-        faces.embed_face(&covered).map(|encoding| score(&encoding))
+        faces.embedder.embed(&covered).map(|encoding| score(&encoding))
     })
 }
 
@@ -249,12 +249,12 @@ pub fn of_encoding(
 /// # Errors
 /// The detector failed.
 pub fn of_detection(faces: &mut Faces, shown: &RgbImage, face: &Rect, each: impl Fn()) -> Result<Map, InferError> {
-    let (mut picture, whole) = (shown.clone(), faces.score_near(shown, face)?);
+    let (mut picture, whole) = (shown.clone(), faces.detector.score_near(shown, face)?);
     let [right, bottom] = [face.left + face.width, face.top + face.height];
     let colour = mean_colour(shown, |[x, y]| (face.left..right).contains(&x) && (face.top..bottom).contains(&y));
     Map::slide(&mut picture, Places::around(face), colour, whole, |picture| {
         each();
-        faces.score_near(picture, face)
+        faces.detector.score_near(picture, face)
     })
 }
 

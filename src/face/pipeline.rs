@@ -1,15 +1,15 @@
 //! The whole chain from a picture to encodings, with everything it reuses.
 
 use super::align::AlignedFace;
-use super::detect::{Canvas, Detection, Detections, Detector, principal};
+use super::detect::{Canvas, Detection, Detector, principal};
 use super::embed::Embedder;
 use super::encoding::Encoding;
-use super::geometry::{Landmarks, Rect, Sampler};
+use super::geometry::{Landmarks, Sampler};
 use super::landmarks::Refiner;
 use super::quality::Quality;
 use crate::frame::RgbImage;
 use crate::infer::network::Layer;
-use crate::infer::{InferError, ModelFile, ModelSpec, Outputs};
+use crate::infer::{InferError, ModelFile};
 
 /// Which networks, and how much care.
 #[derive(Debug, Clone)]
@@ -56,9 +56,10 @@ pub enum Role {
 
 /// Detector, second stage and embedder, and their scratch.
 pub struct Faces {
-    detector: Detector,
+    pub detector: Detector,
     refiner: Refiner,
-    embedder: Embedder,
+    /// Encodings come from it, and templates name it.
+    pub embedder: Embedder,
     sampler: Sampler,
     aligned: AlignedFace,
 }
@@ -79,35 +80,6 @@ impl Faces {
     /// The detector's layers, those of what places the points, if a network does, and the encoder's.
     pub fn layers(&self) -> [Vec<Layer>; 3] {
         [self.detector.layers(), self.refiner.layers(), self.embedder.layers()]
-    }
-
-    pub fn detector(&self) -> &ModelSpec {
-        self.detector.spec()
-    }
-
-    /// The network that encodings come from, and that templates name.
-    pub fn embedder(&self) -> &ModelSpec {
-        self.embedder.spec()
-    }
-
-    /// The faces in a picture, the most certain first.
-    ///
-    /// # Errors
-    /// The network failed; see [`InferError`].
-    pub fn detect(&mut self, image: &RgbImage) -> Result<Detections, InferError> {
-        self.detector.detect(image)
-    }
-
-    /// What the detector is shown of a picture, and its raw answer: to compare with another runtime.
-    ///
-    /// # Errors
-    /// The network failed; see [`InferError`].
-    pub fn maps(&mut self, image: &RgbImage) -> Result<(&RgbImage, Outputs), InferError> {
-        self.detector.maps(image)
-    }
-
-    pub fn canvas(&self) -> Canvas {
-        self.detector.canvas()
     }
 
     /// The points to align by: the second stage's where there is one and it sees the face, the detector's otherwise.
@@ -152,25 +124,9 @@ impl Faces {
         }
         let mirrored = self.embedder.embed(&self.aligned.mirrored())?;
         Encoding::mean(&[encoding, mirrored]).ok_or_else(|| InferError::Failed {
-            model: self.embedder().name.clone(),
+            model: self.embedder.spec().name.clone(),
             reason: "its encodings of a face and of the mirror image point opposite ways".into(),
         })
-    }
-
-    /// Encodes a face that is aligned already; the one that was aligned last stays.
-    ///
-    /// # Errors
-    /// The network failed; see [`InferError`].
-    pub fn embed_face(&mut self, face: &AlignedFace) -> Result<Encoding, InferError> {
-        self.embedder.embed(face)
-    }
-
-    /// How sure the detector is of a face at `near`; see [`Detector::score_near`].
-    ///
-    /// # Errors
-    /// The network failed; see [`InferError`].
-    pub fn score_near(&mut self, image: &RgbImage, near: &Rect) -> Result<f32, InferError> {
-        self.detector.score_near(image, near)
     }
 
     /// All of it for one face of a picture; `None` where the points are those of no face.
@@ -191,7 +147,7 @@ impl Faces {
     /// # Errors
     /// A network failed; see [`InferError`].
     pub fn portray_principal(&mut self, image: &RgbImage, role: Role) -> Result<Option<Portrait>, InferError> {
-        let faces = self.detect(image)?;
+        let faces = self.detector.detect(image)?;
         match principal(&faces, image.width(), image.height()) {
             Some(face) => self.portray(image, face, role),
             None => Ok(None),

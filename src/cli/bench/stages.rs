@@ -87,7 +87,7 @@ type Laps = [Vec<Duration>; STAGES.len()];
 
 impl Chain {
     pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
-        let model = faces.embedder();
+        let model = faces.embedder.spec();
         let templates = ctx.templates()?;
         let index = Index::of_people(&model.sha256, dims(model)?, &templates)?.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
@@ -98,7 +98,7 @@ impl Chain {
 
     /// Embedder and detector.
     pub fn names(&self) -> (String, String) {
-        (self.faces.embedder().name.clone(), self.faces.detector().name.clone())
+        (self.faces.embedder.spec().name.clone(), self.faces.detector.spec().name.clone())
     }
 
     /// Whether there was a face.
@@ -110,7 +110,7 @@ impl Chain {
                 list.push(time);
             }
         };
-        let found = self.faces.detect(image)?;
+        let found = self.faces.detector.detect(image)?;
         lap();
         let face = detect::principal(&found, image.width(), image.height());
         let (is_face, face) = (face.is_some(), face.unwrap_or(&self.made_up));
@@ -142,7 +142,7 @@ impl Chain {
 /// What one frame costs in the networks' runtime alone: one look, the closer looks, one encoding.
 fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32) -> Result<u64, Failure> {
     let image = RgbImage::new(width as usize, height as usize);
-    let mut count = allocations_of(|| Ok(faces.maps(&image)?.1))?;
+    let mut count = allocations_of(|| Ok(faces.detector.maps(&image)?.1))?;
     let choice = ctx.model_choice()?;
     count += match &choice.landmarks {
         Placing::Detector => 0,

@@ -19,11 +19,11 @@ pub fn look(ctx: &Context) -> Result<(Level, String), String> {
         let mut took = Duration::ZERO;
         for _ in 0..2 {
             let began = BootClock.now().mono;
-            faces.detect(&picture)?;
+            faces.detector.detect(&picture)?;
             faces.embed()?;
             took = BootClock.now().mono.since(began);
         }
-        let (detector, embedder) = (faces.detector(), faces.embedder());
+        let (detector, embedder) = (faces.detector.spec(), faces.embedder.spec());
         let says = format!(
             "{} ({}), {} ({}) run",
             detector.name,

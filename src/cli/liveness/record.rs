@@ -280,7 +280,7 @@ struct Recorder {
 impl Recorder {
     fn new(args: &Args, ctx: &Context, frame: &Frame<'_>) -> Result<Self, Failure> {
         let faces = ctx.faces_for(frame.width() as u32, frame.height() as u32)?;
-        let model = faces.embedder();
+        let model = faces.embedder.spec();
         let nobody = Index::build(&model.sha256, dims(model)?, &[])?;
         let antispoof = ctx.antispoof()?;
         let has_antispoof = antispoof.is_some();
