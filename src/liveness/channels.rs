@@ -90,8 +90,6 @@ pub struct Spec {
     pub unit: &'static str,
     /// Least and greatest value that is a measurement; NaN is none.
     pub limits: [f32; 2],
-    /// Between samples further apart there is nothing to interpolate.
-    pub hold: Duration,
     pub inputs: &'static [Input],
 }
 
@@ -124,9 +122,12 @@ impl Channel {
 }
 
 impl Source {
-    /// Between samples further apart there is nothing to interpolate in any of its channels.
-    pub fn hold(self) -> Duration {
-        let of_it = Channel::all().filter(|channel| channel.source() == self);
-        of_it.map(|channel| channel.spec().hold).max().unwrap_or_default()
+    /// Between samples of its channels that are further apart there is nothing to interpolate.
+    pub const fn hold(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Camera | Self::Distance | Self::Depth | Self::Proximity => 250,
+            Self::Touch => 120,
+            Self::Antispoof | Self::Thermometer | Self::Thermal | Self::Light => 500,
+        })
     }
 }

@@ -79,7 +79,7 @@ impl Series {
         window.ticks.iter_mut().for_each(|valid| *valid = 0);
         let mut skin = [[None; TICKS]; 3];
         for channel in Channel::all() {
-            let ticks = resample(&self.courses[channel.index()], until, channel.spec().hold);
+            let ticks = resample(&self.courses[channel.index()], until, channel.source().hold());
             window.show(channel, &ticks);
             match channel {
                 Channel::SkinR => skin[0] = ticks,

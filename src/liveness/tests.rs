@@ -142,7 +142,7 @@ fn the_table_is_that_of_the_recipes() {
         let spec = channel.spec();
         assert_eq!(spec.channel, channel);
         assert_eq!((spec.name, spec.unit, spec.source.as_str()), (&*row.name, &*row.unit, &*row.sensor));
-        assert_eq!((spec.limits, spec.hold), (row.limits, Duration::from_millis(row.hold_ms)), "{}", row.name);
+        assert_eq!((spec.limits, spec.source.hold()), (row.limits, Duration::from_millis(row.hold_ms)), "{}", row.name);
         assert_eq!(spec.inputs, inputs, "{}", row.name);
         assert_eq!(Channel::parse(&row.name), Some(channel));
     }

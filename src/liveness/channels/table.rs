@@ -2,7 +2,6 @@
 
 use super::{CHANNELS, Channel, Input, Spec};
 use crate::liveness::Source;
-use crate::time::Duration;
 
 const fn absolute(offset: f32, scale: f32) -> Input {
     Input::Absolute { offset, scale }
@@ -21,7 +20,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "distance between the eyes, share of the frame's width",
         limits: [0.005, 0.6],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.1, 0.06), centred(0.005)],
     },
     Spec {
@@ -30,7 +28,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "middle of the eyes, share of the frame's width from its middle, to the right",
         limits: [-0.7, 0.7],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.0, 0.25), centred(0.02)],
     },
     Spec {
@@ -39,7 +36,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "middle of the eyes, share of the frame's width from its middle, downwards",
         limits: [-0.7, 0.7],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.0, 0.25), centred(0.02)],
     },
     Spec {
@@ -48,7 +44,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "face::quality's: 0 looks ahead, 1 has the nose over an eye",
         limits: [-2.0, 2.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.0, 0.4), centred(0.08)],
     },
     Spec {
@@ -57,7 +52,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "face::quality's: 0 looks ahead, 1 has the nose at the mouth's height",
         limits: [-2.0, 2.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.0, 0.3), centred(0.08)],
     },
     Spec {
@@ -66,7 +60,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "degrees of the line through the eyes",
         limits: [-90.0, 90.0],
-        hold: Duration::from_millis(250),
         inputs: &[centred(2.0)],
     },
     Spec {
@@ -75,7 +68,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "the nose's first coordinate in the affine frame of eyes and mouth: constant for a plane however it turns",
         limits: [-3.0, 3.0],
-        hold: Duration::from_millis(250),
         inputs: &[centred(0.03)],
     },
     Spec {
@@ -84,7 +76,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "the nose's second coordinate in the affine frame of eyes and mouth",
         limits: [-3.0, 3.0],
-        hold: Duration::from_millis(250),
         inputs: &[centred(0.03)],
     },
     Spec {
@@ -93,7 +84,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "deviation of the luma around the eyes, share of that of the whole face",
         limits: [0.0, 5.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(1.0, 0.5), centred(0.1)],
     },
     Spec {
@@ -102,7 +92,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean red of forehead and cheeks, 0 to 255",
         limits: [2.0, 253.0],
-        hold: Duration::from_millis(250),
         inputs: &[relative(0.01)],
     },
     Spec {
@@ -111,7 +100,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean green of forehead and cheeks, 0 to 255",
         limits: [2.0, 253.0],
-        hold: Duration::from_millis(250),
         inputs: &[relative(0.01)],
     },
     Spec {
@@ -120,7 +108,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean blue of forehead and cheeks, 0 to 255",
         limits: [2.0, 253.0],
-        hold: Duration::from_millis(250),
         inputs: &[relative(0.01)],
     },
     Spec {
@@ -129,7 +116,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean change of the aligned face's luma from the frame before, grey levels",
         limits: [0.0, 255.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(3.0, 2.0)],
     },
     Spec {
@@ -138,7 +124,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean change of the luma outside the face from the frame before, grey levels",
         limits: [0.0, 255.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(3.0, 2.0)],
     },
     Spec {
@@ -147,7 +132,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "face::quality's: 0 is flat, 0.2 is sharp",
         limits: [0.0, 5.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.2, 0.1)],
     },
     Spec {
@@ -156,7 +140,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "the strongest peak of the face's fine texture over that texture's median, decibels",
         limits: [0.0, 90.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(15.0, 6.0)],
     },
     Spec {
@@ -165,7 +148,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Camera,
         unit: "mean luma of the face, 0 to 255",
         limits: [2.0, 253.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(110.0, 50.0), centred(3.0)],
     },
     Spec {
@@ -174,7 +156,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Antispoof,
         unit: "what a network for single frames gives a live face, 0 to 1",
         limits: [0.0, 1.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.5, 0.25)],
     },
     Spec {
@@ -183,7 +164,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Distance,
         unit: "millimetres to what stands before the door",
         limits: [30.0, 4000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(600.0, 250.0), centred(15.0)],
     },
     Spec {
@@ -192,7 +172,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Distance,
         unit: "distance between the eyes that face_size means at distance_mm, millimetres",
         limits: [1.0, 1000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(63.0, 15.0), centred(1.5)],
     },
     Spec {
@@ -201,7 +180,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "median of the zones under the face, millimetres",
         limits: [30.0, 4000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(600.0, 250.0), centred(15.0)],
     },
     Spec {
@@ -210,7 +188,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "how far the zones under the face reach from its nearest tenth to its furthest, tilt taken out, millimetres",
         limits: [0.0, 1000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(30.0, 20.0)],
     },
     Spec {
@@ -219,7 +196,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "root mean square of what the best plane through the zones under the face leaves, millimetres",
         limits: [0.0, 1000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(10.0, 7.0), centred(3.0)],
     },
     Spec {
@@ -228,7 +204,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "median of the zones beside the face less that of the face, millimetres",
         limits: [-4000.0, 4000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(600.0, 500.0)],
     },
     Spec {
@@ -237,7 +212,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "distance between the eyes that face_size means at depth_face_mm, millimetres",
         limits: [1.0, 1000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(63.0, 15.0), centred(1.5)],
     },
     Spec {
@@ -246,7 +220,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Depth,
         unit: "median of the zones that look below the face less that of the face, millimetres",
         limits: [-4000.0, 4000.0],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(100.0, 120.0)],
     },
     Spec {
@@ -255,7 +228,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermometer,
         unit: "degrees Celsius of what stands before the door",
         limits: [-40.0, 125.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(30.0, 6.0), centred(0.5)],
     },
     Spec {
@@ -264,7 +236,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermometer,
         unit: "degrees Celsius of the thermometer itself",
         limits: [-40.0, 85.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(20.0, 12.0)],
     },
     Spec {
@@ -273,7 +244,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermometer,
         unit: "object_c less ambient_c, kelvins",
         limits: [-125.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(8.0, 6.0)],
     },
     Spec {
@@ -282,7 +252,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "median temperature of the pixels under the face, degrees Celsius",
         limits: [-40.0, 125.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(32.0, 4.0), centred(0.4)],
     },
     Spec {
@@ -291,7 +260,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "warm_face_c less the median of the pixels around the face, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(10.0, 6.0)],
     },
     Spec {
@@ -300,7 +268,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "deviation of the temperature under the face, kelvins",
         limits: [0.0, 60.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(1.5, 1.0)],
     },
     Spec {
@@ -309,7 +276,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "share of the pixels under the face that are nearer to its temperature than to the surroundings'",
         limits: [0.0, 1.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.8, 0.2)],
     },
     Spec {
@@ -318,7 +284,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "the same share of the pixels left and right of the face",
         limits: [0.0, 1.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.2, 0.2)],
     },
     Spec {
@@ -327,7 +292,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "the warmest tenth of the pixels under the face begins at so many degrees Celsius",
         limits: [-40.0, 125.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(33.0, 3.0)],
     },
     Spec {
@@ -336,7 +300,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "mean temperature about the eyes less warm_face_c, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 1.0)],
     },
     Spec {
@@ -345,7 +308,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "mean temperature of the nose less warm_face_c, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 1.5)],
     },
     Spec {
@@ -354,7 +316,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "mean temperature of the forehead less warm_face_c, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 1.0)],
     },
     Spec {
@@ -363,7 +324,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "mean temperature of mouth and chin less warm_face_c, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 1.5)],
     },
     Spec {
@@ -372,7 +332,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "the warmest tenth of the pixels just outside the face's outline less warm_face_c, kelvins",
         limits: [-165.0, 165.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(-2.0, 2.0)],
     },
     Spec {
@@ -381,7 +340,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "middle of what is as warm as the face, to the right from the middle of the eyes, in distances between the eyes",
         limits: [-3.0, 3.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 0.4), centred(0.1)],
     },
     Spec {
@@ -390,7 +348,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Thermal,
         unit: "middle of what is as warm as the face, downwards from the middle of the eyes, in distances between the eyes",
         limits: [-3.0, 3.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.3, 0.4), centred(0.1)],
     },
     Spec {
@@ -399,7 +356,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Proximity,
         unit: "near infrared with the illuminator on less that with it off, share of full scale",
         limits: [-0.1, 0.98],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.3, 0.2), centred(0.02)],
     },
     Spec {
@@ -408,7 +364,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Proximity,
         unit: "near infrared with the illuminator off, share of full scale",
         limits: [0.0, 0.98],
-        hold: Duration::from_millis(250),
         inputs: &[absolute(0.2, 0.2)],
     },
     Spec {
@@ -417,7 +372,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Light,
         unit: "decimal logarithm of the illuminance at the door in lux",
         limits: [-2.0, 5.3],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(2.0, 1.0), centred(0.05)],
     },
     Spec {
@@ -426,7 +380,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Light,
         unit: "decimal logarithm of luminance less ambient_log_lux",
         limits: [-6.0, 6.0],
-        hold: Duration::from_millis(500),
         inputs: &[absolute(0.0, 1.0), centred(0.05)],
     },
     Spec {
@@ -435,7 +388,6 @@ pub(super) const SPECS: [Spec; CHANNELS] = [
         source: Source::Touch,
         unit: "light through a finger, share of full scale",
         limits: [0.1, 0.999],
-        hold: Duration::from_millis(120),
         inputs: &[relative(0.01)],
     },
 ];
