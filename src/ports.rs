@@ -206,17 +206,17 @@ pub trait Sensor: Send {
     /// The newest measurement, `None` where there is no new one. It borrows the sensor's memory until the next call.
     ///
     /// # Errors
-    /// [`SensorError`]; the next call may succeed.
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError>;
+    /// [`DeviceError`]; the next call may succeed.
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError>;
 
     /// One line for the journal and `doctor`.
     fn describe(&self) -> String;
 }
 
-/// A sensor does not answer, or not sensibly.
+/// A sensor does not answer, or not sensibly; a strike's line could not be driven.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{device}: {reason}")]
-pub struct SensorError {
+pub struct DeviceError {
     pub device: String,
     pub reason: String,
 }
@@ -227,33 +227,26 @@ pub trait Strike: Send {
     ///
     /// # Errors
     /// The line could not be driven.
-    fn release(&mut self) -> Result<(), StrikeError>;
+    fn release(&mut self) -> Result<(), DeviceError>;
     /// The door is locked from now on. Calling it again is harmless.
     ///
     /// # Errors
     /// The line could not be driven.
-    fn secure(&mut self) -> Result<(), StrikeError>;
+    fn secure(&mut self) -> Result<(), DeviceError>;
     /// One line for the journal and `doctor`.
     fn describe(&self) -> String;
 }
 
 impl<S: Strike + ?Sized> Strike for Box<S> {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         (**self).release()
     }
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         (**self).secure()
     }
     fn describe(&self) -> String {
         (**self).describe()
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("{line}: {reason}")]
-pub struct StrikeError {
-    pub line: String,
-    pub reason: String,
 }
 
 /// What the door's own wires say. Levels, not edges: a lost edge can't leave a door thought open.

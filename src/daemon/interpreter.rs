@@ -125,7 +125,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
         self.report(result)
     }
 
-    fn report(&mut self, result: Result<(), crate::ports::StrikeError>) -> Option<Event> {
+    fn report(&mut self, result: Result<(), crate::ports::DeviceError>) -> Option<Event> {
         let was_faulty = self.is_faulty;
         self.is_faulty = result.is_err();
         match result {
@@ -147,7 +147,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::StrikeError;
+    use crate::ports::DeviceError;
 
     /// A strike whose line is there as long as it is plugged in, and is locked anew when it comes back.
     struct Unpluggable {
@@ -158,21 +158,21 @@ mod tests {
     }
 
     impl Unpluggable {
-        fn set(&mut self, released: bool) -> Result<(), StrikeError> {
+        fn set(&mut self, released: bool) -> Result<(), DeviceError> {
             let obeys = self.is_there && self.refuses == 0;
             self.refuses = self.refuses.saturating_sub(1);
             self.is_released = released && obeys;
-            let gone = || StrikeError { line: "a line".to_owned(), reason: "no such device".to_owned() };
+            let gone = || DeviceError { device: "a line".to_owned(), reason: "no such device".to_owned() };
             obeys.then_some(()).ok_or_else(gone)
         }
     }
 
     impl Strike for Unpluggable {
-        fn release(&mut self) -> Result<(), StrikeError> {
+        fn release(&mut self) -> Result<(), DeviceError> {
             self.set(true)
         }
 
-        fn secure(&mut self) -> Result<(), StrikeError> {
+        fn secure(&mut self) -> Result<(), DeviceError> {
             self.set(false)
         }
 

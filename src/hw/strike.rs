@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::hw::gpio::{self, GpioError, Level, LineId};
-use crate::ports::{Strike, StrikeError};
+use crate::ports::{DeviceError, Strike};
 
 /// `[strike]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -142,13 +142,13 @@ impl<O: Output> Wired<O> {
         level(self.fail, self.active_low, door)
     }
 
-    fn explain(&self, reason: String) -> StrikeError {
-        StrikeError { line: self.name.clone(), reason }
+    fn explain(&self, reason: String) -> DeviceError {
+        DeviceError { device: self.name.clone(), reason }
     }
 }
 
 impl<O: Output> Strike for Wired<O> {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         let (locked, released) = (self.level(Door::Locked), self.level(Door::Released));
         // Who pressed the button while the chip was away shouldn't have to press twice.
         let obeyed = self.output.drive(released).or_else(|first| {
@@ -162,7 +162,7 @@ impl<O: Output> Strike for Wired<O> {
         obeyed.map_err(|reason| self.explain(reason))
     }
 
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         let locked = self.level(Door::Locked);
         // A chip that went away and came back is another one to the kernel: what we hold of it stays dead.
         let secured = self.output.drive(locked).or_else(|_| self.output.take_anew(locked));

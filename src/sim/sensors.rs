@@ -2,7 +2,7 @@
 
 mod scene;
 
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 pub use scene::{Head, Scene, SceneSensor};
 
@@ -44,7 +44,7 @@ impl Sensor for ScriptedSensor {
         (self.measures)(0.0).kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         if now < self.next {
             return Ok(None);
         }

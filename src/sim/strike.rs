@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::lock;
-use crate::ports::{Clock, Strike, StrikeError};
+use crate::ports::{Clock, DeviceError, Strike};
 use crate::time::{Duration, Instant};
 
 /// Most transitions that are remembered; the oldest give way.
@@ -64,12 +64,12 @@ impl RecordingStrike {
 }
 
 impl Strike for RecordingStrike {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         self.set(true);
         Ok(())
     }
 
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         self.set(false);
         Ok(())
     }

@@ -4,7 +4,7 @@ use facelatch::daemon::DaemonError;
 use facelatch::frame::Frame;
 use facelatch::gallery::Index;
 use facelatch::gate::Face;
-use facelatch::ports::{Perception, PerceptionError, StrikeError};
+use facelatch::ports::{DeviceError, Perception, PerceptionError};
 use facelatch::sim::fault::CameraFault;
 use facelatch::time::Instant;
 
@@ -55,12 +55,12 @@ pub struct Ordered {
 }
 
 impl Strike for Ordered {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         self.to_lock.store(false, Ordering::Relaxed);
         self.strike.release()
     }
 
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         self.to_lock.store(true, Ordering::Relaxed);
         self.strike.secure()
     }
@@ -77,12 +77,12 @@ struct Fragile {
 }
 
 impl Strike for Fragile {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         assert!(!std::mem::replace(&mut self.was_released, true), "the gate dies, as the test wants it to");
         self.strike.release()
     }
 
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         self.strike.secure()
     }
 

@@ -11,7 +11,7 @@ use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gate::{Alarm, Event, Fault, Record, Ticket};
 use facelatch::person::PersonId;
 use facelatch::ports::{
-    Camera, CameraError, Clock, Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Value,
+    Camera, CameraError, Clock, DeviceError, Input, Inputs, Ledger, Reading, Sensor, SensorKind, Value,
 };
 use facelatch::sim::clock::SimClock;
 use facelatch::sim::fault::{CameraFault, FaultInjector, InputsFault, LedgerFault, SensorFault};
@@ -184,7 +184,7 @@ impl Sensor for Distance {
         SensorKind::Distance
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let near = self.scene.get().is_some();
         Ok(Some(Reading { at: now, value: Value::Distance(if near { 700.0 } else { 4000.0 }) }))
     }

@@ -11,7 +11,7 @@ use crate::hw::sensors::{self, SensorConfig};
 use crate::liveness::Source;
 use crate::liveness::health::{Health, Invalid};
 use crate::liveness::watch::may_see_nothing;
-use crate::ports::{Clock, Grid, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{Clock, DeviceError, Grid, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// The slowest gives a reading each two seconds, and the first of some comes late.
@@ -71,7 +71,7 @@ fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (
     }
 }
 
-fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<(Level, String), SensorError> {
+fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<(Level, String), DeviceError> {
     watch(&mut *sensors::open_one(config)?, config, &BootClock, picture)
 }
 
@@ -80,7 +80,7 @@ fn watch(
     config: &SensorConfig,
     clock: &dyn Clock,
     picture: &mut Vec<String>,
-) -> Result<(Level, String), SensorError> {
+) -> Result<(Level, String), DeviceError> {
     let start = clock.now().mono;
     let mut health = Health::new(config.kind, start);
     let mut doubt = None;
@@ -100,7 +100,7 @@ fn watch(
 
 /// The longest time between two readings, the first of which was taken at `last`, or since one has come. What they say
 /// doesn't matter: one may have nothing before it.
-fn longest_gap(sensor: &mut dyn Sensor, mut last: Instant, clock: &dyn Clock) -> Result<Duration, SensorError> {
+fn longest_gap(sensor: &mut dyn Sensor, mut last: Instant, clock: &dyn Clock) -> Result<Duration, DeviceError> {
     let mut came = clock.now().mono;
     let (end, mut gap) = (came + WATCHED, Duration::ZERO);
     while clock.now().mono < end {
@@ -130,7 +130,7 @@ fn paced(kind: SensorKind, says: String, gap: Duration) -> (Level, String) {
 }
 
 /// What is told of a sensor that has measured nothing, with the last that it said and why that is no measurement.
-fn unmeasured(config: &SensorConfig, describe: &str, doubt: Option<Doubt>) -> Result<String, SensorError> {
+fn unmeasured(config: &SensorConfig, describe: &str, doubt: Option<Doubt>) -> Result<String, DeviceError> {
     let within = FIRST_READING.as_secs();
     let reason = match doubt {
         Some((says, why)) if may_see_nothing(config.kind, why) => {
@@ -141,7 +141,7 @@ fn unmeasured(config: &SensorConfig, describe: &str, doubt: Option<Doubt>) -> Re
         Some((says, why)) => format!("{says}, which is no measurement ({})", why.as_str()),
         None => format!("gives nothing within {within} s; wiring, power, its address"),
     };
-    Err(SensorError { device: config.device.display().to_string(), reason })
+    Err(DeviceError { device: config.device.display().to_string(), reason })
 }
 
 /// What a reading says, and why it is no measurement.
@@ -154,7 +154,7 @@ fn one(
     health: &mut Health,
     clock: &dyn Clock,
     picture: &mut Vec<String>,
-) -> Result<Option<(Instant, Judged)>, SensorError> {
+) -> Result<Option<(Instant, Judged)>, DeviceError> {
     let Some(reading) = sensor.poll(clock.now().mono)? else { return Ok(None) };
     let (at, says) = (reading.at, said(reading.value));
     // It arrives now: asking for it may have taken longer than a reading may be old.
@@ -288,7 +288,7 @@ mod tests {
         fn kind(&self) -> SensorKind {
             SensorKind::Light
         }
-        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
             self.clock.pause(self.takes);
             Ok((now < self.until).then_some(Reading { at: now + self.takes / 2, value: Value::Light(120.0) }))
         }

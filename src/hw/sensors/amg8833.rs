@@ -6,7 +6,7 @@ use super::config::SensorConfig;
 use super::failure;
 use super::iio::period;
 use super::mounting::Mounting;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::Instant;
 
 /// With the AD_SELECT pin at VDD, as most boards have it; 0x68 with it at ground.
@@ -55,7 +55,7 @@ where
     ///
     /// # Errors
     /// It does not answer.
-    pub fn open(config: &SensorConfig, bus: B) -> Result<Self, SensorError> {
+    pub fn open(config: &SensorConfig, bus: B) -> Result<Self, DeviceError> {
         let mut sensor = Self {
             bus,
             config: config.clone(),
@@ -73,7 +73,7 @@ where
         Ok(sensor)
     }
 
-    fn failed(&self, error: &B::Error) -> SensorError {
+    fn failed(&self, error: &B::Error) -> DeviceError {
         failure(&self.config.device, format!("AMG8833 at {:#04x}: {error}", self.address))
     }
 }
@@ -86,7 +86,7 @@ where
         SensorKind::Thermal
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         if now < self.next {
             return Ok(None);
         }

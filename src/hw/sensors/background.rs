@@ -9,7 +9,7 @@ use super::config::SensorConfig;
 use super::failure;
 use super::iio::period;
 use crate::backoff::Backoff;
-use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{Clock, DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Measurements that wait at most; the oldest goes for a new one.
@@ -42,7 +42,7 @@ struct State {
     /// Those that were taken, for their memory.
     free: Vec<Owned>,
     /// Since the last reading.
-    error: Option<SensorError>,
+    error: Option<DeviceError>,
     describe: String,
 }
 
@@ -75,7 +75,7 @@ impl Background {
     pub fn start(
         config: &SensorConfig,
         clock: Arc<dyn Clock>,
-        open: impl FnMut() -> Result<Box<dyn Sensor>, SensorError> + Send + 'static,
+        open: impl FnMut() -> Result<Box<dyn Sensor>, DeviceError> + Send + 'static,
     ) -> Self {
         let describe = format!("{} by {} ({})", config.kind.as_str(), config.driver.as_str(), config.device.display());
         let state = State { waiting: VecDeque::new(), free: Vec::new(), error: None, describe };
@@ -98,7 +98,7 @@ impl Sensor for Background {
     }
 
     /// In the order of time, one a call.
-    fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let mut state = self.shared.lock();
         match state.waiting.pop_front() {
             Some(next) => {
@@ -149,7 +149,7 @@ struct Worker<F> {
     backoff: Backoff,
 }
 
-impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
+impl<F: FnMut() -> Result<Box<dyn Sensor>, DeviceError>> Worker<F> {
     fn run(&mut self) {
         while !self.is_over() {
             match self.shielded(|worker| (worker.open)()) {
@@ -198,7 +198,7 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
     /// How many measurements have come. A read that fails after others takes none of them back; one that goes on
     /// failing does so next time with none before it. A driver that takes longer than its period always has another, so
     /// that this is seconds.
-    fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, SensorError> {
+    fn fetch(&mut self, sensor: &mut dyn Sensor) -> Result<usize, DeviceError> {
         for taken in 0..MAX_AT_ONCE {
             match sensor.poll(self.clock.now().mono) {
                 Ok(Some(reading)) => self.shared.put(&reading),
@@ -214,7 +214,7 @@ impl<F: FnMut() -> Result<Box<dyn Sensor>, SensorError>> Worker<F> {
     }
 
     /// A driver's crate that panics on what a device says must not take the door down.
-    fn shielded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, SensorError>) -> Result<T, SensorError> {
+    fn shielded<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, DeviceError>) -> Result<T, DeviceError> {
         catch_unwind(AssertUnwindSafe(|| call(self)))
             .unwrap_or_else(|_panic| Err(failure(&self.config.device, "its driver can't read what it says".to_owned())))
     }
@@ -253,7 +253,7 @@ mod tests {
         fn kind(&self) -> SensorKind {
             SensorKind::Thermal
         }
-        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
             static CELLS: [f32; 2] = [20.0, 30.0];
             match self.0.recv() {
                 Ok(Next::Gives(x)) => {
@@ -322,7 +322,7 @@ mod tests {
         fn kind(&self) -> SensorKind {
             SensorKind::Depth
         }
-        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
             let grid = Grid { columns: 2, rows: 1, cells: &[612.0, 615.0], view: [45.0, 45.0] };
             let says = self.0.contains(&now.as_millis());
             Ok(says.then_some(Reading { at: now, value: Value::Depth(grid) }))
@@ -374,7 +374,7 @@ mod tests {
         fn kind(&self) -> SensorKind {
             SensorKind::Light
         }
-        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+        fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
             self.clock.pause(Duration::from_millis(160));
             self.polls += 1;
             match self.polls {

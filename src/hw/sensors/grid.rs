@@ -21,7 +21,7 @@ use super::failure;
 use super::mounting::Mounting;
 use crate::draft::parent;
 use crate::hw::{denied, owner};
-use crate::ports::{MAX_CELLS, Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, MAX_CELLS, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// The longest line: 8 characters for each of the most cells.
@@ -107,7 +107,7 @@ pub fn parse_line(line: &[u8], cells: &mut Vec<f32>) -> Result<GridLine, LineErr
 }
 
 /// Opens what a section names: a serial port or another character device, or a socket.
-pub(super) fn open(config: &SensorConfig) -> Result<Box<dyn Sensor>, SensorError> {
+pub(super) fn open(config: &SensorConfig) -> Result<Box<dyn Sensor>, DeviceError> {
     let source = match config.socket() {
         Some(path) => bind(path).map(Source::Socket),
         None => open_port(&config.device, config.baud.unwrap_or(DEFAULT_BAUD)).map(Source::Port),
@@ -273,7 +273,7 @@ impl Sensor for Grids {
         self.kind
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let mut head = None;
         for _ in 0..MAX_LINES_A_POLL {
             let has_line = self.next_line().map_err(|error| failure(&self.device, why_not(&error)))?;

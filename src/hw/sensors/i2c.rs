@@ -11,7 +11,7 @@ use i2cdev::linux::{LinuxI2CBus, LinuxI2CDevice, LinuxI2CMessage};
 use super::buses::Call;
 use super::failure;
 use crate::hw::denied;
-use crate::ports::SensorError;
+use crate::ports::DeviceError;
 
 /// The most that the kernel takes in one message (I2C_RDWR in drivers/i2c/i2c-dev.c).
 const MAX_MESSAGE_BYTES: usize = 8192;
@@ -23,7 +23,7 @@ pub(super) struct LinuxBus(LinuxI2CBus);
 
 impl LinuxBus {
     /// For the chip at an address.
-    pub(super) fn open(path: &Path, address: u8) -> Result<Self, SensorError> {
+    pub(super) fn open(path: &Path, address: u8) -> Result<Self, DeviceError> {
         let asked = LinuxI2CDevice::new(path, address.into()).map(|_device| ()).map_err(io::Error::from);
         let opened = unless_taken(asked).and_then(|()| LinuxI2CBus::new(path).map_err(io::Error::from));
         opened.map(Self).map_err(|error| failure(path, why_closed(&error)))

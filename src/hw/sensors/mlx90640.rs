@@ -9,7 +9,7 @@ use super::config::SensorConfig;
 use super::failure;
 use super::i2c::Old;
 use super::mounting::Mounting;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// As it is sold.
@@ -71,7 +71,7 @@ where
     ///
     /// # Errors
     /// It does not answer, or its calibration makes no sense, or none to the crate.
-    pub fn open(config: &SensorConfig, mut bus: B) -> Result<Self, SensorError> {
+    pub fn open(config: &SensorConfig, mut bus: B) -> Result<Self, DeviceError> {
         let address = config.address.unwrap_or(ADDRESS);
         let mut read = |from: &[u8], into: &mut [u8]| {
             let read = bus.write_read(address, from, into);
@@ -137,7 +137,7 @@ where
     /// A reading each time that half of the pixels are new; the others are those of the time before, or NaN where these
     /// didn't come. One that lost its power has gone back to its own rate, by which they never come in time: that it
     /// measures at another than it was told is an error, so that it is opened anew.
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let Self { driver, config, half, .. } = self;
         // The crate leaves the half that isn't new as it is.
         half.fill(f32::NAN);
@@ -162,13 +162,13 @@ where
 }
 
 /// The crate computes with the calibration as it comes, and may panic on one that makes no sense.
-fn shielded<T>(config: &SensorConfig, call: impl FnOnce() -> Result<T, SensorError>) -> Result<T, SensorError> {
+fn shielded<T>(config: &SensorConfig, call: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_panic| {
         Err(failure(&config.device, "MLX90640: its calibration makes no sense, as with a bad wire".to_owned()))
     })
 }
 
-fn failed<B: I2c>(config: &SensorConfig, error: mlx9064x::Error<Old<B>>) -> SensorError
+fn failed<B: I2c>(config: &SensorConfig, error: mlx9064x::Error<Old<B>>) -> DeviceError
 where
     B::Error: std::fmt::Display,
 {

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::hw::clock::BootClock;
-use crate::ports::{Sensor, SensorError};
+use crate::ports::{DeviceError, Sensor};
 
 pub use amg8833::Amg8833;
 pub use background::Background;
@@ -48,7 +48,7 @@ pub fn open(configs: &[SensorConfig]) -> Vec<Box<dyn Sensor>> {
 ///
 /// # Errors
 /// The device, what is wrong with it, and what to do.
-pub fn open_one(config: &SensorConfig) -> Result<Box<dyn Sensor>, SensorError> {
+pub fn open_one(config: &SensorConfig) -> Result<Box<dyn Sensor>, DeviceError> {
     let bus = |usual: u8| i2c::LinuxBus::open(&config.device, config.address.unwrap_or(usual));
     match config.driver {
         Driver::Iio => iio::open(config, &iio::Places::default()),
@@ -60,6 +60,6 @@ pub fn open_one(config: &SensorConfig) -> Result<Box<dyn Sensor>, SensorError> {
     }
 }
 
-fn failure(device: &Path, reason: String) -> SensorError {
-    SensorError { device: device.display().to_string(), reason }
+fn failure(device: &Path, reason: String) -> DeviceError {
+    DeviceError { device: device.display().to_string(), reason }
 }

@@ -5,7 +5,7 @@ use super::config::SensorConfig;
 use super::failure;
 use super::mounting::Mounting;
 use crate::hw::camera::Y16Camera;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Across and down, degrees, of a Lepton 2.5, which has 80 pixels in a row (FLIR 500-0659-00-09: 50 across).
@@ -33,7 +33,7 @@ pub(super) struct V4lThermal {
 }
 
 impl V4lThermal {
-    pub(super) fn open(config: &SensorConfig) -> Result<Self, SensorError> {
+    pub(super) fn open(config: &SensorConfig) -> Result<Self, DeviceError> {
         let camera = Y16Camera::open(&config.device).map_err(|refusal| failure(&config.device, refusal.to_string()))?;
         let mounting = Mounting::new(config, view(camera.width()));
         Ok(Self { camera, config: config.clone(), mounting, cells: Vec::new(), upright: Vec::new() })
@@ -45,7 +45,7 @@ impl Sensor for V4lThermal {
         SensorKind::Thermal
     }
 
-    fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, _now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let device = &self.config.device;
         let Some(frame) = self.camera.take(Duration::ZERO).map_err(|reason| failure(device, reason))? else {
             return Ok(None);

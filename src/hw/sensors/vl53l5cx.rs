@@ -15,7 +15,7 @@ use vl53_8x8::{BlockingI2c, Resolution, ResultsData, Variant};
 use super::config::SensorConfig;
 use super::failure;
 use super::mounting::Mounting;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::Instant;
 
 /// As it is sold.
@@ -48,7 +48,7 @@ impl<B: I2c, D: DelayNs> Vl53l5cx<B, D> {
     ///
     /// # Errors
     /// It does not answer, or not as ST's chips do.
-    pub fn open(config: &SensorConfig, bus: B, delay: D) -> Result<Self, SensorError>
+    pub fn open(config: &SensorConfig, bus: B, delay: D) -> Result<Self, DeviceError>
     where
         B::Error: std::fmt::Display,
     {
@@ -77,7 +77,7 @@ where
         SensorKind::Depth
     }
 
-    fn poll(&mut self, at: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, at: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let is_ready = now(self.driver.check_data_ready()).map_err(|error| failed(&self.config, error))?;
         if !is_ready {
             return Ok(None);
@@ -100,7 +100,7 @@ fn millimetres(results: &ResultsData, zone: usize) -> f32 {
     if is_valid { f32::from(results.distance_mm[zone]) } else { f32::NAN }
 }
 
-fn failed<E: std::fmt::Display>(config: &SensorConfig, error: vl53_8x8::Error<E>) -> SensorError {
+fn failed<E: std::fmt::Display>(config: &SensorConfig, error: vl53_8x8::Error<E>) -> DeviceError {
     let reason = match error {
         vl53_8x8::Error::Bus(error) => error.to_string(),
         vl53_8x8::Error::NotAlive => "no VL53L5CX, VL53L7CX or VL53L8CX answers".to_owned(),
@@ -162,7 +162,7 @@ mod tests {
     use crate::hw::sensors::config::Driver;
     use crate::sim::i2c::{FakeVl53l5cx, NoDelay};
 
-    fn open(chip: &FakeVl53l5cx) -> Result<Vl53l5cx<FakeVl53l5cx, NoDelay>, SensorError> {
+    fn open(chip: &FakeVl53l5cx) -> Result<Vl53l5cx<FakeVl53l5cx, NoDelay>, DeviceError> {
         Vl53l5cx::open(&SensorConfig::new(SensorKind::Depth, Driver::Vl53l5cx, "/dev/i2c-1"), chip.clone(), NoDelay)
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::liveness::fusion::Fusion;
 use crate::liveness::{Channel, Place, Sample};
-use crate::ports::{Grid, Sensor, SensorError};
+use crate::ports::{DeviceError, Grid, Sensor};
 use crate::sim::clock::SimClock;
 use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
 use crate::sim::rng::Rng;
@@ -216,7 +216,7 @@ impl Sensor for Alive {
     fn kind(&self) -> SensorKind {
         self.0
     }
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         Ok(Some(Reading { at: now, value: noisy(self.0, &mut self.1) }))
     }
     fn describe(&self) -> String {

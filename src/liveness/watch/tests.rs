@@ -56,7 +56,7 @@ impl Sensor for Boxed {
         self.0.kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<crate::ports::Reading<'_>>, crate::ports::SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<crate::ports::Reading<'_>>, crate::ports::DeviceError> {
         self.0.poll(now)
     }
 
@@ -243,7 +243,7 @@ impl Sensor for HeldUp {
         self.sensor.kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<crate::ports::Reading<'_>>, crate::ports::SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<crate::ports::Reading<'_>>, crate::ports::DeviceError> {
         if now >= self.at && !self.is_over {
             self.is_over = true;
             let at = now.before(Duration::from_millis(600));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{FaultInjector, Trouble};
 use crate::gate::Record;
-use crate::ports::{Input, Inputs, Ledger, Reading, Sensor, SensorError, SensorKind, Strike, StrikeError, Value};
+use crate::ports::{DeviceError, Input, Inputs, Ledger, Reading, Sensor, SensorKind, Strike, Value};
 use crate::time::{Duration, Instant};
 
 /// What can be wrong with a ledger.
@@ -56,20 +56,20 @@ impl Trouble for StrikeFault {
 }
 
 impl<S: Strike> FaultInjector<S, StrikeFault> {
-    fn broken(&self) -> StrikeError {
-        StrikeError { line: self.device.describe(), reason: "the line can't be driven (simulated)".to_owned() }
+    fn broken(&self) -> DeviceError {
+        DeviceError { device: self.device.describe(), reason: "the line can't be driven (simulated)".to_owned() }
     }
 }
 
 impl<S: Strike> Strike for FaultInjector<S, StrikeFault> {
-    fn release(&mut self) -> Result<(), StrikeError> {
+    fn release(&mut self) -> Result<(), DeviceError> {
         match self.present_fault() {
             Some(_) => Err(self.broken()),
             None => self.device.release(),
         }
     }
 
-    fn secure(&mut self) -> Result<(), StrikeError> {
+    fn secure(&mut self) -> Result<(), DeviceError> {
         match self.present_fault() {
             Some(StrikeFault::Stuck) => Err(self.broken()),
             _ => self.device.secure(),
@@ -165,11 +165,11 @@ impl<S: Sensor> Sensor for FaultInjector<S, SensorFault> {
         self.device.kind()
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         let fault = self.schedule.at(now);
         if fault == Some(SensorFault::Broken) {
             let reason = "no answer on the bus (simulated)".to_owned();
-            return Err(SensorError { device: self.device.describe(), reason });
+            return Err(DeviceError { device: self.device.describe(), reason });
         }
         let Some(mut reading) = self.device.poll(now)? else { return Ok(None) };
         match fault {

@@ -2,7 +2,7 @@
 //! of a wall, with noise. Enough for the demo and the simulated days; error rates are measured on the recipes'
 //! simulator.
 
-use crate::ports::{Grid, Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Grid, Reading, Sensor, SensorKind, Value};
 use crate::sim::rng::Rng;
 use crate::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ impl Sensor for SceneSensor {
         self.kind
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         if now < self.next {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use super::{Places, channels, is_counted, period, value};
 use crate::hw::denied;
 use crate::hw::sensors::config::SensorConfig;
 use crate::hw::sensors::failure;
-use crate::ports::{Reading, Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
 /// Scans that the kernel is asked to keep, and that are read at once: 0.6 s at 100 Hz.
@@ -94,7 +94,7 @@ fn taken_at(stamp: i128, clock_now: i128, now: Instant) -> Instant {
 }
 
 impl Buffered {
-    pub(super) fn open(config: &SensorConfig, dir: &Path, places: &Places) -> Result<Self, SensorError> {
+    pub(super) fn open(config: &SensorConfig, dir: &Path, places: &Places) -> Result<Self, DeviceError> {
         let device = &config.device;
         let wanted = wanted(config, dir)?;
         let is_running = matches!(read_text(&dir.join("buffer/enable")).as_deref(), Ok("1"));
@@ -209,7 +209,7 @@ impl Sensor for Buffered {
     }
 
     /// In the order of time, one a call.
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         if self.waiting.is_empty() {
             self.read(now).map_err(|error| failure(&self.config.device, why_not(&error)))?;
         }
@@ -223,7 +223,7 @@ impl Sensor for Buffered {
 }
 
 /// The names of the channels that make the value.
-fn wanted(config: &SensorConfig, dir: &Path) -> Result<Vec<&'static str>, SensorError> {
+fn wanted(config: &SensorConfig, dir: &Path) -> Result<Vec<&'static str>, DeviceError> {
     let mut wanted = Vec::new();
     for names in channels(config.kind) {
         let there = names.iter().copied().find(|name| scan_file(dir, name, "type").is_some());

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::{Driver, SensorConfig};
 use super::failure;
-use crate::ports::{Sensor, SensorError, SensorKind, Value};
+use crate::ports::{DeviceError, Sensor, SensorKind, Value};
 use crate::time::Duration;
 pub(super) use attribute::read_text;
 
@@ -39,7 +39,7 @@ impl Default for Places {
 ///
 /// # Errors
 /// What is missing and what to do.
-pub fn open(config: &SensorConfig, places: &Places) -> Result<Box<dyn Sensor>, SensorError> {
+pub fn open(config: &SensorConfig, places: &Places) -> Result<Box<dyn Sensor>, DeviceError> {
     let dir = find(&config.device, places)?;
     let is_running = matches!(read_text(&dir.join("buffer/enable")).as_deref(), Ok("1"));
     match polled::Polled::open(config, &dir) {
@@ -54,7 +54,7 @@ pub fn open(config: &SensorConfig, places: &Places) -> Result<Box<dyn Sensor>, S
 }
 
 /// The directory of a device that is named by its path, `iio:deviceN`, name or label.
-fn find(wanted: &Path, places: &Places) -> Result<PathBuf, SensorError> {
+fn find(wanted: &Path, places: &Places) -> Result<PathBuf, DeviceError> {
     let device = wanted.display().to_string();
     let direct = if wanted.is_absolute() { wanted.to_owned() } else { places.sys.join(wanted) };
     if direct.join("name").is_file() || (wanted.is_absolute() && direct.is_dir()) {
@@ -73,7 +73,7 @@ fn find(wanted: &Path, places: &Places) -> Result<PathBuf, SensorError> {
         "the kernel has no such IIO device, there are: {there}; is it wired, and does an overlay or driver name it? \
          docs/sensors.md has the lines"
     );
-    Err(SensorError { device, reason })
+    Err(DeviceError { device, reason })
 }
 
 /// The directories of all devices, in the order of their names.
@@ -115,7 +115,7 @@ fn has(dir: &Path, names: &[&str]) -> bool {
     })
 }
 
-fn missing(config: &SensorConfig, places: &Places) -> SensorError {
+fn missing(config: &SensorConfig, places: &Places) -> DeviceError {
     let reason = format!("it gives nothing of kind {} below {}", config.kind.as_str(), places.sys.display());
     failure(&config.device, reason)
 }

@@ -8,7 +8,7 @@ use super::{channels, is_counted, period, value};
 use crate::hw::clock::BootClock;
 use crate::hw::sensors::config::SensorConfig;
 use crate::hw::sensors::failure;
-use crate::ports::{Clock, Reading, Sensor, SensorError, SensorKind};
+use crate::ports::{Clock, DeviceError, Reading, Sensor, SensorKind};
 use crate::time::Instant;
 
 /// At most three channels make a value.
@@ -52,7 +52,7 @@ impl Channel {
 }
 
 impl Polled {
-    pub(super) fn open(config: &SensorConfig, dir: &Path) -> Result<Self, SensorError> {
+    pub(super) fn open(config: &SensorConfig, dir: &Path) -> Result<Self, DeviceError> {
         let mut opened = heapless::Vec::new();
         for names in channels(config.kind) {
             let mut found = names.iter().map(|name| Channel::open(dir, name, is_counted(config.kind)));
@@ -77,7 +77,7 @@ impl Sensor for Polled {
 
     /// Stamped with the middle of the time that reading it took: some drivers begin to measure then, others wait for a
     /// measurement that ends with it.
-    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, SensorError> {
+    fn poll(&mut self, now: Instant) -> Result<Option<Reading<'_>>, DeviceError> {
         if now < self.next {
             return Ok(None);
         }
