@@ -3,7 +3,7 @@
 //! A camera that is lost, or whose frames vision can't make sense of, is opened again after growing pauses for as long
 //! as the daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
 
-use super::shared::{Health, Shared};
+use super::shared::{Health, Shared, WAIT};
 use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
 use crate::ports::{Camera, CameraError};
@@ -14,8 +14,6 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would
 /// never get there.
 pub const FIRST_FRAME_MAX: Duration = Duration::from_secs(5);
-/// How long one wait for a frame lasts, and so how soon a stop is noticed.
-const WAIT: Duration = Duration::from_millis(250);
 /// Opens the camera, as often as needed.
 pub type OpenCamera = Box<dyn FnMut() -> Result<Box<dyn Camera>, CameraError> + Send>;
 

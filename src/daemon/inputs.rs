@@ -2,14 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::shared::Shared;
+use super::shared::{Shared, WAIT};
 use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
 use crate::ports::{Input, Inputs};
 use crate::time::Duration;
-
-/// How long one wait for an edge lasts, and so how soon a stop is noticed.
-const WAIT: Duration = Duration::from_millis(250);
 
 /// A wire that failed works again once it could be read for so long. One that answers for a moment each time that it is
 /// opened would else fill the ledger with its fault.

@@ -2,11 +2,8 @@
 
 use super::shared::Shared;
 use crate::gate::{Event, Fault};
+use crate::liveness::series::TICK;
 use crate::ports::Liveness;
-use crate::time::Duration;
-
-/// 25 Hz, the rate of liveness' time series.
-const PERIOD: Duration = Duration::from_millis(40);
 
 /// Runs until the daemon stops.
 pub fn run(shared: &Shared, liveness: &mut dyn Liveness) {
@@ -25,7 +22,7 @@ pub fn run(shared: &Shared, liveness: &mut dyn Liveness) {
                 }
             }
         }
-        shared.sleep(PERIOD);
+        shared.sleep(TICK);
     }
 }
 
@@ -37,7 +34,7 @@ mod tests {
     use crate::daemon::keeper::nobody;
     use crate::daemon::shared::Message;
     use crate::sim::clock::SimClock;
-    use crate::time::Instant;
+    use crate::time::{Duration, Instant};
 
     /// Judges as a script says, and ends the daemon with the last of it.
     struct Scripted<'a> {

@@ -12,6 +12,9 @@ use crate::person::PersonId;
 use crate::ports::Clock;
 use crate::time::{Duration, Instant, Now};
 
+/// How long one wait for a frame or an edge lasts, and so how soon a stop is noticed.
+pub(super) const WAIT: Duration = Duration::from_millis(250);
+
 /// What the gate's thread waits for.
 #[derive(Debug)]
 pub enum Message {

@@ -2,13 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::shared::{Health, Shared};
+use super::shared::{Health, Shared, WAIT};
 use crate::gate::{Event, Face, Fault, Sighting};
 use crate::ports::{Perception, PerceptionError};
 use crate::time::{Duration, Instant};
 
-/// How long one wait for a frame lasts, and so how soon a stop is noticed.
-const WAIT: Duration = Duration::from_millis(250);
 /// A camera that repeats one picture for this long is frozen: no sensor is free of noise for so many frames.
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
 /// A network that has failed for so long, or was missing from the start, is tried again by starting the daemon anew:

@@ -4,10 +4,8 @@
 //! at all, so a NaN out of a broken network never reaches a comparison.
 
 use crate::kernels::dot;
+pub use crate::kernels::dot::MAX_DIMS;
 use crate::units::Similarity;
-
-/// The longest encoding that is kept, in numbers (ArcFace's 512).
-pub const MAX_DIMS: usize = 512;
 
 /// A raw output shorter than this has no direction worth the name; those of real faces measure 1 to 100.
 const MIN_NORM: f64 = 1e-6;

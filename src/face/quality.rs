@@ -1,9 +1,10 @@
 //! Whether a face is good enough to be judged by: a poor one is an outcome of its own, never a quiet non-match.
 
-use super::align::{AlignedFace, SIDE};
+use super::align::AlignedFace;
 use super::detect::Detection;
 use super::geometry::Landmarks;
 use crate::gate::record::PoorMeasure;
+use crate::kernels::colour;
 
 /// The part of an aligned face that holds no background: columns, and rows from the brows to the mouth.
 pub const INNER_COLUMNS: std::ops::Range<usize> = 24..88;
@@ -115,12 +116,7 @@ fn pose(Landmarks([a, b, nose, c, d]): &Landmarks) -> [f32; 3] {
 
 /// Mean luma, and the Laplacian's root mean square over luma's standard deviation, of the inner face.
 fn texture(face: &AlignedFace) -> [f32; 2] {
-    let data = face.image().data();
-    // BT.601 in 1/256.
-    let luma = |x: usize, y: usize| {
-        let [r, g, b] = [0, 1, 2].map(|channel| i64::from(data[(y * SIDE + x) * 3 + channel]));
-        (77 * r + 150 * g + 29 * b) >> 8
-    };
+    let luma = |x: usize, y: usize| i64::from(colour::luma(face.image().pixel(x, y)));
     let (mut sum, mut squares, mut laplacian) = (0, 0, 0);
     for y in INNER_ROWS {
         for x in INNER_COLUMNS {
@@ -140,7 +136,7 @@ fn texture(face: &AlignedFace) -> [f32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::align::TEMPLATE_112;
+    use crate::face::align::{SIDE, TEMPLATE_112};
     use crate::face::geometry::Rect;
     use crate::frame::RgbImage;
 

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::kernels::dot::MAX_DIMS;
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;
@@ -183,7 +184,7 @@ impl ModelSpec {
                 Some("the crop must be 1 to 16 times the face")
             }
             Decode::Points { margin } if margin > MAX_MARGIN => Some("the margin must be 0 to 112"),
-            Decode::Embedding { dims } if !(1..=512).contains(&dims) => Some("an embedding has 1 to 512 dims"),
+            Decode::Embedding { dims } if !(1..=MAX_DIMS).contains(&dims) => Some("an embedding has 1 to 512 dims"),
             _ => None,
         }
     }

@@ -36,6 +36,20 @@ pub(super) mod matrix {
     pub const BU: i16 = q15(2.0 * (1.0 - KB) * CHROMA - 2.0);
 }
 
+/// Luma of full range by BT.601, in 1/256.
+#[inline]
+pub fn luma(rgb: [u8; 3]) -> u8 {
+    let [r, g, b] = rgb.map(u32::from);
+    ((77 * r + 150 * g + 29 * b) >> 8) as u8
+}
+
+/// The same, not rounded.
+#[inline]
+pub fn exact_luma(rgb: [u8; 3]) -> f32 {
+    let [r, g, b] = rgb.map(f32::from);
+    0.299 * r + 0.587 * g + 0.114 * b
+}
+
 /// Converts a YUYV frame; `out` takes its size.
 ///
 /// # Panics

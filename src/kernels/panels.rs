@@ -9,7 +9,7 @@
 
 use super::{Isa, active};
 
-/// The longest vector. A sum is at most 2²³, 256 times that of half the dimensions, which AVX2 takes, 2³⁰, and a sum of
+/// The longest vector, ArcFace's. A sum is at most 2²³, 256 times that of half the dimensions, which AVX2 takes, 2³⁰, and a sum of
 /// rows moved up to 0 to 255, as x86's byte products take them, 2²⁴: all fit an `i32`.
 pub const MAX_DIMS: usize = 512;
 /// Rows in a panel.

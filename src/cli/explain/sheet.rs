@@ -7,6 +7,7 @@ use image::{ImageFormat, Rgb};
 use crate::face::geometry::{Rect, Sampler, square};
 use crate::face::occlusion::{GRID, Map};
 use crate::frame::RgbImage;
+use crate::kernels::colour::exact_luma;
 
 /// The side of a picture and of a map, in pixels: an aligned face twice as large.
 const TILE: usize = 224;
@@ -82,7 +83,7 @@ fn draw(sheet: &mut image::RgbImage, row: &Row, top: usize) {
             let is_face = (row.is_face)(at_tile(x, y));
             let is_edge = [(x + 1, y), (x, y + 1)].into_iter().any(|(x, y)| (row.is_face)(at_tile(x, y)) != is_face);
             let value = if extent > 0.0 { between(row.map, x, y) / extent } else { 0.0 };
-            let colour = if is_edge { Rgb([255; 3]) } else { tint(luma(pixel), value) };
+            let colour = if is_edge { Rgb([255; 3]) } else { tint(exact_luma(pixel), value) };
             put(sheet, lefts[1] + x, top + y, colour);
         }
         let value = 1.0 - 2.0 * y as f32 / (TILE - 1) as f32;
@@ -113,11 +114,6 @@ fn tint(grey: f32, value: f32) -> Rgb<u8> {
     let share = value.abs().min(1.0) * (1.0 - SHOWS_THROUGH);
     // Casting saturates, and NaN becomes 0.
     Rgb(end.map(|end| (grey + (end - grey) * share).round() as u8))
-}
-
-/// BT.601.
-fn luma([r, g, b]: [u8; 3]) -> f32 {
-    0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
 }
 
 fn put(sheet: &mut image::RgbImage, x: usize, y: usize, colour: Rgb<u8>) {

@@ -15,6 +15,7 @@ use crate::gate::{
 };
 use crate::hw::store::Store;
 use crate::liveness::judge::Judge;
+use crate::liveness::series::TICK;
 use crate::liveness::{Channel, Sample, Session};
 use crate::person::PersonId;
 use crate::ports::{Clock, Ledger as _};
@@ -25,8 +26,6 @@ use crate::units::Similarity;
 
 /// From a frame's capture to what it shows: what finding and encoding a face takes on a small board.
 const LATENCY: Duration = Duration::from_millis(80);
-/// How often the sensors' thread asks for a judgement.
-const SENSE: Duration = Duration::from_millis(40);
 /// Between two visits: longer than a lockout and every pause after a denial.
 const BETWEEN: Duration = Duration::from_secs(120);
 /// Monday, 2026-09-21T13:33:20Z.
@@ -132,7 +131,7 @@ impl Door {
                 sequence += 1;
                 self.step(Event::Sighting(Sighting { captured_at, sequence, face: face() }));
             } else {
-                sense = now + SENSE;
+                sense = now + TICK;
                 if let Some(report) = judge.judge(now) {
                     self.step(Event::Liveness(report));
                 }

@@ -3,6 +3,7 @@
 
 use crate::face::Landmarks;
 use crate::frame::RgbImage;
+use crate::kernels::colour;
 
 /// The side of the patch in pixels of the frame, a power of two.
 const SIDE: usize = 64;
@@ -49,10 +50,7 @@ impl Moire {
         let [x, y] = landmarks.0[2];
         let (left, top) = (corner(x, image.width())?, corner(y, image.height())?);
         (landmarks.eye_distance() >= MIN_EYES_PX).then_some(())?;
-        self.transform(|column, row| {
-            let [r, g, b] = image.pixel(left + column, top + row).map(f32::from);
-            0.299 * r + 0.587 * g + 0.114 * b
-        });
+        self.transform(|column, row| colour::exact_luma(image.pixel(left + column, top + row)));
         self.peak()
     }
 

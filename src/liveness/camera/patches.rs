@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::face::align::{AlignedFace, SIDE, TEMPLATE_112};
 use crate::face::quality::{INNER_COLUMNS, INNER_ROWS};
+use crate::kernels::colour;
 
 /// Columns and rows of an aligned face.
 struct Area(Range<usize>, Range<usize>);
@@ -56,9 +57,8 @@ impl Patches {
     /// Takes the next face.
     pub(super) fn look(&mut self, face: &AlignedFace) {
         std::mem::swap(&mut self.luma, &mut self.before);
-        for (luma, [r, g, b]) in self.luma.iter_mut().zip(face.image().data().as_chunks::<3>().0) {
-            // BT.601 in 1/256.
-            *luma = ((77 * u32::from(*r) + 150 * u32::from(*g) + 29 * u32::from(*b)) >> 8) as u8;
+        for (luma, pixel) in self.luma.iter_mut().zip(face.image().data().as_chunks().0) {
+            *luma = colour::luma(*pixel);
         }
         self.looks = (self.looks + 1).min(2);
     }
