@@ -1,8 +1,8 @@
 //! A thread for each of the door's own wires, exit button and door contact, which tells the gate what they say.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use super::shared::{Shared, WAIT};
+use super::shared::{Shared, WAIT, lock};
 use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
 use crate::ports::{Input, Inputs};
@@ -24,14 +24,14 @@ impl Failing {
     fn fails(&self, shared: &Shared, is_news: bool) {
         // The gate is told while the lock is held, so that it hears of one wire's failure and another's recovery in
         // their order.
-        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wires = lock(&self.0);
         *wires += usize::from(is_news);
         shared.tell(Event::Fault(Fault::Inputs));
     }
 
     /// One that failed works again.
     fn works(&self, shared: &Shared) {
-        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wires = lock(&self.0);
         *wires -= 1;
         if *wires == 0 {
             shared.tell(Event::Cleared(Fault::Inputs));

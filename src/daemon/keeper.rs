@@ -122,8 +122,9 @@ pub struct Keeper {
     scrub_looked_at: Option<(Instant, Option<u64>)>,
     steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,
-    /// What does not work, by [`Part`].
-    failing: [bool; 2],
+    /// Which [`Part`] does not work.
+    is_ledger_failing: bool,
+    is_gallery_failing: bool,
     /// Looks in a row at which the ledger failed.
     failed_looks: u32,
     /// The gallery has changed and is not loaded yet.
@@ -166,7 +167,8 @@ impl Keeper {
             scrub_looked_at: None,
             steady: None,
             backlog: Deque::new(),
-            failing: [false; 2],
+            is_ledger_failing: false,
+            is_gallery_failing: false,
             failed_looks: 0,
             is_outdated: false,
             loaded_at: None,
@@ -242,7 +244,7 @@ impl Keeper {
             if shared.now().mono >= look_at {
                 self.look_around(shared);
                 // What still waits for a store that works is gone on with at once.
-                let pause = if self.backlog.is_empty() || self.is_ledger_failing() { PERIOD } else { Duration::ZERO };
+                let pause = if self.backlog.is_empty() || self.is_ledger_failing { PERIOD } else { Duration::ZERO };
                 look_at = shared.now().mono + pause;
             }
             shared.beat(Health::Keeper);
@@ -252,7 +254,7 @@ impl Keeper {
             self.take(shared, job);
         }
         for _ in 0..BACKLOG / AT_ONCE {
-            if self.catch_up(shared) || self.is_ledger_failing() {
+            if self.catch_up(shared) || self.is_ledger_failing {
                 break;
             }
         }
@@ -300,10 +302,6 @@ impl Keeper {
         self.backlog.is_empty()
     }
 
-    fn is_ledger_failing(&self) -> bool {
-        self.failing[Part::Ledger as usize]
-    }
-
     /// The store, opened now where it was awaited.
     fn store(&mut self) -> Result<&mut Store, String> {
         if let Shelf::Awaited(open) = &mut self.shelf {
@@ -323,9 +321,9 @@ impl Keeper {
 
     /// What is due without a record: changes of the gallery, a store that may be back, old events.
     fn look_around(&mut self, shared: &Shared) {
-        self.failed_looks = if self.is_ledger_failing() { self.failed_looks + 1 } else { 0 };
+        self.failed_looks = if self.is_ledger_failing { self.failed_looks + 1 } else { 0 };
         self.let_go();
-        if !self.catch_up(shared) && self.is_ledger_failing() {
+        if !self.catch_up(shared) && self.is_ledger_failing {
             return;
         }
         let changed = self.store().and_then(|store| store.changed().map_err(|error| error.to_string()));
@@ -410,12 +408,17 @@ impl Keeper {
 
     /// Tells the gate when the store begins to fail and when all of it works again.
     fn report<T>(&mut self, shared: &Shared, part: Part, result: Result<T, String>) -> Option<T> {
-        let failing = self.failing.contains(&true);
-        let failed_before = std::mem::replace(&mut self.failing[part as usize], result.is_err());
-        shared.set_store_failing(self.failing.contains(&true));
+        let was_failing = self.is_ledger_failing || self.is_gallery_failing;
+        let of_part = match part {
+            Part::Ledger => &mut self.is_ledger_failing,
+            Part::Gallery => &mut self.is_gallery_failing,
+        };
+        let failed_before = std::mem::replace(of_part, result.is_err());
+        let is_failing = self.is_ledger_failing || self.is_gallery_failing;
+        shared.set_store_failing(is_failing);
         match result {
             Ok(done) => {
-                if failing && !self.failing.contains(&true) {
+                if was_failing && !is_failing {
                     shared.tell(Event::Cleared(Fault::Store));
                 }
                 Some(done)

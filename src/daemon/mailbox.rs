@@ -2,6 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use super::shared::lock;
 use crate::frame::{Frame, Geometry};
 use crate::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ impl Mailbox {
     /// while frames still grow.
     pub fn put(&self, opening: u32, frame: &Frame<'_>) {
         let (geometry, sequence, captured_at) = (frame.geometry(), frame.sequence(), frame.captured_at());
-        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.slot);
         slot.head = Some(Head { opening, geometry, sequence, captured_at });
         slot.data.clear();
         slot.data.extend_from_slice(frame.data());
@@ -44,7 +45,7 @@ impl Mailbox {
     /// The newest frame, with the number of the camera's opening; `None` where none came within `timeout`. Its bytes
     /// are in `buffer`, and what was there before is used again.
     pub fn fetch<'a>(&self, buffer: &'a mut Vec<u8>, timeout: Duration) -> Option<(u32, Frame<'a>)> {
-        let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = lock(&self.slot);
         let waited = self.arrived.wait_timeout_while(slot, timeout, |slot| slot.head.is_none());
         let mut slot = waited.unwrap_or_else(PoisonError::into_inner).0;
         let Head { opening, geometry, sequence, captured_at } = slot.head.take()?;

@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use heapless::Deque;
 
+use super::shared::lock;
 use crate::time::Duration;
 
 /// Waiting messages at most. A gate that can't keep up with so many is one whose machine has stopped.
@@ -27,7 +28,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// The message itself: the queue is full of what must not be lost.
     pub fn put(&self, message: T) -> Result<(), T> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if waiting.is_full() && !drop_oldest(&mut waiting, self.is_droppable) {
             return Err(message);
         }
@@ -38,7 +39,7 @@ impl<T> Queue<T> {
 
     /// The next message, or `None` when nothing came within `timeout`.
     pub fn take(&self, timeout: Duration) -> Option<T> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = lock(&self.waiting);
         let waited = self.arrived.wait_timeout_while(waiting, timeout, |waiting| waiting.is_empty());
         waited.unwrap_or_else(PoisonError::into_inner).0.pop_front()
     }

@@ -115,8 +115,8 @@ pub struct Shared {
     sleepers: (Mutex<()>, Condvar),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is replaced whole, so a panic in between leaves nothing half done.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is replaced whole, or by steps that don't panic, so that nothing is ever left half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

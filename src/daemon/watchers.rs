@@ -2,8 +2,9 @@
 
 use std::ops::Deref;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use super::shared::lock;
 use crate::gate::{Outcome, Record};
 
 /// Followers at most.
@@ -63,7 +64,7 @@ pub struct Watchers(Mutex<heapless::Vec<Place, MAX_WATCHERS>>);
 impl Watchers {
     /// Follows from now on, where at least `spare` places stay free beside this one; `None` where they don't.
     pub fn follow(&self, spare: usize) -> Option<Follower> {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = lock(&self.0);
         places.retain(|place| place.follower.strong_count() > 0);
         if places.len() + spare >= MAX_WATCHERS {
             return None;
@@ -78,7 +79,7 @@ impl Watchers {
 
     /// Tells everybody. Never waits.
     pub fn tell(&self, written: &Written) {
-        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = lock(&self.0);
         for place in places.iter() {
             // Whoever lags behind misses this one, and whoever has gone makes room for the next that comes.
             let _lagging_or_gone = place.sender.try_send(written.clone());

@@ -4,7 +4,7 @@
 //! at all, so a NaN out of a broken network never reaches a comparison.
 
 use crate::kernels::dot;
-pub use crate::kernels::dot::MAX_DIMS;
+pub use crate::kernels::panels::MAX_DIMS;
 use crate::units::Similarity;
 
 /// A raw output shorter than this has no direction worth the name; those of real faces measure 1 to 100.

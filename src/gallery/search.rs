@@ -26,7 +26,8 @@ use super::template::{Template, TemplateId};
 use crate::digest::Digest;
 use crate::face::encoding::{Encoding, MAX_DIMS};
 use crate::gate::{Candidate, Seen};
-use crate::kernels::dot::{self, Panels, ROWS};
+use crate::kernels::dot;
+use crate::kernels::panels::{Panels, ROWS};
 use crate::person::PersonId;
 use crate::units::Similarity;
 

@@ -20,7 +20,7 @@ const MINUTES_A_DAY: u16 = 24 * 60;
 
 /// One span: the days it begins on, and minutes of local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
+pub struct Span {
     /// Bit 0 is Monday.
     days: u8,
     from_minute: u16,
@@ -34,12 +34,8 @@ pub enum Schedule {
     /// Any time, with any clock.
     Always,
     /// Within the spans, by a plausible clock.
-    Weekly { spans: heapless::Vec<SpanOfWeek, MAX_SPANS>, zone: TimeZone },
+    Weekly { spans: heapless::Vec<Span, MAX_SPANS>, zone: TimeZone },
 }
-
-/// A span of the week, opaque outside this module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpanOfWeek(Span);
 
 /// Why a text is no schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +74,7 @@ impl Schedule {
             let days = parse_days(days)?;
             let (from_minute, to_minute) =
                 parse_times(times.trim()).ok_or_else(|| ScheduleError::Time(times.trim().to_owned()))?;
-            spans.push(SpanOfWeek(Span { days, from_minute, to_minute })).map_err(|_| ScheduleError::ManySpans)?;
+            spans.push(Span { days, from_minute, to_minute }).map_err(|_| ScheduleError::ManySpans)?;
         }
         if spans.is_empty() {
             return Err(ScheduleError::Time(spans_text.to_owned()));
@@ -93,7 +89,7 @@ impl Schedule {
             Self::Weekly { spans, zone } => {
                 at.is_plausible()
                     && local_minute(at, zone)
-                        .is_some_and(|(day, minute)| spans.iter().any(|span| span.0.contains(day, minute)))
+                        .is_some_and(|(day, minute)| spans.iter().any(|span| span.contains(day, minute)))
             }
         }
     }
@@ -175,7 +171,7 @@ impl fmt::Display for Schedule {
         let Self::Weekly { spans, zone } = self else {
             return f.write_str("always");
         };
-        for (i, SpanOfWeek(span)) in spans.iter().enumerate() {
+        for (i, span) in spans.iter().enumerate() {
             if i > 0 {
                 f.write_str("; ")?;
             }

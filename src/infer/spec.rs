@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use crate::digest::Digest;
-use crate::kernels::dot::MAX_DIMS;
+use crate::kernels::panels::MAX_DIMS;
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;

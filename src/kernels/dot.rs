@@ -5,8 +5,6 @@
 
 use super::{Isa, active};
 
-pub use super::panels::{MAX_DIMS, NARROW, Panels, ROWS, Search};
-
 /// Partial sums.
 pub(super) const LANES: usize = 8;
 

@@ -31,7 +31,7 @@ macro_rules! dispatch {
 pub mod colour;
 pub mod dot;
 mod isa;
-mod panels;
+pub mod panels;
 pub mod q8;
 pub mod scale;
 pub mod tensor;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::panels::tests::Above;
 use super::warp::{Affine, warp_on};
-use super::{Isa, colour, dot, scale, tensor, warp};
+use super::{Isa, colour, dot, panels, scale, tensor, warp};
 use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
 use crate::sim::rng::SplitMix64;
 use crate::time::Instant;
@@ -197,15 +197,15 @@ proptest! {
 
     #[test]
     fn scores_above_the_floor_are_the_exact_dot_products(
-        dims in prop_oneof![1..=40usize, 500..=dot::MAX_DIMS], rows in 0..=PANELS * dot::ROWS, seed: u64,
+        dims in prop_oneof![1..=40usize, 500..=panels::MAX_DIMS], rows in 0..=PANELS * panels::ROWS, seed: u64,
         narrow: bool, floors: [prop::sample::Index; PANELS], first in 0..=PANELS + 1,
     ) {
         let mut numbers: Vec<i8> = bytes(seed, (rows + 1) * dims).into_iter().map(|byte| byte as i8).collect();
         let (query, stored) = numbers.split_at_mut(dims);
         if narrow {
-            query.iter_mut().for_each(|x| *x = (*x).clamp(-dot::NARROW, dot::NARROW));
+            query.iter_mut().for_each(|x| *x = (*x).clamp(-panels::NARROW, panels::NARROW));
         }
-        let mut panels = dot::Panels::new(dims);
+        let mut panels = panels::Panels::new(dims);
         stored.chunks_exact(dims).for_each(|row| panels.push(row));
         let exact: Vec<i32> = stored
             .chunks_exact(dims)
@@ -223,7 +223,7 @@ proptest! {
                 .iter()
                 .copied()
                 .enumerate()
-                .filter(|&(row, score)| row / dot::ROWS >= first && score > of(row / dot::ROWS))
+                .filter(|&(row, score)| row / panels::ROWS >= first && score > of(row / panels::ROWS))
                 .collect();
             for isa in simd().chain([Isa::Scalar]) {
                 let mut above = Above(of, Vec::new());
@@ -236,14 +236,14 @@ proptest! {
 
 #[test]
 fn the_largest_sums_fit() {
-    let numbers = [i8::MIN, -dot::NARROW, dot::NARROW, i8::MAX];
+    let numbers = [i8::MIN, -panels::NARROW, panels::NARROW, i8::MAX];
     for (a, b) in numbers.into_iter().flat_map(|a| numbers.map(|b| (a, b))) {
-        let mut panels = dot::Panels::new(dot::MAX_DIMS);
-        panels.push(&[a; dot::MAX_DIMS]);
+        let mut panels = panels::Panels::new(panels::MAX_DIMS);
+        panels.push(&[a; panels::MAX_DIMS]);
         for isa in simd().chain([Isa::Scalar]) {
             let mut above = Above(|_| i32::MIN, Vec::new());
-            panels.search_on(isa, &[b; dot::MAX_DIMS], 0, &mut above);
-            assert_eq!(above.1, [(0, i32::from(a) * i32::from(b) * dot::MAX_DIMS as i32)], "{isa:?}");
+            panels.search_on(isa, &[b; panels::MAX_DIMS], 0, &mut above);
+            assert_eq!(above.1, [(0, i32::from(a) * i32::from(b) * panels::MAX_DIMS as i32)], "{isa:?}");
         }
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
 use crate::daemon::inbox::inbox;
 use crate::daemon::inbox::tests::{TODAY, entry, exit, ticket};
-use crate::digest::Digest;
 use crate::face::encoding::Encoding;
 use crate::gallery::{MasterKey, NewPerson, NewTemplate};
 use crate::gate::{Outcome, Reason};

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::Index;
 use crate::face::encoding::MAX_DIMS;
-use crate::kernels::dot::{self, ROWS};
+use crate::kernels::panels::{NARROW, ROWS, Search};
 
 /// A template's largest rounded number; −128 stays unused so that the range is symmetric.
 pub const ROUNDED_MAX: i8 = 127;
 /// A query's.
-const QUERY_MAX: i8 = dot::NARROW;
+const QUERY_MAX: i8 = NARROW;
 /// An encoding is of unit length to within 1e-5; what is measured in double precision and kept in single is off by
 /// less.
 const LENGTH_MAX: f32 = 1.0 + 2e-5;
@@ -91,7 +91,7 @@ fn largest(numbers: &[f32]) -> f32 {
 }
 
 impl Query {
-    /// Rounds `exact` to what [`Panels::search`](dot::Panels::search) takes.
+    /// Rounds `exact` to what [`Panels::search`](crate::kernels::panels::Panels::search) takes.
     pub fn new(exact: &[f32], rounded: &mut Vec<i8>) -> Self {
         rounded.clear();
         let Rounding { step, error } =
@@ -149,7 +149,7 @@ impl<'a> Sieve<'a> {
     }
 }
 
-impl dot::Search for Sieve<'_> {
+impl Search for Sieve<'_> {
     #[inline]
     fn floor(&self, panel: usize) -> i32 {
         self.query.floor(self.index.rounding[panel], self.cut)
@@ -182,7 +182,7 @@ pub struct Alike<'a, F> {
     pub look: F,
 }
 
-impl<F: FnMut(usize)> dot::Search for Alike<'_, F> {
+impl<F: FnMut(usize)> Search for Alike<'_, F> {
     #[inline]
     fn floor(&self, panel: usize) -> i32 {
         self.query.floor(self.index.rounding[panel], self.threshold)

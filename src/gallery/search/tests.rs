@@ -5,9 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::digest::Digest;
 use crate::gallery::PairHead;
 use crate::gallery::template::tests::of_model;
+use crate::kernels::panels::Search;
 
 const MODEL: Digest = Digest([1; 32]);
 
@@ -195,7 +195,7 @@ proptest! {
 /// A query, rounded, and the rounded score of every row.
 fn scored(index: &Index, exact: &[f32]) -> (Query, Vec<i32>) {
     struct All(Vec<i32>);
-    impl dot::Search for All {
+    impl Search for All {
         fn floor(&self, _: usize) -> i32 {
             i32::MIN
         }
