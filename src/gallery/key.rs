@@ -37,7 +37,7 @@ pub enum KeyError {
              copy, or move the gallery away and enrol everybody anew", file.display(), gallery.display())]
     Missing { file: PathBuf, gallery: PathBuf },
     #[error("{}: no key file there, but a sealed one, which systemd alone opens: run the command by it, `sudo systemd-run --pipe \
-             --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/board.md), or restore the key from its \
+             --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/upkeep.md), or restore the key from its \
              copy", file.display(), sealed.display())]
     Sealed { file: PathBuf, sealed: PathBuf },
     #[error(

@@ -157,7 +157,7 @@ fn a_key_that_systemd_alone_opens_is_told_before_an_answer_is_read() {
     let (home, _) = bare();
     home.write("facelatch.key.cred", b"sealed");
     let wrong = "[strike]\nlime = 17\n";
-    let sealed = ["facelatch.key: no key file there, but a sealed one", "LoadCredentialEncrypted=", "docs/board.md"];
+    let sealed = ["facelatch.key: no key file there, but a sealed one", "LoadCredentialEncrypted=", "docs/upkeep.md"];
     home.set_up(wrong, &[]).fails(66, &sealed);
     fs::create_dir(home.path("handed")).unwrap();
     home.write("handed/facelatch.key", "ab".repeat(32).as_bytes());
