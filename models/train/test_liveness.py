@@ -182,7 +182,7 @@ class Simulator(unittest.TestCase):
         self.assertGreater(values["live"]["warm_contrast_c"], values["print_flat"]["warm_contrast_c"] + 3)
 
     def test_what_real_clips_showed_is_nothing_rare_among_the_simulators_people(self):
-        """Medians of a man's clip and of one of his replay (docs/liveness.md), and the deviation from sample to sample. What no
+        """Medians of a man's clip and of one of his replay (docs/liveness-channels.md), and the deviation from sample to sample. What no
         simulated person shows would be proof to the head, and of nothing."""
         shown = {
             "eye_openness": (0.562, 0.0080, 0.640, 0.0116),
