@@ -43,6 +43,9 @@ const NARROW: [&str; 8] = ["control", "daemon", "eval", "face", "gallery", "hw",
 /// As rustfmt.toml has it.
 const MAX_COLUMNS: usize = 120;
 
+/// Of prose in Markdown; code, tables and headings may be wider.
+const MAX_PROSE_COLUMNS: usize = 130;
+
 const MAX_LINES: usize = 500;
 const MAIN_MAX_LINES: usize = 60;
 
@@ -219,6 +222,27 @@ fn comments_are_as_narrow_as_the_code() {
         wrong.extend(lines.map(|(number, _)| format!("{}:{number}", path.display())));
     }
     assert!(wrong.is_empty(), "comments wider than {MAX_COLUMNS} columns:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn pages_are_narrow_enough_to_be_read_as_text() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [".", "docs", "models/cards", "models/train", "benches"].map(|folder| root.join(folder));
+    let pages = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    let mut wrong = Vec::new();
+    for page in pages.filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let mut fenced = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            let words = line.trim_start();
+            fenced ^= words.starts_with("```");
+            let is_prose = !fenced && !line.starts_with("    ") && !words.starts_with(['|', '#', '!']);
+            if is_prose && line.chars().count() > MAX_PROSE_COLUMNS {
+                wrong.push(format!("{}:{number}", page.strip_prefix(root).unwrap().display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "prose wider than {MAX_PROSE_COLUMNS} columns:\n{}", wrong.join("\n"));
 }
 
 #[test]
