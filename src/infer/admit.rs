@@ -77,6 +77,7 @@ pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
         node.attribute.iter().filter_map(|a| a.t.as_ref()).try_for_each(admit_tensor)?;
         let is_sparse = node.attribute.iter().any(|a| a.sparse_tensor.is_some());
         ensure(!is_sparse, || format!("layer {} has a sparse tensor, which is not read", node.name))?;
+        ensure(is_permutation(node), || format!("layer {} names a side twice, or one that isn't there", node.name))?;
     }
     graph.initializer.iter().try_for_each(admit_tensor)?;
     admit_constants(graph)
@@ -84,6 +85,12 @@ pub(super) fn admit(proto: &ModelProto) -> TractResult<()> {
 
 fn is_known(op: &str) -> bool {
     KEEPING_OPS.contains(&op) || BROADCASTING_OPS.contains(&op) || OTHER_OPS.split(' ').any(|known| known == op)
+}
+
+/// tract takes a `Transpose` apart into moves of single sides, and goes on for ever where a side is named twice.
+fn is_permutation(node: &NodeProto) -> bool {
+    let mut orders = node.attribute.iter().filter(|a| node.op_type == "Transpose" && a.name == "perm");
+    orders.all(|order| (0..).zip(&order.ints).all(|(side, _)| order.ints.contains(&side)))
 }
 
 fn admit_tensor(tensor: &TensorProto) -> TractResult<()> {
@@ -267,6 +274,8 @@ pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> TractRe
 
 #[cfg(test)]
 mod tests {
+    use tract_onnx::pb::AttributeProto;
+
     use super::*;
 
     fn shape(name: &str, sides: &[i64]) -> TensorProto {
@@ -307,6 +316,19 @@ mod tests {
         for op in ["Loop", "If", "DFT", "STFT", "MatMulNBits", "EyeLike", "Range", "Unheard", ""] {
             let told = told(vec![shape("s", &[1])], vec![layer(op, &["image", "s"], "made")]).unwrap();
             assert_eq!(told, format!("layer  is a {op}, an operator that doesn't run here"));
+        }
+    }
+
+    #[test]
+    fn a_transposition_names_each_side_once() {
+        let of = |perm: &[i64]| {
+            let perm = AttributeProto { name: "perm".into(), ints: perm.to_vec(), ..AttributeProto::default() };
+            told(vec![], vec![NodeProto { attribute: vec![perm], ..layer("Transpose", &["image"], "turned") }])
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[0, 2, 3, 1]), None);
+        for perm in [&[0, 2, 0, 1][..], &[0, 0, 0, 0], &[1, 2, 3, 4], &[-1, 0, 1, 2]] {
+            assert!(of(perm).unwrap().contains("names a side twice"), "{perm:?}");
         }
     }
 
