@@ -57,12 +57,14 @@ pub fn model(bytes: Vec<u8>, dims: usize) -> ModelFile {
     ModelFile { spec, path: PathBuf::from("tiny.onnx"), bytes: bytes.into() }
 }
 
-fn node(op: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+/// A layer of a graph, which goes by the name of its output.
+pub fn node(op: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     let inputs = inputs.iter().flat_map(|name| text(1, name));
     inputs.chain(text(2, output)).chain(text(3, output)).chain(text(4, op)).collect()
 }
 
-fn value(name: &str, sides: &[u64]) -> Vec<u8> {
+/// What goes in or comes out, of floats.
+pub fn value(name: &str, sides: &[u64]) -> Vec<u8> {
     let shape: Vec<u8> = sides.iter().flat_map(|&side| bytes(1, &varint(1, side))).collect();
     let tensor = [varint(1, 1), bytes(2, &shape)].concat();
     [text(1, name), bytes(2, &bytes(1, &tensor))].concat()

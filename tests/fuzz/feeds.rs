@@ -17,6 +17,7 @@ use facelatch::digest::Digest;
 use facelatch::eval::Pairs;
 use facelatch::face::align::{AlignedFace, TEMPLATE_112};
 use facelatch::face::geometry::{Landmarks, Rect, Sampler};
+use facelatch::face::landmarks::{LandmarkNetwork, Refiner};
 use facelatch::face::{Canvas, Detection, Detector, Embedder, Encoding, Limits, MjpegDecoder, Quality};
 use facelatch::face::{convert, photo, quality};
 use facelatch::frame::{Frame, Geometry, MAX_SIDE, PixelFormat, RgbImage};
@@ -29,7 +30,9 @@ use facelatch::hw::sensors::iio::{Element, Scan};
 use facelatch::hw::sensors::parse_line;
 use facelatch::hw::store::{Act, EventQuery, MAX_EVENTS_A_QUERY, Store};
 use facelatch::infer::{Kind, Manifest};
-use facelatch::liveness::Session;
+use facelatch::liveness::antispoof::Antispoof;
+use facelatch::liveness::series::Window;
+use facelatch::liveness::{Head, Session};
 use facelatch::person::PersonId;
 use facelatch::ports::{Camera, CameraError, MAX_CELLS};
 use facelatch::sim::clock::SimClock;
@@ -195,13 +198,23 @@ pub fn model(bytes: &[u8]) -> bool {
     write(&path, network);
     write(&path.with_extension("toml"), description);
     let Some(file) = taken(Manifest::builtin().open(&path)) else { return false };
+    let picture = RgbImage::new(64, 48);
+    let bbox = Rect { left: 8.0, top: 8.0, width: 32.0, height: 32.0 };
+    let face = Detection { bbox, landmarks: TEMPLATE_112, score: 1.0 };
     let tried = match file.spec.kind() {
-        Kind::Detector => Detector::load(&file, Canvas::PHOTO)
-            .and_then(|mut detector| detector.detect(&RgbImage::new(64, 48)))
-            .map(|_| ()),
-        _ => Embedder::load(&file)
+        Kind::Detector => {
+            Detector::load(&file, Canvas::PHOTO).and_then(|mut detector| detector.detect(&picture)).map(|_| ())
+        }
+        Kind::Embedder => Embedder::load(&file)
             .and_then(|mut embedder| embedder.embed(&AlignedFace::default()))
             .map(|encoding| assert!(encoding.as_slice().iter().all(|number| number.is_finite()))),
+        Kind::AntiSpoof => Antispoof::load(std::slice::from_ref(&file))
+            .and_then(|networks| networks.map(|mut networks| networks.judge(&picture, &face)).transpose())
+            .map(|_| ()),
+        Kind::Landmarks => LandmarkNetwork::load(&file)
+            .and_then(|network| Refiner::Network(network).refine(&picture, &face))
+            .map(|points| assert!(points.is_none_or(|points| points.is_finite()))),
+        Kind::Liveness => Head::load(&file).and_then(|mut head| head.score(&Window::default())).map(|_| ()),
     };
     tried.inspect_err(is_told).is_ok()
 }

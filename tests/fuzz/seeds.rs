@@ -4,19 +4,19 @@ use std::io::Cursor;
 use std::path::Path;
 
 use facelatch::digest::Digest;
-use facelatch::face::Encoding;
 use facelatch::face::align::TEMPLATE_112;
+use facelatch::face::{Embedder, Encoding};
 use facelatch::gallery::{MasterKey, NewPerson, NewTemplate, Template, TemplateId};
 use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::Store;
 use facelatch::infer::manifest;
+use facelatch::liveness::series::{ROWS, TICKS};
 use facelatch::person::{Name, PersonId};
 use image::{DynamicImage, ImageFormat};
 
 use super::feeds::{self, ACT, JPEG_SIDES, KEY, NOW};
 
 #[path = "../../src/infer/tiny.rs"]
-#[expect(dead_code, reason = "the units use the rest of it")]
 mod tiny;
 
 pub struct Seeds {
@@ -186,7 +186,74 @@ pub fn models() -> Seeds {
         feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 30)]),
         feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 60)]),
     ];
-    Seeds { sound: vec![feeds::join([embedder.as_bytes(), &network])], tempting }
+    let of = |decode: &str, [width, height]: [u64; 2], network: &[u8]| {
+        let sides = format!("width = {width}, height = {height}");
+        let text =
+            embedder.replace("{ embedding = { dims = 2 } }", decode).replace("width = 112, height = 112", &sides);
+        feeds::join([text.as_bytes(), network])
+    };
+    let sound = vec![
+        feeds::join([embedder.as_bytes(), &network]),
+        of("{ embedding = { dims = 4 } }", [112; 2], &at_eight_bits([1, 3, 112, 112], &[], 4)),
+        of("{ points = { margin = 8 } }", [32; 2], &at_eight_bits([1, 3, 32, 32], &[], 10)),
+        of("{ anti-spoof = { crop = 2.7, logits = true } }", [40; 2], &at_eight_bits([1, 3, 40, 40], &[], 3)),
+        of("\"liveness\"", [TICKS as u64, 1], &at_eight_bits([1, ROWS as u64, 1, TICKS as u64], &[0, 2, 1, 3], 7)),
+    ];
+    Seeds { sound, tempting }
+}
+
+/// A convolution between bytes, after a `Transpose` if `first` is one, and the mean of each of its channels.
+fn at_eight_bits(sides: [u64; 4], first: &[usize], outputs: u64) -> Vec<u8> {
+    const FLOAT: u64 = 1;
+    const UNSIGNED: u64 = 2;
+    const SIGNED: u64 = 3;
+    let ints = |name: &str, numbers: &[usize]| {
+        let numbers = numbers.iter().flat_map(|&n| tiny::varint(8, n as u64));
+        tiny::bytes(5, &tiny::text(1, name).into_iter().chain(numbers).chain(tiny::varint(20, 7)).collect::<Vec<_>>())
+    };
+    let layer = |op: &str, inputs: &[&str], output: &str, more: &[Vec<u8>]| {
+        tiny::bytes(1, &[tiny::node(op, inputs, output), more.concat()].concat())
+    };
+    let tensor = |name: &str, kind: u64, dims: &[u64], raw: &[u8]| {
+        let dims: Vec<u8> = dims.iter().flat_map(|&side| tiny::varint(1, side)).collect();
+        tiny::bytes(5, &[dims, tiny::varint(2, kind), tiny::text(8, name), tiny::bytes(9, raw)].concat())
+    };
+    let rounded = |from: &str, bytes: &str, to: &str| {
+        let quantized = layer("QuantizeLinear", &[from, "step", "zero"], bytes, &[]);
+        [quantized, layer("DequantizeLinear", &[bytes, "step", "zero"], to, &[])].concat()
+    };
+    let turned = if first.is_empty() { "image" } else { "turned" };
+    let channels = first.get(1).map_or(sides[1], |&side| sides[side]);
+    let weights: Vec<u8> = (0..outputs * channels * 9).map(|i| ((i * 37 % 255) as i16 - 127) as u8).collect();
+    let bias = 1.0f32.to_le_bytes().repeat(outputs as usize);
+    let window = [ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4]), ints("strides", &[8, 8])];
+    let graph = [
+        if first.is_empty() { Vec::new() } else { layer("Transpose", &["image"], turned, &[ints("perm", first)]) },
+        rounded(turned, "pixels", "seen"),
+        layer("DequantizeLinear", &["bytes", "step"], "weights", &[]),
+        layer("Conv", &["seen", "weights", "bias"], "found", &window),
+        rounded("found", "cells", "map"),
+        layer("GlobalAveragePool", &["map"], "means", &[]),
+        layer("Transpose", &["means"], "last", &[ints("perm", &[0, 2, 3, 1])]),
+        layer("Flatten", &["last"], "out", &[]),
+        tiny::text(2, "tiny"),
+        tensor("step", FLOAT, &[], &0.5f32.to_le_bytes()),
+        tensor("zero", UNSIGNED, &[], &[0]),
+        tensor("bytes", SIGNED, &[outputs, channels, 3, 3], &weights),
+        tensor("bias", FLOAT, &[outputs], &bias),
+        tiny::bytes(11, &tiny::value("image", &sides)),
+        tiny::bytes(12, &tiny::value("out", &[1, outputs])),
+    ];
+    let opset = [tiny::text(1, ""), tiny::varint(2, 13)].concat();
+    [tiny::varint(1, 8), tiny::bytes(7, &graph.concat()), tiny::bytes(8, &opset)].concat()
+}
+
+/// Else none of them would reach the code for such networks.
+#[test]
+fn a_convolution_between_bytes_runs_at_eight_bits() {
+    let file = tiny::model(at_eight_bits([1, 3, 112, 112], &[], 4), 4);
+    let layers = Embedder::load(&file).expect("a sound seed").layers();
+    assert!(layers.iter().any(|layer| layer.is_int8), "{layers:?}");
 }
 
 /// A network that computes a tensor of so many numbers on loading, of which it holds one.
