@@ -1,7 +1,7 @@
 //! Each built-in network gives what another runtime gave on the same picture (models/train/golden.py).
 //!
 //! An int8 network rounds after each layer, and a rounding that falls on the other side for want of the last bit of a float
-//! changes what follows: onnxruntime's own two ways, fused and literal, are .9996 apart in the encoder. The distance from
+//! changes what follows: in the encoder onnxruntime's own two ways, fused and literal, have a cosine of .9996. The distance from
 //! the same network without rounding is what int8 costs; a network that lost more would be quantised badly. Outputs that are
 //! nearly all zero, as a detector's scores of one map are, are the furthest.
 
@@ -13,11 +13,14 @@ use facelatch::infer::network::OutputSpec;
 use facelatch::infer::{Manifest, PictureNetwork};
 use serde::Deserialize;
 
-/// The least cosine of an output with the golden one. Measured: .9989 and more for encodings, 1.0000 for landmarks.
-const AT_LEAST: f64 = 0.99;
+/// The greatest distance from the golden numbers, as a share of these: both as vectors. Measured: .12 in one map of the detector's
+/// scores, .04 for encodings.
+const SHARE: f64 = 0.15;
 /// Or the furthest that any of its numbers is away: a detector's scores are nearly all zero where there is one face, and then the
-/// cosine is that of the noise. Measured where the cosine says so: .0002.
-const AT_MOST: f64 = 0.001;
+/// distance is that of the noise. Measured where it says so: .0002.
+const AT_MOST: f64 = 0.005;
+/// The furthest that a coordinate of the five points is away, in pixels, whose size is the same for any five points. Measured: .38.
+const PIXELS: f64 = 1.0;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -51,23 +54,28 @@ fn each_built_in_network_gives_the_golden_numbers() {
         let mut network = PictureNetwork::load(&file, picture.width(), picture.height(), &outputs).unwrap();
         let got = network.look(&picture).unwrap();
         for golden in [&golden.unrounded, &golden.int8] {
+            assert_eq!(golden.len(), outputs.len(), "{name}");
             for (want, got) in golden.iter().zip(got.iter()) {
-                let cosine = cosine(&want.values, got);
-                let furthest = want.values.iter().zip(got).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
-                println!("{name} {}: cosine {cosine:.6}, furthest {furthest:.4}", want.name);
-                assert!(cosine >= AT_LEAST || furthest <= AT_MOST, "{name} {}: {cosine}, {furthest} apart", want.name);
+                let (share, furthest) = apart(&want.values, got);
+                println!("{name} {}: {share:.4} of it apart, furthest {furthest:.4}", want.name);
+                let is_near =
+                    if name == "landmarks" { furthest <= PIXELS } else { share <= SHARE || furthest <= AT_MOST };
+                assert!(is_near, "{name} {}: {share} of it and {furthest} apart", want.name);
             }
         }
+        assert_eq!(got.iter().count(), outputs.len(), "{name}");
     }
 }
 
-fn cosine(a: &[f64], b: &[f32]) -> f64 {
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+/// How far two are apart, as a share of the first one's length, and at the furthest number.
+fn apart(a: &[f64], b: &[f32]) -> (f64, f64) {
+    assert_eq!(a.len(), b.len());
+    let (mut square, mut whole, mut furthest) = (0.0, 0.0, 0.0f64);
     for (a, b) in a.iter().zip(b) {
-        let b = f64::from(*b);
-        ab += a * b;
-        aa += a * a;
-        bb += b * b;
+        let off = (a - f64::from(*b)).abs();
+        square += off * off;
+        whole += a * a;
+        furthest = furthest.max(off);
     }
-    ab / (aa * bb).sqrt()
+    ((square / whole).sqrt(), furthest)
 }

@@ -56,6 +56,20 @@ fn sessions_are_judged_added_up_and_happen_at_a_door() {
     assert!(told.contains("print_flat") && told.contains("windows of 1 session"), "{told}");
 }
 
+/// What the shipped head says of the demo's two sessions: with weights that were swapped or scales that were lost it would say something
+/// else, although alive stayed alive.
+#[test]
+fn the_first_windows_of_the_demo_get_the_golden_log_odds() {
+    let home = Home::new();
+    for (name, golden) in [("live", [5.107, 5.026, 4.992]), ("print_flat", [-6.854, -6.972, -6.877])] {
+        let plot = ["liveness", "plot", &picture(&format!("{name}.csv")), "--out", "drawn.svg", "--json"];
+        let drawn = home.run(&plot).json();
+        let said = (0..3usize).map(|i| drawn["windows"][i]["log_odds"].as_f64().unwrap());
+        let apart = said.zip(golden).map(|(said, golden)| (said - golden).abs()).fold(0.0, f64::max);
+        assert!(apart <= 0.2, "{name}: {apart} from {golden:?}: {}", drawn["windows"]);
+    }
+}
+
 #[test]
 fn a_session_is_drawn_beside_itself() {
     let home = Home::new();
