@@ -32,7 +32,7 @@ for kind, count in sorted(visits.items()):
     print(f"{kind:<18} the door opened {count['opened']} of {count['visits']} times; otherwise {count['otherwise']}")
 print(f"seconds from the first frame to the release: {door['seconds_p50']:.2f} (p50), {door['seconds_p95']:.2f} (p95)")
 opened = lambda *kinds: sum(visits[kind]["opened"] for kind in kinds)
-assert opened("live") >= 0.8 * each, "living people are sent away"
-flat = ("print_flat", "print_curved", "phone", "photo_warm_person")
-assert opened(*flat) <= 0.15 * each * len(flat), "flat pictures open the door"
+assert opened("live") >= 0.9 * each, "living people are sent away"
+kept_out = ("print_flat", "print_curved", "print_cut_eyes", "phone", "tablet", "screen_video", "mannequin", "photo_warm_person")
+assert opened(*kept_out) <= 0.02 * each * len(kept_out), "pictures and mannequins open the door"
 PYTHON
