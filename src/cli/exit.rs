@@ -266,4 +266,15 @@ mod tests {
         assert!(!codes.contains(&64));
         assert!(Code::help().contains("  77  not allowed"));
     }
+
+    #[test]
+    fn the_page_on_exit_codes_has_the_same_table() {
+        let page = include_str!("../../docs/control.md");
+        let rows = page.lines().filter_map(|line| {
+            let (code, meaning) = line.strip_prefix('|')?.strip_suffix('|')?.split_once('|')?;
+            Some((code.trim().parse().ok()?, meaning.trim()))
+        });
+        let rows: Vec<(u8, &str)> = rows.collect();
+        assert_eq!(rows, Code::TABLE.map(|(code, meaning)| (code as u8, meaning)));
+    }
 }
