@@ -44,7 +44,7 @@ if [ -n "${2:-}" ]; then
     cp -a "$2" "$root"
 else
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    mmdebstrap --quiet --mode=root --variant=minbase --include=systemd,init-system-helpers "$suite" "$root"
+    mmdebstrap --quiet --mode=root --variant=minbase --include=systemd,init-system-helpers,tzdata "$suite" "$root"
 fi
 cp "$deb" "$root/first.deb"
 cp "$work/upgrade.deb" "$root/upgrade.deb"

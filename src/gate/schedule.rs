@@ -50,6 +50,8 @@ pub enum ScheduleError {
     Time(String),
     #[error("'{0}' names no time zone: end the schedule with one such as Europe/Madrid or UTC")]
     Zone(String),
+    #[error("'{0}' can't be looked up, since only UTC is known here: install tzdata")]
+    NoZones(String),
 }
 
 impl Schedule {
@@ -67,7 +69,7 @@ impl Schedule {
         }
         let (spans_text, zone_name) =
             text.rsplit_once(char::is_whitespace).ok_or_else(|| ScheduleError::Zone(text.to_owned()))?;
-        let zone = TimeZone::get(zone_name).map_err(|_| ScheduleError::Zone(zone_name.to_owned()))?;
+        let zone = zone(zone_name, |name| TimeZone::get(name).ok())?;
         let mut spans = heapless::Vec::new();
         for part in spans_text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             let (days, times) = part.split_once(char::is_whitespace).ok_or_else(|| ScheduleError::Time(part.into()))?;
@@ -124,6 +126,15 @@ impl Span {
         // A week without a beginning is one of seven days.
         if comma.is_empty() { f.write_str("daily") } else { Ok(()) }
     }
+}
+
+/// UTC needs no table of zones, which a small system may lack.
+fn zone(name: &str, find: impl Fn(&str) -> Option<TimeZone>) -> Result<TimeZone, ScheduleError> {
+    if name.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    let unknown = if find("Europe/Madrid").is_some() { ScheduleError::Zone } else { ScheduleError::NoZones };
+    find(name).ok_or_else(|| unknown(name.to_owned()))
 }
 
 /// Day of the week (0 is Monday) and minute of the day, where the zone can tell.
@@ -236,6 +247,17 @@ mod tests {
         );
         let many = format!("{} UTC", "Mon 07:00-08:00;".repeat(17));
         assert_eq!(Schedule::parse(&many).unwrap_err(), ScheduleError::ManySpans);
+    }
+
+    #[test]
+    fn without_a_table_of_zones_utc_is_known_and_for_another_the_package_is_named() {
+        let none = |_: &str| None;
+        assert_eq!(zone("UTC", none), Ok(TimeZone::UTC));
+        let told = zone("Europe/Madrid", none).unwrap_err().to_string();
+        assert!(told.contains("'Europe/Madrid'") && told.ends_with("install tzdata"), "{told}");
+        let one = |name: &str| (name == "Europe/Madrid").then(|| TimeZone::fixed(jiff::tz::offset(1)));
+        assert!(zone("Europe/Madrid", one).is_ok());
+        assert_eq!(zone("US/Nowhere", one), Err(ScheduleError::Zone("US/Nowhere".into())));
     }
 
     #[test]

@@ -15,7 +15,7 @@ arch=$1 out=$(realpath -m "$2")
 here=$(dirname "$(realpath "$0")")
 suite=trixie size=1500M
 # Besides systemd: v4l-utils plays pictures into the camera, busybox starts from the initrd.
-packages=systemd-sysv,udev,dbus,kmod,procps,v4l-utils,init-system-helpers,busybox-static
+packages=systemd-sysv,udev,dbus,kmod,procps,v4l-utils,init-system-helpers,tzdata,busybox-static
 # In the initrd and on the disk, each with what it depends on.
 modules_boot="virtio_pci virtio_mmio virtio_blk ext4 9p 9pnet_virtio"
 modules_disk="autofs4 vivid gpio-sim virtio-rng softdog"
