@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use facelatch::digest::Digest;
 use facelatch::face::encoding::Encoding;
@@ -28,7 +28,7 @@ const CHILD: &str = "FACELATCH_CRASH_STORE";
 const KILLS: u64 = 220;
 /// After so many kills a store is left, and the next one is made under fire.
 const KILLS_A_STORE: u64 = 22;
-/// The longest that a child lives once it has begun.
+/// The longest that a child lives once it has begun, where the disk is fast.
 const LONGEST: Duration = Duration::from_millis(120);
 /// So much slower is an emulator, with a machine that does other things besides.
 const EMULATED: u32 = 20;
@@ -104,6 +104,7 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
     println!("{SEED}={seed}");
     let mut random = Rng::new(seed);
     let key = MasterKey::from_bytes(KEY);
+    let longest = longest(&key);
     let (mut lines, mut events) = (0, 0);
     let stores = cases(KILLS / KILLS_A_STORE);
     for _ in 0..stores {
@@ -111,7 +112,7 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
         let path = dir.path().join("gallery.db");
         let mut acknowledged = Acknowledged::default();
         for _ in 0..KILLS_A_STORE {
-            for line in run_and_kill(&path, &mut random) {
+            for line in run_and_kill(&path, longest, &mut random) {
                 acknowledged.hear(&line);
             }
             acknowledged.check(&Store::open(&path, &key).unwrap());
@@ -123,8 +124,20 @@ fn what_was_acknowledged_is_there_after_a_kill_at_any_instant() {
     assert!(lines > kills, "the children were killed before they did anything");
 }
 
+/// Long enough for some dozens of changes on this disk, as three of them take now.
+fn longest(key: &MasterKey) -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&dir.path().join("gallery.db"), key).unwrap();
+    let begun = Instant::now();
+    for _ in 0..3 {
+        store.append_event(&Record::new(NOW, Outcome::Started)).unwrap();
+    }
+    let least = if is_emulated() { LONGEST * EMULATED } else { LONGEST };
+    least.max(begun.elapsed() * 16)
+}
+
 /// Runs a child for a random while and kills it; returns the whole lines it wrote.
-fn run_and_kill(path: &Path, random: &mut Rng) -> Vec<String> {
+fn run_and_kill(path: &Path, longest: Duration, random: &mut Rng) -> Vec<String> {
     let mut child = crate::testing::command(std::env::current_exe().unwrap())
         .args(["--exact", "crash::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, path)
@@ -139,7 +152,6 @@ fn run_and_kill(path: &Path, random: &mut Rng) -> Vec<String> {
         line.clear();
         assert!(out.read_line(&mut line).unwrap() > 0, "the child never began: {}", complaint(&mut child));
     }
-    let longest = if is_emulated() { LONGEST * EMULATED } else { LONGEST };
     std::thread::sleep(random.between(Duration::ZERO, longest));
     // Anything else than a running child means that it failed by itself.
     assert!(child.try_wait().unwrap().is_none(), "the child ended by itself: {}", complaint(&mut child));
