@@ -8,14 +8,24 @@ mod mutate;
 mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use facelatch::sim::rng::Rng;
 
 use crate::testing::{SEED, cases, seed};
 use seeds::Seeds;
 
+/// Names a folder to which the seeds are written, as `cargo fuzz` wants them: a folder for each feed.
+const CORPUS: &str = "FACELATCH_CORPUS";
 /// Of what a reader failed on, so much is shown.
 const SHOWN_BYTES: usize = 512;
+
+fn keep(dir: &Path, seeds: &Seeds) {
+    std::fs::create_dir_all(dir).unwrap();
+    for (i, bytes) in seeds.sound.iter().chain(&seeds.tempting).enumerate() {
+        std::fs::write(dir.join(i.to_string()), bytes).unwrap();
+    }
+}
 
 /// Feeds the seeds as they are, and then `iterations` damaged ones.
 fn fuzz(feed: fn(&[u8]) -> bool, Seeds { sound, tempting }: &Seeds, iterations: u64) {
@@ -50,7 +60,11 @@ macro_rules! feeds {
     ($($test:ident: $feed:ident, $seeds:ident, $iterations:expr;)*) => {$(
         #[test]
         fn $test() {
-            fuzz(feeds::$feed, &seeds::$seeds(), $iterations);
+            let seeds = seeds::$seeds();
+            if let Some(corpus) = std::env::var_os(CORPUS) {
+                keep(&Path::new(&corpus).join(stringify!($feed)), &seeds);
+            }
+            fuzz(feeds::$feed, &seeds, $iterations);
         }
     )*};
 }
