@@ -1,4 +1,4 @@
-//! What tests know of where they run: how much to try, and whether an emulator runs them.
+//! What tests know of where they run: how much to try, what they must leave out, and whether an emulator runs them.
 //!
 //! A part of the library's own tests, and by its path of those in tests/.
 
@@ -7,6 +7,9 @@
 #![allow(dead_code, reason = "each of the two uses a part")]
 
 use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::UNIX_EPOCH;
 
@@ -84,6 +87,21 @@ pub fn answer(command: &mut Command) -> Option<Output> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => panic!("{command:?}: {error}"),
     }
+}
+
+/// Says what a test leaves out, to the terminal itself: of a test that passes libtest shows nothing that was printed. `.ci/run` counts
+/// these lines.
+pub fn skipped(why: impl Display) {
+    let _unheard = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Gives a file to this user and their group; says so where this may not, who isn't root, or root of a container without that user.
+pub fn give_away(path: &Path, to: u32) -> bool {
+    let given = std::os::unix::fs::chown(path, Some(to), Some(to));
+    if let Err(error) = &given {
+        skipped(format_args!("only root can give files away ({error})"));
+    }
+    given.is_ok()
 }
 
 mod tests {

@@ -171,7 +171,7 @@ mod tests {
         };
         assert!(open("/dev/video987").starts_with("/dev/video987: no such device: plug the camera in"));
         if crate::testing::is_emulated() {
-            eprintln!("SKIPPED: an emulator knows no ioctl of V4L2's, so no device was asked what it is");
+            crate::testing::skipped("an emulator knows no ioctl of V4L2's, so no device was asked what it is");
         } else {
             assert!(open("/dev/null").contains("is no video device"), "{}", open("/dev/null"));
         }

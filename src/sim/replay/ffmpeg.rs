@@ -203,8 +203,7 @@ mod tests {
     #[test]
     fn without_ffmpeg_the_package_is_named() {
         if crate::testing::is_emulated() {
-            eprintln!("SKIPPED: under an emulator a program that is missing looks like one that failed");
-            return;
+            return crate::testing::skipped("under an emulator a program that is missing looks like one that failed");
         }
         let error = Player::start("ffmpeg-that-is-not-installed", Path::new("video.mp4")).err().unwrap();
         assert!(error.to_string().contains("apt install ffmpeg"), "{error}");

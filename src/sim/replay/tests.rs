@@ -156,7 +156,7 @@ fn video(dir: &Path) -> Option<PathBuf> {
             Some(path)
         }
         Err(error) => {
-            eprintln!("SKIPPED: ffmpeg can't be started ({error}); apt install ffmpeg");
+            crate::testing::skipped(format_args!("ffmpeg can't be started ({error}); apt install ffmpeg"));
             None
         }
     }
