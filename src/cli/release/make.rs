@@ -1,5 +1,6 @@
 //! Builds a release: what cross/ makes for each architecture, in one directory, with the list that is signed.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,9 @@ pub struct Args {
     #[arg(long, value_enum, default_values = ["arm64", "amd64"])]
     arch: Vec<Arch>,
 }
+
+/// By these a hook's environment names the repository that is being committed to, and git heeds them more than a directory.
+const OF_A_HOOK: [&str; 3] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Arch {
@@ -45,7 +49,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let mut list = List { about: format!("facelatch {version}, commit {commit}"), files: Default::default() };
     for arch in args.arch.iter().map(|arch| arch.name()) {
         for script in ["cross/build.sh", "cross/packaging/deb.sh"] {
-            let mut command = Command::new(source.join(script));
+            let mut command = at_source(source.join(script));
             command.arg(arch).stdin(Stdio::null());
             complete(command, script, "name a checkout of facelatch with --source")?;
         }
@@ -108,8 +112,16 @@ fn commit(source: &Path) -> Result<String, Failure> {
     git(source, &["rev-parse", "HEAD"])
 }
 
+fn at_source(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for name in OF_A_HOOK {
+        command.env_remove(name);
+    }
+    command
+}
+
 fn git(source: &Path, args: &[&str]) -> Result<String, Failure> {
-    let said = Command::new("git").arg("-C").arg(source).args(args).stderr(Stdio::inherit()).output();
+    let said = at_source("git").arg("-C").arg(source).args(args).stderr(Stdio::inherit()).output();
     let said = said.map_err(|error| Failure::said(Code::NoInput, format!("git: {error}; apt-get install git")))?;
     if !said.status.success() {
         return Err(Failure::said(Code::NoInput, format!("{} is no checkout of git's", source.display())));
