@@ -23,7 +23,8 @@ cargo_deb=$(CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cross/packaging/tool.sh cargo-deb 
 # What the package says of the C library must be true. GLIBC=2.36, say, is for trying a binary that wasn't made for boards.
 cross/symbols.sh "$binary" "${GLIBC:-2.31}"
 
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then SOURCE_DATE_EPOCH=$(git log -1 --format=%ct); fi
+export SOURCE_DATE_EPOCH
 stage=target/package
 rm -rf "$stage"
 mkdir -p "$stage/man" "$stage/doc" "$stage/examples"
@@ -39,9 +40,11 @@ cross/packaging/pages.py "$stage/doc"
 # By the name that Debian's policy has for it; pages link to the other.
 gzip -9nc CHANGELOG.md >"$stage/doc/changelog.gz"
 cp systemd/*.conf systemd/facelatch.toml "$stage/examples/"
-# For `facelatch doctor`, and for `sha256sum -c`: which program this is, and of which sources.
+# For `facelatch doctor`, and for `sha256sum -c`: which program this is, and of which sources, if cross/build.sh made it.
 version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cross/packaging/debian/changelog)
-printf '# facelatch %s, commit %s\n%s  /usr/bin/facelatch\n' "$version" "$(git describe --always --abbrev=40 --dirty --exclude="*")" \
+commit=unknown
+if [ -f "$binary.commit" ]; then commit=$(cat "$binary.commit"); fi
+printf '# facelatch %s, commit %s\n%s  /usr/bin/facelatch\n' "$version" "$commit" \
     "$(sha256sum "$stage/facelatch" | cut -d ' ' -f 1)" >"$stage/SHA256SUMS"
 gzip -9n "$stage"/man/* "$stage/doc/licences.txt" "$stage/doc/facelatch.cdx.json"
 
