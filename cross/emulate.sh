@@ -45,9 +45,12 @@ END
 cp "$root/Cargo.lock" "$crate/Cargo.lock"
 {
     echo '#![allow(dead_code)]'
-    for module in frame:frame.rs kernels:kernels/mod.rs testing:testing.rs time:time.rs; do
+    # Its macro first, for those behind it.
+    printf '#[macro_use]\n'
+    for module in named:named.rs frame:frame.rs kernels:kernels/mod.rs testing:testing.rs time:time.rs; do
         printf '#[path = "%s/src/%s"]\npub mod %s;\n' "$root" "${module#*:}" "${module%%:*}"
     done
+    printf 'pub mod sim {\n    #[path = "%s/src/sim/rng.rs"]\n    pub mod rng;\n}\n' "$root"
 } >"$crate/src/lib.rs"
 
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
