@@ -30,7 +30,7 @@ pub type Detections = heapless::Vec<Detection, MAX_FACES>;
 
 /// The face that a portrait is of: large and near the middle, area − 2 · distance² (InsightFace's rule).
 ///
-/// `None` where there is none.
+/// `None` where there is none. At the door another rule holds: who stands near it is not always in the middle.
 pub fn principal(faces: &[Detection], width: usize, height: usize) -> Option<&Detection> {
     let prominence = |face: &Detection| {
         let [x, y] = face.bbox.centre();

@@ -89,11 +89,38 @@ impl Look {
     }
 }
 
+/// Where a face's eyes are in a frame, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spot {
+    pub at: Instant,
+    pub middle: [f32; 2],
+    pub eye_gap: f32,
+}
+
+impl Spot {
+    pub fn of(at: Instant, landmarks: &Landmarks) -> Self {
+        let [left, right, ..] = landmarks.0;
+        let middle = [(left[0] + right[0]) / 2.0, (left[1] + right[1]) / 2.0];
+        Self { at, middle, eye_gap: landmarks.eye_distance() }
+    }
+
+    /// Whether a face that is here can be there next. NaN can't.
+    pub fn reaches(&self, next: &Self) -> bool {
+        let Some(gap) = next.at.checked_since(self.at).filter(|gap| *gap <= LOST_AFTER) else { return false };
+        let (gap, smaller) = (gap.as_secs_f32(), self.eye_gap.min(next.eye_gap));
+        let zoomed = (next.eye_gap / self.eye_gap).ln().abs();
+        self.moved(next) / smaller <= MAX_JUMP + MAX_SPEED * gap && zoomed <= MAX_ZOOM + MAX_ZOOM_SPEED * gap
+    }
+
+    /// Pixels from here to there.
+    pub fn moved(&self, next: &Self) -> f32 {
+        (next.middle[0] - self.middle[0]).hypot(next.middle[1] - self.middle[1])
+    }
+}
+
 /// The last face that was seen.
 struct Last {
-    at: Instant,
-    middle: [f32; 2],
-    eye_gap: f32,
+    spot: Spot,
     /// Of the last frame that was encoded.
     encoding: Option<Encoding>,
 }
@@ -112,7 +139,7 @@ impl FaceWatch {
     pub fn nobody(&mut self, at: Instant) -> Look {
         self.motion.forget();
         self.patches.forget();
-        let is_recent = |last: &Last| at.checked_since(last.at).is_some_and(|gap| gap <= LOST_AFTER);
+        let is_recent = |last: &Last| at.checked_since(last.spot.at).is_some_and(|gap| gap <= LOST_AFTER);
         if self.last.as_ref().is_some_and(is_recent) {
             return Look::Missing;
         }
@@ -122,19 +149,17 @@ impl FaceWatch {
 
     /// A frame with a face.
     pub fn look(&mut self, seen: &Seen) -> Look {
-        let [left, right, ..] = seen.landmarks.0;
-        let middle = [(left[0] + right[0]) / 2.0, (left[1] + right[1]) / 2.0];
-        let eye_gap = seen.landmarks.eye_distance();
-        let is_same = self.last.as_ref().is_some_and(|last| last.continues(seen, middle, eye_gap));
-        let since = self.last.as_ref().and_then(|last| seen.at.checked_since(last.at));
+        let spot = Spot::of(seen.at, seen.landmarks);
+        let is_same = self.last.as_ref().is_some_and(|last| last.continues(seen, &spot));
+        let since = self.last.as_ref().and_then(|last| seen.at.checked_since(last.spot.at));
         if !is_same {
             self.motion.forget();
             self.patches.forget();
         }
         let kept = self.last.take().and_then(|last| last.encoding).filter(|_| is_same);
         let encoding = seen.encoding.cloned().or(kept);
-        self.last = Some(Last { at: seen.at, middle, eye_gap, encoding });
-        let place = place(seen, middle, eye_gap);
+        self.last = Some(Last { spot, encoding });
+        let place = place(seen, &spot);
         let samples = self.measure(seen, &place, since.filter(|_| is_same));
         let face = FaceSample { place, samples };
         if is_same { Look::Same(face) } else { Look::Another(face) }
@@ -174,25 +199,21 @@ impl FaceWatch {
 }
 
 impl Last {
-    /// Whether a face goes on from here. NaN doesn't.
-    fn continues(&self, seen: &Seen, middle: [f32; 2], eye_gap: f32) -> bool {
-        let Some(gap) = seen.at.checked_since(self.at).filter(|gap| *gap <= LOST_AFTER) else { return false };
-        let (gap, smaller) = (gap.as_secs_f32(), self.eye_gap.min(eye_gap));
-        let moved = (middle[0] - self.middle[0]).hypot(middle[1] - self.middle[1]) / smaller;
-        let zoomed = (eye_gap / self.eye_gap).ln().abs();
+    /// Whether a face goes on from here.
+    fn continues(&self, seen: &Seen, spot: &Spot) -> bool {
         let is_alike = match (&self.encoding, seen.encoding) {
             (Some(before), Some(now)) => before.similarity(now).is_some_and(|s| s.get() >= MIN_SIMILARITY),
             _ => true,
         };
-        moved <= MAX_JUMP + MAX_SPEED * gap && zoomed <= MAX_ZOOM + MAX_ZOOM_SPEED * gap && is_alike
+        self.spot.reaches(spot) && is_alike
     }
 }
 
 /// In shares of the frame's width from its middle, which lies between pixels where sides are even.
-fn place(seen: &Seen, [x, y]: [f32; 2], eye_gap: f32) -> Place {
+fn place(seen: &Seen, &Spot { at, middle: [x, y], eye_gap }: &Spot) -> Place {
     let (width, height) = (seen.image.width() as f32, seen.image.height() as f32);
     let from_middle = |at: f32, side: f32| (at - (side - 1.0) / 2.0) / width;
-    Place { at: seen.at, x: from_middle(x, width), y: from_middle(y, height), eye_gap: eye_gap / width }
+    Place { at, x: from_middle(x, width), y: from_middle(y, height), eye_gap: eye_gap / width }
 }
 
 #[cfg(test)]
