@@ -24,7 +24,7 @@ from clip import FRAMES, ClipNet, fit, read, say
 from data import digest
 from liveness_evaluate import Int8, rows_kept
 from liveness_table import read_session
-from liveness_windows import TICK, TICKS, has_face, of_session
+from liveness_windows import TICK, TICKS, has_face, has_frames, of_session
 from running import keep_memory
 
 HERE = Path(__file__).parent
@@ -67,8 +67,9 @@ def windows_of(path: Path) -> np.ndarray:
     if "face_size" not in session or not len(session["face_size"][0]):
         return np.zeros((0, 116, 50), np.float32)
     first, last = session["face_size"][0][[0, -1]]
-    rows = of_session(session, np.arange(first + TICKS * TICK, last + 1e-6, EVERY))
-    return rows[has_face(rows)]
+    ends = np.arange(first + TICKS * TICK, last + 1e-6, EVERY)
+    rows = of_session(session, ends)
+    return rows[has_face(rows) & has_frames(session, ends)]
 
 
 def of_sessions(paths: list[Path], head: Int8) -> dict[str, list]:

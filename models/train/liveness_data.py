@@ -12,7 +12,7 @@ from data import digest
 from liveness_sim import windows_of
 from liveness_signals import Recordings
 from liveness_table import CLASS_OF, CLASSES, KINDS, LIVE, SENSORS, TABLE, of_sensors, read_session
-from liveness_windows import ROW_CHANNEL, TICK, TICKS, has_face, of_session
+from liveness_windows import ROW_CHANNEL, TICK, TICKS, has_face, has_frames, of_session
 
 PARTS = {"train": 1, "validate": 2, "measure": 3, "hard": 4}  # "hard" is measured with, too: noise and mounting twice as bad
 ARRAYS = 2048  # windows to calibrate int8 with and to measure it on
@@ -74,8 +74,9 @@ def recorded(folder: Path, kinds=(LIVE, *KINDS)) -> Windows:
         if head["label"] not in kinds or "face_size" not in session or not len(session["face_size"][0]):
             continue
         first, last = session["face_size"][0][[0, -1]]
-        rows = of_session(session, np.arange(first + TICKS * TICK, max(last, first + TICKS * TICK) + 1e-6, EVERY))
-        rows = rows[has_face(rows)]
+        ends = np.arange(first + TICKS * TICK, max(last, first + TICKS * TICK) + 1e-6, EVERY)
+        rows = of_session(session, ends)
+        rows = rows[has_face(rows) & has_frames(session, ends)]
         made.append(Windows(rows.astype(np.float16), np.full(len(rows), (LIVE, *KINDS).index(head["label"]))))
     if not sum(len(some.kinds) for some in made):
         raise SystemExit(f"{folder}: no session file with a label that is learnt and a face in a window of it")

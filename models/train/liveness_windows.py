@@ -11,6 +11,7 @@ from liveness_table import CHANNELS, NAMES
 TICKS, TICK = 50, 0.04  # ticks of a window, and seconds of each
 FEWEST = 5  # valid ticks, or the channel is invalid throughout
 CAMERA_TICKS = 45  # ticks with a face, or the daemon judges no window (src/liveness/judge.rs)
+CAMERA_FRAMES = 22  # and frames with one
 FEWEST_COLOURS = 25  # ticks with all three colours, or there is no pulse
 LIMIT = 4.0
 VALUE_ROWS = sum(len(channel.inputs) for channel in CHANNELS)
@@ -135,6 +136,12 @@ def of_session(session: dict, ends) -> np.ndarray:
 def has_face(made: np.ndarray) -> np.ndarray:
     """N x 116 x 50 → N: whether a face is in as many ticks of a window as the daemon needs to judge it."""
     return made[:, MASK_ROW + NAMES.index("face_size")].sum(1) >= CAMERA_TICKS
+
+
+def has_frames(session: dict, ends) -> np.ndarray:
+    """N ends of a session's windows → N: whether so many frames with a face are in each. A simulated camera is as quick as that."""
+    times, ends = np.asarray(session["face_size"][0]), np.atleast_1d(ends)[:, None]
+    return ((times >= ends - TICK * (TICKS - 1) - 1e-9) & (times <= ends + 1e-9)).sum(1) >= CAMERA_FRAMES
 
 
 # Which channel each row belongs to; the pulse's are the green's.

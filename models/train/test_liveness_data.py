@@ -92,7 +92,10 @@ class Recorded(unittest.TestCase):
             table.write_session(Path(folder) / "a.csv", whole, "live", "recorded")
             short = {name: (times[times < 1], values[times < 1]) for name, (times, values) in whole.items()}
             table.write_session(Path(folder) / "b.csv", short, "phone", "recorded")
+            rare = np.arange(0, 11, 0.1)
+            table.write_session(Path(folder) / "c.csv", {"face_size": (rare, np.full(len(rare), 0.1))}, "phone", "recorded")
             found = data.recorded(Path(folder))
+            self.assertEqual(set(found.kinds), {0}, "ten frames a second are too few")
             faces = found.rows[:, windows.MASK_ROW + table.NAMES.index("face_size")].sum(1)
             self.assertGreater(len(faces), 3)
             self.assertGreaterEqual(faces.min(), windows.CAMERA_TICKS)

@@ -73,6 +73,12 @@ impl Series {
         of_it.filter_map(|channel| self.courses[channel.index()].back()).map(|(at, _)| *at).max()
     }
 
+    /// How many samples of a channel lie in the window that ends at `until`.
+    pub fn samples(&self, channel: Channel, until: Instant) -> usize {
+        let span = until.before(SPAN)..=until;
+        self.courses[channel.index()].iter().filter(|(at, _)| span.contains(at)).count()
+    }
+
     /// Draws the window that ends at `until`.
     pub fn draw(&self, until: Instant, window: &mut Window) {
         window.rows.fill(0.0);

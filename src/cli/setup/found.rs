@@ -8,6 +8,7 @@ use crate::hw::camera::{self, Choice as Picture, Sight};
 use crate::hw::gpio::{self, CONSUMER, ChipLines, LineId};
 use crate::hw::sensors::buses::{self, Bus, LeftAlone};
 use crate::hw::sensors::{Driver, answers, iio};
+use crate::liveness::judge::LEAST_FPS;
 use crate::ports::SensorKind;
 
 /// Most video nodes that are opened: a Raspberry Pi has thirty.
@@ -128,6 +129,9 @@ impl Found {
         if is_thermal {
             let (kind, driver, says) = (SensorKind::Thermal, Driver::V4l2Thermal, sight.card);
             self.sensors.push(FoundSensor { kind, driver, device, address: None, says });
+        } else if let Some(Picture { fps, .. }) = picture.filter(|picture| picture.fps < LEAST_FPS) {
+            let slow = format!("{fps} frames a second are too few for liveness, which needs {LEAST_FPS}");
+            self.remarks.push(format!("{} ({}): {slow}", node.display(), sight.card));
         } else if let Some(picture) = picture {
             self.cameras.push(FoundCamera { device, names, card: sight.card, picture });
         } else {
@@ -438,6 +442,9 @@ mod tests {
         let sensors: Vec<_> = found.sensor_choices().into_iter().map(|choice| choice.answer).collect();
         assert_eq!(sensors, ["thermal:v4l2-thermal:/nowhere/video0"]);
         assert!(found.remarks.is_empty(), "{:?}", found.remarks);
+        seen(&mut found, dev, "video6", "Slow", offers(offer(WantedFormat::Yuyv, 640, 480, 10.0), &[]));
+        assert_eq!(found.cameras.len(), 2);
+        assert!(found.remarks[0].contains("video6 (Slow): 10 frames a second are too few"), "{:?}", found.remarks);
     }
 
     #[test]

@@ -124,25 +124,38 @@ fn a_window_that_was_judged_is_not_judged_again_while_the_face_is_covered() {
 }
 
 #[test]
-fn a_camera_slower_than_the_hop_is_judged_at_each_frame() {
+fn a_face_in_each_second_frame_is_judged_and_a_rarer_one_is_inconclusive_for_too_few_frames() {
     let mut door = Door::new(&[Source::Thermometer]);
-    door.shows(4000, Some(6 * FRAME), &Look::Missing, Some(34.0));
-    let at: Vec<_> = door.reports.iter().map(|report| report.0).collect();
-    assert!(at.len() > 5 && at.windows(2).all(|two| two[1] - two[0] == 6 * FRAME), "{at:?}");
-    assert_eq!(door.verdicts().last(), Some(&Verdict::Live));
+    door.shows(4000, Some(2 * FRAME), &Look::Missing, Some(34.0));
+    assert_eq!(door.verdicts().last(), Some(&Verdict::Live), "12.5 a second");
+    for each in [3, 6, 10] {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.shows(6000, Some(each * FRAME), &Look::Missing, Some(34.0));
+        let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
+        assert!(door.reports.len() > 5, "each {each}.");
+        assert!(
+            door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(few))),
+            "each {each}.: {:?}",
+            door.reports
+        );
+    }
 }
 
 #[test]
-fn a_face_in_each_tenth_frame_is_inconclusive_for_too_few_frames() {
-    let mut door = Door::new(&[Source::Thermometer]);
-    door.shows(6000, Some(10 * FRAME), &Look::Missing, Some(34.0));
-    let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
-    assert!(door.reports.len() > 5);
-    assert!(
-        door.reports.iter().all(|report| (report.1, report.2) == (Verdict::Inconclusive, Some(few))),
-        "{:?}",
-        door.reports
-    );
+fn a_window_counts_from_twenty_two_frames_on() {
+    // Of twelve and a half a second twenty-five lie in a window.
+    for (lost, is_few) in [(3, false), (4, true)] {
+        let mut door = Door::new(&[Source::Thermometer]);
+        door.shows(3200, Some(2 * FRAME), &Look::Missing, Some(34.0));
+        for _ in 0..lost {
+            door.shows(2 * FRAME, None, &Look::Missing, Some(34.0));
+            door.shows(2 * FRAME, Some(2 * FRAME), &Look::Missing, Some(34.0));
+        }
+        door.shows(400, Some(2 * FRAME), &Look::Missing, Some(34.0));
+        let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
+        let last = door.reports.last().unwrap();
+        assert_eq!(last.2 == Some(few), is_few, "{lost} lost: {:?}", door.reports);
+    }
 }
 
 #[test]
