@@ -25,7 +25,7 @@ use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 use crate::infer::MAX_CORES;
-use crate::liveness::judge::{AGREE_LIVE, HOP};
+use crate::liveness::judge::{AGREE_LIVE, HOP, LEAST_FPS};
 use crate::liveness::series::SPAN;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
@@ -298,16 +298,21 @@ impl Config {
             }
         }
         // Written positively: NaN is no rate.
-        if fps > 0.0 && fps <= CameraConfig::MAX_FPS {
+        let is_rate = fps > CameraConfig::MIN_FPS && fps <= CameraConfig::MAX_FPS;
+        if is_rate && (fps >= LEAST_FPS || !self.liveness_required()) {
             return Ok(());
         }
-        wrong("fps", &fps, format!("more than 0 and at most {}", CameraConfig::MAX_FPS))
+        if is_rate {
+            let why = format!("{fps} frames a second are too few for liveness, which needs {LEAST_FPS}");
+            return Err(Nonsense::new("camera.fps", why));
+        }
+        wrong("fps", &fps, format!("more than {} and at most {}", CameraConfig::MIN_FPS, CameraConfig::MAX_FPS))
     }
 
     /// Times that lie in their ranges, and by which nobody could ever be admitted all the same.
     fn check_times(&self) -> Result<(), Nonsense> {
-        let (Policy { mode, agree, stale_after, attempt_timeout, claim_timeout, .. }, fps) =
-            (&self.gate, self.camera.fps);
+        let Policy { mode, agree, stale_after, absent_after, attempt_timeout, claim_timeout, .. } = &self.gate;
+        let fps = self.camera.fps;
         let attempts = [
             ("gate.attempt_timeout_ms", attempt_timeout, *mode == Mode::Recognition),
             ("gate.claim_timeout_s", claim_timeout, true),
@@ -317,8 +322,18 @@ impl Config {
             let why = format!("{time:?} is over before liveness has judged anybody, which takes {LEAST_ATTEMPT:?}");
             return Err(Nonsense::new(key, why));
         }
+        let frames_in = |time: &Duration| f64::from(fps) * time.as_secs_f64();
+        if frames_in(absent_after) <= 1.0 {
+            let why = format!("at {fps} frames a second whoever stands there has gone before the next frame comes");
+            return Err(Nonsense::new("gate.absent_after_ms", why));
+        }
+        let are_late = |time: &Duration| f64::from(agree - 1) >= frames_in(time);
+        if let Some((key, ..)) = attempts.into_iter().find(|(_, time, begins)| *begins && are_late(time)) {
+            let why = format!("at {fps} frames a second it is over before {agree} have come, which must agree");
+            return Err(Nonsense::new(key, why));
+        }
         // The first of them is as old as all that follow take, and it takes a while to be looked at, too.
-        if f64::from(agree - 1) < f64::from(fps) * stale_after.as_secs_f64() {
+        if !are_late(stale_after) {
             return Ok(());
         }
         let why =

@@ -145,11 +145,28 @@ fn times_by_which_nobody_is_ever_admitted_are_named_with_the_reason() {
     let said = refusal("[gate]\nagree = 16\nof = 16\nstale_after_ms = 500\n");
     assert!(said.starts_with("/etc/door.toml, line 4: gate.stale_after_ms: at 30 frames a second"), "{said}");
     let pictures = "[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n";
+    for (slow, said) in [
+        (
+            "[camera]\nfps = 5\n[gate]\nabsent_after_ms = 200\n",
+            "line 4: gate.absent_after_ms: at 5 frames a second who",
+        ),
+        (
+            "[camera]\nfps = 4\n[gate]\nagree = 5\nattempt_timeout_ms = 1000\n",
+            "line 5: gate.attempt_timeout_ms: at 4 frames a second it is over before 5 have come",
+        ),
+        (
+            "[camera]\nfps = 4\n[gate]\nagree = 5\nclaim_timeout_s = 1\n",
+            "line 5: gate.claim_timeout_s: at 4 frames a second it is over before 5 have come",
+        ),
+    ] {
+        let told = refusal(&format!("{slow}{pictures}"));
+        assert!(told.starts_with(&format!("/etc/door.toml, {said}")), "{told}");
+    }
     for fine in [
         "[gate]\nattempt_timeout_ms = 2500\nclaim_timeout_s = 3\n",
         "[gate]\nmode = \"verification\"\nattempt_timeout_ms = 500\n",
         "[gate]\nagree = 16\nof = 16\nstale_after_ms = 501\n",
-        "[camera]\nfps = 0.1\n[gate]\nagree = 1\n",
+        &format!("[camera]\nfps = 1.1\n[gate]\nagree = 1\n{pictures}"),
         &format!("[gate]\nattempt_timeout_ms = 500\nclaim_timeout_s = 1\n{pictures}"),
     ] {
         parse(fine).unwrap();
@@ -164,13 +181,20 @@ fn a_camera_is_asked_only_for_frames_that_can_be_held_at_a_rate_that_is_one() {
         assert!(said.starts_with(&format!("/etc/door.toml, line 3: camera.{key}: ")), "{said}");
         assert!(said.contains("out of range, 1 to 8192"), "{said}");
     }
-    for wrong in ["0", "-30.0", "nan", "inf", "1000.5"] {
+    for wrong in ["0", "0.5", "-30.0", "nan", "inf", "1000.5"] {
         let said = refusal(&format!("[camera]\nfps = {wrong}\n"));
         assert!(said.starts_with("/etc/door.toml, line 2: camera.fps: "), "{said}");
-        assert!(said.contains("out of range, more than 0 and at most 1000"), "{said}");
+        assert!(said.contains("out of range, more than 0.5 and at most 1000"), "{said}");
     }
-    parse("[camera]\nwidth = 8192\nheight = 1\nfps = 7.5\n").unwrap();
+    parse("[camera]\nwidth = 8192\nheight = 1\nfps = 12\n").unwrap();
     parse("[camera]\nfps = 1000\n").unwrap();
+    let said = refusal("[camera]\nfps = 11.9\n");
+    assert!(
+        said.starts_with("/etc/door.toml, line 2: camera.fps: 11.9 frames a second are too few for liveness"),
+        "{said}"
+    );
+    let pictures = "[liveness]\ni_accept_that_a_photograph_opens_this_door = true\n";
+    parse(&format!("[camera]\nfps = 7.5\n{pictures}")).unwrap();
 }
 
 #[test]
@@ -361,8 +385,11 @@ fn the_sample_states_the_defaults() {
 
 #[test]
 fn the_sample_states_what_a_camera_may_be_asked_for() {
-    let ranges =
-        format!("# width and height: 1 to {MAX_SIDE}. fps: more than 0 and at most {}.\n", CameraConfig::MAX_FPS);
+    let ranges = format!(
+        "# width and height: 1 to {MAX_SIDE}. fps: more than {} and at most {}; where liveness is required, at least {LEAST_FPS}.\n",
+        CameraConfig::MIN_FPS,
+        CameraConfig::MAX_FPS
+    );
     assert!(SAMPLE.contains(&ranges), "{ranges}");
 }
 

@@ -6,11 +6,16 @@
 use super::shared::{Health, Shared, WAIT};
 use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
+use crate::hw::camera::CameraConfig;
 use crate::ports::{Camera, CameraError};
 use crate::time::Duration;
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+const _: () = {
+    let slowest_ms = 1000.0 / CameraConfig::MIN_FPS;
+    assert!(slowest_ms <= SILENCE_MAX.as_millis() as f32, "the slowest camera is not lost between two frames");
+};
 /// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would
 /// never get there.
 pub const FIRST_FRAME_MAX: Duration = Duration::from_secs(5);

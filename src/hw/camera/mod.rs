@@ -44,6 +44,8 @@ pub struct CameraConfig {
 impl CameraConfig {
     /// The most frames a second that may be asked for; none gives more.
     pub const MAX_FPS: f32 = 1000.0;
+    /// It must be more than this: a camera that gives nothing for two seconds is taken for lost.
+    pub const MIN_FPS: f32 = 0.5;
 }
 
 impl Default for CameraConfig {
