@@ -24,9 +24,10 @@ fn describe(status: &StatusLine) -> String {
     let alarm = if status.alarm == "silent" { String::new() } else { format!(", alarm {}", status.alarm) };
     let faults =
         if status.faults.is_empty() { String::new() } else { format!("\nfaults: {}", status.faults.join(", ")) };
+    let why = status.camera_lost.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     let sensors = if status.sensors.is_empty() { "none".into() } else { status.sensors.join(", ") };
     format!(
-        "{} for {:.0} s; door {}{alarm}{faults}\ncamera {}, {} frames; sensors: {sensors}\n{} people; facelatch {}",
+        "{} for {:.0} s; door {}{alarm}{faults}\ncamera {}{why}, {} frames; sensors: {sensors}\n{} people; facelatch {}",
         status.state, status.since_s, status.door, status.camera, status.frames_seen, status.people, status.version
     )
 }

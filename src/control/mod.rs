@@ -63,6 +63,8 @@ pub struct StatusLine {
     pub since: String,
     /// `ok`, `lost` or `ended` (a replay).
     pub camera: String,
+    /// Why it is lost, where it is.
+    pub camera_lost: Option<String>,
     /// The channels that liveness listens to.
     pub sensors: Vec<String>,
     /// `unknown`, `closed` or `open`.

@@ -220,16 +220,18 @@ impl Client {
         let now = shared.now();
         let age = now.mono.since(status.since);
         let since = Wall::from_unix_millis(now.wall.unix_millis() - i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let camera = match (shared.has_recording_ended(), shared.is_camera_lost()) {
+        let camera_lost = shared.why_camera_lost().filter(|_| !shared.has_recording_ended());
+        let camera = match (shared.has_recording_ended(), &camera_lost) {
             (true, _) => "ended",
-            (false, true) => "lost",
-            (false, false) => "ok",
+            (false, Some(_)) => "lost",
+            (false, None) => "ok",
         };
         Response::Status(StatusLine {
             state: status.state.to_owned(),
             since_s: age.as_secs_f64(),
             since: rfc3339(since),
             camera: camera.to_owned(),
+            camera_lost,
             sensors: self.sensors.to_vec(),
             door: status.door.to_owned(),
             alarm: status.alarm.as_str().to_owned(),

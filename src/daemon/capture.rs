@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
 use crate::hw::camera::CameraConfig;
 use crate::ports::{Camera, CameraError};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -30,8 +30,8 @@ pub fn run(shared: &Shared, mut open: OpenCamera) {
         let lost = match open() {
             Ok(mut camera) => {
                 log::info!("camera: {}", camera.describe());
-                let (end, gave_frames) = stream(shared, camera.as_mut());
-                if gave_frames && !shared.is_camera_useless() {
+                let (end, ran_for) = stream(shared, camera.as_mut());
+                if has_worked(ran_for) && !shared.is_camera_useless() {
                     backoff.succeeded();
                 }
                 end
@@ -46,7 +46,7 @@ pub fn run(shared: &Shared, mut open: OpenCamera) {
         if shared.is_stopping() {
             return;
         }
-        if shared.camera_lost() {
+        if shared.camera_lost(&lost.to_string()) {
             log::warn!("camera: {lost}");
         }
         shared.tell(Event::Fault(Fault::CameraLost));
@@ -54,32 +54,39 @@ pub fn run(shared: &Shared, mut open: OpenCamera) {
     }
 }
 
-/// Hands frames over until the camera fails; whether it gave any.
-fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, bool) {
+/// Whether a camera that gave frames for so long works. One that dies sooner each time would fill the ledger with its
+/// comings and goings.
+fn has_worked(ran_for: Duration) -> bool {
+    ran_for >= Backoff::MAX
+}
+
+/// Hands frames over until the camera fails; for how long it gave any.
+fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, Duration) {
     let opening = shared.camera_opened();
-    let mut last_frame_at = shared.now().mono;
-    let mut gave_frames = false;
+    let opened_at = shared.now().mono;
+    let mut frames: Option<(Instant, Instant)> = None;
     loop {
+        let ran_for = frames.map_or(Duration::ZERO, |(first, last)| last.since(first));
         if shared.is_stopping() {
-            return (CameraError::Timeout(WAIT), gave_frames);
+            return (CameraError::Timeout(WAIT), ran_for);
         }
         if shared.is_camera_useless() {
-            return (CameraError::BadFrame("none of its frames can be decoded".into()), gave_frames);
+            return (CameraError::BadFrame("none of its frames can be decoded".into()), ran_for);
         }
         shared.beat(Health::Capture);
         match camera.next_frame(WAIT) {
             Ok(frame) => {
                 shared.mailbox.put(opening, &frame);
-                gave_frames = true;
-                last_frame_at = shared.now().mono;
+                let now = shared.now().mono;
+                frames = Some((frames.map_or(now, |(first, _)| first), now));
             }
             Err(error @ (CameraError::Timeout(_) | CameraError::BadFrame(_))) => {
-                let patience = if gave_frames { SILENCE_MAX } else { FIRST_FRAME_MAX };
-                if shared.now().mono.since(last_frame_at) >= patience {
-                    return (error, gave_frames);
+                let (since, patience) = frames.map_or((opened_at, FIRST_FRAME_MAX), |(_, last)| (last, SILENCE_MAX));
+                if shared.now().mono.since(since) >= patience {
+                    return (error, ran_for);
                 }
             }
-            Err(error) => return (error, gave_frames),
+            Err(error) => return (error, ran_for),
         }
     }
 }
@@ -93,22 +100,22 @@ mod tests {
     use crate::frame::{Frame, Geometry, PixelFormat};
     use crate::ports::Clock;
     use crate::sim::clock::SimClock;
-    use crate::time::Instant;
 
-    /// Gives one frame, once it has started, and then nothing.
+    /// Gives so many frames, four a second, once it has started, and then nothing.
     struct Starting {
         clock: SimClock,
         ready_at: Instant,
-        gave: bool,
+        left: u32,
     }
 
     impl Camera for Starting {
         fn next_frame(&mut self, timeout: Duration) -> Result<Frame<'_>, CameraError> {
             self.clock.advance(timeout);
             let now = self.clock.now().mono;
-            if now < self.ready_at || std::mem::replace(&mut self.gave, true) {
+            if now < self.ready_at || self.left == 0 {
                 return Err(CameraError::Timeout(timeout));
             }
+            self.left -= 1;
             let geometry = Geometry::packed(PixelFormat::Grey, 2, 2);
             Frame::new(geometry, 1, now, &[0; 4]).map_err(|error| CameraError::BadFrame(error.to_string()))
         }
@@ -131,7 +138,7 @@ mod tests {
             if opened.len() > 1 {
                 return Err(CameraError::Ended);
             }
-            Ok(Box::new(Starting { clock: clock.clone(), ready_at: now + starts_for, gave: false }) as Box<dyn Camera>)
+            Ok(Box::new(Starting { clock: clock.clone(), ready_at: now + starts_for, left: 1 }) as Box<dyn Camera>)
         });
         run(&shared, open);
         openings.lock().unwrap().clone()
@@ -142,5 +149,25 @@ mod tests {
         let at = |seconds: u64| Instant::from_millis(1000 * seconds);
         assert_eq!(openings(Duration::from_secs(4)), [at(0), at(6)]);
         assert_eq!(openings(Duration::from_secs(6)), [at(0), at(5)]);
+    }
+
+    #[test]
+    fn a_camera_that_gives_a_frame_an_opening_is_opened_ever_more_seldom_and_one_that_ran_for_long_at_once() {
+        let clock = SimClock::default();
+        let shared = Shared::new(Arc::new(clock.clone()), nobody());
+        let mut backoff = Backoff::default();
+        let mut pause_after = |frames| {
+            let ready_at = clock.now().mono;
+            let (_, ran_for) = stream(&shared, &mut Starting { clock: clock.clone(), ready_at, left: frames });
+            if has_worked(ran_for) {
+                backoff.succeeded();
+            }
+            backoff.failed()
+        };
+        for ms in [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000] {
+            assert_eq!(pause_after(1), Duration::from_millis(ms));
+        }
+        assert_eq!(pause_after(40), Backoff::MAX, "9.75 s");
+        assert_eq!(pause_after(41), Backoff::FIRST, "10 s");
     }
 }

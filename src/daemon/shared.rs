@@ -90,7 +90,8 @@ pub struct Counters {
 struct CameraState {
     /// How often it was opened.
     opening: u32,
-    is_lost: bool,
+    /// Why it is lost, where it is.
+    lost: Option<String>,
     /// The last opening that ended in a loss.
     lost_since: u32,
     is_useless: bool,
@@ -212,23 +213,30 @@ impl Shared {
         camera.opening
     }
 
-    /// There is no camera, or none that gives frames. Whether that is news.
-    pub fn camera_lost(&self) -> bool {
+    /// There is no camera, or none that gives frames, for this reason. Whether that, or the reason, is news.
+    pub fn camera_lost(&self, why: &str) -> bool {
         let mut camera = lock(&self.camera);
         camera.lost_since = camera.opening;
-        !std::mem::replace(&mut camera.is_lost, true)
+        camera.lost.replace(why.to_owned()).is_none_or(|before| before != why)
     }
 
     /// A frame of this opening was judged. Whether it ends a loss: a last frame from before doesn't.
     pub fn camera_judged(&self, opening: u32) -> bool {
         let mut camera = lock(&self.camera);
-        let ends_it = camera.is_lost && opening > camera.lost_since;
-        camera.is_lost &= !ends_it;
+        let ends_it = camera.lost.is_some() && opening > camera.lost_since;
+        if ends_it {
+            camera.lost = None;
+        }
         ends_it
     }
 
     pub fn is_camera_lost(&self) -> bool {
-        lock(&self.camera).is_lost
+        lock(&self.camera).lost.is_some()
+    }
+
+    /// Why it is lost, where it is: a sentence.
+    pub fn why_camera_lost(&self) -> Option<String> {
+        lock(&self.camera).lost.clone()
     }
 
     /// Its frames can't be made sense of: it had better be opened again.
@@ -332,9 +340,11 @@ mod tests {
     fn a_frame_of_an_opening_before_the_last_loss_ends_none() {
         let shared = Shared::new(Arc::new(SimClock::default()), nobody());
         let first = shared.camera_opened();
-        assert!(shared.camera_lost());
+        assert!(shared.camera_lost("unplugged"));
         let second = shared.camera_opened();
-        assert!(!shared.camera_lost(), "no news");
+        assert!(!shared.camera_lost("unplugged"), "no news");
+        assert!(shared.camera_lost("in use by another program"));
+        assert_eq!(shared.why_camera_lost().as_deref(), Some("in use by another program"));
         for before in [first, second] {
             assert!(!shared.camera_judged(before));
         }

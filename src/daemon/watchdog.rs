@@ -152,7 +152,7 @@ mod tests {
         let (clock, shared) = shared();
         let mut at = looking(&clock, &shared);
         let opening = shared.camera_opened();
-        assert!(shared.camera_lost());
+        assert!(shared.camera_lost("unplugged"));
         let reopened = shared.camera_opened();
         shared.beat(Health::Capture);
         assert_eq!(at(1), (s(1), Some(s(16))));
@@ -167,7 +167,7 @@ mod tests {
     fn a_lost_camera_that_nobody_has_tried_to_open_for_twenty_seconds_is_no_life() {
         let (clock, shared) = shared();
         let mut at = looking(&clock, &shared);
-        assert!(shared.camera_lost());
+        assert!(shared.camera_lost("unplugged"));
         assert_eq!(at(1), (s(1), Some(s(16))));
         assert_eq!(at(16), (s(16), Some(s(31))), "the start counts as a try");
         assert_eq!(at(31), (s(16), Some(s(32))));

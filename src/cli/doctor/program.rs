@@ -92,6 +92,7 @@ mod tests {
             since_s: 1.0,
             since: String::new(),
             camera: "ok".into(),
+            camera_lost: None,
             sensors: vec![],
             door: "closed".into(),
             alarm: "silent".into(),
