@@ -1,5 +1,6 @@
 //! `doctor`: what the door needs, looked at piece by piece, each with what to do.
 
+mod camera;
 pub mod group;
 mod key;
 mod lines;
@@ -23,7 +24,6 @@ use super::known::{Scale, no_table};
 use crate::config::{ACCEPT_KEY, CAMERA_ONLY_KEY};
 use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
-use crate::daemon::FIRST_FRAME_MAX;
 use crate::draft::parent;
 use crate::gallery::{Index, Person};
 use crate::gate::Schedule;
@@ -116,7 +116,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store)))?;
     let asked = daemon(&ctx);
     let daemon = asked.as_ref().ok().map(|(status, _)| status);
-    visit.tell("camera", camera(&ctx, daemon))?;
+    visit.tell("camera", camera::look(&ctx, daemon))?;
     visit.recording()?;
     visit.strike()?;
     visit.tell("inputs", lines::inputs(&ctx))?;
@@ -406,19 +406,6 @@ fn daemon(ctx: &Context) -> Result<(StatusLine, Option<i32>), String> {
         Ok((Response::Event(_), _)) => Err(format!("{}: the daemon there answers something else", socket.display())),
         Err(ClientError::Connect { .. }) => Err("not running: systemctl start facelatch".into()),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn camera(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
-    if let Some(status) = daemon {
-        let says = format!("the daemon has it: {}, {} frames", status.camera, status.frames_seen);
-        return if status.camera == "lost" { Err(says) } else { Ok(says) };
-    }
-    let mut camera = ctx.open_camera().map_err(|failure| failure.to_string())?;
-    let name = camera.describe();
-    match camera.next_frame(FIRST_FRAME_MAX) {
-        Ok(frame) => Ok(format!("{name}, gives {}x{} {:?}", frame.width(), frame.height(), frame.format())),
-        Err(error) => Err(format!("{name}: opens and gives no picture ({error}): unplug it and plug it in again")),
     }
 }
 
