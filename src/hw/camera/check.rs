@@ -5,7 +5,8 @@
 use super::stream::Buffer;
 use crate::frame::PixelFormat;
 
-/// Cameras pad a JPEG to whole USB packets, with zeros or with what was there before; never by more than one transfer.
+/// Cameras pad a JPEG to whole USB packets with what was there before, never by more than one transfer, or with as many
+/// zeros as they like.
 const MAX_JPEG_PADDING: usize = 4096;
 
 /// The bytes of a picture, or what is wrong with them. Sizes of raw formats are checked where the frame is made.
@@ -24,8 +25,9 @@ fn jpeg(data: &[u8]) -> Result<&[u8], String> {
     if !data.starts_with(&[0xFF, 0xD8]) {
         return Err(format!("{} bytes that do not start like a JPEG", data.len()));
     }
-    let tail = data.len().saturating_sub(MAX_JPEG_PADDING);
-    let end = data[tail..].windows(2).rposition(|pair| pair == [0xFF, 0xD9]);
+    let used = data.len() - data.iter().rev().take_while(|byte| **byte == 0).count();
+    let tail = used.saturating_sub(MAX_JPEG_PADDING);
+    let end = data[tail..used].windows(2).rposition(|pair| pair == [0xFF, 0xD9]);
     match end {
         Some(at) => Ok(&data[..tail + at + 2]),
         None => Err(format!("a JPEG of {} bytes that breaks off", data.len())),
@@ -59,7 +61,10 @@ mod tests {
     #[test]
     fn padding_beyond_a_transfer_counts_as_broken_off() {
         let mut data = vec![0xFF, 0xD8, 0xFF, 0xD9];
-        data.resize(4 + MAX_JPEG_PADDING, 0);
+        data.resize(4 + MAX_JPEG_PADDING, 7);
         assert!(check(PixelFormat::Mjpeg, &data, false).is_err());
+        data[4..].fill(0);
+        data.resize(4 + 3 * MAX_JPEG_PADDING, 0);
+        assert_eq!(check(PixelFormat::Mjpeg, &data, false).unwrap(), [0xFF, 0xD8, 0xFF, 0xD9], "zeros are padding");
     }
 }
