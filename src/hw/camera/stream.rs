@@ -106,22 +106,24 @@ impl Stream {
         let (seconds, micros) = (i64::from(buffer.timestamp.tv_sec), i64::from(buffer.timestamp.tv_usec));
         Ok(Take::Buffer(Buffer {
             data: map.first(buffer.bytesused as usize),
-            flagged: buffer.flags & V4L2_BUF_FLAG_ERROR != 0,
+            flagged: is_flagged(buffer.flags),
             stamp: monotonic.then(|| stamp::nanos(seconds, micros)).flatten(),
             sequence: buffer.sequence,
         }))
     }
 
-    /// The last of the buffers that are filled, so that a reader who was held up gets no backlog; those before it go
-    /// back. `None` where none is filled.
+    /// The last of the buffers that are filled, so that a reader who was held up gets no backlog, and of those that the
+    /// driver doesn't call corrupt where there is one; the others go back. `None` where none is filled.
     fn newest(&self) -> io::Result<Option<v4l2_buffer>> {
         let mut newest = None;
         for _ in 0..self.maps.len() {
             let mut buffer = descriptor(0);
             match self.call(vidioc::VIDIOC_DQBUF, &mut buffer) {
                 Ok(()) => {
-                    if let Some(older) = newest.replace(buffer) {
-                        self.queue(older.index)?;
+                    let is_worse = newest.is_some_and(|before: v4l2_buffer| is_worse(buffer.flags, before.flags));
+                    let back = if is_worse { Some(buffer) } else { newest.replace(buffer) };
+                    if let Some(back) = back {
+                        self.queue(back.index)?;
                     }
                 }
                 // The descriptor doesn't block.
@@ -201,6 +203,15 @@ fn descriptor(index: u32) -> v4l2_buffer {
     buffer
 }
 
+fn is_flagged(flags: u32) -> bool {
+    flags & V4L2_BUF_FLAG_ERROR != 0
+}
+
+/// Whether a buffer is corrupt and the one before it isn't, by their flags.
+fn is_worse(flags: u32, before: u32) -> bool {
+    is_flagged(flags) && !is_flagged(before)
+}
+
 /// A buffer of the driver's in our address space.
 struct Map {
     start: NonNull<u8>,
@@ -224,5 +235,17 @@ impl Drop for Map {
     fn drop(&mut self) {
         // SAFETY: exactly what `mmap` gave, unmapped once; no slice outlives `self`.
         let _nothing_else_can_be_done = unsafe { v4l2::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_buffer_is_taken_but_no_corrupt_one_in_a_good_ones_place() {
+        let (good, bad) = (V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC, V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC | V4L2_BUF_FLAG_ERROR);
+        assert!(is_worse(bad, good));
+        assert!(![(good, good), (good, bad), (bad, bad)].into_iter().any(|(flags, before)| is_worse(flags, before)));
     }
 }
