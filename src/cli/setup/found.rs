@@ -112,8 +112,9 @@ impl Found {
         let sight = match looked {
             // One camera has several nodes; those that give no pictures are no news.
             Err(camera::Refusal::NotACamera(_)) => return,
+            Err(camera::Refusal::Planes { card }) if has_no_lens(&card) => return,
             Err(refusal) => return self.remarks.push(format!("{}: {refusal}", node.display())),
-            Ok(sight) if NO_LENS.iter().any(|card| sight.card.contains(card)) => return,
+            Ok(sight) if has_no_lens(&sight.card) => return,
             Ok(sight) if RAW.iter().any(|card| sight.card.contains(card)) => {
                 let why =
                     "a camera on the ribbon cable gives raw pixels, which facelatch doesn't read (docs/camera.md)";
@@ -285,6 +286,10 @@ fn ranges(names: &[String]) -> String {
     said.collect::<Vec<_>>().join(", ")
 }
 
+fn has_no_lens(card: &str) -> bool {
+    NO_LENS.iter().any(|known| card.contains(known))
+}
+
 /// /dev/video0 and its kin, in the order of their numbers.
 fn video_nodes(dev: &Path) -> Vec<PathBuf> {
     let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("video")?.parse::<u32>().ok();
@@ -414,6 +419,9 @@ mod tests {
         seen(&mut found, dev, "video2", "PureThermal", Offers { known: vec![], unknown: vec!["Y16".into()] });
         found.take_video(dev, dev.join("video3"), Err(Refusal::NotACamera("it captures no pictures")));
         found.take_video(dev, dev.join("video4"), Err(Refusal::Busy));
+        for card in ["rpivid", "rkisp_mainpath"] {
+            found.take_video(dev, dev.join("video6"), Err(Refusal::Planes { card: card.into() }));
+        }
         let choices = found.camera_choices();
         assert_eq!(choices.len(), 1);
         assert!(choices[0].answer.ends_with("v4l/by-id/usb-Cam_1234-video-index0"), "{choices:?}");
@@ -422,7 +430,8 @@ mod tests {
         assert!(found.sensors[0].answer().starts_with("thermal:v4l2-thermal:"), "{:?}", found.sensors);
         let remarks = found.remarks.join("\n");
         assert!(remarks.contains("ribbon cable") && remarks.contains("in use by another program"), "{remarks}");
-        assert_eq!(found.remarks.len(), 2);
+        assert!(remarks.contains("video6: rkisp_mainpath captures in several planes"), "{remarks}");
+        assert_eq!(found.remarks.len(), 3);
     }
 
     #[test]

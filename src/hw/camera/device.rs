@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use v4l::capability::Flags;
-use v4l::format::FieldOrder;
+use v4l::format::{Colorspace, FieldOrder, Quantization};
 use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::FrameSizeEnum;
 use v4l::video::Capture;
@@ -54,18 +54,19 @@ impl Device {
             // A name that the kernel has cut within a character: the camera may be fine, and it is asked for all else.
             Err(Failure::Panic) => return Ok(Self { device, card: "unnamed".to_owned() }),
         };
+        // On USB it is the camera's own, of whatever characters.
+        let card = one_line(&caps.card);
         if !caps.capabilities.contains(Flags::VIDEO_CAPTURE) {
-            return Err(Refusal::NotACamera(if caps.capabilities.contains(Flags::VIDEO_CAPTURE_MPLANE) {
-                "it captures in several planes (MPLANE), which facelatch can't read"
-            } else {
-                "it captures no pictures; cameras have several nodes: try the one before it, such as /dev/video0"
-            }));
+            if caps.capabilities.contains(Flags::VIDEO_CAPTURE_MPLANE) {
+                return Err(Refusal::Planes { card });
+            }
+            let why = "it captures no pictures; cameras have several nodes: try the one before it, such as /dev/video0";
+            return Err(Refusal::NotACamera(why));
         }
         if !caps.capabilities.contains(Flags::STREAMING) {
             return Err(Refusal::NotACamera("its driver can't stream, which facelatch needs"));
         }
-        // On USB it is the camera's own, of whatever characters.
-        Ok(Self { device, card: one_line(&caps.card) })
+        Ok(Self { device, card })
     }
 
     pub(super) fn card(&self) -> &str {
@@ -90,6 +91,11 @@ impl Device {
         let mut geometry = Geometry::packed(choice.format.pixel_format(), got.width, got.height);
         if got.stride > 0 && choice.format != WantedFormat::Mjpeg {
             geometry.stride = got.stride;
+        }
+        if is_stretched(&got) {
+            log::warn!(
+                "camera: its frames have the full range and are read as limited: contrasts are a sixth too strong"
+            );
         }
         Ok(Agreed { format: choice.format, geometry, fps: self.set_rate(&choice) })
     }
@@ -207,6 +213,17 @@ fn shielded<T>(ask: impl FnOnce() -> io::Result<T>) -> Result<T, Failure> {
     }
 }
 
+/// Whether colours come in the full range, 0 to 255, of a format that is read as 16 to 235.
+fn is_stretched(got: &Format) -> bool {
+    let is_read_as_limited = [WantedFormat::Yuyv, WantedFormat::Nv12].iter().any(|f| f.fourcc() == got.fourcc.repr);
+    let is_full = match got.quantization {
+        Quantization::FullRange => true,
+        Quantization::Default => matches!(got.colorspace, Colorspace::JPEG),
+        Quantization::LimitedRange => false,
+    };
+    is_read_as_limited && is_full
+}
+
 /// The four characters, of which the last may carry a flag in its top bit (v4l2_fourcc_be).
 fn readable(fourcc: FourCC) -> String {
     fourcc.repr.map(|byte| char::from(byte & 0x7F)).iter().collect::<String>().trim().to_owned()
@@ -253,6 +270,21 @@ mod tests {
         assert!(say(libc::EBUSY).contains("`fuser -v`"));
         assert!(say(libc::ENOSPC).starts_with("opening it: the USB bus has no room for its stream: another port"));
         assert!(say(libc::EIO).starts_with("opening it: Input/output error"));
+    }
+
+    #[test]
+    fn colours_of_the_full_range_are_known_by_what_the_driver_says_or_by_jpegs_colour_space() {
+        let is = |fourcc, colorspace, quantization| {
+            is_stretched(&Format { colorspace, quantization, ..Format::new(640, 480, FourCC::new(fourcc)) })
+        };
+        assert!(is(b"YUYV", Colorspace::SRGB, Quantization::FullRange));
+        assert!(is(b"NV12", Colorspace::JPEG, Quantization::Default));
+        assert!(!is(b"NV12", Colorspace::JPEG, Quantization::LimitedRange));
+        assert!(!is(b"YUYV", Colorspace::SRGB, Quantization::Default));
+        assert!(
+            !is(b"MJPG", Colorspace::JPEG, Quantization::FullRange)
+                && !is(b"GREY", Colorspace::SRGB, Quantization::FullRange)
+        );
     }
 
     #[test]

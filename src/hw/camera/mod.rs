@@ -111,6 +111,8 @@ pub enum Refusal {
     Busy,
     #[error("{0}")]
     NotACamera(&'static str),
+    #[error("{card} captures in several planes (MPLANE), which facelatch can't read")]
+    Planes { card: String },
     #[error("it can't give {wanted}; write into [camera] what it offers: {offers}")]
     NoMatch { wanted: String, offers: String },
     #[error("{what}: {reason}")]
