@@ -36,10 +36,10 @@ const LATEST: Duration = Duration::from_millis(600);
 const CAMERA_TICKS: usize = 45;
 /// Frames a second of the slowest camera that liveness was trained and measured with (models/train/liveness_camera.py).
 pub const LEAST_FPS: f32 = 12.0;
-/// And so many frames with the face must lie in a window, eleven a second: what is drawn between fewer has no noise that
-/// the pulse could be held against. Of the windows of a living person before a simulated camera of [`LEAST_FPS`], which
-/// loses frames, 5 % have fewer, and of one of 15 a second none.
-const CAMERA_FRAMES: usize = 22;
+/// And so many frames with the face must lie in a window, eleven a second: what is drawn between fewer has no noise
+/// that the pulse could be held against. Of the windows of a living person before a simulated camera of [`LEAST_FPS`],
+/// which loses frames, 5 % have fewer, and of one of 15 a second none.
+pub const CAMERA_FRAMES: usize = 22;
 /// And any other sensor so many: three fifths, as many as it was trained with at the least.
 const SENSOR_TICKS: usize = 30;
 /// A face that has been there for a window and this much longer, and still gives no window of frames, is too rarely

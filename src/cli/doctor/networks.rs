@@ -6,6 +6,8 @@ use super::{Level, short};
 use crate::frame::RgbImage;
 use crate::gate::Policy;
 use crate::hw::clock::BootClock;
+use crate::liveness::judge::CAMERA_FRAMES;
+use crate::liveness::series::SPAN;
 use crate::ports::Clock;
 use crate::time::Duration;
 
@@ -31,7 +33,8 @@ pub fn look(ctx: &Context) -> Result<(Level, String), String> {
             embedder.name,
             short(&embedder.sha256)
         );
-        Ok(match slowness(took, &ctx.config.gate) {
+        let seldom = || seldom(took).filter(|_| ctx.config.liveness_required());
+        Ok(match slowness(took, &ctx.config.gate).or_else(seldom) {
             Some(slowness) => (Level::Complaint, format!("{says}; {slowness}")),
             None => (Level::Ok, says),
         })
@@ -52,6 +55,17 @@ fn slowness(took: Duration, gate: &Policy) -> Option<String> {
     })
 }
 
+/// What to do where fewer frames than liveness asks for are judged in the time of a window.
+fn seldom(took: Duration) -> Option<String> {
+    (took * (CAMERA_FRAMES as u32 - 1) > SPAN).then(|| {
+        format!(
+            "a face takes {} ms, and liveness calls nobody alive by fewer than {CAMERA_FRAMES} frames in two seconds: faces.threads = 2, \
+             a smaller faces.detect_px, or another network (docs/upkeep.md)",
+            took.as_millis()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +77,12 @@ mod tests {
         assert_eq!(says(500), None);
         let slow = says(600).unwrap();
         assert!(slow.contains("600 ms") && slow.contains("gate.stale_after_ms = 1500"), "{slow}");
+    }
+
+    #[test]
+    fn networks_that_are_too_slow_for_liveness_are_told_with_what_to_do() {
+        assert_eq!(seldom(Duration::from_millis(93)), None);
+        let slow = seldom(Duration::from_millis(94)).unwrap();
+        assert!(slow.contains("94 ms") && slow.contains("fewer than 22 frames"), "{slow}");
     }
 }
