@@ -13,8 +13,8 @@ const SCALE: f32 = 0.01;
 /// A second projection with less deviation than this is nothing to tune by.
 const LEAST_DEVIATION: f32 = 1e-9;
 /// Frequencies of a window, half a hertz each: where hearts beat, with a harmonic (0.5 to 3.5 Hz), and where only noise
-/// is (4.5 to 7 Hz). Lines between the frames of a slow camera take noise away: one of 12 a second, the slowest that was
-/// trained and measured, sees it up to 6 Hz, and windows of fewer frames are not judged.
+/// is (4.5 to 7 Hz). Lines between the frames of a slow camera take noise away: one of 12 a second, the slowest that
+/// was trained and measured, sees it up to 6 Hz, and windows of fewer frames than 11 a second are not judged.
 const BEATS: std::ops::Range<usize> = 1..8;
 const NOISE: std::ops::Range<usize> = 9..15;
 /// Less is no noise of a camera's, but none: rounding.
