@@ -124,7 +124,8 @@ pub(super) struct Attempt {
     pub claimed: Option<PersonId>,
     began: Instant,
     deadline: Instant,
-    /// When a face was last told of: a slow network must not look like an empty doorstep.
+    /// When a face was last told of: a slow network must not look like an empty doorstep. Of a claim, from its own face on:
+    /// who walks by or walks off meanwhile ends nobody's claim.
     last_face: Option<Instant>,
     looks: Deque<Look, MAX_OF>,
     faces: Deque<Shown, MAX_FACES>,
@@ -198,7 +199,9 @@ impl Attempt {
             let _the_oldest = self.faces.pop_front();
         }
         let _there_is_room = self.faces.push_back(Shown { captured_at, person });
-        self.last_face = Some(now);
+        if self.claimed.is_none() || self.last_face.is_some() || person.is_some() {
+            self.last_face = Some(now);
+        }
     }
 
     /// When the attempt ends by itself: nobody is there any more, or it has lasted long enough.

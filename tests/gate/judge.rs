@@ -14,7 +14,7 @@ use facelatch::gate::{
 use facelatch::person::PersonId;
 use facelatch::time::Now;
 
-use super::evidence::{Ms, Told, agreement, counts, is_about, is_low, is_mostly, is_of, millis, ms};
+use super::evidence::{Ms, Told, agreement, counts, is_about, is_low, is_mostly, is_of, millis, ms, shows};
 use super::leaf::Leaf;
 use super::world::People;
 
@@ -30,6 +30,7 @@ struct Open {
     compared: usize,
     /// When it must have ended at the latest.
     deadline: Ms,
+    /// Of a claim, from its own face on.
     last_face: Option<Ms>,
     /// A window of evidence scored too little.
     is_doubted: bool,
@@ -184,6 +185,8 @@ impl Judge {
                 self.frames.push(Told { captured, told: now, sequence, face: sighting.face });
                 if sighting.face != Face::Absent
                     && let Some(open) = &mut self.open
+                    && (open.last_face.is_some()
+                        || shows(&sighting.face, open.claimed, &self.people, &self.policy).is_some())
                     && now < millis(self.policy.absent_after) + open.last_face.unwrap_or(now)
                 {
                     open.last_face = Some(now);

@@ -69,6 +69,27 @@ fn idle_a_claim_that_nobody_comes_for_ends_and_locks_nobody_out() {
 }
 
 #[test]
+fn observing_a_claim_waits_for_its_face_although_others_walk_by_and_ends_once_that_has_left() {
+    for other in [face(BEN), Face::Poor(PoorMeasure::Size)] {
+        let mut door = Script::new();
+        door.event(Event::Claim(ANA)).frame(other).show(Face::Absent, 2000).show(scored(ANA, 0.8), 600);
+        door.says([
+            "0 expect #1",
+            "2.5 expect nobody",
+            "2.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
+            "2.52 release",
+        ]);
+    }
+    let mut door = Script::new();
+    door.event(Event::Claim(ANA)).show(scored(ANA, 0.8), 200).show(Face::Absent, 2000);
+    door.says([
+        "0 expect #1",
+        "1.1 not_recognised #1 0.800 [frames_agreed 2, needed 3, claim_not_confirmed, too_few_frames]",
+        "1.1 expect nobody",
+    ]);
+}
+
+#[test]
 fn idle_a_claim_does_not_excuse_anybody_from_liveness_expiry_or_hours() {
     let mut door = Script::new();
     door.verdict = None;

@@ -1,6 +1,6 @@
 //! Whether what a denial says is so.
 
-use super::super::evidence::{agree_too_late, is_ambiguous, shows};
+use super::super::evidence::{agree_too_late, is_ambiguous};
 use super::*;
 
 impl Judge {
