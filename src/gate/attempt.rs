@@ -62,6 +62,16 @@ pub enum Finding {
     Below(Option<Similarity>),
 }
 
+impl Finding {
+    /// Whom it shows beyond doubt.
+    pub(super) const fn matched(self) -> Option<Candidate> {
+        match self {
+            Self::Match(found) => Some(found),
+            Self::Ambiguous { .. } | Self::Below(_) => None,
+        }
+    }
+}
+
 impl Seen {
     /// What a search among everybody amounts to: the best must reach the threshold, where there is one, and be ahead of
     /// the next person by the margin.
@@ -106,6 +116,19 @@ pub(super) struct Bar {
     pub roster: Arc<Roster>,
     /// Its newest report.
     pub liveness: Option<LivenessReport>,
+}
+
+impl Bar {
+    /// What a search for this face among everybody amounts to. Whoever was erased a moment ago may still be in the frame that
+    /// was being looked at.
+    pub(super) fn find(&self, seen: &Seen) -> Finding {
+        match seen.best {
+            Some(best) if self.roster.get(best.person).is_some() => {
+                seen.recognised(self.roster.identify_threshold, self.policy.margin)
+            }
+            best => Finding::Below(best.map(|found| found.similarity)),
+        }
+    }
 }
 
 /// Where an attempt stands.
@@ -182,10 +205,7 @@ impl Attempt {
                 None
             }
             Face::Seen(seen) => {
-                let person = match self.judge(&seen, bar) {
-                    Finding::Match(found) => Some(found.person),
-                    Finding::Ambiguous { .. } | Finding::Below(_) => None,
-                };
+                let person = self.judge(&seen, bar).matched().map(|found| found.person);
                 // Else a live stranger could stand there first, and then hold up somebody's picture.
                 if person.is_some() && self.matches(captured_at, bar).next().map(|before| before.person) != person {
                     self.in_sight_since = captured_at.max(self.began);
@@ -323,10 +343,7 @@ impl Attempt {
     }
 
     fn matched(&self, look: &Look, bar: &Bar) -> Option<Candidate> {
-        match self.judge(&look.seen, bar) {
-            Finding::Match(found) => Some(found),
-            Finding::Ambiguous { .. } | Finding::Below(_) => None,
-        }
+        self.judge(&look.seen, bar).matched()
     }
 
     /// Whether enough frames agree, and took so long to judge that so many are never fresh together: a matter of the board, and no
@@ -361,20 +378,12 @@ impl Attempt {
     }
 
     fn judge(&self, seen: &Seen, bar: &Bar) -> Finding {
-        let threshold = self.threshold(bar);
-        // Whoever was erased a moment ago may still be in the frame that was being looked at.
+        let Some(person) = self.claimed else { return bar.find(seen) };
         let is_enrolled = |found: Candidate| bar.roster.get(found.person).is_some();
-        let similarity = |found: Option<Candidate>| found.map(|found| found.similarity);
-        if let Some(person) = self.claimed {
-            let reaches = |found: Candidate| threshold.is_some_and(|threshold| found.similarity >= threshold);
-            return match seen.claimed {
-                Some(found) if found.person == person && is_enrolled(found) && reaches(found) => Finding::Match(found),
-                other => Finding::Below(similarity(other)),
-            };
-        }
-        match seen.best {
-            Some(best) if is_enrolled(best) => seen.recognised(threshold, bar.policy.margin),
-            best => Finding::Below(similarity(best)),
+        let reaches = |found: Candidate| self.threshold(bar).is_some_and(|threshold| found.similarity >= threshold);
+        match seen.claimed {
+            Some(found) if found.person == person && is_enrolled(found) && reaches(found) => Finding::Match(found),
+            other => Finding::Below(other.map(|found| found.similarity)),
         }
     }
 

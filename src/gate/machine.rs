@@ -256,7 +256,11 @@ impl Gate {
             return;
         }
         self.last_frame = Some((sighting.captured_at, sighting.sequence));
-        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, &self.bar.policy);
+        let known = match &sighting.face {
+            Face::Seen(seen) => self.bar.find(seen).matched().map(|found| found.person),
+            Face::Absent | Face::Poor(_) => None,
+        };
+        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, known, &self.bar.policy);
         let may_begin = self.bar.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
         if may_begin && matches!(self.state, State::Idle) {
             let deadline = now.mono + self.bar.policy.attempt_timeout;
@@ -428,10 +432,13 @@ impl Gate {
             Outcome::LivenessInconclusive => matches!(&self.state, State::Observing(attempt) if attempt.is_doubted()),
             _ => false,
         };
+        match denial.outcome {
+            Outcome::Fault => self.quiet.begin(now.mono),
+            _ => self.quiet.denied(now.mono, denial.person),
+        }
         record(out, denial);
         self.stop_expecting(out);
         self.state = State::Idle;
-        self.quiet.denied(now.mono);
         let Policy { lockout_after, lockout_window, lockout_for, .. } = self.bar.policy;
         if is_stranger && self.lockout.trips(now.mono, lockout_after, lockout_window) {
             let until = now.mono + lockout_for;

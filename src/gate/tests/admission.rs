@@ -99,7 +99,9 @@ fn unlocked_a_face_begins_no_attempt_and_after_the_relock_only_after_a_quiet_tim
 fn unlocked_whoever_was_denied_before_waits_no_longer_than_others_after_the_relock() {
     let mut door = Script::new();
     // Denied at five and at twelve seconds: the next attempt begins four seconds after the second.
-    door.show(stranger(), 12_000).skip();
+    door.verdict = None;
+    door.show(face(ANA), 12_000).skip();
+    door.verdict = Some(Verdict::Live);
     door.show(face(ANA), 12_200).says([
         "16.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
         "16.52 release",

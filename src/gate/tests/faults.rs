@@ -50,6 +50,16 @@ fn observing_a_fault_ends_the_attempt_with_it() {
 }
 
 #[test]
+fn observing_faults_however_many_make_nobody_wait_longer_than_one() {
+    let mut door = Script::new();
+    for _ in 0..10 {
+        door.show(face(ANA), 300).event(Event::Fault(Fault::CameraLost)).event(Event::Cleared(Fault::CameraLost));
+        door.wait(2000);
+    }
+    door.skip().show(face(ANA), 600).says(["23.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "23.52 release"]);
+}
+
+#[test]
 fn recording_a_fault_takes_the_grant_back() {
     let mut door = Script::new();
     door.ledger = Ledger::Writes(1000);

@@ -196,6 +196,38 @@ fn denied_who_stays_is_denied_ever_more_rarely_and_who_comes_back_is_looked_at_s
 }
 
 #[test]
+fn denied_a_stranger_who_stays_keeps_nobody_waiting_who_is_known() {
+    let mut door = Script::new();
+    // Denied at 5, 12 and 21 s: the stranger's next attempt begins at 29 s.
+    door.show(stranger(), 22_000).skip().show(face(ANA), 1000);
+    door.says(["22.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "22.52 release"]);
+    let mut door = Script::with(Policy { lockout_after: 4, ..Policy::default() });
+    door.show(stranger(), 22_000).skip();
+    door.verdict = Some(Verdict::Spoof);
+    door.show(face(ANA), 1000);
+    door.says(["22.5 spoof #1 0.800 [liveness_spoof, frames_agreed 5, needed 3]", "22.5 locked_out [denials 4]"]);
+}
+
+#[test]
+fn denied_two_who_take_turns_are_denied_no_more_often_than_one_may_try() {
+    let mut door = Script::new();
+    for _ in 0..20 {
+        door.show(face(EVA), 300).show(face(TOM), 300);
+    }
+    let denials = door.lines.len();
+    assert!((2..=6).contains(&denials), "{denials} in 12 s: {:?}", door.lines);
+}
+
+#[test]
+fn denied_a_release_in_between_lengthens_nobodys_wait() {
+    let mut door = Script::new();
+    // Denied at 5, 12 and 21 s. Whoever wants out is let out at 22 s, and the door locks at 27 s: the next begins at 29 s.
+    door.show(stranger(), 22_000).exit().show(stranger(), 13_000).skip();
+    assert_eq!(door.gate.status().state, "idle", "denied at 34 s");
+    assert_eq!(door.gate.status().since, Instant::from_millis(START + 34_000));
+}
+
+#[test]
 fn denied_strangers_lock_the_door_against_guessing_and_a_lockout_ends() {
     let mut door = Script::with(Policy { lockout_after: 2, ..Policy::default() });
     door.verdict = Some(Verdict::Spoof);
