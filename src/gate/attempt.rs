@@ -9,7 +9,7 @@ use super::record::{Outcome, PoorMeasure, Reason, Record};
 use super::roster::Roster;
 use super::{Evidence, LivenessReport, MAX_EVIDENCE, Verdict};
 use crate::person::PersonId;
-use crate::time::{Instant, Now};
+use crate::time::{Duration, Instant, Now};
 use crate::units::Similarity;
 
 /// A person, and how alike the face at the door is to them.
@@ -99,8 +99,11 @@ struct Look {
     seen: Seen,
 }
 
-/// Faces of which an attempt remembers whom they showed: 3 s of them at 32 a second, and life is judged by 2.2 s.
-const MAX_FACES: usize = 96;
+/// Faces of which an attempt remembers whom they showed: 4 s of them. Life is judged by 2.2 s, and its word counts for another
+/// [`Policy::stale_after`], 1.5 s by default.
+const MAX_FACES: usize = 160;
+/// At most one of them in so long, however many frames the camera gives.
+const FACE_EACH: Duration = Duration::from_millis(25);
 
 /// Whom a frame with a face showed beyond doubt, poor ones among them.
 #[derive(Debug, Clone, Copy)]
@@ -215,10 +218,12 @@ impl Attempt {
                 person
             }
         };
-        if self.faces.is_full() {
-            let _the_oldest = self.faces.pop_front();
+        if self.faces.back().is_none_or(|last| captured_at.since(last.captured_at) >= FACE_EACH) {
+            if self.faces.is_full() {
+                let _the_oldest = self.faces.pop_front();
+            }
+            let _there_is_room = self.faces.push_back(Shown { captured_at, person });
         }
-        let _there_is_room = self.faces.push_back(Shown { captured_at, person });
         if self.claimed.is_none() || self.last_face.is_some() || person.is_some() {
             self.last_face = Some(now);
         }
@@ -365,7 +370,12 @@ impl Attempt {
 
     /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive who can't be
     /// recognised, for want of light or under a hood, could hold a picture up now and then and be taken for whom it shows.
+    /// Of faces that are forgotten nobody knows.
     fn is_mostly(&self, person: PersonId, report: &LivenessReport) -> bool {
+        let reaches_back = self.faces.front().is_some_and(|oldest| oldest.captured_at <= report.from);
+        if self.faces.is_full() && !reaches_back {
+            return false;
+        }
         let within = || self.faces.iter().filter(|face| (report.from..=report.until).contains(&face.captured_at));
         let theirs = within().filter(|face| face.person == Some(person)).count();
         2 * theirs > within().count()

@@ -101,7 +101,8 @@ pub fn is_of(
     })
 }
 
-/// Whether more than half of the faces while the evidence was taken are beyond doubt this person's, of the last 96.
+/// Whether more than half of the faces while the evidence was taken are beyond doubt this person's, of one in 25 ms, and the
+/// last 160 of these reach back over all of it.
 pub fn is_mostly(
     person: PersonId,
     report: &LivenessReport,
@@ -110,8 +111,17 @@ pub fn is_mostly(
     people: &People,
     policy: &Policy,
 ) -> bool {
-    let faces = frames.iter().rev().filter(|frame| !matches!(frame.face, Face::Absent)).take(96);
-    let within = faces.filter(|frame| (ms(report.from)..=ms(report.until)).contains(&frame.captured));
+    let mut faces: Vec<&Told> = Vec::new();
+    for frame in frames.iter().filter(|frame| !matches!(frame.face, Face::Absent)) {
+        if faces.last().is_none_or(|last| frame.captured >= last.captured + 25) {
+            faces.push(frame);
+        }
+    }
+    let known = &faces[faces.len().saturating_sub(160)..];
+    if known.len() == 160 && known[0].captured > ms(report.from) {
+        return false;
+    }
+    let within = known.iter().filter(|frame| (ms(report.from)..=ms(report.until)).contains(&frame.captured));
     let (mut theirs, mut others) = (0, 0);
     for frame in within {
         match shows(&frame.face, claimed, people, policy) {

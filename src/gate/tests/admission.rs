@@ -163,6 +163,38 @@ fn swap_a_picture_that_is_shown_now_and_then_does_not_borrow_the_life_of_who_hol
     door.liveness(1900, 2600, Verdict::Live).says(["2.7 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
 }
 
+/// Frames of these faces one after another at 60 a second.
+fn at_60_a_second(door: &mut Script, faces: &[(Face, usize)]) {
+    let each = faces.iter().flat_map(|(face, times)| std::iter::repeat_n(*face, *times));
+    for (i, face) in each.enumerate() {
+        door.wait(if i % 3 == 0 { 16 } else { 17 }).frame(face);
+    }
+}
+
+#[test]
+fn swap_a_picture_in_less_than_half_of_a_fast_cameras_frames_borrows_no_life_either() {
+    let hooded = Face::Poor(PoorMeasure::TooDark);
+    let mut door = Script::new();
+    at_60_a_second(&mut door, &[(face(ANA), 1), (hooded, 34), (face(ANA), 1), (hooded, 47), (face(ANA), 49)]);
+    door.liveness(door.now - 2160, door.now, Verdict::Live).says([]);
+    let mut door = Script::new();
+    at_60_a_second(&mut door, &[(face(ANA), 132)]);
+    door.liveness(door.now - 2160, door.now, Verdict::Live);
+    door.says(["2.2 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
+}
+
+#[test]
+fn swap_life_of_longer_ago_than_faces_are_remembered_counts_for_nobody() {
+    let ms = Duration::from_millis;
+    let patient = Policy { stale_after: ms(3000), attempt_timeout: ms(20_000), ..Policy::default() };
+    let mut door = Script::with(patient);
+    // Remembered are 5.3 s: every second frame of 60 a second.
+    let hooded = Face::Poor(PoorMeasure::TooDark);
+    at_60_a_second(&mut door, &[(face(ANA), 1), (hooded, 150), (face(ANA), 249)]);
+    door.liveness(100, 4000, Verdict::Live).says([]);
+    door.liveness(4500, 6600, Verdict::Live).says(["6.666 granted? #1 0.800 [frames_agreed 5, needed 3]"]);
+}
+
 #[test]
 fn swap_life_of_the_resident_before_is_not_life_of_the_next() {
     let mut door = Script::new();
