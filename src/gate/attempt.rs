@@ -64,7 +64,7 @@ pub enum Finding {
 
 impl Finding {
     /// Whom it shows beyond doubt.
-    pub(super) const fn matched(self) -> Option<Candidate> {
+    const fn matched(self) -> Option<Candidate> {
         match self {
             Self::Match(found) => Some(found),
             Self::Ambiguous { .. } | Self::Below(_) => None,
@@ -122,15 +122,35 @@ pub(super) struct Bar {
 }
 
 impl Bar {
+    /// Whom a frame shows beyond doubt of everybody.
+    pub(super) fn known(&self, face: &Face) -> Option<PersonId> {
+        match face {
+            Face::Seen(seen) => self.find(seen).matched().map(|found| found.person),
+            Face::Absent | Face::Poor(_) => None,
+        }
+    }
+
     /// What a search for this face among everybody amounts to. Whoever was erased a moment ago may still be in the frame that
     /// was being looked at.
-    pub(super) fn find(&self, seen: &Seen) -> Finding {
+    fn find(&self, seen: &Seen) -> Finding {
         match seen.best {
             Some(best) if self.roster.get(best.person).is_some() => {
                 seen.recognised(self.roster.identify_threshold, self.policy.margin)
             }
             best => Finding::Below(best.map(|found| found.similarity)),
         }
+    }
+
+    /// What liveness says by evidence from `since` on, where it says it of now.
+    fn liveness(&self, since: Instant, now: Now) -> Option<LivenessReport> {
+        self.liveness
+            .filter(|report| since <= report.from && report.from <= report.until)
+            .filter(|report| is_fresh(report.until, now.mono, &self.policy))
+    }
+
+    /// The same, if it is that there is an attack.
+    pub(super) fn attack(&self, since: Instant, now: Now) -> Option<LivenessReport> {
+        self.liveness(since, now).filter(|report| report.verdict == Verdict::Spoof)
     }
 }
 
@@ -148,7 +168,7 @@ pub(super) enum Assessment {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub claimed: Option<PersonId>,
-    began: Instant,
+    pub began: Instant,
     deadline: Instant,
     /// When a face was last told of: a slow network must not look like an empty doorstep. Of a claim, from its own face on:
     /// who walks by or walks off meanwhile ends nobody's claim.
@@ -238,7 +258,7 @@ impl Attempt {
     pub(super) fn assess(&mut self, now: Now, bar: &Bar) -> Assessment {
         self.is_doubted |= bar.liveness.is_some_and(|report| report.until >= self.began && is_below(&report));
         // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
-        if let Some(report) = self.liveness(self.began, now, bar).filter(|report| report.verdict == Verdict::Spoof) {
+        if let Some(report) = bar.attack(self.began, now) {
             let spoof = Record::new(now.wall, Outcome::Spoof).because(Reason::LivenessSpoof);
             return Assessment::Deny(self.with_agreed(spoof, now, bar).because_of(report.evidence));
         }
@@ -255,7 +275,7 @@ impl Attempt {
         }
         let granted = of_them(Outcome::Granted).because(frames);
         match bar.policy.liveness {
-            LivenessPolicy::Required => match self.liveness(self.in_sight_since, now, bar) {
+            LivenessPolicy::Required => match bar.liveness(self.in_sight_since, now) {
                 Some(report) if report.verdict == Verdict::Live && self.is_mostly(found.person, &report) => {
                     Assessment::Admit(found, granted.because_of(report.evidence))
                 }
@@ -359,13 +379,6 @@ impl Attempt {
         let people = || self.looks.iter().rev().filter_map(|look| self.matched(look, bar)).map(|found| found.person);
         let agreed = people().next().map_or(0, |newest| people().filter(|person| *person == newest).count());
         agreed >= usize::from(agree) && self.looks.iter().any(is_slow)
-    }
-
-    /// What liveness says by evidence from `since` on, where it says it of now.
-    fn liveness(&self, since: Instant, now: Now, bar: &Bar) -> Option<LivenessReport> {
-        bar.liveness
-            .filter(|report| since <= report.from && report.from <= report.until)
-            .filter(|report| is_fresh(report.until, now.mono, &bar.policy))
     }
 
     /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive who can't be

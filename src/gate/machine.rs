@@ -21,6 +21,7 @@ enum State {
     Observing(Attempt),
     /// Admitted, and the ledger is writing it down.
     Recording {
+        began: Instant,
         found: Candidate,
         ticket: Ticket,
         deadline: Instant,
@@ -225,6 +226,7 @@ impl Gate {
             Event::Sighting(sighting) => self.see(now, &sighting, out),
             Event::Liveness(report) => {
                 self.bar.liveness = Some(report);
+                self.take_back(now, out);
                 self.assess(now, out);
             }
             Event::Roster(roster) => {
@@ -256,10 +258,7 @@ impl Gate {
             return;
         }
         self.last_frame = Some((sighting.captured_at, sighting.sequence));
-        let known = match &sighting.face {
-            Face::Seen(seen) => self.bar.find(seen).matched().map(|found| found.person),
-            Face::Absent | Face::Poor(_) => None,
-        };
+        let known = self.bar.known(&sighting.face);
         let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, known, &self.bar.policy);
         let may_begin = self.bar.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
         if may_begin && matches!(self.state, State::Idle) {
@@ -279,11 +278,23 @@ impl Gate {
             Assessment::Wait => {}
             Assessment::Deny(denial) => self.end_attempt(now, denial, out),
             Assessment::Admit(found, granted) => {
+                let began = attempt.began;
                 self.stop_expecting(out);
                 let ticket = self.ticket();
                 push(out, Action::Record { record: granted, ticket: Some(ticket) });
-                self.state = State::Recording { found, ticket, deadline: now.mono + self.bar.policy.ledger_timeout };
+                let deadline = now.mono + self.bar.policy.ledger_timeout;
+                self.state = State::Recording { began, found, ticket, deadline };
             }
+        }
+    }
+
+    /// An attack that is noticed while the ledger writes the grant spoils that, too.
+    fn take_back(&mut self, now: Now, out: &mut Actions) {
+        if let State::Recording { began, found, .. } = self.state
+            && let Some(report) = self.bar.attack(began, now)
+        {
+            let spoof = Record::new(now.wall, Outcome::Spoof).like(found).because(Reason::LivenessSpoof);
+            self.end_attempt(now, spoof.because_of(report.evidence), out);
         }
     }
 
@@ -297,7 +308,7 @@ impl Gate {
             }
             return;
         }
-        let State::Recording { found, ticket: awaited, deadline } = self.state else { return };
+        let State::Recording { found, ticket: awaited, deadline, .. } = self.state else { return };
         if ticket != awaited {
             return;
         }
@@ -426,7 +437,7 @@ impl Gate {
     fn end_attempt(&mut self, now: Now, denial: Record, out: &mut Actions) {
         let is_stranger = match denial.outcome {
             Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof => {
-                !denial.reasons.contains(&Reason::TooFewFrames)
+                ![Reason::TooFewFrames, Reason::NoLongerEnrolled].iter().any(|no| denial.reasons.contains(no))
             }
             // Else whoever steps back before enough windows make an attack could try all night.
             Outcome::LivenessInconclusive => matches!(&self.state, State::Observing(attempt) if attempt.is_doubted()),

@@ -75,7 +75,7 @@ fn observing_liveness_alone_decides_as_soon_as_it_comes() {
 }
 
 #[test]
-fn recording_more_frames_and_verdicts_change_nothing() {
+fn recording_more_frames_and_verdicts_of_life_change_nothing() {
     let mut door = Script::new();
     door.ledger = Ledger::Writes(1000);
     door.show(face(ANA), 1400).says(["0.5 granted? #1 0.800 [frames_agreed 5, needed 3]"]);

@@ -114,7 +114,7 @@ fn idle_an_answer_that_nobody_waits_for_opens_nothing() {
 #[test]
 fn recording_whoever_is_erased_expires_or_leaves_their_hours_meanwhile_stays_outside() {
     let granted = |person| format!("0.5 granted? {person} 0.800 [frames_agreed 5, needed 3]");
-    let mut door = Script::new();
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
     door.ledger = Ledger::Writes(500);
     door.show(face(ANA), 600).event(Event::Roster(roster_without(&[ANA]))).wait(10_000);
     door.says([&granted(ANA), "1 not_recognised #1 [no_longer_enrolled]"]);
@@ -125,6 +125,22 @@ fn recording_whoever_is_erased_expires_or_leaves_their_hours_meanwhile_stays_out
     door.show(face(GUS), 600).wait(10_000);
     let expired = format!("1 expired #5 [expired_at {}]", MONDAY + 86_400_000);
     door.says([&granted(GUS), &expired]);
+}
+
+#[test]
+fn recording_an_attack_takes_the_grant_back_and_counts_and_one_of_before_does_not() {
+    let mut door = Script::with(Policy { lockout_after: 1, ..Policy::default() });
+    door.ledger = Ledger::Writes(500);
+    door.wait(3000).show(face(ANA), 600).liveness(2900, 3600, Verdict::Spoof).liveness(3000, 3600, Verdict::Spoof);
+    door.wait(10_000).says([
+        "3.5 granted? #1 0.800 [frames_agreed 5, needed 3]",
+        "3.6 spoof #1 0.800 [liveness_spoof]",
+        "3.6 locked_out [denials 1]",
+    ]);
+    let mut door = Script::new();
+    door.ledger = Ledger::Writes(500);
+    door.wait(3000).show(face(ANA), 600).liveness(2900, 3600, Verdict::Spoof).wait(500);
+    door.says(["3.5 granted? #1 0.800 [frames_agreed 5, needed 3]", "4 release"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl Judge {
         self.tally.attempts += 1;
         let is_guess = match record.outcome {
             Outcome::NotRecognised | Outcome::Ambiguous | Outcome::Spoof => {
-                !record.reasons.contains(&Reason::TooFewFrames)
+                !record.reasons.iter().any(|why| matches!(why, Reason::TooFewFrames | Reason::NoLongerEnrolled))
             }
             Outcome::LivenessInconclusive => is_doubted,
             _ => false,
@@ -74,8 +74,12 @@ impl Judge {
         let good = || frames(open.compared).filter(|frame| matches!(frame.face, Face::Seen(_)));
         let says = |reason: fn(&Reason) -> bool| record.reasons.iter().any(reason);
         if record.outcome != O::Fault {
-            let was_granted = self.grant.is_some();
-            must!(was_granted == matches!(step.event, Event::Recorded { .. }) || !was_granted, "a grant taken back");
+            let may_take_back = match step.event {
+                Event::Recorded { .. } => record.outcome != O::Spoof,
+                Event::Liveness(_) => record.outcome == O::Spoof,
+                _ => false,
+            };
+            must!(self.grant.is_none() || may_take_back, "a grant taken back");
         }
         match record.outcome {
             O::NotRecognised if self.grant.is_some() => {
