@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::channels::Channel;
-use super::series::{ROWS, TICKS, Window};
+use super::series::{ROWS, SKIN, TICKS, Window};
 use super::{Source, SourceSet};
 use crate::infer::network::{Layer, OutputSpec};
 use crate::infer::{InferError, Kind, ModelFile, Network};
@@ -65,20 +65,34 @@ impl Head {
     }
 
     /// What the score falls by without each channel that is there (occlusion; Zeiler and Fergus 2014, doi
-    /// 10.1007/978-3-319-10590-1_53): how much of it is that channel's, in nats, the weightiest first.
+    /// 10.1007/978-3-319-10590-1_53): how much of it is that channel's, in nats, the weightiest first. The colours of the skin
+    /// are taken away together, since they are one pulse, which goes with any of them; what they carry bears the name of the
+    /// one that weighs most by itself.
     ///
     /// # Errors
     /// As [`Head::score`].
     pub fn weights(&mut self, window: &Window) -> Result<Vec<(Channel, f32)>, InferError> {
         let whole = self.score(window)?.log_odds;
+        let is_there = |channel: &Channel| window.ticks(*channel) > 0;
+        let mut of_skin = Vec::new();
+        for channel in SKIN.into_iter().filter(is_there) {
+            of_skin.push((channel, whole - self.score_without(window, &[channel])?));
+        }
         let mut weights = Vec::new();
-        for channel in Channel::all().filter(|channel| window.ticks(*channel) > 0) {
-            let mut without = window.clone();
-            without.mask(channel);
-            weights.push((channel, whole - self.score(&without)?.log_odds));
+        if let Some((most, _)) = of_skin.into_iter().max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs())) {
+            weights.push((most, whole - self.score_without(window, &SKIN)?));
+        }
+        for channel in Channel::all().filter(|channel| is_there(channel) && !SKIN.contains(channel)) {
+            weights.push((channel, whole - self.score_without(window, &[channel])?));
         }
         weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
         Ok(weights)
+    }
+
+    fn score_without(&mut self, window: &Window, channels: &[Channel]) -> Result<f32, InferError> {
+        let mut without = window.clone();
+        channels.iter().for_each(|channel| without.mask(*channel));
+        Ok(self.score(&without)?.log_odds)
     }
 }
 
@@ -215,6 +229,11 @@ impl Subset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::infer::Manifest;
+    use crate::infer::builtin::LIVENESS;
+    use crate::liveness::Sample;
+    use crate::liveness::series::Series;
+    use crate::time::Instant;
 
     const TABLE: &str = r#"
         evaluation = "made up"
@@ -226,6 +245,33 @@ mod tests {
             { bpcer = 0.05, score = 3.0, apcer_worst = 0.001, worst = "phone", apcer_worst_held_out = 0.01, worst_held_out = "tablet" },
         ]
     "#;
+
+    #[test]
+    fn the_pulse_is_one_reason_and_weighs_what_all_colours_of_the_skin_carry() {
+        let file = Manifest::builtin().built_in(LIVENESS).unwrap();
+        let mut head = Head::load(&file).unwrap();
+        let mut series = Series::default();
+        for i in 0..TICKS as u64 {
+            let at = Instant::from_millis(10_000 + 40 * i);
+            let beat = (i as f32 * 0.3).sin();
+            for (channel, mean, share) in
+                [(Channel::SkinR, 150.0, 0.3), (Channel::SkinG, 120.0, 0.8), (Channel::SkinB, 100.0, 0.5)]
+            {
+                series.push(Sample { at, channel, value: mean + share * beat });
+            }
+            series.push(Sample { at, channel: Channel::ObjectC, value: 33.0 });
+        }
+        let (mut window, mut without) = (Window::default(), Window::default());
+        series.draw(Instant::from_millis(10_000 + 40 * (TICKS as u64 - 1)), &mut window);
+        let whole = head.score(&window).unwrap().log_odds;
+        let weights = head.weights(&window).unwrap();
+        series.forget(Source::Camera);
+        series.draw(Instant::from_millis(10_000 + 40 * (TICKS as u64 - 1)), &mut without);
+        let left = head.score(&without).unwrap().log_odds;
+        let of_skin: Vec<_> = weights.iter().filter(|(channel, _)| SKIN.contains(channel)).collect();
+        assert!(matches!(of_skin[..], [(_, weight)] if *weight == whole - left), "{weights:?}, not {}", whole - left);
+        assert_eq!(weights.len(), 2, "{weights:?}");
+    }
 
     fn sources(of: &[Source]) -> SourceSet {
         of.iter().copied().collect()

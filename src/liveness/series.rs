@@ -20,6 +20,8 @@ pub const ROWS: usize = MASK_ROW + CHANNELS;
 /// The first row of the pulse, which is made of the three skin channels: itself, how far it stands out of the noise,
 /// and the noise.
 pub(super) const PULSE_ROW: usize = VALUE_ROWS;
+/// What the pulse is made of.
+pub(super) const SKIN: [Channel; 3] = [Channel::SkinR, Channel::SkinG, Channel::SkinB];
 const PULSE_ROWS: usize = 3;
 /// The mask of the first channel.
 const MASK_ROW: usize = PULSE_ROW + PULSE_ROWS;
@@ -166,7 +168,7 @@ impl Window {
             self.row_mut(row).fill(0.0);
         }
         self.row_mut(mask_row(channel)).fill(0.0);
-        if matches!(channel, Channel::SkinR | Channel::SkinG | Channel::SkinB) {
+        if SKIN.contains(&channel) {
             (PULSE_ROW..MASK_ROW).for_each(|row| self.row_mut(row).fill(0.0));
         }
         self.ticks[channel.index()] = 0;
