@@ -303,7 +303,7 @@ impl Judge {
 
     /// What the newest window looks like, and, of a verdict, which channels made it.
     fn evidence(&mut self, score: &Score, needed: f32, verdict: Verdict) -> Evidence {
-        let what = if verdict == Verdict::Live { Class::Live } else { score.attack };
+        let what = if score.log_odds >= needed { Class::Live } else { score.attack };
         let mut evidence = [None; MAX_EVIDENCE];
         evidence[0] = Some(Reason::LooksLike { what: what.as_str(), score: score.log_odds, needed });
         if verdict != Verdict::Inconclusive

@@ -100,6 +100,18 @@ fn somebody_warm_is_alive_after_a_window_and_one_more() {
 }
 
 #[test]
+fn a_window_that_passes_looks_live_although_one_is_not_enough_and_one_that_does_not_looks_like_an_attack() {
+    for (celsius, what, score) in [(34.0, "live", 3.0), (24.0, "print", -3.0)] {
+        let mut door = Door::new(&[Source::Thermometer]);
+        while door.reports.is_empty() {
+            door.plays(FRAME, true, Some(celsius));
+        }
+        let looks_like = Reason::LooksLike { what, score, needed: 1.0 };
+        assert_eq!((door.reports[0].1, door.reports[0].2), (Verdict::Inconclusive, Some(looks_like)), "{celsius} °C");
+    }
+}
+
+#[test]
 fn something_cold_is_an_attack_after_five_windows_and_never_alive() {
     let mut door = Door::new(&[Source::Thermometer]);
     door.plays(4000, true, Some(24.0));
