@@ -3,6 +3,7 @@
 //! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
 
 mod reload;
+mod senses;
 mod socket;
 mod trouble;
 
@@ -19,8 +20,9 @@ use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, Ne
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
+use facelatch::liveness::watch::Looks;
 use facelatch::person::{Name, PersonId};
-use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Strike};
+use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Liveness, Strike};
 use facelatch::sim::fault::{Episode, FaultInjector, Schedule, StrikeFault};
 use facelatch::sim::inputs::{Hand, ScriptedInputs};
 use facelatch::sim::perception::{Doorstep, DoorstepHandle, ScriptedPerception};
@@ -102,6 +104,18 @@ impl House {
         wire: Option<OpenInputs>,
         strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
     ) -> Self {
+        Self::judging(open_camera, shelf, wire, strike_of, (policy(), None))
+    }
+
+    /// With a gate of this policy, and liveness that is told of every face.
+    fn judging(
+        open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
+        shelf: impl FnOnce(Store) -> Shelf,
+        wire: Option<OpenInputs>,
+        strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
+        (policy, liveness): (Policy, Option<(Looks, Box<dyn Liveness>)>),
+    ) -> Self {
+        let (looks, liveness) = liveness.unzip();
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
@@ -122,10 +136,10 @@ impl House {
         });
         let wires = wire.map(|wire| ("another", wire)).into_iter().chain([("scripted", scripted)]);
         let parts = Parts {
-            policy: policy(),
+            policy,
             camera: open_camera(&clock),
-            perception: Box::new(Mortal { inner: perception, dies: Arc::clone(&vision_dies) }),
-            liveness: None,
+            perception: Box::new(Mortal { inner: perception, looks, dies: Arc::clone(&vision_dies) }),
+            liveness,
             inputs: wires.collect(),
             strike: Box::new(Ordered {
                 strike: strike_of(strike, Arc::clone(&clock)),

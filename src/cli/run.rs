@@ -223,7 +223,8 @@ fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
     sensors.iter().for_each(|sensor| log::info!("sensor: {}", sensor.describe()));
     let tell = looks.clone();
     let eyes = Eyes::new(ctx.antispoof()?, Box::new(move |look| tell.put(look)));
-    Ok((eyes, Box::new(Watch::new(judge, looks, sensors))))
+    let min_size_px = ctx.config.limits().min_size_px;
+    Ok((eyes, Box::new(Watch::new(judge, looks, sensors, min_size_px))))
 }
 
 /// The similarities that the configuration's rates ask for, by the decider's own table.

@@ -57,6 +57,8 @@ pub struct Seen<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceSample {
     pub place: Place,
+    /// The distance between the eyes, in pixels.
+    pub size_px: f32,
     /// In the order of the table. A channel that this frame can't tell (motion in the first, moiré of a small face,
     /// skin in a grey one) has none.
     pub samples: heapless::Vec<Sample, MAX_SAMPLES>,
@@ -161,7 +163,7 @@ impl FaceWatch {
         self.last = Some(Last { spot, encoding });
         let place = place(seen, &spot);
         let samples = self.measure(seen, &place, since.filter(|_| is_same));
-        let face = FaceSample { place, samples };
+        let face = FaceSample { place, size_px: seen.quality.size_px, samples };
         if is_same { Look::Same(face) } else { Look::Another(face) }
     }
 

@@ -54,7 +54,7 @@ impl Fusion {
     /// What a frame showed.
     pub fn look(&mut self, look: &Look) {
         match look.face() {
-            Some(FaceSample { place, samples }) => {
+            Some(FaceSample { place, samples, .. }) => {
                 let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
                 self.face(*place, luminance.map_or(f32::NAN, |sample| sample.value));
             }

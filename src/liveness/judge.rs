@@ -139,7 +139,7 @@ impl Judge {
             self.start_anew();
         }
         self.fusion.look(look);
-        if let Some(FaceSample { place, samples }) = look.face() {
+        if let Some(FaceSample { place, samples, .. }) = look.face() {
             self.since.get_or_insert(place.at);
             samples.iter().for_each(|sample| self.push(*sample));
         }

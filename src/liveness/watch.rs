@@ -18,6 +18,9 @@ use crate::time::{Duration, Instant};
 const MAX_LOOKS: usize = 16;
 /// A required sensor that has been of no use for so long is a fault of the door, and not of whoever stands there.
 const SICK_AFTER: Duration = Duration::from_secs(5);
+/// The same of one that may see nothing in an empty room, while somebody stands there: three times an attempt by default, so that
+/// whoever is out of its reach is told so by the end of theirs, and shuts the door to nobody else.
+const BLIND_AFTER: Duration = Duration::from_secs(15);
 
 /// Hands what frames show from the thread that looks at pictures to the one that judges.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +53,10 @@ pub struct Watch {
     judge: Judge,
     looks: Looks,
     sensors: Vec<Watched>,
+    /// A smaller face is too far away for the gate, and may be for a sensor: the eyes' distance in pixels.
+    min_size_px: f32,
+    /// Since when a face that is large enough has been seen.
+    near: Option<Instant>,
 }
 
 struct Watched {
@@ -63,11 +70,23 @@ struct Watched {
 }
 
 impl Watch {
-    /// A judge with the frames that `looks` brings and the sensors that it is to listen to.
-    pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>) -> Self {
+    /// A judge with the frames that `looks` brings and the sensors that it is to listen to, at a door whose gate passes over
+    /// faces whose eyes are fewer pixels apart than `min_size_px`.
+    pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>, min_size_px: f32) -> Self {
         let watched =
             |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None, unable: None };
-        Self { judge, looks, sensors: sensors.into_iter().map(watched).collect() }
+        Self { judge, looks, sensors: sensors.into_iter().map(watched).collect(), min_size_px, near: None }
+    }
+
+    fn look(&mut self, look: &Look) {
+        let near = look.face().filter(|face| face.size_px >= self.min_size_px);
+        if look.forgets() || (near.is_none() && look.face().is_some()) {
+            self.near = None;
+        }
+        if let Some(face) = near {
+            self.near.get_or_insert(face.place.at);
+        }
+        self.judge.look(look);
     }
 
     /// The first required sensor that has been of no use for long, or accelerometer: no verdict needs that, and whoever
@@ -77,10 +96,9 @@ impl Watch {
         self.sensors.iter().find_map(|watched| {
             let is_required = Source::of(watched.sensor.kind()).is_none_or(|source| required.contains(source));
             let (why, since) = watched.invalid.filter(|(why, _)| is_required && !waits(watched.sensor.kind(), *why))?;
-            let is_long = |since: Instant| now.since(since) >= SICK_AFTER;
-            // Before a face there is something to see, and nothing excuses it.
-            let is_sick =
-                watched.unable.is_some_and(is_long) || self.judge.since().is_some_and(|face| is_long(face.max(since)));
+            let is_unable = watched.unable.is_some_and(|since| now.since(since) >= SICK_AFTER);
+            // Before a face there is something to see, and nothing excuses it for long.
+            let is_sick = is_unable || self.near.is_some_and(|face| now.since(face.max(since)) >= BLIND_AFTER);
             is_sick.then(|| watched.sensor.trouble(why))
         })
     }
@@ -168,7 +186,7 @@ impl Liveness for Watch {
         // No more than there were: a thread that puts faster than this takes can't hold it here.
         for _ in 0..MAX_LOOKS {
             let Some(look) = self.looks.take() else { break };
-            self.judge.look(&look);
+            self.look(&look);
         }
         for watched in &mut self.sensors {
             watched.listen(now, &mut self.judge, tell);

@@ -33,6 +33,8 @@ impl Camera for Troubled {
 /// Sees what is scripted until it dies.
 pub struct Mortal {
     pub inner: ScriptedPerception,
+    /// Who is told of every face.
+    pub looks: Option<Looks>,
     pub dies: Arc<AtomicBool>,
 }
 
@@ -44,7 +46,10 @@ impl Perception for Mortal {
         expected: Option<PersonId>,
     ) -> Result<Face, PerceptionError> {
         assert!(!self.dies.load(Ordering::Relaxed), "vision dies, as the test wants it to");
-        self.inner.perceive(frame, gallery, expected)
+        let face = self.inner.perceive(frame, gallery, expected)?;
+        let is_there = face != Face::Absent;
+        self.looks.iter().filter(|_| is_there).for_each(|looks| looks.put(&senses::look(frame.captured_at())));
+        Ok(face)
     }
 }
 

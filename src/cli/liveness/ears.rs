@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(ears.hear(ms(2000), ms(1000)), [], "the session has not begun");
         assert_eq!(channels(&ears.hear(ms(1000), ms(1200))), [Channel::AmbientLogLux], "nobody is in the picture");
         let place = Place { at: ms(1400), x: 0.0, y: -0.05, eye_gap: 0.09 };
-        ears.look(&Look::Same(FaceSample { place, samples: heapless::Vec::new() }));
+        ears.look(&Look::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
         let heard = channels(&ears.hear(ms(1000), ms(1400)));
         assert!(heard.contains(&Channel::DepthFaceMm) && heard.contains(&Channel::DepthEyeGapMm), "{heard:?}");
         ears.look(&Look::Gone);
@@ -152,7 +152,7 @@ mod tests {
         let mut ears = Ears::new(vec![Box::new(injector)], 60.0);
         for at in (0..=10_000).step_by(each as usize).map(ms) {
             let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
-            let seen = Look::Same(FaceSample { place, samples: heapless::Vec::new() });
+            let seen = Look::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() });
             ears.look(if face { &seen } else { &Look::Gone });
             ears.hear(ms(0), at);
         }

@@ -65,7 +65,7 @@ impl Door {
                     })
                     .collect();
                 let place = Place { at, x: 0.0, y: 0.0, eye_gap: 0.1 };
-                self.judge.look(&Look::Same(FaceSample { place, samples }));
+                self.judge.look(&Look::Same(FaceSample { place, size_px: 60.0, samples }));
             } else {
                 self.judge.look(otherwise);
             }
@@ -233,7 +233,7 @@ fn evidence_of_whoever_stood_there_before_does_not_count() {
     door.plays(1960, true, Some(34.0));
     assert!(door.reports.is_empty(), "{:?}", door.reports);
     let place = Place { at: Instant::from_millis(door.now), x: 0.0, y: 0.0, eye_gap: 0.1 };
-    door.judge.look(&Look::Another(FaceSample { place, samples: heapless::Vec::new() }));
+    door.judge.look(&Look::Another(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
     door.plays(1920, true, Some(34.0));
     assert!(door.reports.is_empty(), "{:?}", door.reports);
 }

@@ -11,6 +11,7 @@ use crate::sim::fault::{Episode, FaultInjector, Schedule, SensorFault};
 use crate::sim::sensors::{Head, Scene, SceneSensor, ScriptedSensor};
 
 const FRAME: Duration = Duration::from_millis(40);
+const MIN_PX: f32 = 18.0;
 
 fn ms(ms: u64) -> Instant {
     Instant::from_millis(ms)
@@ -69,6 +70,8 @@ struct Door {
     watch: Watch,
     looks: Looks,
     now: Instant,
+    /// Of the face that stands there.
+    size_px: f32,
     reports: Vec<LivenessReport>,
     faults: Vec<(Instant, String)>,
 }
@@ -77,8 +80,8 @@ impl Door {
     fn new(source: Source, sensor: Box<dyn Sensor>) -> Self {
         let looks = Looks::default();
         let judge = Judge::new(demands(source), Box::new(Credulous), 60.0);
-        let watch = Watch::new(judge, looks.clone(), vec![sensor]);
-        Self { watch, looks, now: ms(1000), reports: Vec::new(), faults: Vec::new() }
+        let watch = Watch::new(judge, looks.clone(), vec![sensor], MIN_PX);
+        Self { watch, looks, now: ms(1000), size_px: 60.0, reports: Vec::new(), faults: Vec::new() }
     }
 
     fn until(&mut self, end: u64, somebody: bool) {
@@ -91,7 +94,7 @@ impl Door {
                 Sample { at, channel, value: low.midpoint(high) }
             });
             let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
-            let look = Look::Same(FaceSample { place, samples: samples.collect() });
+            let look = Look::Same(FaceSample { place, size_px: self.size_px, samples: samples.collect() });
             self.looks.put(if somebody { &look } else { &Look::Gone });
             let judged = self.watch.judge(at, &mut |event| match event {
                 Event::Liveness(report) => self.reports.push(report),
@@ -287,12 +290,26 @@ fn an_empty_doorstep_is_no_fault_of_a_distance_sensor_and_one_of_a_thermometer()
     let mut door = Door::new(Source::Distance, Box::new(ScriptedSensor::constant(far, FRAME, 0.0)));
     door.until(20_000, false);
     assert!(door.faults.is_empty());
-    door.until(26_000, true);
-    assert!(door.faults[0].0 > ms(24_900), "{:?}", door.faults[0]);
+    door.until(36_000, true);
+    assert!(door.faults[0].0 > ms(34_900), "{:?}", door.faults[0]);
     let broken = |_| Value::Thermometer { object: f32::NAN, ambient: 20.0 };
     let mut door = Door::new(Source::Thermometer, Box::new(ScriptedSensor::constant(broken, FRAME, 0.0)));
     door.until(20_000, false);
     assert!(door.faults[0].0 < ms(7000) && door.faults[0].1.contains("not_finite"), "{:?}", door.faults[0]);
+}
+
+#[test]
+fn a_face_too_small_for_the_gate_is_no_reason_why_a_distance_sensor_should_see_something() {
+    let far = |_| Value::Distance(f32::NAN);
+    let mut door = Door::new(Source::Distance, Box::new(ScriptedSensor::constant(far, FRAME, 0.0)));
+    door.size_px = MIN_PX - 0.1;
+    door.until(60_000, true);
+    door.size_px = f32::NAN;
+    door.until(90_000, true);
+    assert!(door.faults.is_empty(), "{:?}", door.faults.first());
+    door.size_px = MIN_PX;
+    door.until(110_000, true);
+    assert!(door.faults[0].0 > ms(104_900), "{:?}", door.faults[0]);
 }
 
 #[test]
@@ -344,7 +361,7 @@ fn told_of_an_accelerometer(fault: SensorFault, for_ms: u64) -> Vec<(u64, Event)
     let episode = Episode { from: ms(5000), until: ms(5000 + for_ms), fault };
     let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), Schedule::listed([episode]), 1);
     let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
-    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)]);
+    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)], MIN_PX);
     let mut told = Vec::new();
     for at in (0..10_000).step_by(40) {
         let _required_light_is_missing = watch.judge(ms(at), &mut |event| told.push((at, event)));
@@ -381,7 +398,7 @@ fn an_accelerometer_that_never_answered_is_a_fault_of_the_door_until_it_does() {
         let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), schedule, 1);
         let demands = Demands { required: SourceSet::default(), ..demands(Source::Light) };
         let judge = Judge::new(demands, Box::new(Credulous), 60.0);
-        let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)]);
+        let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)], MIN_PX);
         let mut told = Vec::new();
         for at in (0..30_000).step_by(40) {
             let judged = watch.judge(ms(at), &mut |event| panic!("{fault:?}: {event:?}"));
@@ -399,7 +416,7 @@ fn a_housing_that_is_turned_is_a_fault() {
     let course = (0..400).map(|i| (ms(i * 40), if i < 200 { 0.01 * (i % 7) as f32 } else { 6.0 }));
     let shaken = ScriptedSensor::new(turned, FRAME, course.collect());
     let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
-    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(shaken)]);
+    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(shaken)], MIN_PX);
     let mut told = Vec::new();
     for i in 0..400 {
         let at = ms(i * 40);
