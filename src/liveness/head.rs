@@ -65,9 +65,9 @@ impl Head {
     }
 
     /// What the score falls by without each channel that is there (occlusion; Zeiler and Fergus 2014, doi
-    /// 10.1007/978-3-319-10590-1_53): how much of it is that channel's, in nats, the weightiest first. The colours of the skin
-    /// are taken away together, since they are one pulse, which goes with any of them; what they carry bears the name of the
-    /// one that weighs most by itself.
+    /// 10.1007/978-3-319-10590-1_53): how much of it is that channel's, in nats, the weightiest first. The colours of
+    /// the skin are taken away together, since they are one pulse, which goes with any of them; what they carry bears
+    /// the name of the one that weighs most by itself.
     ///
     /// # Errors
     /// As [`Head::score`].

@@ -18,8 +18,8 @@ use crate::time::{Duration, Instant};
 const MAX_LOOKS: usize = 16;
 /// A required sensor that has been of no use for so long is a fault of the door, and not of whoever stands there.
 const SICK_AFTER: Duration = Duration::from_secs(5);
-/// The same of one that may see nothing in an empty room, while somebody stands there: three times an attempt by default, so that
-/// whoever is out of its reach is told so by the end of theirs, and shuts the door to nobody else.
+/// The same of one that may see nothing in an empty room, while somebody stands there: three times an attempt by
+/// default, so that whoever is out of its reach is told so by the end of theirs, and shuts the door to nobody else.
 const BLIND_AFTER: Duration = Duration::from_secs(15);
 
 /// Hands what frames show from the thread that looks at pictures to the one that judges.
@@ -70,8 +70,8 @@ struct Watched {
 }
 
 impl Watch {
-    /// A judge with the frames that `looks` brings and the sensors that it is to listen to, at a door whose gate passes over
-    /// faces whose eyes are fewer pixels apart than `min_size_px`.
+    /// A judge with the frames that `looks` brings and the sensors that it is to listen to, at a door whose gate passes
+    /// over faces whose eyes are fewer pixels apart than `min_size_px`.
     pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>, min_size_px: f32) -> Self {
         let watched =
             |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None, unable: None };

@@ -228,6 +228,7 @@ mod tests {
 
     #[test]
     fn each_visit_has_its_own_outcomes_and_none_suffers_from_the_one_before() {
+        use Outcome as O;
         let seconds = Duration::from_secs;
         let strict =
             Policy { lockout_after: 1, lockout_for: seconds(900), absent_after: seconds(3), ..Policy::default() };
@@ -235,7 +236,6 @@ mod tests {
             let mut door = Door::new(Policy { mode, ..strict.clone() }).ok().unwrap();
             let visits = [(4, 9.0), (4, -9.0), (4, 9.0), (1, 9.0), (4, 9.0)];
             let visits = visits.map(|(seconds, log_odds)| visit(&mut door, seconds, log_odds));
-            use Outcome as O;
             let outcomes = visits.each_ref().map(|visit| visit.outcomes.as_slice());
             let told: [&[O]; 5] =
                 [&[O::Granted], &[O::Spoof, O::LockedOut], &[O::Granted], &[O::LivenessInconclusive], &[O::Granted]];
