@@ -49,6 +49,9 @@ fn enrol(store: &mut Store, name: &str, axis: usize) -> PersonId {
     store.enrol(&NewPerson::new(Name::new(name).unwrap()), &[template], 8, ACT).unwrap().0
 }
 
+/// Liveness, and where it hears what frames show.
+type Senses = (Looks, Box<dyn Liveness>);
+
 /// A running door, and everything that a test needs to push it about.
 struct House {
     daemon: Option<Daemon>,
@@ -113,7 +116,7 @@ impl House {
         shelf: impl FnOnce(Store) -> Shelf,
         wire: Option<OpenInputs>,
         strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
-        (policy, liveness): (Policy, Option<(Looks, Box<dyn Liveness>)>),
+        (policy, liveness): (Policy, Option<Senses>),
     ) -> Self {
         let (looks, liveness) = liveness.unzip();
         let dir = tempfile::tempdir().unwrap();
