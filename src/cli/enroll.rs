@@ -154,7 +154,9 @@ struct Sitting<'a> {
 impl<'a> Sitting<'a> {
     fn new(ctx: &'a Context, name: Name) -> Result<Self, Failure> {
         let faces = ctx.faces()?;
-        let known = Known::open(ctx, &faces)?;
+        let mut known = Known::open(ctx, &faces)?;
+        // Whose face it may be is judged by what was read here; the camera takes a minute, in which another may enrol the same face.
+        known.store.only_as_seen();
         let person = known.store.person_named(&name)?;
         let model = faces.embedder.spec().sha256;
         let of_all = match &person {
@@ -405,4 +407,31 @@ fn rules(known: &Known) -> Rules {
         Fmr::new(SAME_PERSON_FMR).and_then(|fmr| Some(known.scale.calibration.as_ref()?.threshold_for(fmr).similarity));
     let somebody_else = known.scale.verify.unwrap_or(fallback);
     Rules { somebody_else, same_person: loose.unwrap_or(Similarity::MIN) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Globals;
+    use crate::hw::store::Store;
+
+    #[test]
+    fn somebody_enrolled_while_the_camera_looked_may_be_the_same_and_nobody_is_enrolled_beside_them() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ctx = Context::without_config(Globals::default());
+        ctx.config.store.state_dir = Some(state.path().to_owned());
+        let name = |text| Name::new(text).unwrap();
+        let mut sitting = Sitting::new(&ctx, name("Ana")).unwrap();
+        let ada = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/ada-1.jpg")).unwrap().into_rgb8();
+        let ada = RgbImage::from_rgb8(ada.width() as usize, ada.height() as usize, ada.into_raw()).unwrap();
+        assert!(sitting.look(&ada, CAMERA).unwrap().is_none());
+        let (path, key) = ctx.store_and_key().unwrap();
+        let mut other = Store::open(&path, &key).unwrap();
+        other.enrol(&NewPerson::new(name("Ada")), &sitting.taken, 8, ctx.act()).unwrap();
+        let nothing = Changes { expires: None, schedule: None, consent: None };
+        let refused = sitting.keep(nothing).unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        assert!(refused.to_string().contains("changed meanwhile, and nothing was written: enrol again"), "{refused}");
+        assert_eq!(other.people().unwrap().len(), 1);
+    }
 }

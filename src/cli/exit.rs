@@ -207,7 +207,7 @@ fn of_store(trouble: &Trouble) -> Code {
         Trouble::Missing | Trouble::Gone | Trouble::NoPerson(_) => Code::NoInput,
         Trouble::NoDirectory | Trouble::NotAFile | Trouble::ReadOnly | Trouble::Full => Code::CantCreate,
         Trouble::NoAccess | Trouble::WrongKey | Trouble::NoKey => Code::NoPermission,
-        Trouble::Busy => Code::Unavailable,
+        Trouble::Busy | Trouble::ChangedMeanwhile => Code::Unavailable,
         Trouble::Device(_) => Code::Io,
         Trouble::Io(error) => of_io(error),
         Trouble::ClockNotSet | Trouble::Seal(_) => Code::Os,

@@ -66,6 +66,8 @@ pub enum Trouble {
     Busy,
     #[error("the device gives read or write errors ({0}): check it with `dmesg`, and replace a failing card")]
     Device(String),
+    #[error("somebody was enrolled or changed meanwhile, and nothing was written: enrol again")]
+    ChangedMeanwhile,
     #[error("'{name}' is enrolled already, as {id}: choose another name, or add photos to that person")]
     NameTaken { name: Name, id: PersonId },
     #[error("nobody here has the number {0}: `facelatch people list` names everybody")]

@@ -46,6 +46,8 @@ pub struct Store {
     file: FileId,
     key: Option<MasterKey>,
     seen: Seen,
+    /// See [`Store::only_as_seen`].
+    only_as_seen: bool,
 }
 
 /// Which file it is, whatever it is called.
@@ -133,7 +135,7 @@ impl Store {
 
     fn with(conn: Connection, path: &Path, file: FileId, key: Option<MasterKey>) -> Result<Self, Trouble> {
         let seen = Seen { data_version: data_version(&conn)?, gallery_version: gallery_version(&conn)? };
-        Ok(Self { conn, path: path.to_owned(), file, key, seen })
+        Ok(Self { conn, path: path.to_owned(), file, key, seen, only_as_seen: false })
     }
 
     /// Whether the open file is the one that its path names: with a write-ahead log SQLite doesn't look, and goes on
@@ -182,6 +184,12 @@ impl Store {
         Ok(now.gallery_version != before.gallery_version)
     }
 
+    /// From now on nothing is changed in a gallery that another connection has changed since this one opened it, or since
+    /// [`Store::changed`] was last asked: for whoever decides by what they have read what to write.
+    pub fn only_as_seen(&mut self) {
+        self.only_as_seen = true;
+    }
+
     /// Moves the write-ahead log into the database and cuts it. `false` where a reader or writer held it up; the next
     /// call, or opening, does it then.
     ///
@@ -210,7 +218,13 @@ impl Store {
 
     /// Like [`Store::write`], and tells the other connections that people or templates have changed.
     fn change<T>(&mut self, f: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>) -> Result<T, StoreError> {
+        let as_seen = self.only_as_seen.then_some(self.seen.gallery_version);
         let done = self.write(|tx| {
+            if let Some(seen) = as_seen
+                && gallery_version(tx)? != seen
+            {
+                return Err(Trouble::ChangedMeanwhile);
+            }
             let done = f(tx)?;
             tx.execute("UPDATE gallery SET version = version + 1", [])?;
             let now = gallery_version(tx)?;

@@ -50,6 +50,23 @@ fn every_change_appends_its_event_without_a_name() {
 }
 
 #[test]
+fn what_was_decided_by_an_older_gallery_is_not_written_unless_it_is_asked_for_again() {
+    let room = Room::new();
+    let (mut one, mut other) = (room.store(), room.store());
+    one.only_as_seen();
+    enrol(&mut one, "Ana", 0.0);
+    enrol(&mut one, "Ben", 90.0);
+    other.append_event(&Record::new(NOW, Outcome::NotRecognised)).unwrap();
+    enrol(&mut one, "Cy", 180.0);
+    enrol(&mut other, "Dee", 270.0);
+    let late = one.enrol(&NewPerson::new(name("Eva")), &[template(270.0)], CAP, ACT).unwrap_err();
+    assert!(matches!(late.what, Trouble::ChangedMeanwhile), "{late}");
+    assert_eq!(one.people().unwrap().len(), 4);
+    assert!(one.changed().unwrap());
+    enrol(&mut one, "Eva", 30.0);
+}
+
+#[test]
 fn a_change_that_fails_leaves_neither_itself_nor_its_event() {
     let room = Room::new();
     let mut store = room.store();
