@@ -159,19 +159,21 @@ impl<'a> Sitting<'a> {
         known.store.only_as_seen();
         let person = known.store.person_named(&name)?;
         let model = faces.embedder.spec().sha256;
+        if ctx.globals.model.is_some() {
+            let door = ctx.door_embedder()?.spec;
+            if door.sha256 != model {
+                return Err(Failure::Usage(format!(
+                    "the configuration's network is {}: the door would not recognise {name}; leave --model out, or set faces.model",
+                    door.name
+                )));
+            }
+        }
         let of_all = match &person {
             Some(person) => known.store.templates_of(person.id)?,
             None => Vec::new(),
         };
         let (theirs, outdated): (Vec<_>, Vec<_>) = of_all.into_iter().partition(|t| t.model_sha256 == model);
         let outdated = outdated.len();
-        if outdated > 0 && ctx.door_embedder()?.spec.sha256 != model {
-            return Err(Failure::Usage(format!(
-                "{name} is enrolled with another network, whose {outdated} templates would make room for those of {}, which the \
-                 configuration doesn't name: the door would no longer recognise {name}; leave --model out, or set faces.model",
-                faces.embedder.spec().name
-            )));
-        }
         let theirs = theirs.into_iter().map(|t| t.encoding).collect();
         let rules = rules(&known);
         Ok(Self { ctx, faces, known, name, person, rules, theirs, outdated, taken: Vec::new(), refused: Vec::new() })

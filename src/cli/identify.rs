@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};
-use super::known::{Judgement, Known, Scale};
+use super::known::{Judgement, Known};
 use crate::face::detect::Detection;
 use crate::face::photo;
 use crate::face::pipeline::Role;
@@ -64,7 +64,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         is_anybody |= judgement.outcome == Outcome::Granted;
         let answer = answer(&known, &judgement, face);
         ctx.out.json(&answer)?;
-        ctx.out.line(sentence(&answer, &known.scale))?;
+        ctx.out.line(sentence(&answer, &known))?;
     }
     // What was found may have no points that a face could have.
     if answers == 0 {
@@ -105,13 +105,14 @@ fn no_face(known: &Known) -> Answer {
     }
 }
 
-fn sentence(answer: &Answer, scale: &Scale) -> String {
+fn sentence(answer: &Answer, known: &Known) -> String {
     let place =
         answer.face.as_ref().map(|face| format!("face at {:.0},{:.0}", face.left, face.top)).unwrap_or_default();
-    let measure = scale.decider.measure();
+    let (scale, measure) = (&known.scale, known.scale.decider.measure());
     let score = match (answer.similarity, answer.threshold_similarity) {
         (Some(best), Some(needed)) => format!("{measure} {best:.3}, {needed:.3} needed"),
         (Some(best), None) => format!("{measure} {best:.3}, and {}", scale.no_identify()),
+        (None, _) if known.index.other_model().is_some() => "no template of the present model to compare with".into(),
         (None, _) => "nobody is enrolled".into(),
     };
     let granted = answer.outcome == Outcome::Granted.as_str();

@@ -80,7 +80,9 @@ fn sentence(answer: &Answer<'_>, scale: &Scale) -> String {
         (Some(poor), ..) => format!("This face is too poor to judge ({poor})"),
         (None, true, true) => format!("This is {}", answer.name),
         (None, true, false) => format!("This is {}, but {}", answer.name, answer.outcome.replace('_', " ")),
-        (None, false, _) if scale.verify.is_none() => format!("Nothing says whether this is {}", answer.name),
+        (None, false, _) if scale.verify.is_none() || answer.similarity.is_none() => {
+            format!("Nothing says whether this is {}", answer.name)
+        }
         (None, false, _) => format!("This is not {}", answer.name),
     };
     let measure = scale.decider.measure();

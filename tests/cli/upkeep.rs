@@ -50,7 +50,14 @@ fn another_encoder_recognises_nobody_until_they_are_enrolled_again_and_keeps_wha
     let found = scores(&home);
     assert_eq!(found["level"], "wrong", "{found}");
     assert!(found["says"].as_str().unwrap().contains("2 templates of 1 people were made by another model"), "{found}");
-    assert_eq!(home.run(&["identify", &picture("ada-3.jpg")]).code, 1);
+    let nobody = home.run(&["identify", &picture("ada-3.jpg")]);
+    assert!(nobody.code == 1 && nobody.out.contains("no template of the present model"), "{}", nobody.out);
+    let unknown = home.run(&["verify", "Ada", &picture("ada-3.jpg")]);
+    assert!(
+        unknown.code == 1 && unknown.out.contains("Nothing says whether this is Ada: no template"),
+        "{}",
+        unknown.out
+    );
     let again = home.run(&["enroll", "Ada", &picture("ada-1.jpg")]);
     assert!(again.code == 0 && again.out.contains("replaces 2 of the old network"), "{}{}", again.out, again.err);
     assert_eq!(scores(&home)["level"], "ok");
@@ -65,7 +72,9 @@ fn enrolling_with_a_network_that_is_not_the_doors_takes_nobody_from_the_door() {
     let enroll = |name: &str| {
         home.run(&["enroll", name, &picture("ada-1.jpg"), "--model", "facelatch-encoder-small", "--consent", "paper 8"])
     };
-    enroll("Ada").fails(2, &["Ada is enrolled with another network", "leave --model out"]);
+    let other = "the configuration's network is facelatch-encoder: the door would not recognise ";
+    enroll("Ada").fails(2, &[&format!("{other}Ada; leave --model out, or set faces.model")]);
+    enroll("Ben").fails(2, &[&format!("{other}Ben")]);
     let ada = home.run(&["people", "show", "Ada", "--json"]).json();
     assert_eq!((&ada["consent"], &ada["templates"]), (&"paper 7".into(), &2.into()), "{ada}");
     assert_eq!(home.run(&["identify", &picture("ada-3.jpg"), "--json"]).json()["name"], "Ada");
