@@ -7,6 +7,7 @@ mod lines;
 mod networks;
 mod program;
 mod sensors;
+mod state;
 mod swap;
 mod unit;
 
@@ -99,7 +100,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.show(Finding { check: "rest", level: Level::Complaint, says })?;
         return Ok(Verdict::No);
     }
-    visit.tell("state", state(&ctx))?;
+    visit.state(Path::new("/"))?;
     let key = key::look(&ctx);
     let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned()).and_then(|_| open_store(&ctx));
     visit.key(key)?;
@@ -255,30 +256,6 @@ fn clock() -> Checked {
             "{}: never set, so nobody with a schedule or an expiry is admitted; let systemd-timesyncd set it, or add a clock with \
              a battery",
             crate::control::rfc3339(now)
-        )),
-    }
-}
-
-fn state(ctx: &Context) -> Checked {
-    let dir = ctx.state_dir().map_err(|failure| failure.to_string())?;
-    let shown = dir.display();
-    let meta = match std::fs::metadata(&dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(format!("{shown}: not there yet, made at first use"));
-        }
-        Err(error) => return Err(format!("{shown}: {error}; run as root (sudo), or as the user that owns it")),
-        Ok(meta) => meta,
-    };
-    if !meta.is_dir() {
-        return Err(format!("{shown} is no directory; move it away, or name another with --state or store.state_dir"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(format!("{shown} can be written by others (mode {:04o}): chmod 700 {shown}", meta.mode() & 0o7777));
-    }
-    match rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK) {
-        Ok(()) => Ok(shown.to_string()),
-        Err(error) => Err(format!(
-            "{shown} can't be written ({error}): run as root (sudo) or as the user that owns it, or remount it"
         )),
     }
 }

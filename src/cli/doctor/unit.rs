@@ -6,9 +6,9 @@ use super::{Finding, Level, Visit};
 use crate::cli::exit::Failure;
 
 /// Of an installation by hand, and systemd's choice before any other.
-const BY_HAND: &str = "etc/systemd/system/facelatch.service";
+pub(super) const BY_HAND: &str = "etc/systemd/system/facelatch.service";
 /// The package's.
-const PACKAGED: &str = "usr/lib/systemd/system/facelatch.service";
+pub(super) const PACKAGED: &str = "usr/lib/systemd/system/facelatch.service";
 
 impl Visit<'_> {
     /// Told where there is something to tell. `root` is `/`, or a stand-in for it.
