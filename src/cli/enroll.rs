@@ -261,7 +261,7 @@ impl<'a> Sitting<'a> {
     /// Takes photographs with the door's camera until there are enough, each at another moment.
     fn before_camera(&mut self, shots: u8) -> Result<(), Failure> {
         let mut camera = self.ctx.open_camera()?;
-        let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
+        let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::of_whole_pictures());
         let patience = |has_seen| if has_seen { CAMERA_PATIENCE } else { CAMERA_SILENCE };
         let (begun, mut next_at, mut last) = (Instant::now(), Instant::now(), None);
         let (mut has_seen, mut trouble) = (false, None);

@@ -1,9 +1,13 @@
 //! Motion JPEG: one baseline JPEG a frame, as UVC cameras send it, often without its Huffman tables.
 
+mod whole;
+
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+
+pub use whole::breaks_off;
 
 use crate::frame::{MAX_SIDE, RgbImage};
 
@@ -66,9 +70,17 @@ fn is_marker(pair: &[u8]) -> bool {
 #[derive(Debug, Default)]
 pub struct MjpegDecoder {
     completed: Vec<u8>,
+    /// See [`MjpegDecoder::of_whole_pictures`].
+    asks_for_all: bool,
 }
 
 impl MjpegDecoder {
+    /// One that refuses a picture which an end was put to before all of it is there: no loss to a door, which sees the
+    /// next, and half a face in a gallery.
+    pub fn of_whole_pictures() -> Self {
+        Self { asks_for_all: true, ..Self::default() }
+    }
+
     /// Decodes a picture of `width` x `height` pixels into `out`, which takes that size. Frames without Huffman tables
     /// get the standard ones.
     ///
@@ -88,6 +100,9 @@ impl MjpegDecoder {
                 &self.completed
             }
         };
+        if self.asks_for_all && breaks_off(bytes) {
+            return Err(JpegError::Truncated);
+        }
         let side = MAX_SIDE as usize;
         let options =
             DecoderOptions::default().set_max_width(side).set_max_height(side).jpeg_set_out_colorspace(ColorSpace::RGB);
@@ -205,6 +220,16 @@ mod tests {
         for cut in 0..whole.len() - 1 {
             assert!(decoder.decode(&whole[..cut], 64, 48, &mut RgbImage::default()).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn half_a_frame_with_an_end_put_to_it_is_refused_where_all_of_it_is_asked_for() {
+        let whole = without_tables(&picture(64, 48));
+        let mut decoder = MjpegDecoder::of_whole_pictures();
+        decoder.decode(&whole, 64, 48, &mut RgbImage::default()).unwrap();
+        let cut = [&whole[..whole.len() / 2], &[0xFF, 0xD9]].concat();
+        assert_eq!(decoder.decode(&cut, 64, 48, &mut RgbImage::default()), Err(JpegError::Truncated));
+        assert_eq!(MjpegDecoder::default().decode(&cut, 64, 48, &mut RgbImage::default()), Ok(()));
     }
 
     #[test]

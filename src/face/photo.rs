@@ -74,7 +74,7 @@ pub fn load(path: &Path) -> Result<RgbImage, PhotoError> {
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let format = image::guess_format(bytes).map_err(|_| DecodeError::UnknownFormat)?;
     // The decoder would fill the rest with grey, and a face with it.
-    if format == ImageFormat::Jpeg && !jpeg::survey(bytes).is_ok_and(|s| s.is_whole) {
+    if format == ImageFormat::Jpeg && (!jpeg::survey(bytes).is_ok_and(|s| s.is_whole) || jpeg::breaks_off(bytes)) {
         return Err(DecodeError::Truncated);
     }
     let damaged = |e: image::ImageError| DecodeError::Damaged(e.to_string());
@@ -138,9 +138,31 @@ mod tests {
         let bytes = with_exif(&jpeg(64, 64));
         for cut in [bytes.len() - 2, bytes.len() / 2, 40] {
             assert!(matches!(decode(&bytes[..cut]), Err(DecodeError::Truncated)), "{cut}");
+            let ended = [&bytes[..cut], &[0xFF, 0xD9]].concat();
+            assert_eq!(decode(&ended).is_ok(), cut == bytes.len() - 2, "{cut}");
         }
         assert!(matches!(decode(b"not a picture"), Err(DecodeError::UnknownFormat)));
         assert!(matches!(decode(&[]), Err(DecodeError::UnknownFormat)));
+    }
+
+    #[test]
+    fn whole_jpegs_of_every_kind_are_taken_and_half_of_one_with_an_end_is_not() {
+        let kinds = [
+            ("progressive", &include_bytes!("../../tests/data/jpeg/progressive.jpg")[..]),
+            ("grey", include_bytes!("../../tests/data/jpeg/grey.jpg")),
+            ("CMYK, progressive", include_bytes!("../../tests/data/jpeg/cmyk.jpg")),
+            ("4:2:0 with restart markers, of odd size", include_bytes!("../../tests/data/jpeg/restarts.jpg")),
+            ("4:1:1", include_bytes!("../../tests/data/jpeg/411.jpg")),
+        ];
+        for (kind, bytes) in kinds {
+            let picture = decode(bytes).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            assert_eq!((picture.width(), picture.height()), (61, 83), "{kind}");
+            assert_eq!(decode(&[bytes, b"behind it"].concat()).unwrap(), picture, "{kind}");
+            // Of a progressive one this is within the first scan.
+            let scan = jpeg::survey(bytes).unwrap().scan_at.unwrap() + 40;
+            let ended = [&bytes[..scan], &[0xFF, 0xD9]].concat();
+            assert!(matches!(decode(&ended), Err(DecodeError::Truncated)), "{kind}");
+        }
     }
 
     #[test]
