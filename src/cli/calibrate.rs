@@ -51,6 +51,7 @@ struct Answer<'a> {
     decider: DeciderKind,
     rows: Vec<Row>,
     /// Where the table was written.
+    #[serde(serialize_with = "crate::eval::spelt")]
     file: Option<PathBuf>,
     suspects: Vec<Suspect<'a>>,
 }
@@ -70,8 +71,10 @@ struct Row {
 /// Two pictures under two names that look like one person.
 #[derive(Serialize)]
 struct Suspect<'a> {
-    a: &'a std::path::Path,
-    b: &'a std::path::Path,
+    #[serde(serialize_with = "crate::eval::spelt")]
+    a: &'a Path,
+    #[serde(serialize_with = "crate::eval::spelt")]
+    b: &'a Path,
     similarity: f32,
 }
 

@@ -48,6 +48,7 @@ struct Answer {
     patch_px: f32,
     stride_px: f32,
     detector: Detected,
+    #[serde(serialize_with = "crate::eval::spelt")]
     picture: PathBuf,
 }
 

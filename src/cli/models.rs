@@ -38,6 +38,7 @@ struct Row {
     /// It is part of this program.
     built_in: bool,
     /// Where it lies, if there is a file of it here.
+    #[serde(serialize_with = "crate::eval::spelt")]
     path: Option<PathBuf>,
 }
 

@@ -47,7 +47,7 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        // Only maps with keys that are no strings fail, and no answer has one.
+        // Only maps with keys that are no strings fail, and paths that are none, which `eval::spelt` spells.
         let text = serde_json::to_string(value).map_err(io::Error::from).map_err(Failure::Output)?;
         write(&text)
     }

@@ -27,6 +27,7 @@ struct Meta {
 struct Network {
     name: String,
     sha256: String,
+    #[serde(serialize_with = "super::spelt")]
     path: PathBuf,
     width: usize,
     height: usize,

@@ -245,7 +245,9 @@ pub struct Strangers {
 /// under two names, or pictures under the wrong one, this is where it shows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mistake {
+    #[serde(serialize_with = "super::spelt")]
     pub picture: PathBuf,
+    #[serde(serialize_with = "super::spelt")]
     pub taken_for: PathBuf,
     pub similarity: f32,
 }

@@ -17,6 +17,8 @@ pub mod pairs;
 pub mod plot;
 pub mod protocol;
 pub mod run;
+mod spelt;
 
 pub use encode::EvalError;
 pub use pairs::{Pair, Pairs, PairsError};
+pub use spelt::{Spelt, spelt};

@@ -75,6 +75,19 @@ fn a_decision_is_explained_by_a_map_and_a_picture_and_a_picture_that_cannot_be_m
 }
 
 #[test]
+fn a_photograph_whose_name_is_no_text_is_explained_to_programs_too() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let home = Home::new();
+    let photo = home.0.path().join(std::ffi::OsString::from_vec(b"zo\xEB.jpg".to_vec()));
+    fs::copy(picture("ada-1.jpg"), &photo).unwrap();
+    let mut command = home.command(&["explain", "--json"]);
+    command.arg(&photo);
+    let said = said(command);
+    said.fails(0, &[]);
+    assert!(said.json()["picture"].as_str().unwrap().ends_with("zo\u{FFFD}.explained.png"), "{}", said.out);
+}
+
+#[test]
 fn what_is_read_is_not_written_over_and_what_was_drawn_before_is() {
     let home = Home::new();
     let photo = fs::read(picture("ada-1.jpg")).unwrap();

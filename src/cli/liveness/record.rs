@@ -65,6 +65,7 @@ fn label(name: &str) -> Result<Label, String> {
 
 #[derive(Debug, Default, Serialize)]
 struct Report {
+    #[serde(serialize_with = "crate::eval::spelt")]
     file: PathBuf,
     label: &'static str,
     frames: u64,

@@ -55,11 +55,14 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Answer<'a> {
+    #[serde(serialize_with = "crate::eval::spelt")]
     configuration: &'a Path,
     /// What it says, where nothing was written.
     text: Option<&'a str>,
     /// Where the one before it was put.
+    #[serde(serialize_with = "crate::eval::spelt")]
     copy: Option<&'a Path>,
+    #[serde(serialize_with = "crate::eval::spelt")]
     key: Option<&'a Path>,
 }
 
