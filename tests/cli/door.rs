@@ -88,6 +88,26 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
 }
 
 #[test]
+fn a_demo_that_is_broken_off_leaves_nobodys_name_behind() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use rustix::process::Signal;
+    let home = Home::new();
+    let tmp = home.path("tmp");
+    fs::create_dir(&tmp).unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let left = || fs::read_dir(&tmp).unwrap().count();
+        let mut command = home.command(&["demo"]);
+        command.env("TMPDIR", &tmp).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut demo = Daemon(command.spawn().unwrap());
+        wait_until("it enrols", || left() > 0);
+        demo.told(signal);
+        assert_eq!(demo.0.wait().unwrap().signal(), Some(signal.as_raw()));
+        assert_eq!(left(), 0, "{signal:?}");
+    }
+}
+
+#[test]
 fn a_daemon_whose_key_is_gone_starts_and_knows_everybody_once_it_is_back_and_refuses_to_turn_liveness_on() {
     let home = Home::new();
     assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);

@@ -1,6 +1,5 @@
 //! The stages of a frame, each with its own clock, and the allocations of the whole.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -9,6 +8,7 @@ use super::WARM_UP;
 use super::frames::Frames;
 use crate::cli::context::{Context, dims};
 use crate::cli::exit::{Code, Failure};
+use crate::cli::scratch;
 use crate::eval::run::nearest_rank;
 use crate::face::align::{SIDE, TEMPLATE_112};
 use crate::face::pipeline::Placing;
@@ -270,9 +270,9 @@ fn judge(ctx: &Context, rounds: usize) -> Result<Vec<Duration>, Failure> {
 /// A durable entry in a ledger of its own, on the disk that the real one is on.
 fn append(ctx: &Context) -> Result<Time, Failure> {
     let dir = ctx.state_dir().ok().filter(|dir| dir.is_dir()).unwrap_or_else(std::env::temp_dir);
-    let file = Scrap(dir.join(format!("bench-{}.db", std::process::id())));
+    let scratch = scratch::Scratch::within(&dir)?;
     let key = MasterKey::generate().map_err(|error| Failure::said(Code::Os, error.to_string()))?;
-    let mut store = Store::open(&file.0, &key)?;
+    let mut store = Store::open(&scratch.path().join("bench.db"), &key)?;
     let mut times = Vec::with_capacity(APPENDS);
     for _ in 0..APPENDS {
         let record = Record::new(ctx.act().at, Outcome::NotRecognised);
@@ -281,17 +281,4 @@ fn append(ctx: &Context) -> Result<Time, Failure> {
         times.push(begun.elapsed());
     }
     Ok(Time::of(times))
-}
-
-/// A database that goes with everything beside it.
-struct Scrap(PathBuf);
-
-impl Drop for Scrap {
-    fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = self.0.clone().into_os_string();
-            name.push(suffix);
-            let _gone_already = std::fs::remove_file(name);
-        }
-    }
 }
