@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::ears::Ears;
 use crate::cli::context::{Context, dims};
@@ -54,13 +56,30 @@ pub struct Args {
     #[arg(long, value_name = "KIND", default_value = "unknown", value_parser = label)]
     label: Label,
     /// What else should be known of it
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = fits)]
     note: String,
 }
 
 fn label(name: &str) -> Result<Label, String> {
     let known = || Label::ALL.map(Label::as_str).join(", ");
     Label::parse(name).ok_or_else(|| format!("known are {}", known()))
+}
+
+/// A note that a session can have.
+fn fits(note: &str) -> Result<String, String> {
+    let writer = Writer::new(std::io::sink(), Label::Unknown, Origin::Recorded, note, &[], Instant::BOOT);
+    writer.map(|_| note.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Whether a signal has come. The first ends a recording, the second the process.
+fn signalled() -> Result<Arc<AtomicBool>, Failure> {
+    let came = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&came))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&came)))
+            .map_err(|error| Failure::said(Code::Os, format!("signals can't be looked for: {error}")))?;
+    }
+    Ok(came)
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -152,7 +171,10 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         Some(path) => Pictures::Video(ReplayCamera::open(path, Pace::AsTaken, false, Arc::new(BootClock))?),
         None => Pictures::Camera(ctx.open_camera()?),
     };
-    let mut report = record(args, ctx, pictures, limit)?;
+    let came = signalled()?;
+    let recorded = record(args, ctx, pictures, limit, &came);
+    came.store(true, Ordering::SeqCst);
+    let mut report = recorded?;
     let session = Session::read(&args.out).map_err(|error| Failure::said(Code::Data, error.to_string()))?;
     report.channels = Channel::all().filter_map(|channel| Spread::of(&session, channel)).collect();
     report.antispoof = Windows::of(&session);
@@ -161,12 +183,20 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     Ok(Verdict::from(report.seen > 0))
 }
 
-/// Records for so many seconds. A camera or network that fails ends it, and what came until then is in the file.
-fn record(args: &Args, ctx: &Context, mut pictures: Pictures, limit: f64) -> Result<Report, Failure> {
+/// Records for so many seconds, or until `is_over`. A camera or network that fails ends it, and what came until then is in the file.
+fn record(
+    args: &Args,
+    ctx: &Context,
+    mut pictures: Pictures,
+    limit: f64,
+    is_over: &AtomicBool,
+) -> Result<Report, Failure> {
     let mut recorder: Option<Recorder> = None;
     let mut bad = 0;
     let ended = loop {
         let frame = match pictures.next() {
+            // The signal may have ended ffmpeg, too.
+            _ if is_over.load(Ordering::SeqCst) => break Ok(()),
             Ok(frame) => frame,
             Err(CameraError::Ended) => break Ok(()),
             Err(CameraError::BadFrame(_)) if bad < MAX_BAD => {
@@ -300,7 +330,10 @@ impl Recorder {
         let start = frame.captured_at();
         let file = BufWriter::new(File::create_new(&args.out).map_err(Failure::io(&args.out))?);
         let writer = Writer::new(file, args.label, Origin::Recorded, &args.note, &channels, start);
-        let writer = writer.map_err(|error| not_written(&args.out, error))?;
+        let writer = writer.map_err(|error| {
+            let _nothing_is_in_it = std::fs::remove_file(&args.out);
+            not_written(&args.out, error)
+        })?;
         let report = Report { file: args.out.clone(), label: args.label.as_str(), ..Report::default() };
         Ok(Self { start, recogniser, nobody, told, ears, writer, report })
     }

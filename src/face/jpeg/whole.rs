@@ -1,8 +1,6 @@
 //! Whether all of a JPEG's blocks are there (ITU-T T.81, annexes B and F). Decoders fill the rest of one that breaks
 //! off with grey, also where an end was put behind what is left.
 
-#![forbid(unsafe_code)]
-
 use std::ops::Range;
 
 use super::STANDARD_TABLES;

@@ -86,11 +86,56 @@ fn what_a_camera_gave_until_it_was_unplugged_is_in_the_file() {
     let clock = SimClock::default();
     let camera = ReplayCamera::open(&portrait, Pace::AsTaken, true, Arc::new(clock.clone())).unwrap();
     let camera = Unplugged { camera, clock, left: 20 };
-    let ended = record(&args, &ctx, Pictures::Camera(Box::new(camera)), 10.0);
+    let ended = record(&args, &ctx, Pictures::Camera(Box::new(camera)), 10.0, &AtomicBool::new(false));
     assert!(matches!(ended, Err(Failure::Camera(CameraError::Lost { .. }))), "{ended:?}");
     let session = Session::read(&out).unwrap();
     assert_eq!(session.label, Label::Live);
     assert_eq!(session.samples.last().unwrap().at, Instant::from_millis(19 * 40));
+}
+
+/// The hand of whoever presses Ctrl-C as soon as so many frames were given.
+struct BrokenOff {
+    camera: Unplugged,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Camera for BrokenOff {
+    fn next_frame(&mut self, timeout: Duration) -> Result<Frame<'_>, CameraError> {
+        self.is_over.store(self.camera.left == 0, Ordering::SeqCst);
+        self.camera.next_frame(timeout)
+    }
+
+    fn describe(&self) -> String {
+        self.camera.describe()
+    }
+}
+
+#[test]
+fn a_recording_that_is_broken_off_ends_there_and_its_file_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("session.csv");
+    let args =
+        Args { out: out.clone(), video: None, camera: true, seconds: None, label: Label::Live, note: String::new() };
+    let portrait = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo/ada-1.jpg");
+    let (clock, is_over) = (SimClock::default(), Arc::new(AtomicBool::new(false)));
+    let camera = ReplayCamera::open(&portrait, Pace::AsTaken, true, Arc::new(clock.clone())).unwrap();
+    let camera = BrokenOff { camera: Unplugged { camera, clock, left: 20 }, is_over: Arc::clone(&is_over) };
+    let ctx = Context::without_config(crate::cli::Globals::default());
+    let report = record(&args, &ctx, Pictures::Camera(Box::new(camera)), 10.0, &is_over).unwrap();
+    assert_eq!(report.frames, 20);
+    assert_eq!(Session::read(&out).unwrap().samples.last().unwrap().at, Instant::from_millis(19 * 40));
+}
+
+#[test]
+fn a_note_that_no_session_can_have_is_refused_before_anything_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("session.csv");
+    for note in ["two\nlines".to_owned(), "x".repeat(257)] {
+        let args = ["facelatch", "liveness", "record", "--video", "/nowhere", "--note", &note];
+        let paths = [out.as_path()];
+        assert_eq!(crate::cli::run(args.into_iter().map(Into::into).chain(paths.map(Into::into))), Code::Usage);
+    }
+    assert!(!out.exists());
 }
 
 #[test]
