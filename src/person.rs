@@ -16,6 +16,10 @@ impl PersonId {
     pub const fn get(self) -> u32 {
         self.0
     }
+    /// As it is shown: `#3`.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix('#')?.parse().ok().map(Self)
+    }
 }
 
 impl fmt::Display for PersonId {
@@ -27,13 +31,28 @@ impl fmt::Display for PersonId {
 /// Longest name, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 96;
 
-/// Blanks without width, marks and overrides of the direction, breaks of lines and paragraphs, operators that nobody sees.
-const INVISIBLE: [RangeInclusive<char>; 5] = [
+/// What shows nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) but for the joiners U+200C and U+200D, and the
+/// breaks of lines and paragraphs and Braille's blank. Marks and overrides of the direction are among them.
+const INVISIBLE: [RangeInclusive<char>; 19] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
     '\u{200b}'..='\u{200b}',
     '\u{200e}'..='\u{200f}',
     '\u{2028}'..='\u{202e}',
-    '\u{2060}'..='\u{2069}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
     '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fff8}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
 ];
 
 /// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log, and without
@@ -57,18 +76,21 @@ pub enum NameError {
 }
 
 impl Name {
+    /// A new name, or one to look for. Blanks of whatever width and number are one, so that no two look the same.
+    ///
     /// # Errors
     /// [`NameError`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, NameError> {
         match Self::kept(text) {
             Ok(name) if name.as_str().starts_with('#') => Err(NameError::Number),
             Ok(name) if hides_something(name.as_str()) => Err(NameError::Invisible),
-            name => name,
+            Ok(name) => Ok(Self(name.as_str().split_whitespace().collect::<Vec<_>>().join(" ").into())),
+            Err(error) => Err(error),
         }
     }
 
-    /// A name that a store has kept. It may have been given when names could still begin with `#`, or contain invisible characters;
-    /// such a person goes by their number until they are renamed.
+    /// A name that a store has kept. It may have been given when names could still begin with `#`, or contain invisible characters or
+    /// several blanks; such a person goes by their number until they are renamed.
     ///
     /// # Errors
     /// [`NameError`] says what is wrong with it.
@@ -132,6 +154,15 @@ mod tests {
             "\u{feff}Ana",
             "Zoë\u{200d}",
             "é\u{200d}\u{200d}é",
+            "\u{3164}",
+            "\u{115f}",
+            "\u{2800}",
+            "An\u{ad}a",
+            "An\u{34f}a",
+            "\u{61c}Ana",
+            "An\u{180e}a",
+            "Ana\u{fe0f}",
+            "Ana\u{e0041}",
         ] {
             assert_eq!(Name::new(twin), Err(NameError::Invisible), "{twin:?}");
             assert_eq!(Name::kept(twin).unwrap().as_str(), twin);
@@ -139,6 +170,20 @@ mod tests {
         for spelt_so in ["علی\u{200c}رضا", "ශ්\u{200d}රී", "Zoë", "O’Neill", "Jean‐Luc"] {
             assert_eq!(Name::new(spelt_so).unwrap().as_str(), spelt_so);
         }
+    }
+
+    #[test]
+    fn blanks_of_every_kind_are_one_in_a_new_name_and_stay_in_one_that_was_kept() {
+        for twin in ["Ana  Ruiz", "Ana\u{a0}Ruiz", "Ana \u{3000} Ruiz", "\u{2003}Ana\u{202f}Ruiz "] {
+            assert_eq!(Name::new(twin).unwrap().as_str(), "Ana Ruiz", "{twin:?}");
+        }
+        assert_eq!(Name::kept("Ana  Ruiz").unwrap().as_str(), "Ana  Ruiz");
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_is_shown() {
+        assert_eq!(PersonId::parse("#3"), Some(PersonId::new(3)));
+        assert_eq!(["3", "#", "#x", "# 3"].map(PersonId::parse), [None; 4]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::gate::Outcome;
 /// Waits until the attempt has ended; exits with 0 when it was granted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The name that is claimed
+    /// The name that is claimed, or #NUMBER
     name: String,
 }
 

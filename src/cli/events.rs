@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::gallery::chain::Link;
 use crate::gate::Outcome;
 use crate::hw::clock::BootClock;
-use crate::hw::store::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store};
+use crate::hw::store::{ChainReport, EventQuery, EventRow, MAX_EVENTS_A_QUERY, Store, StoreError, Trouble};
 use crate::person::PersonId;
 use crate::ports::Clock as _;
 use crate::time::Wall;
@@ -45,7 +45,7 @@ pub struct Args {
     /// Only this outcome, such as granted
     #[arg(long, value_name = "OUTCOME", value_parser = parse_outcome)]
     outcome: Option<Outcome>,
-    /// Only this person
+    /// Only this person, by name or #NUMBER; by the latter also somebody erased
     #[arg(long, value_name = "NAME")]
     person: Option<String>,
 }
@@ -62,11 +62,11 @@ fn parse_noted(text: &str) -> Result<Link, String> {
 }
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
-    let store = ctx.store_for_reading()?;
+    let mut store = ctx.store_for_reading()?;
     if args.verify {
         return verify(&store, args.noted, ctx);
     }
-    let person = args.person.as_ref().map(|name| people::find(&store, name)).transpose()?.map(|person| person.id);
+    let person = args.person.as_ref().map(|name| whom(&store, name)).transpose()?;
     let since = args.since.as_ref().map(|text| parse_since(text, BootClock.now().wall)).transpose()?;
     let mut query = EventQuery {
         // At least one, as its number says where those begin that are new.
@@ -97,8 +97,12 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     // Until a signal ends it, or its reader goes.
     loop {
         std::thread::sleep(FOLLOW_PAUSE);
+        if !store.is_there() {
+            return Err(StoreError { path: store.path().to_owned(), what: Trouble::Gone }.into());
+        }
         let news = store.events(&query)?;
-        if news.iter().any(|event| event.person.is_some_and(|id| !names.contains_key(&id))) {
+        // After them, so that whoever they are about is in it, by the name that they have now.
+        if store.changed()? {
             names = self::names(&store)?;
         }
         for event in news {
@@ -106,6 +110,11 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             door::show(&line(&event, &names), ctx)?;
         }
     }
+}
+
+/// Somebody erased goes by their number alone, and so do their events.
+fn whom(store: &Store, name: &str) -> Result<PersonId, Failure> {
+    PersonId::parse(name).map_or_else(|| people::find(store, name).map(|person| person.id), Ok)
 }
 
 /// The last events of a span, and how many of it come before them.

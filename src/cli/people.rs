@@ -111,9 +111,8 @@ pub fn find(store: &Store, name: &str) -> Result<Person, Failure> {
     let nobody = || {
         Failure::said(Code::NoInput, format!("nobody here is called '{name}'; `facelatch people list` names everybody"))
     };
-    let number = name.strip_prefix('#').and_then(|digits| digits.parse().ok());
-    let found = match number {
-        Some(number) => store.person(PersonId::new(number))?,
+    let found = match PersonId::parse(name) {
+        Some(id) => store.person(id)?,
         None => store.person_named(&Name::new(name).map_err(|error| Failure::Usage(error.to_string()))?)?,
     };
     found.ok_or_else(nobody)

@@ -75,9 +75,11 @@ impl Gallery {
         self.names.get(at).map(|(_, name)| name.as_str())
     }
 
-    /// Who is called so.
+    /// Who is called so, or has this number, written `#3`.
     pub fn find(&self, name: &str) -> Option<PersonId> {
-        self.names.iter().find(|(_, known)| known.as_str() == name.trim()).map(|(id, _)| *id)
+        let (name, id) = (Name::new(name).or_else(|_| Name::kept(name)).ok()?, PersonId::parse(name.trim()));
+        let is_it = |(known, called): &&(PersonId, Name)| id.map_or(*called == name, |id| *known == id);
+        self.names.iter().find(is_it).map(|(id, _)| *id)
     }
 }
 

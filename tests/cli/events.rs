@@ -48,6 +48,61 @@ fn following_without_what_was_begins_with_what_comes() {
     assert!(first["person"].as_str().unwrap().starts_with("Ben "), "{first}");
 }
 
+/// What follows the ledger as it is written, line by line.
+struct Follower(Child, std::sync::mpsc::Receiver<Value>);
+
+impl Follower {
+    fn starts(home: &Home) -> Self {
+        let mut follower = home.command(&["events", "--follow", "--json"]).spawn().unwrap();
+        let lines = std::io::BufReader::new(follower.stdout.take().unwrap()).lines();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| tell.send(serde_json::from_str(&line).unwrap()))
+        });
+        Self(follower, told)
+    }
+
+    /// The next event's outcome and person.
+    fn next(&self) -> (String, String) {
+        let event = self.1.recv_timeout(PATIENCE).unwrap();
+        (event["outcome"].as_str().unwrap().into(), event["person"].as_str().unwrap().into())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+#[test]
+fn whoever_follows_hears_of_people_by_the_name_that_they_have_and_of_a_store_that_is_gone() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    let mut follower = Follower::starts(&home);
+    let event = |outcome: &str, person: &str| (outcome.to_owned(), person.to_owned());
+    assert_eq!(follower.next(), event("enrolled", "Ana"));
+    home.run(&["people", "rename", "Ana", "Bea"]).fails(0, &[]);
+    assert_eq!(follower.next(), event("renamed", "Bea"));
+    home.run(&["people", "erase", "Bea", "--yes"]).fails(0, &[]);
+    assert_eq!(follower.next(), event("erased", "#1"));
+    fs::rename(home.path("state"), home.path("elsewhere")).unwrap();
+    home.enrol("Cy", 1.0);
+    assert_eq!(follower.0.wait().unwrap().code(), Some(66));
+}
+
+#[test]
+fn events_of_somebody_erased_are_found_by_their_number() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    home.enrol("Ben", -1.0);
+    home.run(&["people", "erase", "Ana", "--yes"]).fails(0, &[]);
+    let events = home.run(&["events", "--person", "#1", "--json"]);
+    assert_eq!((events.code, events.out.lines().count()), (0, 2), "{}{}", events.out, events.err);
+    home.run(&["events", "--person", "Ana"]).fails(66, &["nobody here is called 'Ana'"]);
+}
+
 #[test]
 fn what_another_hand_wrote_into_an_event_moves_no_cursor_and_begins_no_line() {
     let home = Home::new();

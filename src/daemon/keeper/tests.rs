@@ -274,6 +274,7 @@ fn a_store_that_is_moved_away_is_a_fault_and_none_is_made_in_its_place_and_anoth
     desk.looks();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
+    assert_eq!([" Ana  Ruiz", "#1", "#9"].map(|name| desk.shared.gallery().find(name)), [Some(ana), Some(ana), None]);
     let outcomes = |store: &Store| {
         let rows = store.events(&EventQuery::default()).unwrap();
         rows.iter().filter_map(|row| Outcome::parse(&row.outcome)).collect::<Vec<_>>()
