@@ -156,7 +156,7 @@ impl Manifest {
         }
         let known = self.find_by_name(name_or_file);
         let path = dir.join(known.map_or(format!("{name_or_file}.onnx"), |m| m.file.clone()));
-        if path.exists() {
+        if path.try_exists().or_else(|error| unless_missing(&path, error).map(|()| false))? {
             let model = self.open(&path)?;
             // Another known network's bytes may lie under this one's name.
             return match known.filter(|known| known.sha256 != model.spec.sha256) {
@@ -172,7 +172,7 @@ impl Manifest {
 
     /// A network by the name of its file, if no description gives that name to another.
     fn unless_another_is_called_so(&self, dir: &Path, name: &str, file: ModelFile) -> Result<ModelFile, ManifestError> {
-        match self.named(dir, name).find(|other| other.spec.sha256 != file.spec.sha256) {
+        match self.named(dir, name)?.find(|other| other.spec.sha256 != file.spec.sha256) {
             Some(other) => Err(ManifestError::Namesakes { name: name.into(), paths: [file.path, other.path] }),
             None => Ok(file),
         }
@@ -180,7 +180,7 @@ impl Manifest {
 
     /// The one network in `dir` whose own description calls it so, in however many files it lies.
     fn described_as(&self, dir: &Path, name: &str) -> Result<ModelFile, ManifestError> {
-        let mut named = self.named(dir, name);
+        let mut named = self.named(dir, name)?;
         let first = named.next().ok_or_else(|| self.no_such(dir, name))?;
         match named.find(|other| other.spec.sha256 != first.spec.sha256) {
             Some(second) => Err(ManifestError::Namesakes { name: name.into(), paths: [first.path, second.path] }),
@@ -189,9 +189,13 @@ impl Manifest {
     }
 
     /// The networks in `dir` that are called so.
-    fn named<'a>(&'a self, dir: &Path, name: &'a str) -> impl Iterator<Item = ModelFile> + use<'a> {
-        let opened = networks_in(dir).into_iter().filter_map(|path| self.open(&path).ok());
-        opened.filter(move |model| model.spec.name == name)
+    fn named<'a>(
+        &'a self,
+        dir: &Path,
+        name: &'a str,
+    ) -> Result<impl Iterator<Item = ModelFile> + use<'a>, ManifestError> {
+        let opened = networks_in(dir)?.into_iter().filter_map(|path| self.open(&path).ok());
+        Ok(opened.filter(move |model| model.spec.name == name))
     }
 
     fn no_such(&self, dir: &Path, name: &str) -> ManifestError {
@@ -259,7 +263,7 @@ impl Manifest {
         }
         // Under its own file name lie the same bytes or none: a description of them may be replaced.
         let is_other = |there: &ModelFile| there.spec.file != model.spec.file && there.spec.sha256 != model.spec.sha256;
-        match self.named(dir, name).find(is_other) {
+        match self.named(dir, name)?.find(is_other) {
             Some(there) => Err(ManifestError::Namesakes { name: name.clone(), paths: [there.path, path.clone()] }),
             None => Ok(()),
         }
@@ -268,17 +272,35 @@ impl Manifest {
     /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or unreadable
     /// is listed with its error.
     pub fn installed(&self, dir: &Path) -> Vec<Result<ModelFile, ManifestError>> {
-        networks_in(dir).iter().map(|path| self.open(path)).collect()
+        match networks_in(dir) {
+            Ok(paths) => paths.iter().map(|path| self.open(path)).collect(),
+            Err(error) => vec![Err(error)],
+        }
     }
 }
 
-/// Files of networks in the order of their names.
-fn networks_in(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+/// Files of networks in the order of their names; none where there is no such folder.
+fn networks_in(dir: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => return unless_missing(dir, error).map(|()| Vec::new()),
+    };
     let mut paths: Vec<_> =
         entries.flatten().map(|e| e.path()).filter(|path| is_network(path)).take(MAX_LISTED).collect();
     paths.sort();
-    paths
+    Ok(paths)
+}
+
+/// What this user may not look at may be there, and isn't told as absent.
+fn unless_missing(path: &Path, error: io::Error) -> Result<(), ManifestError> {
+    let source = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(()),
+        kind @ io::ErrorKind::PermissionDenied => {
+            io::Error::new(kind, "networks may lie there, and not for this user; run as root (sudo)")
+        }
+        _ => error,
+    };
+    Err(ManifestError::Read { path: path.into(), source })
 }
 
 fn is_network(path: &Path) -> bool {

@@ -34,6 +34,33 @@ fn an_unknown_network_needs_a_description_beside_it() {
 }
 
 #[test]
+fn a_folder_that_is_not_there_has_no_network_and_one_that_can_not_be_read_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (manifest, shut, file) = (Manifest::builtin(), dir.path().join("shut"), dir.path().join("file"));
+    fs::write(&file, "").unwrap();
+    for absent in [&dir.path().join("none"), &file] {
+        for name in ["sface", "mine"] {
+            assert!(matches!(manifest.resolve(absent, name), Err(ManifestError::NoSuch { .. })), "{name}");
+        }
+        assert!(manifest.installed(absent).is_empty());
+    }
+    fs::create_dir(&shut).unwrap();
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read_dir(&shut).is_ok() {
+        eprintln!("SKIPPED: root reads every folder");
+        let denied = unless_missing(&shut, io::ErrorKind::PermissionDenied.into()).unwrap_err().to_string();
+        assert!(denied.contains("shut") && denied.contains("not for this user; run as root (sudo)"), "{denied}");
+        return;
+    }
+    for name in ["sface", "mine"] {
+        let told = manifest.resolve(&shut, name).unwrap_err().to_string();
+        assert!(told.contains("not for this user; run as root (sudo)"), "{told}");
+    }
+    assert_eq!(manifest.installed(&shut).len(), 1);
+}
+
+#[test]
 fn a_network_that_is_described_otherwise_is_another_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("mine.onnx"), b"bytes").unwrap();
