@@ -138,13 +138,25 @@ impl Context {
         Ok(self.state_dir()?.join(STORE_FILE))
     }
 
+    /// Whether anybody was ever enrolled here.
+    ///
+    /// # Errors
+    /// There is no state directory, or this user may not look.
+    pub fn has_store(&self) -> Result<bool, Failure> {
+        let path = self.store_path()?;
+        // A link to a disk that isn't mounted leads to somebody.
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            looked => looked.map(|_| true).map_err(Failure::io(&path)),
+        }
+    }
+
     /// Everybody's templates; none, and no store is made, where nobody was ever enrolled.
     ///
     /// # Errors
     /// The store, or its key, can't be read.
     pub fn templates(&self) -> Result<Vec<Template>, Failure> {
-        let path = self.store_path()?;
-        if path.try_exists().map_err(Failure::io(&path))? { Ok(self.store()?.templates()?) } else { Ok(Vec::new()) }
+        if self.has_store()? { Ok(self.store()?.templates()?) } else { Ok(Vec::new()) }
     }
 
     /// The store with its key, both made where there are none yet.
@@ -175,6 +187,19 @@ impl Context {
     /// There is none, or it can't be read.
     pub fn store_for_reading(&self) -> Result<Store, Failure> {
         Ok(Store::open_read_only(&self.store_path()?, None)?)
+    }
+
+    /// The same with its key, for what reads templates; neither is made.
+    ///
+    /// # Errors
+    /// There is none, or either can't be read.
+    pub fn store_for_reading_templates(&self) -> Result<Store, Failure> {
+        if let Ok(false) = self.has_store() {
+            return self.store_for_reading();
+        }
+        let path = self.store_path()?;
+        let key = self.key_places()?.find(&path)?.key;
+        Ok(Store::open_read_only(&path, Some(&key))?)
     }
 
     /// Now, and who asks.

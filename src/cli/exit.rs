@@ -186,7 +186,9 @@ fn of_model(error: &ManifestError) -> Code {
 
 fn of_key(error: &KeyError) -> Code {
     match error {
-        KeyError::Missing { .. } | KeyError::NotHanded { .. } | KeyError::Sealed { .. } => Code::NoInput,
+        KeyError::Missing { .. } | KeyError::Dangling { .. } | KeyError::NotHanded { .. } | KeyError::Sealed { .. } => {
+            Code::NoInput
+        }
         KeyError::Mode { .. } => Code::NoPermission,
         KeyError::Content { .. } | KeyError::NotAFile { .. } => Code::Data,
         KeyError::Read { source, .. } => of_io(source),
@@ -204,7 +206,7 @@ fn of_control(error: &ClientError) -> Code {
 
 fn of_store(trouble: &Trouble) -> Code {
     match trouble {
-        Trouble::Missing | Trouble::Gone | Trouble::NoPerson(_) => Code::NoInput,
+        Trouble::Missing | Trouble::Dangling(_) | Trouble::Gone | Trouble::NoPerson(_) => Code::NoInput,
         Trouble::NoDirectory | Trouble::NotAFile | Trouble::ReadOnly | Trouble::Full => Code::CantCreate,
         Trouble::NoAccess | Trouble::WrongKey | Trouble::NoKey => Code::NoPermission,
         Trouble::Busy | Trouble::ChangedMeanwhile => Code::Unavailable,

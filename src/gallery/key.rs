@@ -36,6 +36,9 @@ pub enum KeyError {
     #[error("{}: no key file there, and {} can only be read with the key it was made with: restore the key from its \
              copy, or move the gallery away and enrol everybody anew", file.display(), gallery.display())]
     Missing { file: PathBuf, gallery: PathBuf },
+    #[error("{}: no key file there, and {} is a link to {}, where nothing is: mount its file system, or remove the link; no key was \
+             made", file.display(), gallery.display(), leads_to.display())]
+    Dangling { file: PathBuf, gallery: PathBuf, leads_to: PathBuf },
     #[error("{}: no key file there, but a sealed one, which systemd alone opens: run the command by it, `sudo systemd-run --pipe \
              --wait --collect -p LoadCredentialEncrypted={CREDENTIAL}:{} facelatch …` (docs/upkeep.md), or restore the key from its \
              copy", file.display(), sealed.display())]
@@ -105,9 +108,16 @@ impl KeyPlaces {
         if let Some(sealed) = self.sealed() {
             return Err(KeyError::Sealed { file: self.file.clone(), sealed });
         }
-        // One that can't be looked for may be there, and a second key would not open it.
-        if gallery.try_exists().unwrap_or(true) {
-            return Err(KeyError::Missing { file: self.file.clone(), gallery: gallery.to_owned() });
+        // One that can't be looked for may be there, and so may one on a disk that isn't mounted, to which a link
+        // leads: a second key would not open it.
+        if fs::symlink_metadata(gallery).map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true) {
+            let (file, gallery) = (self.file.clone(), gallery.to_owned());
+            return Err(match fs::read_link(&gallery) {
+                Ok(leads_to) if matches!(gallery.try_exists(), Ok(false)) => {
+                    KeyError::Dangling { file, gallery, leads_to }
+                }
+                _ => KeyError::Missing { file, gallery },
+            });
         }
         let made = make(&self.file)?;
         // Another process may have been first: what is in the file counts.
@@ -276,6 +286,16 @@ mod tests {
         let (places, _) = places(dir.path());
         let notice = places.find(&dir.path().join("keys/gallery.db")).unwrap().notice.unwrap();
         assert!(notice.contains("beside the gallery"), "{notice}");
+    }
+
+    #[test]
+    fn a_link_to_a_gallery_on_a_disk_that_is_not_mounted_is_a_gallery() {
+        let dir = tempfile::tempdir().unwrap();
+        let (places, gallery) = places(dir.path());
+        std::os::unix::fs::symlink("/mnt/disk/gallery.db", &gallery).unwrap();
+        let error = places.find(&gallery).unwrap_err().to_string();
+        assert!(error.contains("is a link to /mnt/disk/gallery.db, where nothing is: mount"), "{error}");
+        assert!(!places.file.exists());
     }
 
     #[test]

@@ -63,9 +63,9 @@ pub(super) fn places(ctx: &Context) -> Result<(KeyPlaces, PathBuf), String> {
     Ok((ctx.key_places().map_err(said)?, ctx.store_path().map_err(said)?))
 }
 
-/// Certainly: what this user may not look at may be there.
+/// Certainly: what this user may not look at may be there, and what a link leads to, on a disk that isn't mounted.
 pub(super) fn is_absent(path: &Path) -> bool {
-    path.try_exists().is_ok_and(|is_there| !is_there)
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -75,6 +75,21 @@ mod tests {
 
     /// A user who exists nowhere.
     const SOMEBODY: u32 = 54_321;
+
+    #[test]
+    fn a_gallery_on_a_disk_that_is_not_mounted_is_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ctx = Context::without_config(Globals::default());
+        ctx.config.store.state_dir = Some(dir.path().to_owned());
+        assert!(look(&ctx).unwrap().contains("made at first use"));
+        std::os::unix::fs::symlink("/mnt/disk/facelatch.db", ctx.store_path().unwrap()).unwrap();
+        let why = look(&ctx).unwrap_err();
+        assert!(why.contains("is a link to /mnt/disk/facelatch.db"), "{why}");
+        let failure = ctx.store().map(drop).unwrap_err();
+        assert_eq!(failure.code(), crate::cli::exit::Code::NoInput, "{failure}");
+        assert!(ctx.has_store().unwrap());
+        assert!(!dir.path().join("facelatch.key").exists());
+    }
 
     #[test]
     fn a_key_elsewhere_that_the_gallerys_owner_can_not_read_is_a_complaint_that_says_where_to() {

@@ -23,6 +23,8 @@ pub struct StoreError {
 pub enum Trouble {
     #[error("there is no gallery yet: enrol somebody, or start the daemon, to make one")]
     Missing,
+    #[error("is a link to {}, where nothing is: mount its file system, or remove the link", .0.display())]
+    Dangling(PathBuf),
     /// As told to a daemon that had it open.
     #[error("is not there any more: mount its file system, or put the file back")]
     Gone,

@@ -268,7 +268,12 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, FileId), Trouble
     let file = match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => FileId::of(&meta),
         Ok(_) => return Err(Trouble::NotAFile),
-        Err(error) => return Err(Trouble::unseen(error)),
+        Err(error) => {
+            return Err(match std::fs::read_link(path) {
+                Ok(leads_to) if error.kind() == io::ErrorKind::NotFound => Trouble::Dangling(leads_to),
+                _ => Trouble::unseen(error),
+            });
+        }
     };
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;

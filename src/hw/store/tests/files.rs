@@ -3,6 +3,13 @@
 use super::*;
 
 #[test]
+fn a_link_to_a_disk_that_is_not_mounted_says_where_it_leads() {
+    let room = Room::new();
+    std::os::unix::fs::symlink("/mnt/disk/gallery.db", room.path()).unwrap();
+    assert!(matches!(room.trouble(), Trouble::Dangling(to) if to == Path::new("/mnt/disk/gallery.db")));
+}
+
+#[test]
 fn another_key_is_refused_and_nothing_is_changed() {
     let mut room = Room::new();
     enrol(&mut room.store(), "Ana", 0.0);
