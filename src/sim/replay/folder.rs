@@ -3,28 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
-
 use super::{ReplayError, Source, Trouble};
 use crate::face::photo;
-use crate::frame::{Geometry, MAX_SIDE, PixelFormat};
+use crate::frame::{Geometry, PixelFormat, RgbImage};
 use crate::time::Duration;
 
 /// Pictures have no rate of their own.
 pub const PER_SECOND: u32 = 10;
 /// Most pictures of one folder.
 const MAX_PICTURES: usize = 100_000;
-/// Largest picture file: a large camera's JPEG takes a tenth.
-const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
-/// Most memory that decoding one picture may take.
-const MAX_DECODED_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// A folder's pictures, or a single one.
 pub(super) struct Folder {
     pictures: Vec<PathBuf>,
     next: usize,
-    geometry: Geometry,
-    rgb: Vec<u8>,
+    picture: RgbImage,
 }
 
 impl Folder {
@@ -48,8 +41,7 @@ impl Folder {
             return Err(ReplayError::NoPictures(path.to_owned()));
         }
         pictures.sort();
-        let geometry = Geometry::packed(PixelFormat::Rgb8, 0, 0);
-        Ok(Self { pictures, next: 0, geometry, rgb: Vec::new() })
+        Ok(Self { pictures, next: 0, picture: RgbImage::default() })
     }
 }
 
@@ -57,9 +49,7 @@ impl Source for Folder {
     fn advance(&mut self, _timeout: Duration) -> Result<bool, Trouble> {
         let Some(path) = self.pictures.get(self.next) else { return Ok(false) };
         self.next += 1;
-        let picture = decode(path).map_err(|reason| Trouble::Bad(format!("{}: {reason}", path.display())))?;
-        self.geometry = Geometry::packed(PixelFormat::Rgb8, picture.width(), picture.height());
-        self.rgb = picture.into_rgb8().into_raw();
+        self.picture = photo::load(path).map_err(|error| Trouble::Bad(error.to_string()))?;
         Ok(true)
     }
 
@@ -75,7 +65,9 @@ impl Source for Folder {
     }
 
     fn picture(&self) -> (Geometry, &[u8]) {
-        (self.geometry, &self.rgb)
+        // Within `MAX_SIDE`.
+        let [width, height] = [self.picture.width(), self.picture.height()].map(|side| side as u32);
+        (Geometry::packed(PixelFormat::Rgb8, width, height), self.picture.data())
     }
 
     fn interval(&self) -> Duration {
@@ -85,22 +77,4 @@ impl Source for Folder {
     fn describe(&self) -> String {
         format!("{} pictures, {PER_SECOND} a second", self.pictures.len())
     }
-}
-
-/// A picture the right way up (EXIF orientation applied).
-fn decode(path: &Path) -> Result<DynamicImage, String> {
-    let bytes = fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(format!("{bytes} bytes; a picture may have {MAX_FILE_BYTES}"));
-    }
-    let mut reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|e| e.to_string())?;
-    let mut limits = image::Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
 }

@@ -52,6 +52,18 @@ fn a_folder_is_played_in_the_order_of_names_with_each_picture_at_its_size() {
 }
 
 #[test]
+fn half_a_jpeg_is_no_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = include_bytes!("../../../tests/data/jpeg/restarts.jpg");
+    std::fs::write(dir.path().join("a.jpg"), &whole[..whole.len() / 2 + 200]).unwrap();
+    std::fs::write(dir.path().join("b.jpg"), whole).unwrap();
+    let (_, mut camera) = open(dir.path(), Pace::AsTaken, false);
+    let error = camera.next_frame(MS).unwrap_err().to_string();
+    assert!(error.contains("a.jpg") && error.contains("ends before its picture does"), "{error}");
+    assert_eq!(camera.next_frame(MS).unwrap().width(), 61);
+}
+
+#[test]
 fn a_spoilt_picture_is_named_and_passed() {
     let dir = tempfile::tempdir().unwrap();
     pictures(dir.path());
