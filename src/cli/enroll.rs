@@ -154,7 +154,7 @@ struct Sitting<'a> {
 impl<'a> Sitting<'a> {
     fn new(ctx: &'a Context, name: Name) -> Result<Self, Failure> {
         let faces = ctx.faces()?;
-        let mut known = Known::open(ctx, &faces)?;
+        let mut known = Known::open_to_enrol(ctx, &faces)?;
         // Whose face it may be is judged by what was read here; the camera takes a minute, in which another may enrol the same face.
         known.store.only_as_seen();
         let person = known.store.person_named(&name)?;

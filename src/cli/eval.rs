@@ -81,6 +81,9 @@ fn compare(
     if let Some(out) = &args.det {
         outfile::spares(out, pictures.iter().map(PathBuf::as_path).chain([list]))?;
     }
+    if let Some(dir) = &args.dump {
+        dump::prepare(dir)?;
+    }
     let bar = ctx.out.progress(pairs.images.len(), "encoding");
     let progress = |done| bar.set_position(done as u64);
     let evaluation = evaluate(&pairs, images, choice, decider, workers(args.workers), &progress)?;

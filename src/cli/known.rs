@@ -106,14 +106,24 @@ impl Scale {
 }
 
 impl Known {
-    /// Opens the store and indexes what the embedder of `faces` has made.
+    /// Opens the store for reading and indexes what the embedder of `faces` has made.
     pub fn open(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
         Ok(Self::open_for(ctx, faces.embedder.spec())?.0)
     }
 
-    /// Opens the store and indexes what this network has made; with every template of the store.
+    /// The same with every template of the store, for this network.
     pub fn open_for(ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {
-        let store = ctx.store()?;
+        // What is wrong with it is told first, and without a gallery, too.
+        ctx.decider(model)?;
+        Self::of(ctx.store_for_reading_templates()?, ctx, model)
+    }
+
+    /// The same with a store that somebody is to be written into, which is made where there is none.
+    pub fn open_to_enrol(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
+        Ok(Self::of(ctx.store()?, ctx, faces.embedder())?.0)
+    }
+
+    fn of(store: Store, ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {
         let dims = dims(model)?;
         let templates = store.templates()?;
         let index = Index::of_people(&model.sha256, dims, &templates)?;

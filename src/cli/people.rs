@@ -168,7 +168,7 @@ fn change(
 }
 
 fn export(ctx: &Context, name: &str, out: Option<&Path>) -> Result<(), Failure> {
-    let store = ctx.store()?;
+    let store = ctx.store_for_reading_templates()?;
     let export = store.export(find(&store, name)?.id)?;
     let mut text = serde_json::to_string_pretty(&export).map_err(|error| Failure::Output(error.into()))?;
     text.push('\n');

@@ -41,6 +41,16 @@ impl Network {
     }
 }
 
+/// Makes the folder that [`write`] fills, before hours of work.
+///
+/// # Errors
+/// It can't be made, or nothing can be made in it.
+pub fn prepare(dir: &Path) -> Result<(), EvalError> {
+    let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    let made = fs::create_dir_all(dir).and_then(|()| Ok(rustix::fs::access(dir, may)?));
+    made.map_err(|source| EvalError::Read { path: dir.into(), source })
+}
+
 /// Writes, for the first [`MAX_DUMPED`] pictures with a face, what the detector was shown and its maps, the aligned
 /// face and its encoding: `shown.rgb` and `crops.rgb` as packed bytes, `maps.f32` and `encodings.f32` little-endian,
 /// and `meta.json`. Returns the number of faces.
@@ -49,7 +59,7 @@ impl Network {
 /// A picture can't be read, a network fails, or the folder can't be written.
 pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<usize, EvalError> {
     let wrong = |source| EvalError::Read { path: dir.into(), source };
-    fs::create_dir_all(dir).map_err(wrong)?;
+    prepare(dir)?;
     let create = |name: &str| File::create(dir.join(name)).map(BufWriter::new).map_err(wrong);
     let (mut shown, mut maps) = (create("shown.rgb")?, create("maps.f32")?);
     let (mut crops, mut encodings) = (create("crops.rgb")?, create("encodings.f32")?);

@@ -31,6 +31,22 @@ fn a_face_is_enrolled_once_and_known_again() {
 }
 
 #[test]
+fn what_only_reads_makes_no_gallery_where_a_directory_was_mistyped() {
+    let home = Home::new();
+    let ada = picture("ada-1.jpg");
+    for args in [
+        &["identify", &ada][..],
+        &["verify", "Ada", &ada],
+        &["explain", &ada, "--name", "Ada", "--out", "x.png"],
+        &["gallery", "audit"],
+        &["people", "export", "Ada"],
+    ] {
+        home.run(args).fails(66, &["facelatch.db", "there is no gallery yet"]);
+    }
+    assert!(!home.path("state").exists());
+}
+
+#[test]
 fn two_photographs_are_compared_and_an_empty_one_is_no_face() {
     let home = Home::new();
     let (ana, ben) = (["ada-1.jpg", "ada-2.jpg"].map(picture), [picture("bela-1.jpg")]);
