@@ -347,11 +347,15 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string());
     let (people, target) = (index.people().len(), ctx.config.gate.target_fmr);
     let reached = scale.and_then(|scale| reached(&scale, &model.name, people, target));
-    match (index.other_model(), reached) {
-        (None, reached) => reached,
-        (Some(other), Ok(_)) => Err(other.to_string()),
+    let Some(other) = index.other_model() else { return reached };
+    let people = store.map_or(Ok(Vec::new()), Store::people).map_err(|error| error.to_string())?;
+    let names: Vec<_> =
+        people.iter().filter(|person| other.people.contains(&person.id)).map(|person| person.name.as_str()).collect();
+    let other = format!("{other}; they are {}", names.join(", "));
+    match reached {
+        Ok(_) => Err(other),
         // Whoever came by again would not be recognised by that either.
-        (Some(other), Err(why)) => Err(format!("{other}; and {why}")),
+        Err(why) => Err(format!("{other}; and {why}")),
     }
 }
 

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long)]
     pub camera: bool,
     /// How many photographs the camera takes
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_SHOTS, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
+    #[arg(long, value_name = "N", requires = "camera", default_value_t = DEFAULT_SHOTS, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
     pub shots: u8,
     /// The last day that counts, an instant, or never
     #[arg(long, value_name = "WHEN")]
@@ -106,7 +106,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             "{got} photographs are more than {MAX_CANDIDATES}; choose the best of them"
         )));
     }
-    // Whatever can't be read is told before anything is loaded or kept; one after the other, since one may take 192 MiB.
+    // Whatever can't be read is told before anything is loaded or kept; one after the other, since one may take hundreds of MiB.
     args.photos.iter().try_for_each(|path| photo::load(path).map(drop))?;
     let mut sitting = Sitting::new(ctx, name)?;
     if args.camera {
@@ -424,8 +424,8 @@ mod tests {
         ctx.config.store.state_dir = Some(state.path().to_owned());
         let name = |text| Name::new(text).unwrap();
         let mut sitting = Sitting::new(&ctx, name("Ana")).unwrap();
-        let ada = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/ada-1.jpg")).unwrap().into_rgb8();
-        let ada = RgbImage::from_rgb8(ada.width() as usize, ada.height() as usize, ada.into_raw()).unwrap();
+        let ada = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/ada-1.jpg"));
+        let ada = photo::load(&ada).unwrap();
         assert!(sitting.look(&ada, CAMERA).unwrap().is_none());
         let (path, key) = ctx.store_and_key().unwrap();
         let mut other = Store::open(&path, &key).unwrap();

@@ -248,9 +248,9 @@ fn of_daemon(error: &DaemonError) -> Code {
 fn of_io(error: &std::io::Error) -> Code {
     use ErrorKind as K;
     match error.kind() {
-        K::NotFound => Code::NoInput,
+        K::NotFound | K::NotADirectory => Code::NoInput,
         K::PermissionDenied => Code::NoPermission,
-        K::AlreadyExists | K::ReadOnlyFilesystem | K::StorageFull | K::NotADirectory => Code::CantCreate,
+        K::AlreadyExists | K::ReadOnlyFilesystem | K::StorageFull => Code::CantCreate,
         K::InvalidData | K::IsADirectory => Code::Data,
         K::ConnectionRefused | K::TimedOut | K::ResourceBusy => Code::Unavailable,
         _ => Code::Io,

@@ -279,6 +279,7 @@ fn control(config: &Config) -> Result<Server, Failure> {
     bound.map_err(|error| match (&error, &control.group) {
         // Trying again doesn't help, and systemd doesn't after this code.
         (ControlError::Group { .. }, Some(group)) => Failure::said(Code::Config, format!("{error}: {}", join(group))),
+        (ControlError::Taken { .. }, _) => Failure::said(Code::Unavailable, error.to_string()),
         _ => Failure::said(Code::CantCreate, error.to_string()),
     })
 }

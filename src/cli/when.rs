@@ -13,13 +13,10 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
     if text == "never" {
         return Ok(None);
     }
-    match day(text).and_then(|day| day.checked_add(1.day()).ok()) {
-        Some(after) => after
-            .to_zoned_datetime(TimeZone::system())
-            .map(|at| Some(wall(at.timestamp())))
-            .map_err(|_| unreadable(text)),
-        None => instant(text).map(Some),
-    }
+    let Some(day) = day(text) else { return instant(text).map(Some) };
+    let after = day.checked_add(1.day()).and_then(|after| after.to_zoned_datetime(TimeZone::system()));
+    let too_late = |_| Failure::Usage(format!("'{text}' is too late to be told from never: write never"));
+    after.map(|at| Some(wall(at.timestamp()))).map_err(too_late)
 }
 
 /// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`, and as well
@@ -68,6 +65,8 @@ mod tests {
         assert_eq!(parse_expiry("never").unwrap(), None);
         assert_eq!(parse_expiry("1970-01-01T00:00:01Z").unwrap(), Some(Wall::from_unix_millis(1000)));
         assert!(parse_expiry("tomorrow").is_err());
+        let late = parse_expiry("9999-12-31").unwrap_err().to_string();
+        assert!(late.contains("too late") && late.ends_with("write never"), "{late}");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct ControlConfig {
 /// Why the socket can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
+    #[error("control socket {path}: another facelatch answers there: stop it first (systemctl stop facelatch)")]
+    Taken { path: PathBuf },
     #[error("control socket {path}: {source}; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)")]
     Bind { path: PathBuf, source: std::io::Error },
     /// Whoever isn't root may give a file to a group of their own alone.
@@ -64,8 +66,7 @@ impl Server {
         let path = config.socket.clone();
         let failed = |source| ControlError::Bind { path: path.clone(), source };
         if UnixStream::connect(&path).is_ok() {
-            let taken = std::io::Error::new(std::io::ErrorKind::AddrInUse, "another facelatch answers there");
-            return Err(failed(taken));
+            return Err(ControlError::Taken { path });
         }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),

@@ -71,7 +71,13 @@ impl Pictures {
                 format!("a table needs a folder for each of at least {MIN_PEOPLE} people, and these are {number}");
             return Err(EvalError::Folder { path: people.into(), reason });
         }
+        let place = |folder: &Path| folder.canonicalize().ok();
         for root in strangers {
+            if place(root).is_some_and(|of_strangers| place(people) == Some(of_strangers)) {
+                let reason =
+                    "the same folder was named as the people's and the strangers', and nobody is both".to_owned();
+                return Err(EvalError::Folder { path: root.clone(), reason });
+            }
             let before = listed.strangers.len();
             for picture in pictures_in(root)? {
                 listed.strangers.push((number, picture));

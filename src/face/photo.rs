@@ -4,15 +4,17 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
 use crate::frame::{MAX_SIDE, RgbImage};
 
 /// The largest file that is read.
 pub const MAX_PHOTO_BYTES: u64 = 32 << 20;
-/// The most memory that decoding may take: 8192 x 8192 pixels of 16-bit RGBA would be 512 MiB; half of that.
-const MAX_DECODER_BYTES: u64 = 256 << 20;
+/// The most memory for what the decoder gives and the copy in RGB together: of 8192 x 8192 grey pixels 64 MiB and 192
+/// MiB. What is in RGB needs no copy, and turning it upright takes as much again.
+const MAX_DECODED_BYTES: u64 = 256 << 20;
+const RGB_BYTES: u64 = 3;
 /// How the names of files end whose bytes [`decode`] takes, in either case.
 const ENDINGS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm"];
 
@@ -36,7 +38,9 @@ pub enum DecodeError {
     UnknownFormat,
     #[error("a JPEG that ends before its picture does; copy it again")]
     Truncated,
-    #[error("{width}x{height} pixels are too many; scale it down to at most {MAX_SIDE} a side, 8 bits a colour")]
+    #[error(
+        "{width}x{height} pixels are too many; scale it down to at most {MAX_SIDE} a side, 8 bits a colour and not transparent"
+    )]
     TooManyPixels { width: u32, height: u32 },
     #[error("the picture is damaged ({0})")]
     Damaged(String),
@@ -79,7 +83,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     }
     let damaged = |e: image::ImageError| DecodeError::Damaged(e.to_string());
     let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|e| match e {
@@ -88,7 +92,11 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     })?;
     let (width, height) = decoder.dimensions();
     // Not every decoder keeps to its limits.
-    if width > MAX_SIDE || height > MAX_SIDE || decoder.total_bytes() > MAX_DECODER_BYTES {
+    let copy = match decoder.color_type() {
+        ColorType::Rgb8 => 0,
+        _ => u64::from(width) * u64::from(height) * RGB_BYTES,
+    };
+    if width > MAX_SIDE || height > MAX_SIDE || decoder.total_bytes().saturating_add(copy) > MAX_DECODED_BYTES {
         return Err(DecodeError::TooManyPixels { width, height });
     }
     let orientation = decoder.orientation().map_err(damaged)?;
@@ -147,8 +155,8 @@ mod tests {
 
     #[test]
     fn whole_jpegs_of_every_kind_are_taken_and_half_of_one_with_an_end_is_not() {
-        let kinds = [
-            ("progressive", &include_bytes!("../../tests/data/jpeg/progressive.jpg")[..]),
+        let kinds: [(&str, &[u8]); 5] = [
+            ("progressive", include_bytes!("../../tests/data/jpeg/progressive.jpg")),
             ("grey", include_bytes!("../../tests/data/jpeg/grey.jpg")),
             ("CMYK, progressive", include_bytes!("../../tests/data/jpeg/cmyk.jpg")),
             ("4:2:0 with restart markers, of odd size", include_bytes!("../../tests/data/jpeg/restarts.jpg")),
@@ -170,6 +178,24 @@ mod tests {
         let header = b"P6 20000 15000 255\n";
         let error = decode(header).unwrap_err().to_string();
         assert!(error.contains("20000x15000") && error.contains("8192"), "{error}");
+    }
+
+    #[test]
+    fn a_large_picture_with_transparency_counts_with_its_copy_without() {
+        // The header of a PNG of 8192 x 8192 pixels, and the beginning of what follows.
+        let header = |colour| {
+            let mut chunk = b"IHDR\0\0\x20\0\0\0\x20\0\x08".to_vec();
+            chunk.extend([colour, 0, 0, 0]);
+            let crc = !chunk.iter().fold(!0_u32, |crc, &byte| {
+                (0..8)
+                    .fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+            });
+            [&b"\x89PNG\r\n\x1a\n\0\0\0\x0d"[..], &chunk, &crc.to_be_bytes(), b"\0\0\0\x04IDAT\0\0\0\0"].concat()
+        };
+        let (grey, rgb, rgba) = (decode(&header(0)), decode(&header(2)), decode(&header(6)));
+        assert!(matches!(grey, Err(DecodeError::Damaged(_))) && matches!(rgb, Err(DecodeError::Damaged(_))));
+        let rgba = rgba.unwrap_err().to_string();
+        assert!(rgba.contains("8192x8192") && rgba.contains("not transparent"), "{rgba}");
     }
 
     #[test]

@@ -150,8 +150,8 @@ fn strangers_lengthen_a_table_and_are_told_apart_in_it() {
     assert!(last["fmr"] == 0.0 && last["fmr_people"] == 0.0 && last["fmr_strangers"].is_f64(), "{last}");
     let alone = home.run(&["calibrate", &people, "--json"]).json();
     assert!(alone.get("strangers").is_none() && alone["rows"][0]["fmr_strangers"] == Value::Null, "{alone}");
-    home.run(&["calibrate", &people, "--strangers", &people])
-        .fails(65, &["are the same picture, filed under two people"]);
+    home.run(&["calibrate", &people, "--strangers", &format!("{people}/.")])
+        .fails(65, &["the same folder was named as the people's and the strangers'"]);
     home.run(&["calibrate", &people, "--strangers", "/nowhere"]).fails(66, &["/nowhere"]);
 }
 

@@ -77,6 +77,11 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
     home.run(&["claim", "Nobody"]).fails(1, &[]);
     home.run(&["setup"]).fails(69, &["systemctl stop facelatch"]);
+    let second = home.run(&["run"]);
+    second.fails(69, &["another facelatch answers there: stop it first"]);
+    assert!(!second.err.contains("must exist"), "{}", second.err);
+    let nobody = home.run(&["claim", "#9"]);
+    assert!(nobody.code == 1 && nobody.out.contains("nobody here is called '#9'"), "{}{}", nobody.out, nobody.err);
     let unlocked = home.run(&["unlock", "--json"]);
     assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
     let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
