@@ -170,12 +170,20 @@ fn change(
 fn export(ctx: &Context, name: &str, out: Option<&Path>) -> Result<(), Failure> {
     let store = ctx.store_for_reading_templates()?;
     let export = store.export(find(&store, name)?.id)?;
+    if out.is_none() && ctx.out.json {
+        return ctx.out.json(&export);
+    }
     let mut text = serde_json::to_string_pretty(&export).map_err(|error| Failure::Output(error.into()))?;
     text.push('\n');
-    match out {
-        None => io::stdout().write_all(text.as_bytes()).map_err(Failure::output),
-        Some(path) => make(path, |file| file.write_all(text.as_bytes())).map_err(Failure::io(path)),
-    }
+    let Some(path) = out else { return io::stdout().write_all(text.as_bytes()).map_err(Failure::output) };
+    make(path, |file| file.write_all(text.as_bytes())).map_err(Failure::io(path))?;
+    ctx.out.json(&Exported { file: path })
+}
+
+#[derive(Serialize)]
+struct Exported<'a> {
+    #[serde(serialize_with = "crate::eval::spelt")]
+    file: &'a Path,
 }
 
 /// A new file for its owner alone, whole and on the disk or not there at all: whoever exports somebody may erase them next.
@@ -209,6 +217,7 @@ fn erase(ctx: &Context, name: &str, yes: bool) -> Result<Verdict, Failure> {
     let mut store = ctx.store()?;
     let person = find(&store, name)?;
     if !yes && !confirmed(&person) {
+        ctx.out.json(&serde_json::json!({ "person": person.name.as_str(), "erased": false }))?;
         ctx.out.line("Nobody was erased.")?;
         return Ok(Verdict::No);
     }

@@ -34,6 +34,23 @@ fn an_erasure_that_leaves_bytes_on_the_disk_is_no_success_and_the_doctor_complai
 /// A user who exists nowhere.
 const DAEMON: u32 = 54_321;
 
+#[test]
+fn what_is_known_of_somebody_and_that_nobody_was_erased_is_told_to_programs_in_one_line() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    assert_eq!(home.run(&["people", "export", "Ana", "--json"]).json()["name"], "Ana");
+    let file = home.path("ana.json").display().to_string();
+    assert_eq!(home.run(&["people", "export", "Ana", "--out", &file, "--json"]).json()["file"], *file);
+    let (mut terminal, theirs) = setup::pseudo_terminal();
+    terminal.write_all(b"n\n").unwrap();
+    let mut command = home.command(&["people", "erase", "Ana", "--json"]);
+    command.stdin(theirs);
+    let kept = said(command);
+    let answer = kept.json();
+    assert_eq!((kept.code, &answer["person"], &answer["erased"]), (1, &"Ana".into(), &false.into()), "{answer}");
+    assert_eq!(home.run(&["people", "show", "Ana"]).code, 0);
+}
+
 fn owner_of(path: &Path) -> u32 {
     std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap())
 }

@@ -241,7 +241,7 @@ fn interrupted_at_any_instant_it_leaves_no_draft_either() {
 }
 
 /// Both ends of a pseudo-terminal.
-fn pseudo_terminal() -> (fs::File, OwnedFd) {
+pub(super) fn pseudo_terminal() -> (fs::File, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
     let none = std::ptr::null_mut();
     // SAFETY: two integers to be written to; the other arguments may be null (openpty(3)).
