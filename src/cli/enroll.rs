@@ -427,8 +427,7 @@ mod tests {
         let ada = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/ada-1.jpg"));
         let ada = photo::load(&ada).unwrap();
         assert!(sitting.look(&ada, CAMERA).unwrap().is_none());
-        let (path, key) = ctx.store_and_key().unwrap();
-        let mut other = Store::open(&path, &key).unwrap();
+        let mut other = Store::open(&ctx.store_path().unwrap(), &ctx.found_key().unwrap().key).unwrap();
         other.enrol(&NewPerson::new(name("Ada")), &sitting.taken, 8, ctx.act()).unwrap();
         let nothing = Changes { expires: None, schedule: None, consent: None };
         let refused = sitting.keep(nothing).unwrap_err();

@@ -120,7 +120,7 @@ impl Known {
 
     /// The same with a store that somebody is to be written into, which is made where there is none.
     pub fn open_to_enrol(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
-        Ok(Self::of(ctx.store()?, ctx, faces.embedder())?.0)
+        Ok(Self::of(ctx.store()?, ctx, faces.embedder.spec())?.0)
     }
 
     fn of(store: Store, ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {
