@@ -1,11 +1,11 @@
 //! What is left of somebody erased: the files are rewritten without it, at once or as soon as that can be done.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction};
 
 use super::error::{StoreError, Trouble};
-use super::{BUSY_SECONDS, Store, truncate_log};
+use super::{BUSY_SECONDS, Store, WAL_PAUSE, truncate_log};
 
 impl Store {
     /// The event of the last erasure whose bytes may still be in the files; `None` where nothing is left of anybody.
@@ -23,7 +23,7 @@ impl Store {
     /// [`StoreError`]: no space is left for it, or another process was in the way. The log is cut then as far as that
     /// can be done, and [`Store::unscrubbed`] goes on telling of it.
     pub fn scrub(&self) -> Result<(), StoreError> {
-        self.rewrite().map_err(|what| what.at(&self.path))
+        self.rewrite(Duration::from_secs(BUSY_SECONDS)).map_err(|what| what.at(&self.path))
     }
 
     /// Completes an erasure that could not be; whether there was one. Waits for nobody: whoever keeps the files locked
@@ -37,19 +37,20 @@ impl Store {
                 return Ok(false);
             }
             self.conn.busy_timeout(Duration::ZERO)?;
-            let done = self.rewrite();
+            let done = self.rewrite(Duration::ZERO);
             self.conn.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
             done.map(|()| true)
         };
         inner().map_err(|what: Trouble| what.at(&self.path))
     }
 
-    fn rewrite(&self) -> Result<(), Trouble> {
+    /// Cutting the log is tried for so long: whoever moves it into the database just then is not waited for by SQLite.
+    fn rewrite(&self, patience: Duration) -> Result<(), Trouble> {
         let erasure = unscrubbed(&self.conn)?;
         let rewritten = self.conn.execute_batch("VACUUM");
         // Whatever came of that: the log has the deleted rows as they were, and the database still until the log is
         // moved into it. A log that is cut needs no room.
-        let is_cut = truncate_log(&self.conn);
+        let is_cut = cut_log(&self.conn, patience);
         rewritten?;
         if !is_cut? {
             return Err(Trouble::Busy);
@@ -58,6 +59,16 @@ impl Store {
         let erasure = erasure.map(|seq| seq.cast_signed());
         self.conn.execute("UPDATE gallery SET unscrubbed = NULL WHERE unscrubbed = ?1", [erasure])?;
         Ok(())
+    }
+}
+
+fn cut_log(conn: &Connection, patience: Duration) -> Result<bool, Trouble> {
+    let until = Instant::now() + patience;
+    loop {
+        match truncate_log(conn) {
+            Ok(false) | Err(Trouble::Busy) if Instant::now() < until => std::thread::sleep(WAL_PAUSE),
+            cut => return cut,
+        }
     }
 }
 

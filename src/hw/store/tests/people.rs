@@ -214,6 +214,26 @@ fn an_erasure_with_a_reader_in_the_way_says_so_and_scrubbing_later_completes_it(
     assert!(!store.scrub_rest().unwrap(), "nothing is left to do");
 }
 
+#[test]
+fn an_erasure_waits_for_whoever_is_in_its_way_for_a_moment() {
+    let room = Room::new();
+    let mut store = room.store();
+    let id = enrol(&mut store, "unmistakable", 0.0);
+    // As where the log is being moved into the database: SQLite doesn't wait for that either.
+    store.conn.busy_timeout(Duration::ZERO).unwrap();
+    let (reader, (reads, is_read)) = (room.store(), std::sync::mpsc::channel());
+    let moment = std::thread::spawn(move || {
+        let snapshot = reader.conn.unchecked_transaction().unwrap();
+        assert_eq!(snapshot.query_row("SELECT count(*) FROM people", [], |row| row.get(0)), Ok(1));
+        reads.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    });
+    is_read.recv().unwrap();
+    assert!(store.erase(id, ACT).unwrap().remains.is_none());
+    moment.join().unwrap();
+    assert!(!contains(&room.bytes(), b"unmistakable"));
+}
+
 /// Of as many databases as SQLite takes, so that none is left for the copy that a rewriting goes through.
 fn without_room_to_rewrite(store: &Store) {
     for i in 0..10 {
