@@ -464,8 +464,13 @@ fn the_demo_opens_the_door_for_the_known_face_and_ends_every_visit_as_it_must_wh
     let home = Home::new();
     fs::create_dir(home.path("state")).unwrap();
     let mode = |mode| fs::set_permissions(home.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+    // The board's door is not the demo's.
+    home.configure("[gate]\nmode = \"verification\"\ntarget_fmr = 1e-9\n");
     mode(0);
-    let demo = said(unprivileged(home.command(&["demo"])));
+    let mut demo = home.command(&["demo"]);
+    demo.env("FACELATCH_LOG", "loud");
+    let demo = said(unprivileged(demo));
+    assert!(demo.err.contains("FACELATCH_LOG=loud: a level is off, error,"), "{}", demo.err);
     let compared = said(unprivileged(home.command(&["compare", &picture("ada-1.jpg"), &picture("ada-2.jpg")])));
     mode(0o700);
     compared.fails(77, &["calibration", "run as root (sudo)"]);

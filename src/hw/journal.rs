@@ -38,7 +38,8 @@ pub fn init(level: LevelFilter) {
     if let Ok(wish) = std::env::var(LEVEL_VARIABLE) {
         match wish.parse() {
             Ok(level) => log::set_max_level(level),
-            Err(_) => log::warn!("{LEVEL_VARIABLE}={wish}: a level is off, error, warn, info, debug or trace"),
+            // As an error, which is told at any level that the program asks for.
+            Err(_) => log::error!("{LEVEL_VARIABLE}={wish}: a level is off, error, warn, info, debug or trace"),
         }
     }
 }
