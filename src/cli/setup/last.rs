@@ -19,37 +19,43 @@ pub fn is_narrowed() -> bool {
 /// The sentences, in the order in which they are to be done.
 pub fn words(ctx: &Context, is_well: bool, is_enrolled: bool, is_narrowed: bool) -> Vec<String> {
     let path = ctx.config_path.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+    let named = named(path);
     let mut words = vec![String::new()];
     words.push(match is_well {
         true => "All is well: no line begins with NO.".into(),
-        false => "Each line with NO says what to do about it; then look again: sudo facelatch doctor".into(),
+        false => format!("Each line with NO says what to do about it; then look again: sudo facelatch doctor{named}"),
     });
     if !is_enrolled {
-        words.push("The first person is not enrolled: sudo facelatch enroll NAME --camera".into());
+        words.push(format!("The first person is not enrolled: sudo facelatch enroll NAME --camera{named}"));
     }
-    words.extend(of_the_door(&ctx.config, is_narrowed));
+    words.extend(of_the_door(&ctx.config, &named, is_narrowed));
     if is_well {
         words.push(match path == Path::new(DEFAULT_PATH) {
             true => {
                 "Start the door: sudo systemctl enable --now facelatch; see what it does: sudo facelatch watch".into()
             }
-            false => format!("Start the door: facelatch run --config {}", path.display()),
+            false => format!("Start the door: facelatch run{named}"),
         });
     }
     words
 }
 
-fn of_the_door(config: &Config, is_narrowed: bool) -> impl Iterator<Item = String> {
+/// What a command needs to be said for this configuration; nothing where it is the usual one.
+fn named(path: &Path) -> String {
+    if path == Path::new(DEFAULT_PATH) { String::new() } else { format!(" --config {}", path.display()) }
+}
+
+fn of_the_door(config: &Config, named: &str, is_narrowed: bool) -> impl Iterator<Item = String> {
     let recording = config.strike.kind == StrikeKind::Recording;
-    let still =
-        recording.then(|| "Nothing moves yet: wire as docs/wiring.md says, then sudo facelatch setup again.".into());
+    let still = recording
+        .then(|| format!("Nothing moves yet: wire as docs/wiring.md says, then again: sudo facelatch setup{named}"));
     // The unit that is shipped allows cameras and GPIO chips.
     let is_beyond = |driver: Driver| !matches!(driver, Driver::V4l2Thermal);
     let beyond = config.sensors.iter().any(|sensor| is_beyond(sensor.driver));
     let allow = (is_narrowed || beyond).then(|| {
         let groups = if beyond { "; docs/sensors.md says which groups the sensors need" } else { "" };
         format!(
-            "Allow the service its devices: sudo mkdir -p {DROP_INS} && facelatch devices | sudo tee {DROP_INS}/{DROP_IN} && sudo \
+            "Allow the service its devices: sudo mkdir -p {DROP_INS} && facelatch devices{named} | sudo tee {DROP_INS}/{DROP_IN} && sudo \
              systemctl daemon-reload{groups}"
         )
     });
@@ -63,9 +69,13 @@ mod tests {
     use crate::hw::sensors::SensorConfig;
     use crate::ports::SensorKind;
 
-    fn said(config: Config, [is_well, is_enrolled, is_narrowed]: [bool; 3]) -> String {
+    fn said(config: Config, is: [bool; 3]) -> String {
+        said_of(None, config, is)
+    }
+
+    fn said_of(path: Option<&str>, config: Config, [is_well, is_enrolled, is_narrowed]: [bool; 3]) -> String {
         let globals = crate::cli::Globals::default();
-        let ctx = Context { globals, config, config_path: None, out: Output { json: false } };
+        let ctx = Context { globals, config, config_path: path.map(Into::into), out: Output { json: false } };
         words(&ctx, is_well, is_enrolled, is_narrowed).join("\n")
     }
 
@@ -77,6 +87,20 @@ mod tests {
         let ill = said(Config::default(), [false; 3]);
         assert!(ill.contains("facelatch doctor") && ill.contains("enroll NAME --camera"), "{ill}");
         assert!(!ill.contains("systemctl enable"), "{ill}");
+    }
+
+    #[test]
+    fn of_another_configuration_than_the_usual_each_command_names_it() {
+        for path in [None, Some(DEFAULT_PATH)] {
+            assert!(!said_of(path, Config::default(), [false, false, true]).contains("--config"));
+        }
+        for is in [[false, false, true], [true, true, true]] {
+            let said = said_of(Some("/srv/door.toml"), Config::default(), is);
+            for command in said.split("facelatch ").skip(1).filter(|rest| rest.starts_with(char::is_alphabetic)) {
+                assert!(command.contains(" --config /srv/door.toml"), "{said}");
+            }
+            assert!(said.contains("facelatch setup --config /srv/door.toml"), "{said}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{Code, Failure};
-use crate::config::{Config, Liveness};
+use crate::config::{Config, DEFAULT_PATH, Liveness};
 use crate::draft::Draft;
 use crate::hw::camera::CameraConfig;
 use crate::hw::gpio::LineId;
@@ -23,13 +23,19 @@ const HEAD: &str = "\
 # /usr/share/doc/facelatch/examples/facelatch.toml. After a change: `sudo facelatch doctor`, then `systemctl restart
 # facelatch`; for [gate] alone, `systemctl reload facelatch` will do.
 ";
+/// Of a configuration that isn't the service's.
+const HEAD_ELSEWHERE: &str = "\
+# Written by `facelatch setup`. What doesn't stand here has its default; every key is explained in
+# /usr/share/doc/facelatch/examples/facelatch.toml. After a change, with the --config that names this file:
+# `sudo facelatch doctor`, then stop the daemon and `facelatch run` again.
+";
 
 /// The configuration as text that means the same when it is read.
 ///
 /// # Errors
 /// It can't be said in TOML, or makes no sense: a fault of setup's, and nothing is to be written.
 pub fn checked(config: &Config, path: &Path) -> Result<String, Failure> {
-    let text = render(config);
+    let text = render(config, path);
     match Config::parse(&text, path) {
         Ok(read) if read == *config => Ok(text),
         Ok(_) => {
@@ -57,8 +63,8 @@ fn line_of(line: &LineId) -> String {
 }
 
 /// What setup asks for; all else is left to its default.
-fn render(config: &Config) -> String {
-    let mut text = HEAD.to_owned();
+fn render(config: &Config, path: &Path) -> String {
+    let mut text = if path == Path::new(DEFAULT_PATH) { HEAD } else { HEAD_ELSEWHERE }.to_owned();
     let mut put = |line: std::fmt::Arguments<'_>| {
         let _a_string_takes_all = writeln!(text, "{line}");
     };
@@ -250,6 +256,13 @@ mod tests {
         assert_eq!(error.code(), Code::CantCreate);
         assert_eq!(names(dir.path()), ["door.toml"]);
         assert!(put(Path::new("/nowhere/at/all.toml"), "").is_err());
+    }
+
+    #[test]
+    fn a_configuration_elsewhere_is_no_service_s_to_restart() {
+        let head = |path: &str| checked(&Config::default(), Path::new(path)).unwrap();
+        assert!(head(DEFAULT_PATH).contains("systemctl restart") && !head(DEFAULT_PATH).contains("--config"));
+        assert!(head("door.toml").contains("--config") && !head("door.toml").contains("systemctl"));
     }
 
     #[test]
