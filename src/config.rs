@@ -71,9 +71,6 @@ pub struct Config {
 pub struct Replay {
     /// A folder of pictures, a .y4m or a video.
     pub path: PathBuf,
-    /// Whether it keeps the recording's time, or goes as fast as frames are taken.
-    #[serde(default = "yes")]
-    pub real_time: bool,
     /// Whether it begins anew at its end.
     #[serde(default, rename = "loop")]
     pub looped: bool,
@@ -176,10 +173,6 @@ impl Default for Control {
     fn default() -> Self {
         Self { socket: "/run/facelatch/control.sock".into(), allowed_uids: Vec::new(), group: None }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Config {

@@ -25,7 +25,6 @@ height = 720
 
 [replay]
 path = "{film}"
-real_time = true
 
 [gate]
 retry_after_ms = 500

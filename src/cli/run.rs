@@ -250,8 +250,7 @@ pub fn camera(config: &Config, clock: &Arc<dyn Clock>) -> OpenCamera {
     };
     let clock = Arc::clone(clock);
     Box::new(move || {
-        let pace = if replay.real_time { Pace::RealTime } else { Pace::AsTaken };
-        let opened = ReplayCamera::open(&replay.path, pace, replay.looped, Arc::clone(&clock));
+        let opened = ReplayCamera::open(&replay.path, Pace::RealTime, replay.looped, Arc::clone(&clock));
         opened
             .map(|camera| Box::new(camera) as Box<dyn Camera>)
             .map_err(|error| CameraError::Lost { device: replay.path.display().to_string(), reason: error.to_string() })

@@ -292,6 +292,12 @@ fn the_socket_is_for_a_group_or_for_thirty_two_uids_at_most() {
 }
 
 #[test]
+fn a_recording_is_always_played_in_its_own_time() {
+    let said = refusal("[replay]\npath = \"day.y4m\"\nreal_time = false\n");
+    assert!(said.contains("line 3: replay.real_time: there is no such key"), "{said}");
+}
+
+#[test]
 fn one_chip_by_two_names_is_one_chip() {
     let dev = tempfile::tempdir().unwrap();
     let [chip, link] = ["gpiochip0", "gpiochip4"].map(|name| dev.path().join(name));

@@ -106,7 +106,7 @@ impl Plan {
         if !path.exists() {
             return Err(format!("{text} isn't there: name a camera, or a folder of pictures or a video"));
         }
-        self.config.replay = Some(Replay { path, real_time: true, looped: true });
+        self.config.replay = Some(Replay { path, looped: true });
         Ok(())
     }
 

@@ -71,12 +71,7 @@ fn render(config: &Config, path: &Path) -> String {
     match &config.replay {
         Some(replay) => {
             put(format_args!("\n# A recording in the camera's place, for trials. Take it out for a camera.\n[replay]"));
-            put(format_args!(
-                "path = {}\nreal_time = {}\nloop = {}",
-                path_of(&replay.path),
-                replay.real_time,
-                replay.looped
-            ));
+            put(format_args!("path = {}\nloop = {}", path_of(&replay.path), replay.looped));
         }
         None => {
             let (camera, usual) = (&config.camera, CameraConfig::default());

@@ -153,7 +153,7 @@ fn a_camera_is_one_that_was_found_or_a_recording_that_is_there() {
     assert_eq!(plan.config.camera.device, Path::new("/dev/video0"), "as it was named");
     let dir = tempfile::tempdir().unwrap();
     let plan = answered(&board(), &[("camera.device", dir.path().to_str().unwrap())]).0;
-    assert_eq!(plan.config.replay, Some(Replay { path: dir.path().into(), real_time: true, looped: true }));
+    assert_eq!(plan.config.replay, Some(Replay { path: dir.path().into(), looped: true }));
     assert!(refused(&board(), &[], "camera.device", "/dev/video9").contains("there are: /dev/v4l/by-id/usb-Cam"));
     assert!(refused(&board(), &[], "camera.device", "/nowhere").contains("isn't there"));
     assert!(refused(&board(), &[], "camera.device", "clips").contains("no absolute path"));
