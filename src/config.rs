@@ -43,6 +43,8 @@ const _: () = {
     let judged = SPAN.as_millis() + (AGREE_LIVE as u128 - 1) * HOP.as_millis();
     assert!(judged < LEAST_ATTEMPT.as_millis(), "an attempt that is as long as this can succeed");
 };
+/// Longest path of a socket: 108 bytes with the one that ends it (unix(7)).
+const MAX_SOCKET_BYTES: usize = 107;
 /// Most uids that may be named in `control.allowed_uids`.
 pub const MAX_ALLOWED_UIDS: usize = 32;
 
@@ -175,6 +177,19 @@ impl Default for Control {
     }
 }
 
+/// Why there can be no socket of this name anywhere.
+fn no_socket(path: &Path) -> Option<String> {
+    let name = path.as_os_str().as_encoded_bytes();
+    match name {
+        [] => Some("is empty: name a file".to_owned()),
+        _ if name.contains(&0) => Some("has a character in it that no path has, U+0000".to_owned()),
+        _ if name.len() > MAX_SOCKET_BYTES => {
+            Some(format!("is {} bytes long, and a socket's path has at most {MAX_SOCKET_BYTES}", name.len()))
+        }
+        _ => None,
+    }
+}
+
 impl Config {
     /// Reads and checks a configuration.
     ///
@@ -185,13 +200,14 @@ impl Config {
             std::io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
             _ => ConfigError::Read { path: path.to_owned(), source },
         };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(read)?;
-        file.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(read)?;
-        if text.len() as u64 > MAX_CONFIG_BYTES {
+        file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+        if bytes.len() as u64 > MAX_CONFIG_BYTES {
             return Err(ConfigError::Long { path: path.to_owned(), max: MAX_CONFIG_BYTES });
         }
-        Self::parse(&text, path)
+        let text = str::from_utf8(&bytes).map_err(|error| ConfigError::no_text(path, &bytes, error.valid_up_to()))?;
+        Self::parse(text, path)
     }
 
     /// Checks the text of a configuration; `path` is for the messages alone.
@@ -270,6 +286,9 @@ impl Config {
         self.check_wiring()?;
         self.check_sensors()?;
         self.liveness.check(self.sources(), self.strike_moves())?;
+        if let Some(why) = no_socket(&self.control.socket) {
+            return Err(Nonsense::new("control.socket", why));
+        }
         if self.control.allowed_uids.len() > MAX_ALLOWED_UIDS {
             let why = format!("more than {MAX_ALLOWED_UIDS} uids: name a group instead");
             return Err(Nonsense::new("control.allowed_uids", why));

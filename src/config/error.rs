@@ -5,6 +5,14 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+/// Keys whose values have to suit those of others.
+const SUITS: [(&str, &[&str]); 4] = [
+    ("gate.agree", &["gate.of"]),
+    ("gate.held_open_prealert_s", &["gate.held_open_after_s"]),
+    ("gate.stale_after_ms", &["gate.agree", "camera.fps"]),
+    ("faces.max_luminance", &["faces.min_luminance"]),
+];
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -50,18 +58,37 @@ impl ConfigError {
                 Some((_, known)) => format!("there is no such key here, only {}", known.trim_start_matches("one of ")),
                 None => "there is no such key".to_owned(),
             },
+            None if (key.is_empty() || key.starts_with("sensor"))
+                && error.message() == "invalid type: map, expected a sequence" =>
+            {
+                "a door may have several: write [[sensor]]".to_owned()
+            }
             None => error.message().to_owned(),
         };
         Self::Wrong { path: path.to_owned(), line: span.map(|span| line_at(text, span.start)), key, why }
     }
 
-    /// What the check says, placed at the key's line where the file has it.
+    /// A file that is no text at this byte.
+    pub(super) fn no_text(path: &Path, bytes: &[u8], offset: usize) -> Self {
+        let why = "a character here isn't UTF-8: save the file as UTF-8".to_owned();
+        Self::Wrong { path: path.to_owned(), line: Some(line_at(bytes, offset)), key: String::new(), why }
+    }
+
+    /// What the check says, placed at the key's line where the file has it; else, as the key has its default, at that of
+    /// one that it must suit, or of its section.
     pub(super) fn nonsense(path: &Path, text: &str, Nonsense { key, why }: Nonsense) -> Self {
-        let line = DeTable::parse(text)
-            .ok()
-            .and_then(|table| span_of(table.get_ref(), &key))
-            .map(|span| line_at(text, span.start));
-        Self::Wrong { path: path.to_owned(), line, key, why }
+        let table = DeTable::parse(text).ok();
+        let place = |key: &str| {
+            let span = span_of(table.as_ref()?.get_ref(), key)?;
+            Some(line_at(text, span.start))
+        };
+        if let Some(line) = place(&key) {
+            return Self::Wrong { path: path.to_owned(), line: Some(line), key, why };
+        }
+        let others = SUITS.iter().filter(|(of, _)| *of == key).flat_map(|(_, others)| others.iter().copied());
+        let section = key.rsplit_once('.').map(|(section, _)| section);
+        let line = others.chain(section).find_map(place);
+        Self::Wrong { path: path.to_owned(), line, key: format!("{key} (its default)"), why }
     }
 }
 
@@ -109,6 +136,6 @@ fn span_of(table: &DeTable<'_>, dotted: &str) -> Option<Range<usize>> {
 }
 
 /// The line, counted from 1, in which the byte at `offset` stands.
-pub fn line_at(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+pub fn line_at(text: impl AsRef<[u8]>, offset: usize) -> usize {
+    text.as_ref().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1
 }

@@ -133,7 +133,21 @@ fn a_value_out_of_range_is_named_with_its_line() {
     let said = refusal("[gate]\nmargin = nan\n");
     assert!(said.contains("line 2: gate.margin"), "{said}");
     let said = refusal("[gate]\nheld_open_after_s = 5\n");
-    assert!(said.starts_with("/etc/door.toml: gate.held_open_prealert_s: 10s is out of range"), "{said}");
+    let by_default = "gate.held_open_prealert_s (its default): 10s is out of range";
+    assert!(said.starts_with(&format!("/etc/door.toml, line 2: {by_default}")), "{said}");
+}
+
+#[test]
+fn a_default_that_a_value_does_not_suit_is_named_with_that_values_line_or_its_sections() {
+    for (text, says) in [
+        ("[gate]\nmargin = 0.1\nof = 2\n", "line 3: gate.agree (its default): 3 is out of range"),
+        ("[gate]\n\n[camera]\nfps = 0.5\n", "line 4: gate.stale_after_ms (its default): at 0.5 frames"),
+        ("[faces]\nmin_luminance = 250\n", "line 2: faces.max_luminance (its default): 225"),
+    ] {
+        let said = refusal(text);
+        assert!(said.starts_with(&format!("/etc/door.toml, {says}")), "{said}");
+    }
+    assert!(refusal("[sensor]\nkind = \"light\"\n").contains("write [[sensor]]"));
 }
 
 #[test]
@@ -292,6 +306,16 @@ fn the_socket_is_for_a_group_or_for_thirty_two_uids_at_most() {
 }
 
 #[test]
+fn a_socket_of_a_name_that_none_can_have_is_refused_with_its_line() {
+    let of = |name: &str| format!("[control]\nsocket = \"{name}\"\n");
+    for (name, why) in [("", "is empty"), ("/run/a\\u0000b", "U+0000"), (&"/".repeat(108), "108 bytes long")] {
+        let said = refusal(&of(name));
+        assert!(said.starts_with("/etc/door.toml, line 2: control.socket: ") && said.contains(why), "{said}");
+    }
+    parse(&of(&"/".repeat(107))).unwrap();
+}
+
+#[test]
 fn a_recording_is_always_played_in_its_own_time() {
     let said = refusal("[replay]\npath = \"day.y4m\"\nreal_time = false\n");
     assert!(said.contains("line 3: replay.real_time: there is no such key"), "{said}");
@@ -326,8 +350,9 @@ fn a_file_that_is_none_or_too_long_is_refused() {
     assert!(matches!(Config::load(&long), Err(ConfigError::Missing { .. })));
     std::fs::write(&long, "#".repeat(70_000)).unwrap();
     assert!(matches!(Config::load(&long), Err(ConfigError::Long { .. })));
-    std::fs::write(&long, [0xff, 0xfe]).unwrap();
-    assert!(matches!(Config::load(&long), Err(ConfigError::Read { .. })));
+    std::fs::write(&long, b"[gate]\n# T\xfcr\n").unwrap();
+    let said = Config::load(&long).unwrap_err().to_string();
+    assert!(said.contains("long.toml, line 2: a character here isn't UTF-8"), "{said}");
 }
 
 #[test]
