@@ -78,7 +78,7 @@ pub fn run(_args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         Err(failure) => (Sight::none(ctx, &failure), Some(failure)),
     };
     let reload = Reload { of: ctx, calibration: sight.calibration.clone() };
-    let parts = parts(ctx, sight, strike, &clock)?;
+    let parts = parts(ctx, sight, blind.is_some(), strike, &clock)?;
     let daemon = Daemon::start(clock, parts)?;
     let ended = oversee(&daemon, signals, ctx, &reload, blind);
     notify::stopping();
@@ -144,11 +144,17 @@ impl Perception for Blind {
     }
 }
 
-fn parts(ctx: &Context, sight: Sight, strike: Box<dyn Strike>, clock: &Arc<dyn Clock>) -> Result<Parts, Failure> {
+fn parts(
+    ctx: &Context,
+    sight: Sight,
+    is_blind: bool,
+    strike: Box<dyn Strike>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Parts, Failure> {
     let config = &ctx.config;
     let Sight { model, dims, decider, calibration, perception, liveness } = sight;
     let demand = thresholds(calibration, config);
-    let keeper = Keeper::new(shelf(ctx)?, model, dims, demand, config.retention()).decided_by(decider);
+    let keeper = Keeper::new(shelf(ctx)?, model, dims, demand, config.retention()).decided_by(decider).blind(is_blind);
     Ok(Parts {
         policy: config.policy(),
         camera: camera(config, clock),

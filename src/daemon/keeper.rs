@@ -132,6 +132,7 @@ pub struct Keeper {
     /// The gallery has changed and is not loaded yet.
     is_outdated: bool,
     loaded_at: Option<Instant>,
+    is_blind: bool,
 }
 
 /// A clock that has run on since then without being set.
@@ -174,7 +175,15 @@ impl Keeper {
             failed_looks: 0,
             is_outdated: false,
             loaded_at: None,
+            is_blind: false,
         }
+    }
+
+    /// Of a door that sees nobody, which was told of: what its networks and table would make of the gallery is nothing
+    /// to tell.
+    #[must_use]
+    pub fn blind(self, is_blind: bool) -> Self {
+        Self { is_blind, ..self }
     }
 
     /// Compares by this decider, whose table the thresholds come from, in place of the plain one.
@@ -208,13 +217,13 @@ impl Keeper {
 
     fn assemble(&self, people: Vec<Person>, templates: &[Template]) -> Result<(Gallery, Roster), KeeperError> {
         let index = Index::of_people(&self.model, self.dims, templates)?.decided_by(self.decider.clone())?;
-        if let Some(other) = index.other_model() {
+        if let Some(other) = index.other_model().filter(|_| !self.is_blind) {
             log::warn!("{other}");
         }
         let Thresholds { identify, verify } = (self.demand)(index.comparisons());
         let known = index.people().len();
         for (key, at) in [("target_fmr", identify), ("verify_target_fmr", verify)] {
-            if at.is_none() && known > 0 {
+            if at.is_none() && known > 0 && !self.is_blind {
                 log::error!(
                     "no score table that was read reaches gate.{key} among {known} people: nobody is admitted by it"
                 );

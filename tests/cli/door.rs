@@ -164,9 +164,24 @@ fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
     assert_eq!(status()["people"], 1);
     let logged = fs::read_to_string(&log).unwrap();
     assert!(logged.contains(".toml: not a calibration") && logged.contains("nobody is admitted by face"), "{logged}");
+    assert!(!logged.contains("no score table"), "{logged}");
     home.run(&["unlock"]).fails(0, &[]);
     let events = home.run(&["events"]).out;
     assert!(events.contains("fault network") && !events.contains("granted"), "{events}");
+}
+
+#[test]
+fn a_daemon_whose_network_is_misspelt_says_that_and_nothing_of_the_people() {
+    let home = Home::new();
+    home.enrol("Ana", 1.0);
+    configure(&home, true);
+    let text = fs::read_to_string(home.path("door.toml")).unwrap();
+    home.configure(&(text + "[faces]\nmodel = \"facelatch-encodr\"\n"));
+    let log = home.path("log");
+    let _daemon = Daemon::starts_as_configured(&home, fs::File::create(&log).unwrap().into());
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("facelatch-encodr") && logged.contains("nobody is admitted by face"), "{logged}");
+    assert!(!logged.contains("enrol these people again") && !logged.contains("no score table"), "{logged}");
 }
 
 /// The section of a thermal sensor that nobody sends anything for.
