@@ -15,7 +15,7 @@ use crate::gallery::pair_head::MAX_HEAD_BYTES;
 use crate::gallery::{Decider, DeciderKind, Found, KeyPlaces, PairHead, Template};
 use crate::hw::clock::BootClock;
 use crate::hw::owner;
-use crate::hw::store::{Act, Store};
+use crate::hw::store::{Act, Store, Trouble};
 use crate::infer::manifest::{Kind, Manifest, ManifestError, ModelFile, ModelSpec};
 use crate::infer::{Decode, builtin, use_cores};
 use crate::liveness::antispoof::Antispoof;
@@ -52,6 +52,14 @@ pub fn found_key(places: &KeyPlaces, gallery: &Path) -> Result<Found, Failure> {
         owner::hand_over_at(&found.from).map_err(Failure::io(&found.from))?;
     }
     Ok(found)
+}
+
+/// What to do where there is a key and no gallery.
+pub fn no_store(path: &Path) -> String {
+    format!(
+        "{}: there is a key and no gallery: if there was one, mount its file system or put the file back; if not, enrol somebody",
+        path.display()
+    )
 }
 
 /// How many numbers an encoding of this network has.
@@ -186,7 +194,16 @@ impl Context {
     /// # Errors
     /// There is none, or it can't be read.
     pub fn store_for_reading(&self) -> Result<Store, Failure> {
-        Ok(Store::open_read_only(&self.store_path()?, None)?)
+        let path = self.store_path()?;
+        Store::open_read_only(&path, None).map_err(|error| match error.what {
+            Trouble::Missing if self.has_key() => Failure::said(Code::NoInput, no_store(&path)),
+            _ => error.into(),
+        })
+    }
+
+    /// Whether a key file is there, or a sealed one: whoever was enrolled has made one, and setup does.
+    pub fn has_key(&self) -> bool {
+        self.key_places().is_ok_and(|places| places.file.exists() || places.sealed().is_some())
     }
 
     /// The same with its key, for what reads templates; neither is made.

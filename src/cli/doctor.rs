@@ -11,14 +11,14 @@ mod state;
 mod swap;
 mod unit;
 
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use serde::Serialize;
 
 use self::key::{is_absent, places};
 use super::Globals;
-use super::context::{Context, dims};
+use super::context::{Context, dims, no_store};
 use super::counted;
 use super::exit::{Failure, Verdict};
 use super::known::{Scale, no_table};
@@ -27,7 +27,7 @@ use crate::control::client::ClientError;
 use crate::control::{Request, Response, StatusLine, client};
 use crate::draft::parent;
 use crate::gallery::{Index, Person};
-use crate::gate::Schedule;
+use crate::gate::{Fault, Schedule};
 use crate::hw::clock::BootClock;
 use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
@@ -35,6 +35,8 @@ use crate::liveness::Source;
 use crate::ports::Clock;
 use crate::units::Fmr;
 
+/// What the service has for its socket while it runs (RuntimeDirectory=).
+const SERVICE_RUN: &str = "/run/facelatch";
 /// Liveness that lets more than one in ten windows of some attack pass is worth a complaint.
 const LOOSE: f64 = 0.1;
 /// Of an AMG8833, which no table was measured with.
@@ -101,8 +103,11 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         return Ok(Verdict::No);
     }
     visit.state(Path::new("/"))?;
+    let asked = daemon(&ctx);
+    let daemon = asked.as_ref().ok().map(|(status, _)| status);
     let key = key::look(&ctx);
-    let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned()).and_then(|_| open_store(&ctx));
+    let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned());
+    let store = store.and_then(|_| open_store(&ctx, daemon));
     visit.key(key)?;
     let store = store.as_ref().map(Option::as_ref);
     visit.tell("gallery", store.map_or_else(|why| Err(why.clone()), gallery))?;
@@ -115,8 +120,6 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.layers()?;
     }
     visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store)))?;
-    let asked = daemon(&ctx);
-    let daemon = asked.as_ref().ok().map(|(status, _)| status);
     visit.tell("camera", camera::look(&ctx, daemon))?;
     visit.recording()?;
     visit.strike()?;
@@ -127,6 +130,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.tell("control", group::look(group))?;
     }
     visit.unit(Path::new("/"))?;
+    visit.journal(Path::new("/"))?;
     visit.daemon(&asked)?;
     Ok(visit.is_well.into())
 }
@@ -218,7 +222,10 @@ impl Visit<'_> {
     fn daemon(&mut self, asked: &Result<(StatusLine, Option<i32>), String>) -> Result<(), Failure> {
         let (level, says) = match asked {
             Ok((status, process)) => program::daemons(status, *process),
-            Err(why) => (Level::Complaint, why.clone()),
+            Err(why) => match no_place(&self.ctx.config.control.socket) {
+                Some(why) => (Level::Wrong, why),
+                None => (Level::Complaint, why.clone()),
+            },
         };
         self.show(Finding { check: "daemon", level, says })
     }
@@ -260,11 +267,12 @@ fn clock() -> Checked {
     }
 }
 
-/// `None` where nobody was ever enrolled.
-fn open_store(ctx: &Context) -> Result<Option<Store>, String> {
+/// `None` where nobody was ever enrolled. A daemon makes its gallery when it starts: one that misses it has lost it.
+fn open_store(ctx: &Context, daemon: Option<&StatusLine>) -> Result<Option<Store>, String> {
     let (places, path) = places(ctx)?;
     if is_absent(&path) {
-        return Ok(None);
+        let misses_it = daemon.is_some_and(|daemon| daemon.faults.iter().any(|fault| fault == Fault::Store.as_str()));
+        return if misses_it && ctx.has_key() { Err(no_store(&path)) } else { Ok(None) };
     }
     let found = places.find(&path).map_err(|error| error.to_string())?;
     Store::open_read_only(&path, Some(&found.key)).map(Some).map_err(|error| error.to_string())
@@ -381,13 +389,26 @@ fn reached(scale: &Scale, model: &str, people: usize, target: Fmr) -> Checked {
 /// What the daemon says of itself, and its process where the kernel tells; or why it says nothing.
 fn daemon(ctx: &Context) -> Result<(StatusLine, Option<i32>), String> {
     let socket = &ctx.config.control.socket;
-    match client::request_and_process(socket, &Request::Status) {
+    match client::request_and_process(socket, &Request::Status {}) {
         Ok((Response::Status(status), process)) => Ok((status, process)),
-        Ok((Response::Refused { reason }, _)) => Err(format!("it runs and refuses to answer: {reason}")),
+        Ok((Response::Refused { reason, .. }, _)) => Err(format!("it runs and refuses to answer: {reason}")),
         Ok((Response::Event(_), _)) => Err(format!("{}: the daemon there answers something else", socket.display())),
         Err(ClientError::Connect { .. }) => Err("not running: systemctl start facelatch".into()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Why no daemon can answer at this place, whoever starts it.
+fn no_place(socket: &Path) -> Option<String> {
+    let (shown, folder) = (socket.display(), parent(socket));
+    if std::fs::symlink_metadata(socket).is_ok_and(|meta| !meta.file_type().is_socket()) {
+        return Some(format!("control.socket: what lies at {shown} is no socket: move it away, or name another place"));
+    }
+    // The service's own is there while it runs.
+    (is_absent(folder) && folder != Path::new(SERVICE_RUN)).then(|| {
+        let folder = folder.display();
+        format!("control.socket: {folder} isn't there: make it, the daemon's own, or name {SERVICE_RUN}/control.sock")
+    })
 }
 
 #[cfg(test)]

@@ -171,6 +171,26 @@ fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
 }
 
 #[test]
+fn a_gallery_that_went_away_under_a_daemon_is_told_as_gone_and_not_as_one_to_be_made() {
+    let home = Home::new();
+    assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
+    let _daemon = Daemon::starts(&home, Stdio::null());
+    fs::create_dir(home.path("away")).unwrap();
+    for name in ["facelatch.db", "facelatch.db-wal", "facelatch.db-shm"] {
+        fs::rename(home.path("state").join(name), home.path("away").join(name)).unwrap();
+    }
+    let faults = || home.run(&["status", "--json"]).json()["faults"].clone();
+    wait_until("the fault", || faults().as_array().unwrap().contains(&"store".into()));
+    let gone = "there is a key and no gallery: if there was one, mount its file system or put the file back";
+    home.run(&["people", "list"]).fails(66, &[gone]);
+    let doctor = home.run(&["doctor"]).out;
+    for check in ["gallery", "ledger"] {
+        let begins = format!("NO  {check} ");
+        assert!(doctor.lines().any(|line| line.starts_with(&begins) && line.contains(gone)), "{doctor}");
+    }
+}
+
+#[test]
 fn a_daemon_whose_network_is_misspelt_says_that_and_nothing_of_the_people() {
     let home = Home::new();
     home.enrol("Ana", 1.0);
