@@ -60,10 +60,12 @@ def play(args, photos):
         base = [args.facelatch, "--config", str(config), "--state", scratch, *networks, "--json"]
         for photo in photos:
             subprocess.run([*base, "enroll", photo.stem, str(photo)], check=True, capture_output=True)
-        run = subprocess.run([*base, "run"], check=True, capture_output=True, text=True)
+        subprocess.run([*base, "run"], check=True, capture_output=True)
         ledger = subprocess.run([*base, "events", "--verify"], capture_output=True, text=True)
         assert ledger.returncode == 0, ledger.stderr
-    events = [json.loads(line) for line in run.stdout.splitlines()]
+        listed = subprocess.run([*base, "events", "--limit", "1000000"], check=True, capture_output=True, text=True)
+    events = [json.loads(line) for line in listed.stdout.splitlines()]
+    events = events[[event["outcome"] for event in events].index("started"):]
     start = datetime.datetime.fromisoformat(events[0]["at"].replace("Z", "+00:00"))
     return [(seconds(e, start), e["outcome"], e["person"], e["similarity"]) for e in events]
 

@@ -12,7 +12,7 @@ use super::doctor::group::{gid_of, join};
 use super::exit::{Code, Failure, Verdict};
 use super::known;
 use crate::config::Config;
-use crate::control::server::{ControlConfig, ControlError, Server, event_line};
+use crate::control::server::{ControlConfig, ControlError, Server};
 use crate::daemon::{
     BORNE_FOR, Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded,
     Shelf, Thresholds,
@@ -289,8 +289,8 @@ fn control(config: &Config) -> Result<Server, Failure> {
     })
 }
 
-/// Waits until the daemon is told to stop, dies, or has played its recording; shows events where JSON is asked for.
-/// A daemon that is `blind` ends by that after a while, to be started anew: whatever was missing may be there again.
+/// Waits until the daemon is told to stop, dies, or has played its recording. A daemon that is `blind` ends by that after a while,
+/// to be started anew: whatever was missing may be there again.
 fn oversee(
     daemon: &Daemon,
     mut signals: Signals,
@@ -304,7 +304,6 @@ fn oversee(
     // A recording's last attempt is written down by then.
     let aftermath = policy.attempt_timeout.max(policy.claim_timeout).max(policy.absent_after) + policy.ledger_timeout;
     let mut owes_ready = false;
-    let events = ctx.out.json.then(|| shared.watchers.follow(0)).flatten();
     let mut ended_at = None;
     for round in 0_u32.. {
         for signal in signals.pending() {
@@ -330,11 +329,6 @@ fn oversee(
             && let Some(failure) = blind.take()
         {
             return Err(failure);
-        }
-        if let Some(events) = &events {
-            for written in events.try_iter() {
-                ctx.out.json(&event_line(&written, &shared.gallery()))?;
-            }
         }
         if shared.has_recording_ended() {
             let at = *ended_at.get_or_insert(shared.now().mono);
