@@ -14,5 +14,6 @@ pub mod memory;
 pub mod notify;
 pub mod owner;
 pub mod sensors;
+pub mod socket;
 pub mod store;
 pub mod strike;

@@ -19,8 +19,7 @@ use rustix::termios::{OptionalActions, isatty, tcgetattr, tcsetattr};
 use super::config::SensorConfig;
 use super::failure;
 use super::mounting::Mounting;
-use crate::draft::parent;
-use crate::hw::{denied, owner};
+use crate::hw::{denied, socket};
 use crate::ports::{DeviceError, MAX_CELLS, Reading, Sensor, SensorKind, Value};
 use crate::time::{Duration, Instant};
 
@@ -134,17 +133,8 @@ impl Drop for Socket {
     }
 }
 
-/// Takes a socket that an earlier run has left out of the way, and nothing else. The service's directory below /run
-/// goes with the service: a missing one is made.
 fn bind(path: &Path) -> io::Result<Socket> {
-    let dir = parent(path);
-    // One that is there may be behind a link, as /var/run is.
-    if !dir.is_dir() {
-        owner::made_dir(dir)?;
-    }
-    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
-    }
+    socket::make_way(path)?;
     let socket = UnixDatagram::bind(path)?;
     socket.set_nonblocking(true)?;
     Ok(Socket { socket, path: path.to_owned() })
