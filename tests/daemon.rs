@@ -155,7 +155,7 @@ impl House {
                 Box::new(move |_| Thresholds { identify: half, verify: half }),
                 None,
             ),
-            control: Some(Server::bind(control).unwrap()),
+            control: Server::bind(control).ok(),
         };
         let daemon = Some(Daemon::start(clock, parts).unwrap());
         Self { daemon, store, doorstep, strike: log, told_to_lock, hand, vision_dies, dir }
@@ -169,7 +169,7 @@ impl House {
     fn claims(&self, name: &str, axis: usize) -> Response {
         let (socket, claim) = (self.dir.path().join("control"), Request::Claim { name: name.into() });
         let answer = std::thread::spawn(move || client::request(&socket, &claim).unwrap());
-        wait_for("heard", || matches!(self.ask(&Request::Status), Response::Status(s) if s.state == "observing"));
+        wait_for("heard", || matches!(self.ask(&Request::Status {}), Response::Status(s) if s.state == "observing"));
         self.doorstep.put(Doorstep::Somebody(Box::new(face(axis))));
         answer.join().unwrap()
     }
@@ -307,7 +307,7 @@ fn the_exit_button_works_while_the_door_contact_cannot_be_read_and_a_face_opens_
     wait_for("released", || house.strike.releases() == 1);
     house.hand.set(Input::ExitButton(false));
     house.await_outcome(Outcome::Exit);
-    assert!(matches!(house.ask(&Request::Status), Response::Status(s) if s.faults == ["inputs"]));
+    assert!(matches!(house.ask(&Request::Status {}), Response::Status(s) if s.faults == ["inputs"]));
     is_mended.store(true, Ordering::Relaxed);
     house.await_outcome(Outcome::FaultCleared);
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
@@ -342,7 +342,7 @@ fn a_camera_whose_frames_cannot_be_decoded_is_opened_again_and_a_face_opens_once
     house.await_outcome(Outcome::Fault);
     wait_for("opened again", || opened.load(Ordering::Relaxed) >= 3);
     assert!(
-        matches!(house.ask(&Request::Status), Response::Status(s) if s.camera == "lost"),
+        matches!(house.ask(&Request::Status {}), Response::Status(s) if s.camera == "lost"),
         "frames alone are no camera"
     );
     assert!(!house.outcomes().contains(&Outcome::FaultCleared), "{:?}", house.outcomes());
@@ -367,12 +367,12 @@ fn whoever_is_enrolled_or_erased_meanwhile_is_known_or_unknown_at_once() {
     let mut house = House::new();
     house.await_outcome(Outcome::Started);
     let bea = enrol(&mut house.store, "Bea Kurz", 3);
-    wait_for("two people", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 2));
+    wait_for("two people", || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.people == 2));
     house.doorstep.put(Doorstep::Somebody(Box::new(face(3))));
     wait_for("Bea opens", || house.strike.releases() == 1);
     house.doorstep.put(Doorstep::Nobody);
     house.store.erase(bea, ACT).unwrap();
-    wait_for("one person", || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 1));
+    wait_for("one person", || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.people == 1));
     house.doorstep.put(Doorstep::Somebody(Box::new(face(3))));
     house.await_outcome(Outcome::NotRecognised);
     assert_eq!(house.strike.releases(), 1);
@@ -386,11 +386,11 @@ fn whoever_is_erased_is_unknown_soon_though_records_keep_coming() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                client::request(&socket, &Request::Unlock).unwrap();
+                client::request(&socket, &Request::Unlock {}).unwrap();
             }
         });
         house.store.erase(PersonId::new(1), ACT).unwrap();
-        let is_known = || matches!(house.ask(&Request::Status), Response::Status(s) if s.people == 1);
+        let is_known = || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.people == 1);
         let begun = std::time::Instant::now();
         while is_known() && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(10));

@@ -24,7 +24,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("hw", &["backoff", "digest", "draft", "frame", "gallery", "gate", "person", "ports", "time", "units"]),
     ("sim", &["face", "frame", "gallery", "gate", "kernels", "liveness", "person", "ports", "time"]),
     ("config", &["face", "gallery", "frame", "gate", "hw", "infer", "liveness", "time"]),
-    ("control", &["daemon", "gate", "time", "units"]),
+    ("control", &["daemon", "draft", "gate", "hw", "person", "time", "units"]),
     (
         "daemon",
         &[

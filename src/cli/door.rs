@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Code, Failure, Verdict};
-use crate::control::{EventLine, Response};
+use crate::control::{EventLine, Refusal, Response};
 use crate::hw::journal::one_line;
 
 /// Shows one event: an object, or a line.
@@ -29,17 +29,27 @@ pub fn answer(response: Response, wanted: &str, ctx: &Context) -> Result<Verdict
     }
 }
 
-/// A refusal is a no; an answer to some other question is another daemon's.
+/// A refusal says why, and its exit code the same; an answer to some other question is another daemon's.
 pub fn unexpected(response: Response, ctx: &Context) -> Result<Verdict, Failure> {
     #[derive(Serialize)]
     struct Refused<'a> {
         refused: &'a str,
+        code: Refusal,
     }
     match response {
-        Response::Refused { reason } => {
-            ctx.out.json(&Refused { refused: &reason })?;
-            ctx.out.line(format_args!("Refused: {}.", one_line(&reason)))?;
-            Ok(Verdict::No)
+        Response::Refused { reason, code } => {
+            ctx.out.json(&Refused { refused: &reason, code })?;
+            let code = match code {
+                Refusal::NoRequest => Code::Data,
+                Refusal::Nobody => Code::NoInput,
+                Refusal::NotAllowed => Code::NoPermission,
+                Refusal::Busy => Code::Unavailable,
+                Refusal::Other => {
+                    ctx.out.line(format_args!("Refused: {}.", one_line(&reason)))?;
+                    return Ok(Verdict::No);
+                }
+            };
+            Err(Failure::said(code, format!("refused: {}", one_line(&reason))))
         }
         _ => {
             let sentence = format!(

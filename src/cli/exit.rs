@@ -200,7 +200,10 @@ fn of_key(error: &KeyError) -> Code {
 fn of_control(error: &ClientError) -> Code {
     match error {
         ClientError::Denied { .. } => Code::NoPermission,
-        ClientError::Connect { .. } | ClientError::Lost { .. } | ClientError::Foreign { .. } => Code::Unavailable,
+        ClientError::Connect { .. }
+        | ClientError::Lost { .. }
+        | ClientError::Silent { .. }
+        | ClientError::Foreign { .. } => Code::Unavailable,
     }
 }
 

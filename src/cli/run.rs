@@ -163,7 +163,7 @@ fn parts(
         inputs: inputs(config, clock),
         strike,
         keeper,
-        control: Some(control(config)?),
+        control: control(config)?,
     })
 }
 
@@ -275,18 +275,27 @@ fn inputs(config: &Config, clock: &Arc<dyn Clock>) -> Vec<(&'static str, OpenInp
     config.inputs.wires().map(open).collect()
 }
 
-fn control(config: &Config) -> Result<Server, Failure> {
+/// The control socket; `None` where it can't be had, because the exit button and the faces do without.
+fn control(config: &Config) -> Result<Option<Server>, Failure> {
     let control = &config.control;
     let gid = control.group.as_deref().map(gid_of).transpose();
     let gid = gid.map_err(|sentence| Failure::said(Code::Config, sentence))?;
     let bound =
         Server::bind(ControlConfig { socket: control.socket.clone(), allowed_uids: control.allowed_uids.clone(), gid });
-    bound.map_err(|error| match (&error, &control.group) {
+    match (bound, &control.group) {
+        (Ok(server), _) => Ok(Some(server)),
         // Trying again doesn't help, and systemd doesn't after this code.
-        (ControlError::Group { .. }, Some(group)) => Failure::said(Code::Config, format!("{error}: {}", join(group))),
-        (ControlError::Taken { .. }, _) => Failure::said(Code::Unavailable, error.to_string()),
-        _ => Failure::said(Code::CantCreate, error.to_string()),
-    })
+        (Err(error @ ControlError::Group { .. }), Some(group)) => {
+            Err(Failure::said(Code::Config, format!("{error}: {}", join(group))))
+        }
+        (Err(error @ ControlError::Taken { .. }), _) => Err(Failure::said(Code::Unavailable, error.to_string())),
+        (Err(error), _) => {
+            log::error!(
+                "{error}; status, watch, unlock and claim don't work until that is mended and the daemon restarted"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// Waits until the daemon is told to stop, dies, or has played its recording. A daemon that is `blind` ends by that after a while,
@@ -344,4 +353,26 @@ fn oversee(
         std::thread::sleep(LOOK);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_socket_that_can_not_be_had_is_done_without_and_one_that_a_daemon_has_is_a_refusal() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        for place in ["no/where/control.sock", "file"] {
+            std::fs::write(dir.path().join("file"), "").unwrap();
+            config.control.socket = dir.path().join(place);
+            assert!(control(&config).unwrap().is_none(), "{place}");
+        }
+        config.control.socket = dir.path().join("control.sock");
+        let server = control(&config).unwrap();
+        assert!(server.is_some());
+        let refused = control(&config).err().unwrap();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.to_string().ends_with("another facelatch answers there"), "{refused}");
+    }
 }

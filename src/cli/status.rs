@@ -10,7 +10,7 @@ use crate::control::{Request, Response, StatusLine, client};
 pub struct Args {}
 
 pub fn run(_: &Args, ctx: &Context) -> Result<Verdict, Failure> {
-    match client::request(&ctx.config.control.socket, &Request::Status)? {
+    match client::request(&ctx.config.control.socket, &Request::Status {})? {
         Response::Status(status) => {
             ctx.out.json(&status)?;
             ctx.out.line(describe(&status))?;

@@ -11,6 +11,6 @@ use crate::gate::Outcome;
 pub struct Args {}
 
 pub fn run(_: &Args, ctx: &Context) -> Result<Verdict, Failure> {
-    let response = client::request(&ctx.config.control.socket, &Request::Unlock)?;
+    let response = client::request(&ctx.config.control.socket, &Request::Unlock {})?;
     door::answer(response, Outcome::ManualRelease.as_str(), ctx)
 }

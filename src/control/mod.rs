@@ -20,12 +20,13 @@ pub const MAX_LINE_BYTES: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    // With braces, because a unit variant would pass over whatever else stands in the object.
     /// How the door is.
-    Status,
+    Status {},
     /// Every event from now on, a line each.
-    Watch,
+    Watch {},
     /// Release the strike for one pulse.
-    Unlock,
+    Unlock {},
     /// Somebody claims to be this person; the answer is how the attempt ended.
     Claim { name: String },
 }
@@ -46,10 +47,30 @@ pub fn read_request(from: impl Read) -> io::Result<serde_json::Result<Request>> 
 pub enum Response {
     Status(StatusLine),
     Event(EventLine),
-    /// It wasn't done; a sentence that says why.
+    /// It wasn't done; a sentence that says why, and the same for programs.
     Refused {
         reason: String,
+        /// Not told by daemons before this field.
+        #[serde(default)]
+        code: Refusal,
     },
+}
+
+/// Why something was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// What was asked is no request.
+    NoRequest,
+    /// Nobody here is called so.
+    Nobody,
+    NotAllowed,
+    /// Too many ask, or there is no answer yet, or in time.
+    Busy,
+    /// Something that this version doesn't know.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 /// `status --json`.
@@ -108,12 +129,38 @@ mod tests {
 
     #[test]
     fn requests_read_back_and_unknown_ones_do_not() {
-        for request in [Request::Status, Request::Watch, Request::Unlock, Request::Claim { name: "Ana".into() }] {
+        for request in
+            [Request::Status {}, Request::Watch {}, Request::Unlock {}, Request::Claim { name: "Ana".into() }]
+        {
             let line = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
         }
-        for line in ["", "{}", r#"{"op":"open"}"#, r#"{"op":"claim"}"#, r#"{"op":"claim","name":1}"#, "[]", "null"] {
+        for line in [
+            "",
+            "{}",
+            r#"{"op":"open"}"#,
+            r#"{"op":"claim"}"#,
+            r#"{"op":"claim","name":1}"#,
+            r#"{"op":"unlock","door":"back"}"#,
+            r#"{"op":"status","verbose":true}"#,
+            r#"{"op":"watch","from":1}"#,
+            r#"{"op":"claim","name":"Ana","door":"back"}"#,
+            "[]",
+            "null",
+        ] {
             assert!(serde_json::from_str::<Request>(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_reads_back_with_its_code_and_one_that_is_not_known_is_some_other() {
+        let refused = |code| Response::Refused { reason: "no".into(), code };
+        let line = serde_json::to_string(&refused(Refusal::NotAllowed)).unwrap();
+        assert_eq!(line, r#"{"re":"refused","reason":"no","code":"not_allowed"}"#);
+        let read = |line: &str| serde_json::from_str::<Response>(line).unwrap();
+        assert_eq!(read(&line), refused(Refusal::NotAllowed));
+        for older_or_newer in [r#"{"re":"refused","reason":"no"}"#, r#"{"re":"refused","reason":"no","code":"moon"}"#] {
+            assert_eq!(read(older_or_newer), refused(Refusal::Other), "{older_or_newer}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The answering side: a thread that accepts, and a thread for each of a few clients.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -11,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{EventLine, Request, Response, StatusLine, read_request, rfc3339};
+use super::{EventLine, Refusal, Request, Response, StatusLine, read_request, rfc3339};
 use crate::daemon::{Follower, Gallery, Heard, MAX_WATCHERS, Shared, Written};
+use crate::draft::parent;
 use crate::gate::{Event, Fault, MAX_SHARING, Outcome, Reason};
+use crate::hw::socket;
+use crate::person::NAME_MAX_BYTES;
 use crate::time::Wall;
 
 /// Clients at a time; a further one is told to come again.
@@ -26,6 +30,14 @@ const FOR_ACTS: usize = 2;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the daemon stops, or the client has gone.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last events may take to be written, and then told, once the daemon stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What a refused client has still sent is read, so that it isn't kept from reading why: so much, for so long. More
+/// than that is nobody's mistake.
+const REST_BYTES: u64 = 64 * 1024;
+const REST_PATIENCE: Duration = Duration::from_millis(100);
+/// Of what is wrong with a request.
+const SHOWN_CHARS: usize = 200;
 /// A claim and its ledger entry are over by then: the policy's longest claim, and the ledger's longest time.
 const CLAIM_MAX: Duration = Duration::from_secs(70);
 
@@ -42,13 +54,20 @@ pub struct ControlConfig {
 /// Why the socket can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
+    #[error("control socket {path}: {source}{}", advice(source))]
+    Bind { path: PathBuf, source: std::io::Error },
     #[error("control socket {path}: another facelatch answers there: stop it first (systemctl stop facelatch)")]
     Taken { path: PathBuf },
-    #[error("control socket {path}: {source}; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)")]
-    Bind { path: PathBuf, source: std::io::Error },
     /// Whoever isn't root may give a file to a group of their own alone.
     #[error("control socket {path}: it can't be given to control.group, number {gid} ({source})")]
     Group { path: PathBuf, gid: u32, source: std::io::Error },
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "; the folder must exist and be the daemon's (RuntimeDirectory=facelatch)",
+        _ => "",
+    }
 }
 
 /// A bound socket; its file goes with it.
@@ -58,7 +77,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket, in place of one that a daemon left behind; a living daemon's is not taken.
+    /// Binds the socket, in place of one that a daemon left behind; a living daemon's is not taken, nor anything else
+    /// that lies there. A folder that is missing is made.
     ///
     /// # Errors
     /// [`ControlError`].
@@ -68,10 +88,9 @@ impl Server {
         if UnixStream::connect(&path).is_ok() {
             return Err(ControlError::Taken { path });
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
+        let folder = parent(&path);
+        let is_made = !folder.is_dir();
+        socket::make_way(&path).map_err(failed)?;
         let listener = UnixListener::bind(&path).map_err(failed)?;
         if let Some(gid) = config.gid {
             let refused = |source| ControlError::Group { path: path.clone(), gid, source };
@@ -83,6 +102,10 @@ impl Server {
             (None, true) => 0o600,
         };
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        if is_made && mode != 0o600 {
+            // As the service's is (RuntimeDirectoryMode=): others must get to the socket.
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        }
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(Self { listener, config })
     }
@@ -96,6 +119,11 @@ impl Server {
                 Err(_) => shared.sleep(ACCEPT_PAUSE),
             }
         }
+        // Whoever waits or follows is told how it ends.
+        let end = Instant::now() + LAST_WORDS + ACCEPT_PAUSE;
+        while clients.load(Ordering::Acquire) > 0 && Instant::now() < end {
+            std::thread::sleep(ACCEPT_PAUSE / 10);
+        }
     }
 
     fn serve(&self, stream: UnixStream, shared: &Arc<Shared>, sensors: &Arc<[String]>, clients: &Arc<AtomicUsize>) {
@@ -104,11 +132,11 @@ impl Server {
         let uid = uid.filter(|uid| self.is_allowed(*uid));
         let mut client = Client { stream, shared: Arc::clone(shared), sensors: Arc::clone(sensors) };
         let Some(uid) = uid else {
-            client.refuse("you are not among those whom control.allowed_uids names");
+            client.refuse(Refusal::NotAllowed, "you are not among those whom control.allowed_uids names");
             return;
         };
         let Some(seat) = seat else {
-            client.refuse("too many clients; try again");
+            client.refuse(Refusal::Busy, "too many clients; try again");
             return;
         };
         let spawned = std::thread::Builder::new().name("control".into()).spawn(move || {
@@ -188,17 +216,28 @@ impl Client {
     fn answer(&mut self, uid: u32) -> std::io::Result<()> {
         self.stream.set_nonblocking(false)?;
         self.stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
-        match read_request(Patient::with(&self.stream, CLIENT_PATIENCE))? {
-            Ok(Request::Status) => {
+        let request = match read_request(Patient::with(&self.stream, CLIENT_PATIENCE)) {
+            Ok(request) => request.map_err(|error| error.to_string()),
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                Err(format!("no whole line came within {} s", CLIENT_PATIENCE.as_secs()))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        match request {
+            Ok(Request::Status {}) => {
                 let status = self.status();
                 self.send(&status)
             }
-            Ok(Request::Watch) => self.watch(),
-            Ok(Request::Unlock) => self.unlock(uid),
+            Ok(Request::Watch {}) => self.watch(),
+            Ok(Request::Unlock {}) => self.unlock(uid),
             Ok(Request::Claim { name }) => self.claim(&name),
-            Err(error) => {
-                self.refuse(&format!("no request: {error}"));
-                Ok(())
+            Err(why) => {
+                // It may repeat what was sent, and an answer is a line of MAX_LINE_BYTES at most.
+                let why: String = why.chars().take(SHOWN_CHARS).collect();
+                self.refuse(Refusal::NoRequest, &format!("no request: {why}"));
+                self.stream.shutdown(Shutdown::Write)?;
+                let mut rest = Patient::with(&self.stream, REST_PATIENCE).take(REST_BYTES);
+                std::io::copy(&mut rest, &mut std::io::sink()).map(drop)
             }
         }
     }
@@ -209,14 +248,14 @@ impl Client {
         self.stream.write_all(line.as_bytes())
     }
 
-    fn refuse(&mut self, reason: &str) {
-        let _gone_already = self.send(&Response::Refused { reason: reason.to_owned() });
+    fn refuse(&mut self, code: Refusal, reason: &str) {
+        let _gone_already = self.send(&Response::Refused { reason: reason.to_owned(), code });
     }
 
     fn status(&self) -> Response {
         let shared = &self.shared;
         let Some(status) = shared.status() else {
-            return Response::Refused { reason: "the gate has not started yet; try again".into() };
+            return Response::Refused { reason: "the gate has not started yet; try again".into(), code: Refusal::Busy };
         };
         let now = shared.now();
         let age = now.mono.since(status.since);
@@ -245,11 +284,15 @@ impl Client {
 
     fn watch(&mut self) -> std::io::Result<()> {
         let Some(events) = self.follow(FOR_ACTS) else { return Ok(()) };
-        while !self.shared.is_stopping() {
+        let mut ending = None;
+        while !self.is_over(&mut ending) {
             match events.recv_timeout(ACCEPT_PAUSE) {
                 Ok(written) => {
                     let line = event_line(&written, &self.shared.gallery());
                     self.send(&Response::Event(line))?;
+                    if written.record.outcome == Outcome::Stopped {
+                        break;
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) if self.has_hung_up() => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -257,6 +300,11 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Whether the daemon stops, and has had its time for the last events since `ending`, when that was first seen.
+    fn is_over(&self, ending: &mut Option<Instant>) -> bool {
+        self.shared.is_stopping() && ending.get_or_insert_with(Instant::now).elapsed() >= LAST_WORDS
     }
 
     /// Whether the client has gone, seen without waiting. One that only has nothing more to say still listens.
@@ -278,7 +326,9 @@ impl Client {
 
     fn claim(&mut self, name: &str) -> std::io::Result<()> {
         let Some(person) = self.shared.gallery().find(name) else {
-            self.refuse(&format!("nobody here is called '{name}'; `facelatch people list` tells who is"));
+            let called = if name.len() <= NAME_MAX_BYTES { format!("'{name}'") } else { "so".to_owned() };
+            let why = format!("nobody here is called {called}; `facelatch people list` tells who is");
+            self.refuse(Refusal::Nobody, &why);
             return Ok(());
         };
         let Some(events) = self.follow(0) else { return Ok(()) };
@@ -299,7 +349,8 @@ impl Client {
         is_it: impl Fn(&Written) -> bool,
     ) -> std::io::Result<()> {
         let deadline = Instant::now() + CLAIM_MAX;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+        let mut ending = None;
+        while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|_| !self.is_over(&mut ending)) {
             match events.recv_timeout(left.min(ACCEPT_PAUSE)) {
                 Ok(written) if written.step.number >= heard.load(Ordering::Acquire) && is_it(&written) => {
                     let line = event_line(&written, &self.shared.gallery());
@@ -311,14 +362,14 @@ impl Client {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.refuse("the gate gave no answer in time");
+        self.refuse(Refusal::Busy, "the gate gave no answer in time");
         Ok(())
     }
 
     fn follow(&mut self, spare: usize) -> Option<Follower> {
         let events = self.shared.watchers.follow(spare);
         if events.is_none() {
-            self.refuse("too many follow the events already; try again");
+            self.refuse(Refusal::Busy, "too many follow the events already; try again");
         }
         events
     }
@@ -391,6 +442,27 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_in_the_sockets_place_and_is_nobodys_leftover_stays_and_a_leftover_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let bind =
+            |name: &str| Server::bind(ControlConfig { socket: place(name), allowed_uids: Vec::new(), gid: None });
+        std::fs::write(place("file"), "precious").unwrap();
+        assert!(matches!(bind("file"), Err(ControlError::Bind { .. })));
+        assert_eq!(std::fs::read(place("file")).unwrap(), b"precious");
+        let _other = std::os::unix::net::UnixDatagram::bind(place("other")).unwrap();
+        let error = bind("other").err().unwrap().to_string();
+        assert!(error.contains("another program") && !error.contains("RuntimeDirectory"), "{error}");
+        drop(UnixListener::bind(place("left")).unwrap());
+        let server = bind("left").unwrap();
+        assert!(matches!(bind("left"), Err(ControlError::Taken { .. })));
+        drop(server);
+        bind("facelatch/control.sock").unwrap();
+        let error = bind("nowhere/at/all.sock").err().unwrap().to_string();
+        assert!(error.contains("RuntimeDirectory=facelatch"), "{error}");
+    }
+
+    #[test]
     fn a_request_has_a_deadline_as_a_whole_however_small_the_pauses_in_it() {
         let says = |request: &'static str, pause: Duration| {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -407,7 +479,7 @@ mod tests {
             heard.map(Result::unwrap)
         };
         const STATUS: &str = "{\"op\":\"status\"}\n";
-        assert_eq!(says(STATUS, Duration::ZERO).unwrap(), Request::Status);
+        assert_eq!(says(STATUS, Duration::ZERO).unwrap(), Request::Status {});
         assert!(says(STATUS, Duration::from_millis(50)).is_err());
     }
 }

@@ -75,7 +75,7 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     // An emulator is the program that the kernel sees.
     let runs = if crate::testing::is_emulated() { "another program" } else { "this very program" };
     assert!(doctor.out.contains(runs) && doctor.out.contains("; from no package"), "{}{}", doctor.out, doctor.err);
-    home.run(&["claim", "Nobody"]).fails(1, &[]);
+    home.run(&["claim", "Nobody"]).fails(66, &["nobody here is called 'Nobody'"]);
     home.run(&["setup"]).fails(69, &["systemctl stop facelatch"]);
     let second = home.run(&["run"]);
     second.fails(69, &["another facelatch answers there: stop it first"]);
@@ -278,6 +278,58 @@ fn a_refusal_is_a_no_with_its_reason_and_the_doctor_tells_it() {
 }
 
 #[test]
+fn a_refusal_exits_with_what_its_code_says() {
+    let home = Home::new();
+    for (answer, code) in [
+        ("{\"re\":\"refused\",\"reason\":\"why\",\"code\":\"no_request\"}\n", 65),
+        ("{\"re\":\"refused\",\"reason\":\"why\",\"code\":\"nobody\"}\n", 66),
+        ("{\"re\":\"refused\",\"reason\":\"why\",\"code\":\"busy\"}\n", 69),
+        ("{\"re\":\"refused\",\"reason\":\"why\",\"code\":\"not_allowed\"}\n", 77),
+    ] {
+        let daemon = answering(&home, answer);
+        home.run(&["claim", "Ana"]).fails(code, &["refused: why"]);
+        daemon.join().unwrap();
+    }
+}
+
+#[test]
+fn a_socket_that_can_not_be_made_is_a_no_of_the_doctors_and_the_door_does_without() {
+    let home = Home::new();
+    configure(&home, true);
+    let place = home.write("control.sock", b"precious");
+    let frames = home.path("frames");
+    fs::create_dir(&frames).unwrap();
+    fs::copy(picture("ada-1.jpg"), frames.join("1.jpg")).unwrap();
+    let log = home.path("log");
+    let mut command = home.command(&["run"]);
+    command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
+    let daemon = Daemon(command.spawn().unwrap());
+    wait_until("it runs", || home.run(&["events"]).out.contains("started"));
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("no socket") && logged.contains("status, watch, unlock and claim don't work"), "{logged}");
+    assert_eq!(fs::read(&place).unwrap(), b"precious");
+    drop(daemon);
+    let says = |home: &Home| {
+        let doctor = home.run(&["doctor"]).out;
+        doctor.lines().find(|line| line.contains("  daemon ")).unwrap_or_else(|| panic!("{doctor}")).to_owned()
+    };
+    let file = says(&home);
+    assert!(file.starts_with("NO") && file.contains("no socket: move it away"), "{file}");
+    home.configure(&format!("[control]\nsocket = {:?}\n", home.path("no/where/control.sock")));
+    let nowhere = says(&home);
+    assert!(nowhere.starts_with("NO") && nowhere.contains("isn't there"), "{nowhere}");
+}
+
+#[test]
+fn a_second_daemon_is_told_that_the_first_answers() {
+    let home = Home::new();
+    let _first = Daemon::starts(&home, Stdio::null());
+    let second = home.run(&["run"]);
+    second.fails(69, &["another facelatch answers there"]);
+    assert!(!second.err.contains("RuntimeDirectory"), "{}", second.err);
+}
+
+#[test]
 fn whom_the_socket_is_not_for_is_told_so() {
     let home = Home::new();
     let _listener = std::os::unix::net::UnixListener::bind(home.path("control.sock")).unwrap();
@@ -314,16 +366,8 @@ fn whom_allowed_uids_names_may_release_the_door_and_another_user_may_not() {
         return crate::testing::skipped(format_args!("nobody else may run what lies where this was built ({error})"));
     }
     let _daemon = Daemon::starts_as_configured(&home, Stdio::null());
-    let mut refused = said(unlock_as(other));
-    // Whoever is refused before they could ask finds that the daemon has hung up.
-    wait_until("a refusal", || {
-        if refused.code == 69 {
-            refused = said(unlock_as(other));
-        }
-        refused.code != 69
-    });
-    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
-    assert!(refused.out.contains("not among those whom control.allowed_uids names"), "{}", refused.out);
+    let refused = said(unlock_as(other));
+    refused.fails(77, &["not among those whom control.allowed_uids names"]);
     let released = said(unlock_as(named));
     released.fails(0, &[]);
     assert!(released.out.contains("manual_release") && released.out.contains("by_uid 54321"), "{}", released.out);

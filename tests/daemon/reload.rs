@@ -35,7 +35,7 @@ fn a_reload_that_demands_a_claim_lets_a_known_face_in_by_one_alone() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
     reload(&house, Policy { mode: Mode::Verification, ..policy() }, Similarity::new(0.5));
-    let frames = || match house.ask(&Request::Status) {
+    let frames = || match house.ask(&Request::Status {}) {
         Response::Status(status) => status.frames_seen,
         other => panic!("{other:?}"),
     };

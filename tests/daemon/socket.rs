@@ -36,7 +36,7 @@ fn asks(house: &House, request: &[u8]) -> UnixStream {
 fn the_socket_releases_for_its_owner_and_confirms_only_the_claimed_person() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    assert!(matches!(house.ask(&Request::Unlock), Response::Event(e) if e.outcome == "manual_release"));
+    assert!(matches!(house.ask(&Request::Unlock {}), Response::Event(e) if e.outcome == "manual_release"));
     wait_for("released by hand", || house.strike.releases() == 1);
     assert!(matches!(house.ask(&Request::Claim { name: "Nobody".into() }), Response::Refused { .. }));
     wait_for("locked", || !house.strike.is_released());
@@ -66,8 +66,8 @@ fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault()
         Response::Event(event) => event.outcome,
         other => panic!("{other:?}"),
     };
-    assert_eq!(outcome(house.ask(&Request::Unlock)), "fault");
-    wait_for("idle", || matches!(house.ask(&Request::Status), Response::Status(s) if s.state == "idle"));
+    assert_eq!(outcome(house.ask(&Request::Unlock {})), "fault");
+    wait_for("idle", || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.state == "idle"));
     assert_eq!(outcome(house.claims("Ana Ruiz", 0)), "fault");
     assert_eq!(house.strike.releases(), 0);
 }
@@ -77,11 +77,11 @@ fn two_releases_that_the_ledger_cannot_take_are_both_answered_by_the_fault_and_n
     let house = House::new();
     house.await_outcome(Outcome::Started);
     let blocker = house.keeps_the_ledger_waiting();
-    assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
+    assert_eq!(twice(&house, &Request::Unlock {}, || ()), ["fault", "fault"]);
     assert_eq!(house.strike.releases(), 0);
     // An answer doesn't wait for SQLite, which gives up later: until then it could still write.
     let is_given_up = |faults: &[String]| faults.iter().any(|fault| fault == "store");
-    wait_for("given up", || matches!(house.ask(&Request::Status), Response::Status(s) if is_given_up(&s.faults)));
+    wait_for("given up", || matches!(house.ask(&Request::Status {}), Response::Status(s) if is_given_up(&s.faults)));
     blocker.execute_batch("ROLLBACK").unwrap();
     house.await_outcome(Outcome::FaultCleared);
     assert!(!house.outcomes().contains(&Outcome::ManualRelease), "{:?}", house.outcomes());
@@ -103,13 +103,13 @@ fn while_the_disk_hangs_a_release_is_answered_and_whoever_watches_sees_who_leave
     });
     let watching = asks(&house, b"{\"op\":\"watch\"}\n");
     watching.set_read_timeout(Some(PATIENCE)).unwrap();
-    let Response::Event(answer) = house.ask(&Request::Unlock) else { panic!("no event") };
+    let Response::Event(answer) = house.ask(&Request::Unlock {}) else { panic!("no event") };
     assert_eq!((answer.outcome.as_str(), answer.reasons), ("fault", vec!["ledger_late".to_owned()]));
     house.hand.set(Input::ExitButton(true));
     let mut lines = BufReader::new(watching).lines().map(Result::unwrap);
     let exit = lines.find(|line| line.contains("\"outcome\":\"exit\"")).unwrap();
     assert!(exit.contains("\"seq\":null"), "{exit}");
-    wait_for("the fault", || matches!(house.ask(&Request::Status), Response::Status(s) if s.faults == ["store"]));
+    wait_for("the fault", || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.faults == ["store"]));
     assert!(!is_open.load(Ordering::Relaxed), "it still hangs");
     goes_on.send(()).unwrap();
     house.await_outcome(Outcome::Exit);
@@ -162,7 +162,7 @@ fn whoever_shares_a_release_that_the_strike_does_not_obey_is_not_written_down_as
     let house = jammed();
     house.await_outcome(Outcome::Started);
     let blocker = house.keeps_the_ledger_waiting();
-    let shared = twice(&house, &Request::Unlock, || blocker.execute_batch("ROLLBACK").unwrap());
+    let shared = twice(&house, &Request::Unlock {}, || blocker.execute_batch("ROLLBACK").unwrap());
     assert_eq!(shared, ["fault", "fault"]);
     // Whatever else follows from it has been written by then.
     house.await_outcome(Outcome::FaultCleared);
@@ -189,11 +189,11 @@ fn a_release_and_a_claim_that_the_strike_does_not_obey_are_answered_by_its_fault
     };
     // Until the line is driven to its locked level, which it obeys, the fault stands.
     for _ in 0..3 {
-        assert_eq!(reasons(house.ask(&Request::Unlock)), ["fault strike"]);
+        assert_eq!(reasons(house.ask(&Request::Unlock {})), ["fault strike"]);
     }
     house.await_outcome(Outcome::FaultCleared);
-    assert_eq!(twice(&house, &Request::Unlock, || ()), ["fault", "fault"]);
-    wait_for("idle", || matches!(house.ask(&Request::Status), Response::Status(s) if s.state == "idle"));
+    assert_eq!(twice(&house, &Request::Unlock {}, || ()), ["fault", "fault"]);
+    wait_for("idle", || matches!(house.ask(&Request::Status {}), Response::Status(s) if s.state == "idle"));
     assert_eq!(reasons(house.claims("Ana Ruiz", 0)), ["fault strike"]);
     assert_eq!(house.strike.releases(), 0);
 }
@@ -207,7 +207,7 @@ fn a_release_is_not_answered_by_the_end_of_an_earlier_one_that_the_ledger_was_to
     // Longer than policy.ledger_timeout: the gate gives it up, which nobody can write down yet.
     std::thread::sleep(Duration::from_millis(2500));
     let socket = house.dir.path().join("control");
-    let asked = std::thread::spawn(move || client::request(&socket, &Request::Unlock).unwrap());
+    let asked = std::thread::spawn(move || client::request(&socket, &Request::Unlock {}).unwrap());
     // Nothing shows that it was heard, which takes milliseconds.
     std::thread::sleep(Duration::from_millis(300));
     blocker.execute_batch("ROLLBACK").unwrap();
@@ -237,7 +237,7 @@ fn a_client_that_closes_its_sending_half_gets_its_answer_all_the_same() {
 fn whoever_waits_for_a_claim_and_hangs_up_leaves_their_place() {
     let house = House::new();
     house.await_outcome(Outcome::Started);
-    let state = || match client::request(&house.dir.path().join("control"), &Request::Status) {
+    let state = || match client::request(&house.dir.path().join("control"), &Request::Status {}) {
         Ok(Response::Status(status)) => Some(status.state),
         // Whoever finds no place may see its request refused, or unread.
         _ => None,
@@ -260,6 +260,62 @@ fn whoever_stopped_watching_leaves_their_place_though_nothing_happens() {
     }
     wait_for(
         "a release",
-        || matches!(house.ask(&Request::Unlock), Response::Event(e) if e.outcome == "manual_release"),
+        || matches!(house.ask(&Request::Unlock {}), Response::Event(e) if e.outcome == "manual_release"),
     );
+}
+
+#[test]
+fn a_door_whose_control_socket_can_not_be_made_lets_people_out() {
+    let house = House::whose(steady, |store| {
+        std::fs::write(store.path().with_file_name("control"), "somebody else's").unwrap();
+        Shelf::Open(store)
+    });
+    house.hand.set(Input::ExitButton(true));
+    wait_for("released", || house.strike.releases() == 1);
+    let place = house.dir.path().join("control");
+    assert!(client::request(&place, &Request::Status {}).is_err());
+    assert_eq!(std::fs::read(place).unwrap(), b"somebody else's");
+}
+
+#[test]
+fn whoever_watches_sees_that_the_daemon_stops() {
+    let mut house = House::new();
+    house.await_outcome(Outcome::Started);
+    let watching = asks(&house, b"{\"op\":\"watch\"}\n");
+    watching.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Nothing shows that it was heard, which takes milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    house.daemon.take().unwrap().stop().unwrap();
+    let lines: Vec<_> = BufReader::new(watching).lines().map(Result::unwrap).collect();
+    assert!(lines.last().is_some_and(|line| line.contains("\"outcome\":\"stopped\"")), "{lines:?}");
+}
+
+#[test]
+fn whatever_is_no_request_is_refused_in_a_line_that_says_why() {
+    let house = House::new();
+    let long = [b"{\"op\":\"".as_slice(), &[b'x'; 10_000], b"\"}\n"].concat();
+    for (said, why) in [
+        (b"\xff\xfe\n".as_slice(), "UTF-8"),
+        (&long, "no request"),
+        (b"{\"op\":\"unlock\",\"door\":2}\n", "door"),
+        (b"{\"op\":\"sta", "no whole line came within 5 s"),
+    ] {
+        let mut answer = String::new();
+        asks(&house, said).read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("\"code\":\"no_request\"") && answer.contains(why), "{answer:?}");
+        assert!(answer.ends_with('\n') && answer.len() < 1000, "{answer:?}");
+    }
+    let nobody = format!("{{\"op\":\"claim\",\"name\":\"{}\"}}\n", "\\u0007".repeat(600));
+    let mut answer = String::new();
+    asks(&house, nobody.as_bytes()).read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"code\":\"nobody\"") && answer.len() < 1000, "{answer:?}");
+    assert_eq!(house.strike.releases(), 0);
+}
+
+#[test]
+fn somebody_can_be_claimed_by_their_number() {
+    let house = House::new();
+    house.await_outcome(Outcome::Started);
+    assert!(matches!(house.claims("#1", 0), Response::Event(e) if e.person.as_deref() == Some("Ana Ruiz")));
+    assert!(matches!(house.ask(&Request::Claim { name: "#2".into() }), Response::Refused { .. }));
 }

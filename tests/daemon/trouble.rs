@@ -118,7 +118,7 @@ fn a_camera_that_gives_nothing_or_one_picture_is_a_fault_of_its_name_and_a_face_
         house.await_outcome(Outcome::Started);
         is_ill.store(true, Ordering::Relaxed);
         house.await_outcome(Outcome::Fault);
-        assert!(matches!(house.ask(&Request::Status), Response::Status(s) if s.faults == [name]), "{fault:?}");
+        assert!(matches!(house.ask(&Request::Status {}), Response::Status(s) if s.faults == [name]), "{fault:?}");
         is_ill.store(false, Ordering::Relaxed);
         house.await_outcome(Outcome::FaultCleared);
         house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));

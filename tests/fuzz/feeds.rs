@@ -166,7 +166,7 @@ pub fn control(bytes: &[u8]) -> bool {
         let again = control::read_request(&*line).expect("bytes can be read").expect("it could be read before");
         assert_eq!(again, *request);
     }
-    let answers = [Request::Status, Request::Watch].map(|request| answer(bytes, &request));
+    let answers = [Request::Status {}, Request::Watch {}].map(|request| answer(bytes, &request));
     asked.is_some() || answers.contains(&true)
 }
 
@@ -183,7 +183,7 @@ fn answer(bytes: &[u8], request: &Request) -> bool {
             let _gone = stream.read(&mut asked).and_then(|_| stream.write_all(bytes));
         });
         let told = match request {
-            Request::Watch => client::watch(&path, |_| true).map(|answer| answer.is_none()),
+            Request::Watch {} => client::watch(&path, |_| true).map(|answer| answer.is_none()),
             _ => client::request(&path, request).map(|response| !matches!(response, Response::Refused { .. })),
         };
         told.inspect_err(is_told).unwrap_or(false)

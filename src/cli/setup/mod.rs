@@ -136,7 +136,7 @@ fn can_be_set_up(path: &Path, found: &Found) -> Result<(), Failure> {
     }
     let usual = Config::default();
     let config = if let Before::Configured(config) = &found.before { config } else { &usual };
-    if client::request(&config.control.socket, &Request::Status).is_ok() {
+    if client::request(&config.control.socket, &Request::Status {}).is_ok() {
         let why = "the daemon is running and has camera and lines: systemctl stop facelatch, then again";
         return Err(Failure::said(Code::Unavailable, why));
     }
