@@ -1,9 +1,9 @@
 //! One network, run as often as asked on standard input, for `peers.py` to compare with others.
 //!
-//! `networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract`: FILE has one input of 1 x 3 x HEIGHT x WIDTH and outputs of so many numbers,
-//! OUTPUTS, with commas between them. Each line of the input is a number of runs; each line of the output has the nanoseconds of each of them.
-//! `facelatch` is what the daemon does, `tract` the same file by tract alone. `networks peak` measures what the machine could do: the products of bytes
-//! a nanosecond with everything in registers.
+//! `networks FILE WIDTH HEIGHT OUTPUTS facelatch|tract`: FILE has one input of 1 x 3 x HEIGHT x WIDTH and outputs of so
+//! many numbers, OUTPUTS, with commas between them. Each line of the input is a number of runs; each line of the output
+//! has the nanoseconds of each of them. `facelatch` is what the daemon does, `tract` the same file by tract alone.
+//! `networks peak` measures what the machine could do: the products of bytes a nanosecond with everything in registers.
 
 use std::hint::black_box;
 use std::io::{BufRead as _, Write as _};
@@ -58,7 +58,7 @@ fn network(file: &str, numbers: [&str; 3], runtime: &str) -> Result<(), Failure>
             eprintln!("{}: {ours} of {} layers at eight bits", kernels::active().as_str(), layers.len());
             let picture = RgbImage::from_rgb8(width, height, pixels).ok_or("an impossible size")?;
             answer(|| {
-                black_box(network.look(&picture)?);
+                black_box(network.run(&picture)?);
                 Ok(())
             })
         }

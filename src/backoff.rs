@@ -4,8 +4,8 @@
 
 use crate::time::Duration;
 
-/// Pauses that double from [`Backoff::FIRST`] to [`Backoff::MAX`]: what was plugged back in is found at once, what is gone costs
-/// nothing.
+/// Pauses that double from [`Backoff::FIRST`] to [`Backoff::MAX`]: what was plugged back in is found at once, what is
+/// gone costs nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
     failures: u32,
@@ -24,8 +24,8 @@ impl Backoff {
         pause
     }
 
-    /// It works: the next failure starts with the first pause again. Opening alone is no success, since a camera with too little
-    /// power opens and dies.
+    /// It works: the next failure starts with the first pause again. Opening alone is no success, since a camera with
+    /// too little power opens and dies.
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }

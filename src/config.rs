@@ -1,8 +1,8 @@
 //! The configuration of one door: a TOML file, read whole or refused with the line that is wrong.
 //!
-//! Every key has a default and is explained in `systemd/facelatch.toml`, which a test keeps equal to the defaults. Times
-//! carry their unit in the key's name. Nothing that can't be understood is passed over: a misspelt safety setting must
-//! not leave the default in force unnoticed.
+//! Every key has a default and is explained in `systemd/facelatch.toml`, which a test keeps equal to the defaults.
+//! Times carry their unit in the key's name. Nothing that can't be understood is passed over: a misspelt safety setting
+//! must not leave the default in force unnoticed.
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ use crate::hw::inputs::InputsConfig;
 use crate::hw::sensors::{MAX_SENSORS, SensorConfig};
 use crate::hw::strike::{Fail, StrikeConfig, StrikeKind};
 use crate::infer::MAX_CORES;
-use crate::liveness::judge::{AGREE_LIVE, HOP, LEAST_FPS};
+use crate::liveness::judge::{AGREE_LIVE, HOP, MIN_FPS};
 use crate::liveness::series::SPAN;
 use crate::liveness::{Source, SourceSet};
 use crate::time::Duration;
@@ -37,11 +37,12 @@ pub use liveness::{ACCEPT_KEY, CAMERA_ONLY_KEY, Liveness};
 pub const DEFAULT_PATH: &str = "/etc/facelatch/facelatch.toml";
 /// A configuration is a page of text; more than this is some other file.
 pub const MAX_CONFIG_BYTES: u64 = 64 * 1024;
-/// Liveness says live of evidence from the attempt alone: of some windows of two seconds, and a frame takes its time to be judged.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(2500);
+/// Liveness says live of evidence from the attempt alone: of some windows of two seconds, and a frame takes its time to
+/// be judged.
+const MIN_ATTEMPT: Duration = Duration::from_millis(2500);
 const _: () = {
     let judged = SPAN.as_millis() + (AGREE_LIVE as u128 - 1) * HOP.as_millis();
-    assert!(judged < LEAST_ATTEMPT.as_millis(), "an attempt that is as long as this can succeed");
+    assert!(judged < MIN_ATTEMPT.as_millis(), "an attempt that is as long as this can succeed");
 };
 /// Longest path of a socket: 108 bytes with the one that ends it (unix(7)).
 const MAX_SOCKET_BYTES: usize = 107;
@@ -96,7 +97,8 @@ pub struct Faces {
     pub detect_px: u32,
     /// Cores that the layers of a network share.
     pub threads: u32,
-    /// What places the points to align by: a network's name or file, or [`Faces::SECOND_LOOK`], or [`Faces::NO_LANDMARKS`].
+    /// What places the points to align by: a network's name or file, or [`Faces::SECOND_LOOK`], or
+    /// [`Faces::NO_LANDMARKS`].
     pub landmarks: Option<String>,
     /// Templates that a person keeps at most.
     pub templates_a_person: usize,
@@ -311,11 +313,11 @@ impl Config {
         }
         // Written positively: NaN is no rate.
         let is_rate = fps > CameraConfig::MIN_FPS && fps <= CameraConfig::MAX_FPS;
-        if is_rate && (fps >= LEAST_FPS || !self.liveness_required()) {
+        if is_rate && (fps >= MIN_FPS || !self.liveness_required()) {
             return Ok(());
         }
         if is_rate {
-            let why = format!("{fps} frames a second are too few for liveness, which needs {LEAST_FPS}");
+            let why = format!("{fps} frames a second are too few for liveness, which needs {MIN_FPS}");
             return Err(Nonsense::new("camera.fps", why));
         }
         wrong("fps", &fps, format!("more than {} and at most {}", CameraConfig::MIN_FPS, CameraConfig::MAX_FPS))
@@ -329,9 +331,9 @@ impl Config {
             ("gate.attempt_timeout_ms", attempt_timeout, *mode == Mode::Recognition),
             ("gate.claim_timeout_s", claim_timeout, true),
         ];
-        let is_short = |time: &Duration, begins: bool| begins && self.liveness_required() && *time < LEAST_ATTEMPT;
+        let is_short = |time: &Duration, begins: bool| begins && self.liveness_required() && *time < MIN_ATTEMPT;
         if let Some((key, time, _)) = attempts.into_iter().find(|(_, time, begins)| is_short(time, *begins)) {
-            let why = format!("{time:?} is over before liveness has judged anybody, which takes {LEAST_ATTEMPT:?}");
+            let why = format!("{time:?} is over before liveness has judged anybody, which takes {MIN_ATTEMPT:?}");
             return Err(Nonsense::new(key, why));
         }
         let frames_in = |time: &Duration| f64::from(fps) * time.as_secs_f64();

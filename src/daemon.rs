@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  capture ──mailbox──▶ vision ─┐                        ┌─▶ strike
-//!                      sensors ─┼──bounded queue──▶ gate ─┼─▶ keeper (ledger, gallery)
+//!                     liveness ─┼──bounded queue──▶ gate ─┼─▶ keeper (ledger, gallery)
 //!            inputs, control ───┘        ▲               └─▶ vision (whom to expect)
 //!                                        └── recorded ── keeper
 //! ```
@@ -13,15 +13,15 @@
 #![forbid(unsafe_code)]
 
 mod capture;
+mod effects;
 mod inbox;
 mod inputs;
 pub mod interpreter;
 mod keeper;
+mod liveness;
 mod mailbox;
 mod queue;
-mod reach;
 mod recogniser;
-mod sensors;
 mod shared;
 mod vision;
 mod watchdog;
@@ -31,16 +31,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-pub use capture::{FIRST_FRAME_MAX, OpenCamera, SILENCE_MAX};
+pub use capture::{MAX_FIRST_FRAME, MAX_SILENCE, OpenCamera};
+use effects::GateEffects;
 pub use inputs::OpenInputs;
 use interpreter::Interpreter;
-pub use keeper::{BACKLOG, Demand, Gallery, Keeper, KeeperError, OpenStore, Shelf, Thresholds};
-use reach::Reach;
+pub use keeper::{BACKLOG, Demand, Gallery, Keeper, KeeperError, MatchThresholds, OpenStore, StoreState};
 pub use recogniser::Recogniser;
-pub use shared::{Heard, Message, Reloaded, Shared, Taken};
-pub use vision::BORNE_FOR;
+pub use shared::{HeardAtStep, LedgerAnswer, Message, Reloaded, Shared};
+pub use vision::NETWORK_GRACE;
 use vision::Slowness;
-use watchdog::{Hang, Watchdog};
+use watchdog::{KeeperStall, Watchdog};
 pub use watchers::{Follower, MAX_WATCHERS, Step, Watchers, Written};
 
 use crate::control::server::Server;
@@ -84,9 +84,9 @@ pub struct Daemon {
 /// What the gate's thread works with: the gate, and what it does beside it.
 struct GateThread {
     gate: Gate,
-    interpreter: Interpreter<Box<dyn Strike>, Reach>,
+    interpreter: Interpreter<Box<dyn Strike>, GateEffects>,
     watchdog: Watchdog,
-    hang: Hang,
+    keeper_stall: KeeperStall,
     slowness: Slowness,
 }
 
@@ -103,19 +103,19 @@ impl Daemon {
         shared.tell(Event::Roster(Arc::new(roster)));
         let (gate, first) = Gate::new(policy, shared.now());
         let (ledger, jobs) = inbox::inbox();
-        let reach = Reach::new(Arc::clone(&shared), ledger, gate.policy().ledger_timeout, journal::outcome);
-        let interpreter = Interpreter::new(strike, reach);
-        let hang = Hang::new(shared.now().mono);
+        let effects = GateEffects::new(Arc::clone(&shared), ledger, gate.policy().ledger_timeout, journal::outcome);
+        let interpreter = Interpreter::new(strike, effects);
+        let keeper_stall = KeeperStall::new(shared.now().mono);
         let (watchdog, slowness) = (Watchdog::from_environment(), Slowness::default());
-        let mut gate_thread = GateThread { gate, interpreter, watchdog, hang, slowness };
-        let sensors = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.channels());
+        let mut gate_thread = GateThread { gate, interpreter, watchdog, keeper_stall, slowness };
+        let sources = liveness.as_ref().map_or_else(Vec::new, |liveness| liveness.sources());
 
         let mut threads = Threads { shared: &shared, running: Vec::new() };
         threads.spawn("keeper", move |shared| keeper.run(shared, &jobs))?;
         threads.spawn("capture", move |shared| capture::run(shared, camera))?;
         threads.spawn("vision", move |shared| vision::run(shared, perception.as_mut()))?;
         if let Some(mut liveness) = liveness {
-            threads.spawn("sensors", move |shared| sensors::run(shared, liveness.as_mut()))?;
+            threads.spawn("liveness", move |shared| liveness::run(shared, liveness.as_mut()))?;
         }
         let failing = Arc::new(inputs::Failing::default());
         for (name, open) in inputs {
@@ -123,8 +123,8 @@ impl Daemon {
             threads.spawn(name, move |shared| inputs::run(shared, name, open, &failing))?;
         }
         if let Some(server) = control {
-            let sensors: Arc<[String]> = sensors.into();
-            threads.spawn("control", move |shared| server.run(shared, &sensors))?;
+            let sources: Arc<[String]> = sources.into();
+            threads.spawn("control", move |shared| server.run(shared, &sources))?;
         }
         let gate = threads.start("gate", move |shared| gate_thread.run(shared, first))?;
         let running = threads.running;
@@ -200,24 +200,24 @@ impl Threads<'_> {
 
 impl GateThread {
     fn run(&mut self, shared: &Shared, first: Actions) {
-        self.carry_out(shared, shared.now(), first, None);
+        self.act(shared, shared.now(), first, None);
         loop {
             let now = shared.now();
             let others = [self.gate.poll_at(), self.interpreter.poll_at(), self.watchdog.poll_at()];
-            let due = others.into_iter().flatten().fold(self.hang.poll_at(), Ord::min);
+            let due = others.into_iter().flatten().fold(self.keeper_stall.poll_at(), Ord::min);
             let message = shared.queue.take(due.since(now.mono));
             let now = shared.now();
             if let Some(event) = self.interpreter.tick(now.mono) {
                 self.step(shared, now, event);
             }
-            if let Some(event) = self.hang.look(shared, now.mono) {
+            if let Some(event) = self.keeper_stall.poll(shared, now.mono) {
                 self.step(shared, now, event);
             }
             self.interpreter.effects().ledger.flush();
-            self.interpreter.effects().look(now.mono);
+            self.interpreter.effects().poll(now.mono);
             match message {
                 Some(Message::Event(event)) => {
-                    self.look_at(now, &event);
+                    self.warn_if_slow(now, &event);
                     self.step(shared, now, event);
                 }
                 Some(Message::Ask { event, heard }) => {
@@ -226,28 +226,28 @@ impl GateThread {
                     heard.store(self.interpreter.effects().next_step(), Ordering::Release);
                     self.step(shared, now, event);
                 }
-                Some(Message::Taken(taken)) => {
-                    let event = Event::Recorded { ticket: taken.ticket, written: taken.seq.is_some() };
+                Some(Message::LedgerAnswer(answer)) => {
+                    let event = Event::Recorded { ticket: answer.ticket, written: answer.seq.is_some() };
                     let actions = self.gate.step(now, event);
-                    self.carry_out(shared, now, actions, Some(taken));
+                    self.act(shared, now, actions, Some(answer));
                 }
                 Some(Message::Reload(reloaded)) => self.reload(shared, now, reloaded),
                 None => self.step(shared, now, Event::Tick),
                 Some(Message::Stop) => {
                     let last = self.gate.stop(now);
-                    self.carry_out(shared, now, last, None);
+                    self.act(shared, now, last, None);
                     return;
                 }
             }
-            self.watchdog.look(shared, now.mono);
+            self.watchdog.poll(shared, now.mono);
         }
     }
 
     /// Says what the gate passes over in silence.
-    fn look_at(&mut self, now: Now, event: &Event) {
+    fn warn_if_slow(&mut self, now: Now, event: &Event) {
         let stale_after = self.gate.policy().stale_after;
         if let Event::Sighting(sighting) = event
-            && self.slowness.look(now.mono, sighting, stale_after)
+            && self.slowness.count(now.mono, sighting, stale_after)
         {
             log::error!(
                 "frames take longer to judge than gate.stale_after_ms ({} ms), so nobody is admitted by face: `facelatch doctor` times \
@@ -259,24 +259,24 @@ impl GateThread {
 
     fn step(&mut self, shared: &Shared, now: Now, event: Event) {
         let actions = self.gate.step(now, event);
-        self.carry_out(shared, now, actions, None);
+        self.act(shared, now, actions, None);
     }
 
-    /// Carries actions out. `taken` is what the keeper has said, where that is what brought them about.
-    fn carry_out(&mut self, shared: &Shared, now: Now, actions: Actions, taken: Option<Taken>) {
-        self.interpreter.effects().begin(now, taken);
-        self.interpreter.carry_out(&mut self.gate, now, actions);
+    /// Carries actions out. `answer` is what the keeper has said, where that is what brought them about.
+    fn act(&mut self, shared: &Shared, now: Now, actions: Actions, answer: Option<LedgerAnswer>) {
+        self.interpreter.effects().begin(now, answer);
+        self.interpreter.apply_all(&mut self.gate, now, actions);
         self.interpreter.effects().end();
         shared.set_status(self.gate.status());
     }
 
     fn reload(&mut self, shared: &Shared, now: Now, Reloaded { policy, demand }: Reloaded) {
-        let reach = self.interpreter.effects();
-        reach.ledger_timeout = policy.ledger_timeout;
-        if !reach.ledger.demand(demand) {
+        let effects = self.interpreter.effects();
+        effects.ledger_timeout = policy.ledger_timeout;
+        if !effects.ledger.demand(demand) {
             log::error!("the keeper does not answer; the thresholds in force stay");
         }
         let actions = self.gate.set_policy(now, policy);
-        self.carry_out(shared, now, actions, None);
+        self.act(shared, now, actions, None);
     }
 }

@@ -1,7 +1,7 @@
 //! Files put in their place whole or not at all: written beside it, on the disk, and then renamed.
 //!
-//! A power cut leaves the old file or the new one. What lies there is replaced and never written through, so a link that
-//! somebody else planted in a directory of theirs leads nowhere.
+//! A power cut leaves the old file or the new one. What lies there is replaced and never written through, so a link
+//! that somebody else planted in a directory of theirs leads nowhere.
 
 #![forbid(unsafe_code)]
 

@@ -17,8 +17,8 @@
 //! # What always holds
 //!
 //! * A condition to admit is written positively, so NaN, absence and error deny.
-//! * An [`Encoding`](face::encoding::Encoding) is finite and of unit length, a [`Similarity`](units::Similarity) lies in
-//!   [-1, 1]: by type.
+//! * An [`Encoding`](face::encoding::Encoding) is finite and of unit length, a [`Similarity`](units::Similarity) lies
+//!   in [-1, 1]: by type.
 //! * The outcome is in the ledger before the strike moves; the exit button waits for nothing.
 //! * Every queue, loop, file and retry has a named maximum.
 //! * `unsafe` lives in [`kernels`] and, where it can't be avoided, in [`hw`]; every other module forbids it.

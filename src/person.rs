@@ -31,8 +31,9 @@ impl fmt::Display for PersonId {
 /// Longest name, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 96;
 
-/// What shows nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) but for the joiners U+200C and U+200D, and the
-/// breaks of lines and paragraphs and Braille's blank. Marks and overrides of the direction are among them.
+/// What shows nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt) but for the joiners U+200C
+/// and U+200D, and the breaks of lines and paragraphs and Braille's blank. Marks and overrides of the direction are
+/// among them.
 const INVISIBLE: [RangeInclusive<char>; 19] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -55,8 +56,8 @@ const INVISIBLE: [RangeInclusive<char>; 19] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log, and without
-/// a `#` in front, so that it can't pass for somebody's number.
+/// A name: 1 to [`NAME_MAX_BYTES`] bytes, trimmed, without control characters, so that it can't forge a line of a log,
+/// and without a `#` in front, so that it can't pass for somebody's number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
@@ -89,8 +90,8 @@ impl Name {
         }
     }
 
-    /// A name that a store has kept. It may have been given when names could still begin with `#`, or contain invisible characters or
-    /// several blanks; such a person goes by their number until they are renamed.
+    /// A name that a store has kept. It may have been given when names could still begin with `#`, or contain invisible
+    /// characters or several blanks; such a person goes by their number until they are renamed.
     ///
     /// # Errors
     /// [`NameError`] says what is wrong with it.
@@ -113,8 +114,8 @@ impl Name {
     }
 }
 
-/// Whether some of it shows nothing, or turns round what follows. Joiners (U+200C, U+200D) are spelling in Persian and in scripts of
-/// India, so they may stand between two letters beyond ASCII.
+/// Whether some of it shows nothing, or turns round what follows. Joiners (U+200C, U+200D) are spelling in Persian and
+/// in scripts of India, so they may stand between two letters beyond ASCII.
 fn hides_something(name: &str) -> bool {
     let is_invisible = |c: char| INVISIBLE.iter().any(|range| range.contains(&c));
     let pieces: Vec<&str> = name.split(['\u{200c}', '\u{200d}']).collect();

@@ -78,9 +78,9 @@ pub enum PerceptionError {
 /// What judges from time series whether somebody alive stands there.
 pub trait Liveness: Send {
     /// What it listens to, for `status`.
-    fn channels(&self) -> Vec<String>;
-    /// Looks at what has come up to `now`, and tells the gate of it: a judgement where there is a new one, a housing that
-    /// was moved.
+    fn sources(&self) -> Vec<String>;
+    /// Looks at what has come up to `now`, and tells the gate of it: a judgement where there is a new one, a housing
+    /// that was moved.
     ///
     /// # Errors
     /// A sensor that it requires does not answer, in a sentence.
@@ -103,8 +103,8 @@ named! {
 }
 
 impl SensorKind {
-    /// The longest pause between two readings of one that works. The configuration allows an accelerometer that measures each
-    /// 2 s; what measures heat takes its time, and a Lepton closes its shutter now and then.
+    /// The longest pause between two readings of one that works. The configuration allows an accelerometer that
+    /// measures each 2 s; what measures heat takes its time, and a Lepton closes its shutter now and then.
     pub const fn silent_after(self) -> Duration {
         match self {
             Self::Thermometer | Self::Thermal => Duration::from_millis(3000),

@@ -59,7 +59,8 @@ fn parse(name: &str, text: &OsStr) -> u64 {
     number.unwrap_or_else(|| panic!("{name}={} is no number", text.display()))
 }
 
-/// Whether an emulator runs this, whom the kernel takes for the program, and which passes on only the ioctls that it knows.
+/// Whether an emulator runs this, whom the kernel takes for the program, and which passes on only the ioctls that it
+/// knows.
 pub fn is_emulated() -> bool {
     std::env::var_os(RUNNER).is_some()
 }
@@ -89,13 +90,14 @@ pub fn answer(command: &mut Command) -> Option<Output> {
     }
 }
 
-/// Says what a test leaves out, to the terminal itself: of a test that passes libtest shows nothing that was printed. `.ci/run` counts
-/// these lines.
+/// Says what a test leaves out, to the terminal itself: of a test that passes libtest shows nothing that was printed.
+/// `.ci/run` counts these lines.
 pub fn skipped(why: impl Display) {
     let _unheard = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Gives a file to this user and their group; says so where this may not, who isn't root, or root of a container without that user.
+/// Gives a file to this user and their group; says so where this may not, who isn't root, or root of a container
+/// without that user.
 pub fn give_away(path: &Path, to: u32) -> bool {
     let given = std::os::unix::fs::chown(path, Some(to), Some(to));
     if let Err(error) = &given {

@@ -51,8 +51,9 @@ impl Fmr {
         self.0
     }
 
-    /// The rate that each of `n` comparisons must meet so that the whole search, among `n` people each compared once, stays at
-    /// `self`: the inverse of FPIR = 1 − (1 − FMR)ⁿ (independent comparisons, ISO/IEC 19795-1). `n` = 0 counts as 1.
+    /// The rate that each of `n` comparisons must meet so that the whole search, among `n` people each compared once,
+    /// stays at `self`: the inverse of FPIR = 1 − (1 − FMR)ⁿ (independent comparisons, ISO/IEC 19795-1). `n` = 0 counts
+    /// as 1.
     pub fn per_comparison(self, n: usize) -> Self {
         // ln_1p and exp_m1 keep the digits that 1 − 1e-6 would lose.
         let each = -((-self.0).ln_1p() / n.max(1) as f64).exp_m1();
@@ -60,7 +61,8 @@ impl Fmr {
         Self(each.max(f64::MIN_POSITIVE))
     }
 
-    /// Among how many a whole search stays at `self` where each comparison meets `each`: the inverse of [`Fmr::per_comparison`].
+    /// Among how many a whole search stays at `self` where each comparison meets `each`: the inverse of
+    /// [`Fmr::per_comparison`].
     pub fn comparisons(self, each: Self) -> usize {
         ((-self.0).ln_1p() / (-each.0).ln_1p()) as usize
     }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 const WIDTH: usize = 32;
 const HEIGHT: usize = 16 * 32;
-/// Of the answer of PyTorch in single precision; both sum in an order of their own. Frames in another order are .0004 and more off.
+/// Of the answer of PyTorch in single precision; both sum in an order of their own. Frames in another order are .0004
+/// and more off.
 const AS_NEAR_AS: f32 = 1e-5;
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The whole daemon without hardware or networks: real threads, real queues, a real store and socket.
 //!
-//! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is measured.
+//! Times are waited for with limits far beyond what is needed, so that a loaded machine passes as well; none is
+//! measured.
 
 mod reload;
 mod senses;
@@ -13,14 +14,14 @@ use std::time::Duration;
 
 use facelatch::control::server::{ControlConfig, Server};
 use facelatch::control::{Request, Response, client};
-use facelatch::daemon::{Daemon, Keeper, OpenCamera, OpenInputs, Parts, Shelf, Thresholds};
+use facelatch::daemon::{Daemon, Keeper, MatchThresholds, OpenCamera, OpenInputs, Parts, StoreState};
 use facelatch::digest::Digest;
 use facelatch::face::encoding::Encoding;
 use facelatch::gallery::{Changes, Comparisons, Decider, MasterKey, NewPerson, NewTemplate, PairHead};
 use facelatch::gate::{LivenessPolicy, MAX_PULSE, Outcome, Policy};
 use facelatch::hw::clock::BootClock;
 use facelatch::hw::store::{Act, EventQuery, Store, StoreError, Trouble};
-use facelatch::liveness::watch::Looks;
+use facelatch::liveness::watch::TrackQueue;
 use facelatch::person::{Name, PersonId};
 use facelatch::ports::{Camera, CameraError, Clock, Input, Inputs, Liveness, Strike};
 use facelatch::sim::fault::{Episode, FaultInjector, Schedule, StrikeFault};
@@ -50,7 +51,7 @@ fn enrol(store: &mut Store, name: &str, axis: usize) -> PersonId {
 }
 
 /// Liveness, and where it hears what frames show.
-type Senses = (Looks, Box<dyn Liveness>);
+type Senses = (TrackQueue, Box<dyn Liveness>);
 
 /// A running door, and everything that a test needs to push it about.
 struct House {
@@ -92,33 +93,36 @@ impl House {
     }
 
     fn with(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera) -> Self {
-        Self::whose(open_camera, Shelf::Open)
+        Self::whose(open_camera, StoreState::Open)
     }
 
-    /// With a shelf for the store, which has Ana in it.
-    fn whose(open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera, shelf: impl FnOnce(Store) -> Shelf) -> Self {
-        Self::wired(open_camera, shelf, None, |strike, _| Box::new(strike))
+    /// With a store_state for the store, which has Ana in it.
+    fn whose(
+        open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
+        store_state: impl FnOnce(Store) -> StoreState,
+    ) -> Self {
+        Self::wired(open_camera, store_state, None, |strike, _| Box::new(strike))
     }
 
     /// With one more wire, and a strike that does what it likes.
     fn wired(
         open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
-        shelf: impl FnOnce(Store) -> Shelf,
+        store_state: impl FnOnce(Store) -> StoreState,
         wire: Option<OpenInputs>,
         strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
     ) -> Self {
-        Self::judging(open_camera, shelf, wire, strike_of, (policy(), None))
+        Self::judging(open_camera, store_state, wire, strike_of, (policy(), None))
     }
 
     /// With a gate of this policy, and liveness that is told of every face.
     fn judging(
         open_camera: impl FnOnce(&Arc<dyn Clock>) -> OpenCamera,
-        shelf: impl FnOnce(Store) -> Shelf,
+        store_state: impl FnOnce(Store) -> StoreState,
         wire: Option<OpenInputs>,
         strike_of: impl FnOnce(RecordingStrike, Arc<dyn Clock>) -> Box<dyn Strike>,
         (policy, liveness): (Policy, Option<Senses>),
     ) -> Self {
-        let (looks, liveness) = liveness.unzip();
+        let (updates, liveness) = liveness.unzip();
         let dir = tempfile::tempdir().unwrap();
         let key = MasterKey::generate().unwrap();
         let mut store = Store::open(&dir.path().join("test.db"), &key).unwrap();
@@ -141,7 +145,7 @@ impl House {
         let parts = Parts {
             policy,
             camera: open_camera(&clock),
-            perception: Box::new(Mortal { inner: perception, looks, dies: Arc::clone(&vision_dies) }),
+            perception: Box::new(Mortal { inner: perception, updates, dies: Arc::clone(&vision_dies) }),
             liveness,
             inputs: wires.collect(),
             strike: Box::new(Ordered {
@@ -149,10 +153,10 @@ impl House {
                 to_lock: Arc::clone(&told_to_lock),
             }),
             keeper: Keeper::new(
-                shelf(keeper_store),
+                store_state(keeper_store),
                 MODEL,
                 DIMS,
-                Box::new(move |_| Thresholds { identify: half, verify: half }),
+                Box::new(move |_| MatchThresholds { identify: half, verify: half }),
                 None,
             ),
             control: Server::bind(control).ok(),
@@ -165,7 +169,8 @@ impl House {
         client::request(&self.dir.path().join("control"), request).unwrap()
     }
 
-    /// Somebody claims a name, and steps up once that was heard: a face that is seen before may be recognised without it.
+    /// Somebody claims a name, and steps up once that was heard: a face that is seen before may be recognised without
+    /// it.
     fn claims(&self, name: &str, axis: usize) -> Response {
         let (socket, claim) = (self.dir.path().join("control"), Request::Claim { name: name.into() });
         let answer = std::thread::spawn(move || client::request(&socket, &claim).unwrap());
@@ -232,7 +237,7 @@ fn a_door_whose_disk_is_full_from_the_start_lets_people_out_and_knows_everybody_
     let has_room = Arc::clone(&room);
     let house = House::whose(steady, |store| {
         let mut store = Some(store);
-        Shelf::Awaited(Box::new(move || match has_room.load(Ordering::Relaxed) {
+        StoreState::Awaited(Box::new(move || match has_room.load(Ordering::Relaxed) {
             true => Ok(store.take().unwrap()),
             false => Err(StoreError { path: "full.db".into(), what: Trouble::Full }.to_string()),
         }))
@@ -256,7 +261,7 @@ fn a_door_with_a_damaged_template_lets_people_out_and_knows_everybody_once_it_is
         let database = rusqlite::Connection::open(store.path()).unwrap();
         let damaged = "UPDATE templates SET sealed = zeroblob(length(sealed)) WHERE person = 2";
         assert_eq!(database.execute(damaged, []).unwrap(), 1);
-        Shelf::Open(store)
+        StoreState::Open(store)
     });
     house.doorstep.put(Doorstep::Somebody(Box::new(face(0))));
     house.hand.set(Input::ExitButton(true));
@@ -301,7 +306,7 @@ fn the_exit_button_works_while_the_door_contact_cannot_be_read_and_a_face_opens_
         true => Ok(Box::new(ScriptedInputs::new(Arc::new(BootClock), [])) as Box<dyn Inputs>),
         false => Err("a cut wire".into()),
     });
-    let house = House::wired(steady, Shelf::Open, Some(contact), |strike, _| Box::new(strike));
+    let house = House::wired(steady, StoreState::Open, Some(contact), |strike, _| Box::new(strike));
     house.await_outcome(Outcome::Fault);
     house.hand.set(Input::ExitButton(true));
     wait_for("released", || house.strike.releases() == 1);
@@ -413,7 +418,7 @@ fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_compari
         let noted = Arc::clone(&asked);
         let demand = Box::new(move |Comparisons { search, claim }| {
             noted.lock().unwrap().extend([search, claim]);
-            Thresholds { identify: None, verify: None }
+            MatchThresholds { identify: None, verify: None }
         });
         let (gallery, _) =
             Keeper::new(Store::open(store.path(), &key).unwrap(), MODEL, DIMS, demand, None).load().unwrap();
@@ -435,7 +440,7 @@ fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     let keeper = |encoder| {
         let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
-        let demand = Box::new(|_| Thresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
         let store = Store::open(store.path(), &key).unwrap();
         Keeper::new(store, MODEL, DIMS, demand, None).decided_by(Decider::PairHead(Arc::new(head)))
     };

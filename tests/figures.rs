@@ -1,4 +1,5 @@
-//! What the README says in figures is what the cards and the files say: a figure that stands in two places ages in one of them.
+//! What the README says in figures is what the cards and the files say: a figure that stands in two places ages in one
+//! of them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
 //! What facelatch reads from outside, damaged at random: an error each time, and no panic.
 //!
-//! `FACELATCH_SEED` chooses the damage and is printed. Iteration `n` of seed `s` is the first one of seed `s + n`, which
-//! is what a failure names. The same feeds are targets of `cargo fuzz`, in fuzz/.
+//! `FACELATCH_SEED` chooses the damage and is printed. Iteration `n` of seed `s` is the first one of seed `s + n`,
+//! which is what a failure names. The same feeds are targets of `cargo fuzz`, in fuzz/.
 
 mod feeds;
 mod mutate;

@@ -1,7 +1,8 @@
 //! The gate under a million random stories, each judged by an oracle that shares no code with it.
 //!
-//! `FACELATCH_SEED` chooses the stories and `FACELATCH_STORIES` how many; both are printed. Story `n` of seed `s` is the
-//! first story of seed `s + n`, which is what a failure names, together with the shortest version of it that still fails.
+//! `FACELATCH_SEED` chooses the stories and `FACELATCH_STORIES` how many; both are printed. Story `n` of seed `s` is
+//! the first story of seed `s + n`, which is what a failure names, together with the shortest version of it that still
+//! fails.
 
 /// Objects with a sentence unless the condition holds.
 macro_rules! must {

@@ -1,9 +1,9 @@
 //! Each built-in network gives what another runtime gave on the same picture (models/train/golden.py).
 //!
-//! An int8 network rounds after each layer, and a rounding that falls on the other side for want of the last bit of a float
-//! changes what follows: in the encoder onnxruntime's own two ways, fused and literal, have a cosine of .9996. The distance from
-//! the same network without rounding is what int8 costs; a network that lost more would be quantised badly. Outputs that are
-//! nearly all zero, as a detector's scores of one map are, are the furthest.
+//! An int8 network rounds after each layer, and a rounding that falls on the other side for want of the last bit of a
+//! float changes what follows: in the encoder onnxruntime's own two ways, fused and literal, have a cosine of .9996.
+//! The distance from the same network without rounding is what int8 costs; a network that lost more would be quantised
+//! badly. Outputs that are nearly all zero, as a detector's scores of one map are, are the furthest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,14 @@ use facelatch::infer::network::OutputSpec;
 use facelatch::infer::{Manifest, PictureNetwork};
 use serde::Deserialize;
 
-/// The greatest distance from the golden numbers, as a share of these: both as vectors. Measured: .12 in one map of the detector's
-/// scores, .04 for encodings.
+/// The greatest distance from the golden numbers, as a share of these: both as vectors. Measured: .12 in one map of the
+/// detector's scores, .04 for encodings.
 const SHARE: f64 = 0.15;
-/// Or the furthest that any of its numbers is away: a detector's scores are nearly all zero where there is one face, and then the
-/// distance is that of the noise. Measured where it says so: .0002.
+/// Or the furthest that any of its numbers is away: a detector's scores are nearly all zero where there is one face,
+/// and then the distance is that of the noise. Measured where it says so: .0002.
 const AT_MOST: f64 = 0.005;
-/// The furthest that a coordinate of the five points is away, in pixels, whose size is the same for any five points. Measured: .38.
+/// The furthest that a coordinate of the five points is away, in pixels, whose size is the same for any five points.
+/// Measured: .38.
 const PIXELS: f64 = 1.0;
 
 #[derive(Deserialize)]
@@ -52,7 +53,7 @@ fn each_built_in_network_gives_the_golden_numbers() {
         let spec = |o: &Output| OutputSpec { name: o.name.clone().leak(), len: o.values.len(), each: 1 };
         let outputs: Vec<_> = golden.unrounded.iter().map(spec).collect();
         let mut network = PictureNetwork::load(&file, picture.width(), picture.height(), &outputs).unwrap();
-        let got = network.look(&picture).unwrap();
+        let got = network.run(&picture).unwrap();
         for golden in [&golden.unrounded, &golden.int8] {
             assert_eq!(golden.len(), outputs.len(), "{name}");
             for (want, got) in golden.iter().zip(got.iter()) {

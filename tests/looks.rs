@@ -1,7 +1,8 @@
-//! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face. And to
-//! the template it's the same face in a mirror.
+//! The shipped encoders look at faces: what a patch over the picture takes from the similarity, it takes over the face.
+//! And to the template it's the same face in a mirror.
 //!
-//! The face is the outline of `occlusion::FACE`, half of all places; that is what an encoder that looks anywhere would score.
+//! The face is the outline of `occlusion::FACE`, half of all places; that is what an encoder that looks anywhere would
+//! score.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gallery::{Index, Template, TemplateId};
 use facelatch::gate::Face;
 use facelatch::infer::Manifest;
-use facelatch::liveness::camera::{Eyes, Look};
+use facelatch::liveness::camera::{CameraTap, TrackUpdate};
 use facelatch::person::PersonId;
 use facelatch::ports::Perception as _;
 use facelatch::time::{Instant, Wall};
@@ -32,8 +33,8 @@ fn faces(encoder: &str) -> Faces {
     let manifest = Manifest::builtin();
     let file = |name: &str| manifest.built_in(name).unwrap();
     let landmarks = Placing::Network(Box::new(file("facelatch-landmarks")));
-    let (detector, embedder) = (file("facelatch-detector"), file(encoder));
-    Faces::load(&ModelChoice { detector, landmarks, embedder, canvas: Canvas::PHOTO }).unwrap()
+    let (detector, encoder) = (file("facelatch-detector"), file(encoder));
+    Faces::load(&ModelChoice { detector, landmarks, encoder, canvas: Canvas::PHOTO }).unwrap()
 }
 
 #[test]
@@ -42,9 +43,9 @@ fn a_template_is_that_of_the_mirror_image_too_and_near_to_each() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
     let picture = photo::load(&demo.join("ada-1.jpg")).unwrap();
     let probe = faces.portray_principal(&picture, Role::Probe).unwrap().unwrap().encoding;
-    let template = faces.embed_as(Role::Template).unwrap();
+    let template = faces.encode_as(Role::Template).unwrap();
     let mirrored = faces.aligned().mirrored();
-    let other_probe = faces.embedder.embed(&mirrored).unwrap();
+    let other_probe = faces.encoder.encode(&mirrored).unwrap();
     assert_ne!(probe, other_probe, "the encoder sees a difference, else there would be nothing to average");
     let by_hand = Encoding::mean(&[other_probe.clone(), probe.clone()]).unwrap();
     assert!(template.similarity(&by_hand).unwrap().get() > 0.999_999);
@@ -69,8 +70,8 @@ fn the_door_scores_a_claim_by_itself_beside_the_search_and_liveness_is_told_whos
     let gallery = Index::of_people(&MODEL, templates[0].encoding.dims(), &templates).unwrap();
     let forgets = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&forgets);
-    let eyes = Eyes::new(None, Box::new(move |look: &Look| told.lock().unwrap().push(look.forgets())));
-    let mut recogniser = Recogniser::new(faces, Limits::default()).watched_by(eyes);
+    let tap = CameraTap::new(None, Box::new(move |update: &TrackUpdate| told.lock().unwrap().push(update.forgets())));
+    let mut recogniser = Recogniser::new(faces, Limits::default()).tapped_by(tap);
     let mut sees = |sequence: u32, name: &str, claimed| {
         let image = picture(name);
         let geometry = Geometry::packed(PixelFormat::Rgb8, image.width() as u32, image.height() as u32);

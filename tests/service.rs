@@ -9,7 +9,8 @@ use std::process::{Command, Output};
 const MOST_EXPOSED: u32 = 15;
 /// What is allowed beside the unit, by a file of its own, and the systemd that it needs.
 const DROP_INS: [(&str, u32); 2] = [("facelatch-sealed-key.conf", 250), ("facelatch-notify-reload.conf", 253)];
-/// What docs/threat-model.md counts on, and what brings a door back: most of these alone change the exposure by less than it may grow.
+/// What docs/threat-model.md counts on, and what brings a door back: most of these alone change the exposure by less
+/// than it may grow.
 const PROMISES: [&str; 12] = [
     "PrivateNetwork=yes",
     "IPAddressDeny=any",

@@ -1,4 +1,5 @@
-//! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than running.
+//! Every test that looks at facelatch from outside, in one binary: each one links tract, which takes longer than
+//! running.
 
 mod cli;
 mod clip;

@@ -38,9 +38,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("testing", &[]),
 ];
 
-/// Rooms whose comments keep to the code's width, which rustfmt doesn't see to.
-const NARROW: [&str; 8] = ["control", "daemon", "eval", "face", "gallery", "hw", "liveness", "sim"];
-/// As rustfmt.toml has it.
+/// As rustfmt.toml has it, which doesn't see to comments.
 const MAX_COLUMNS: usize = 120;
 
 /// Of prose in Markdown; code, tables and headings may be wider.
@@ -74,8 +72,8 @@ fn room(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The lines that aren't built for tests alone: without each item behind `#[cfg(test)]`, which ends, as rustfmt writes it, with the
-/// first brace at its own depth, or semicolon.
+/// The lines that aren't built for tests alone: without each item behind `#[cfg(test)]`, which ends, as rustfmt writes
+/// it, with the first brace at its own depth, or semicolon.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let depth_of = |line: &str| line.len() - line.trim_start().len();
     let mut test = None;
@@ -216,7 +214,7 @@ fn files_stay_short_enough_to_be_read() {
 #[test]
 fn comments_are_as_narrow_as_the_code() {
     let mut wrong = Vec::new();
-    for (path, text) in sources("src").iter().filter(|(path, _)| NARROW.contains(&room(path).as_str())) {
+    for (path, text) in sources("src") {
         let long = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > MAX_COLUMNS;
         let lines = (1..).zip(text.lines()).filter(|(_, line)| long(line));
         wrong.extend(lines.map(|(number, _)| format!("{}:{number}", path.display())));
@@ -263,7 +261,8 @@ fn nothing_is_left_unsaid_or_undone() {
     }
 }
 
-/// Cargo takes what is said for a target for a build on such a machine, too, and a board has no cross compiler and no emulator.
+/// Cargo takes what is said for a target for a build on such a machine, too, and a board has no cross compiler and no
+/// emulator.
 #[test]
 fn a_build_on_a_board_needs_nothing_of_a_cross_build() {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.cargo"))

@@ -13,7 +13,7 @@ from liveness_signals import STEP, at
 LEVEL_NOSE = 0.495  # face::quality's: of the way from eyes to mouth, the template's nose has gone so much
 PIXELS = 640  # of the frame's width, the daemon's where nothing is configured; half of the doors have twice as many
 MOIRE_EYES = 32  # pixels between the eyes below which the daemon looks for no pattern
-ANTISPOOF_EVERY = 0.2  # seconds from one look of the networks for single frames to the next (src/liveness/camera/eyes.rs)
+ANTISPOOF_EVERY = 0.2  # seconds from one look of the networks for single frames to the next (src/liveness/camera/tap.rs)
 
 
 def moments(random, n: int, length: float, rate: tuple, jitter: float, severity: float) -> np.ndarray:

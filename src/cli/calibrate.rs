@@ -21,7 +21,8 @@ use crate::infer::ModelSpec;
 const TAKEN_AT_START: &str =
     "facelatch: kept; the running daemon takes it at its next start: sudo systemctl restart facelatch";
 
-/// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few people make a cautious table that reaches no small rates.
+/// Prints the table as TOML, for a pair head the whole file that the table belongs into. Rates are upper bounds: few
+/// people make a cautious table that reaches no small rates.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A folder with a folder of photographs for each person
@@ -32,8 +33,8 @@ pub struct Args {
     /// Write it into this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Keep it for this network, in place of the one that comes with facelatch; a running daemon takes it at its next start.
-    /// Refused where it doesn't reach the configured rates for whoever is enrolled
+    /// Keep it for this network, in place of the one that comes with facelatch; a running daemon takes it at its next
+    /// start. Refused where it doesn't reach the configured rates for whoever is enrolled
     #[arg(long, conflicts_with = "out")]
     keep: bool,
     /// Whose score it is measured for: threshold or pair-head [default: the configuration's, faces.decider]
@@ -90,7 +91,7 @@ impl Args {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
-    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
+    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.encoder.spec)?;
     if args.keep && decider.kind() == DeciderKind::PairHead {
         let sentence =
             "a pair head has its table in its own file: write it with --out FILE, and name it as faces.pair_head";
@@ -100,7 +101,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     if let Some(out) = &args.out {
         outfile::spares(out, pictures.paths())?;
     }
-    let enrolled = if args.keep { before_keeping(ctx, &choice.embedder.spec)? } else { Vec::new() };
+    let enrolled = if args.keep { before_keeping(ctx, &choice.encoder.spec)? } else { Vec::new() };
     let bar = ctx.out.progress(pictures.len(), "encoding");
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let progress = |done| bar.set_position(done as u64);
@@ -111,9 +112,9 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         note(format_args!("facelatch: {lost}"));
     }
     if args.keep {
-        must_reach(&measured, ctx, &choice.embedder.spec, &decider, &enrolled)?;
+        must_reach(&measured, ctx, &choice.encoder.spec, &decider, &enrolled)?;
     }
-    let file = if args.keep { Some(ctx.kept_calibration(&choice.embedder.spec)?) } else { args.out.clone() };
+    let file = if args.keep { Some(ctx.kept_calibration(&choice.encoder.spec)?) } else { args.out.clone() };
     let text = match &decider {
         Decider::Threshold => measured.calibration.to_toml(),
         Decider::PairHead(head) => head.as_ref().clone().with_table(measured.calibration.clone()).to_toml(),
@@ -138,7 +139,8 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     draft.place()
 }
 
-/// Whose templates the table must serve. Tells whatever would keep it from being kept, before hours of encoding and not after.
+/// Whose templates the table must serve. Tells whatever would keep it from being kept, before hours of encoding and not
+/// after.
 fn before_keeping(ctx: &Context, model: &ModelSpec) -> Result<Vec<Template>, Failure> {
     let (state, table) = (ctx.made_state_dir()?, ctx.kept_calibration(model)?);
     let dir = Some(parent(&table)).filter(|dir| dir.exists()).unwrap_or(&state);

@@ -42,7 +42,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         portrait.map(|portrait| portrait.encoding).ok_or_else(none)
     };
     let (a, b) = (encode(&photos[0], &args.a, &mut faces)?, encode(&photos[1], &args.b, &mut faces)?);
-    let scale = Scale::new(ctx, faces.embedder.spec(), Comparisons::ONE)?;
+    let scale = Scale::new(ctx, faces.encoder.spec(), Comparisons::ONE)?;
     let similarity = (scale.decider)
         .similarity(&a, &b)
         .ok_or_else(|| Failure::said(Code::Software, "one network made encodings that can't be compared"))?;

@@ -233,7 +233,7 @@ impl Context {
         Ok(super::run::camera(&self.config, &clock)()?)
     }
 
-    /// Detector, second look and embedder for photographs.
+    /// Detector, second look and encoder for photographs.
     ///
     /// # Errors
     /// A network isn't here or can't run.
@@ -259,8 +259,8 @@ impl Context {
     /// # Errors
     /// A network isn't here.
     pub fn model_choice(&self) -> Result<ModelChoice, Failure> {
-        let (detector, landmarks, embedder) = (self.detector()?, self.landmarks()?, self.embedder()?);
-        Ok(ModelChoice { detector, landmarks, embedder, canvas: Canvas::PHOTO })
+        let (detector, landmarks, encoder) = (self.detector()?, self.landmarks()?, self.encoder()?);
+        Ok(ModelChoice { detector, landmarks, encoder, canvas: Canvas::PHOTO })
     }
 
     /// What the configuration lets judge whether two encodings of this network are one person's.
@@ -303,8 +303,8 @@ impl Context {
         }
     }
 
-    /// The table from similarity to false match rate: the one that `calibrate --keep` measured, else the one that comes with
-    /// facelatch; `None` where there is neither.
+    /// The table from similarity to false match rate: the one that `calibrate --keep` measured, else the one that comes
+    /// with facelatch; `None` where there is neither.
     ///
     /// # Errors
     /// The kept one can't be read; falling back on another in silence would change who is admitted.
@@ -373,19 +373,19 @@ impl Context {
     ///
     /// # Errors
     /// There is none; the sentence says how to get it.
-    pub fn embedder(&self) -> Result<ModelFile, Failure> {
+    pub fn encoder(&self) -> Result<ModelFile, Failure> {
         match &self.globals.model {
-            Some(choice) => self.network(choice, Kind::Embedder),
-            None => self.door_embedder(),
+            Some(choice) => self.network(choice, Kind::Encoder),
+            None => self.door_encoder(),
         }
     }
 
     /// The network that the daemon encodes faces with, whatever the command line says.
     ///
     /// # Errors
-    /// As [`Context::embedder`].
-    pub fn door_embedder(&self) -> Result<ModelFile, Failure> {
-        self.network(self.config.faces.model.as_deref().unwrap_or(builtin::ENCODER), Kind::Embedder)
+    /// As [`Context::encoder`].
+    pub fn door_encoder(&self) -> Result<ModelFile, Failure> {
+        self.network(self.config.faces.model.as_deref().unwrap_or(builtin::ENCODER), Kind::Encoder)
     }
 
     /// The network that judges whether somebody is alive.

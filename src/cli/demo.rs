@@ -1,7 +1,7 @@
 //! `demo`: the whole daemon without hardware, told line by line.
 //!
-//! People come to the door one after another, filmed by a camera that isn't there; the strike only remembers what it would
-//! have done. Everything in between is what runs on a board: threads, networks, gallery, gate, ledger.
+//! People come to the door one after another, filmed by a camera that isn't there; the strike only remembers what it
+//! would have done. Everything in between is what runs on a board: threads, networks, gallery, gate, ledger.
 
 mod cast;
 
@@ -53,8 +53,8 @@ const SEED: u64 = 1;
 /// Exits with 0 where every visit ended as it had to, and the door opened for the known face alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Photographs in place of the people that facelatch brings along, a folder a person: one with two or more is enrolled,
-    /// another is the stranger
+    /// Photographs in place of the people that facelatch brings along, a folder a person: one with two or more is
+    /// enrolled, another is the stranger
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let scratch = Scratch::new()?;
     let store = enrol(&enrolled, &mut faces, &scratch)?;
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
-    let model = faces.embedder.spec();
+    let model = faces.encoder.spec();
     let decider = ctx.decider(model)?;
     let table = table(ctx, model, &decider)?;
     // Not the board's: a door that waits for claims, say, would admit nobody here.
@@ -99,8 +99,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     Ok(Verdict::from(as_told))
 }
 
-/// The table that comes with facelatch, if there is one for these: what was measured at this board's door is the door's, in a
-/// directory that whoever tries the demo may not look into.
+/// The table that comes with facelatch, if there is one for these: what was measured at this board's door is the
+/// door's, in a directory that whoever tries the demo may not look into.
 fn table(ctx: &Context, model: &ModelSpec, decider: &Decider) -> Result<Calibration, Failure> {
     let builtin = match decider {
         Decider::Threshold => Calibration::builtin(&model.sha256),
@@ -121,7 +121,7 @@ fn enrol(people: &[(Name, RgbImage)], faces: &mut Faces, scratch: &Scratch) -> R
         };
         let template = NewTemplate {
             encoding: face.encoding,
-            model_sha256: faces.embedder.spec().sha256,
+            model_sha256: faces.encoder.spec().sha256,
             created: BootClock.now().wall,
             quality: face.quality.score(),
         };

@@ -1,7 +1,8 @@
 //! `devices`: which devices the configuration needs, as a drop-in for the service.
 //!
-//! The unit that is shipped allows every camera and every GPIO chip, since it can't know the configuration. With this one
-//! the daemon opens the chips that are named and no other, unless one is named by a link or rppal looks for the header's.
+//! The unit that is shipped allows every camera and every GPIO chip, since it can't know the configuration. With this
+//! one the daemon opens the chips that are named and no other, unless one is named by a link or rppal looks for the
+//! header's.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -27,12 +28,13 @@ const SERIAL_LINKS: &str = "/dev/serial/";
 /// The registers of a Raspberry Pi: the first up to the Pi 4, the second on the Pi 5.
 pub const PI_REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
-/// rppal opens chip after chip until one is the header's, though it drives the registers. A chip on USB that comes back while its
-/// line is held gets another number.
+/// rppal opens chip after chip until one is the header's, though it drives the registers. A chip on USB that comes back
+/// while its line is held gets another number.
 const GPIO_CHIPS: &str = "char-gpiochip";
 
-/// What [`needed`] names, by its beginning, and the module without which the kernel knows nothing of that name. What it doesn't know
-/// when the service starts stays forbidden, systemd.resource-control(5) says. The unit itself sees to the cameras'.
+/// What [`needed`] names, by its beginning, and the module without which the kernel knows nothing of that name. What it
+/// doesn't know when the service starts stays forbidden, systemd.resource-control(5) says. The unit itself sees to the
+/// cameras'.
 const MODULES: [(&str, &str); 4] =
     [(IIO, "industrialio"), ("char-ttyACM", "cdc_acm"), ("char-ttyUSB", "usbserial"), ("/dev/i2c-", "i2c_dev")];
 
@@ -80,7 +82,8 @@ fn needed(config: &Config) -> BTreeSet<String> {
     needed
 }
 
-/// The header's chip keeps no number, and so does one that a rule's link names; but a Raspberry Pi's gpiochip4 is a link as well.
+/// The header's chip keeps no number, and so does one that a rule's link names; but a Raspberry Pi's gpiochip4 is a
+/// link as well.
 fn chip(path: &Path) -> String {
     let is_named = path == Path::new(gpio::HEADER) || (!gpio::is_numbered(path) && path.is_symlink());
     if is_named { GPIO_CHIPS.to_owned() } else { quoted(path) }

@@ -94,7 +94,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let is_configured = config.is_ok();
     visit.tell("configuration", config)?;
     visit.tell("clock", clock())?;
-    let (level, says) = swap::look(Path::new("/"));
+    let (level, says) = swap::check(Path::new("/"));
     visit.show(Finding { check: "swap", level, says })?;
     // By the defaults it would be another door, and what to do about that one would harm this.
     if !is_configured {
@@ -105,7 +105,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     visit.state(Path::new("/"))?;
     let asked = daemon(&ctx);
     let daemon = asked.as_ref().ok().map(|(status, _)| status);
-    let key = key::look(&ctx);
+    let key = key::check(&ctx);
     let store = key.as_ref().map_err(|_| "can't be opened without the key".to_owned());
     let store = store.and_then(|_| open_store(&ctx, daemon));
     visit.key(key)?;
@@ -120,14 +120,14 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
         visit.layers()?;
     }
     visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store)))?;
-    visit.tell("camera", camera::look(&ctx, daemon))?;
+    visit.tell("camera", camera::check(&ctx, daemon))?;
     visit.recording()?;
     visit.strike()?;
     visit.tell("inputs", lines::inputs(&ctx))?;
     visit.sensors(daemon)?;
     visit.liveness()?;
     if let Some(group) = &ctx.config.control.group {
-        visit.tell("control", group::look(group))?;
+        visit.tell("control", group::check(group))?;
     }
     visit.unit(Path::new("/"))?;
     visit.journal(Path::new("/"))?;
@@ -155,7 +155,7 @@ impl Visit<'_> {
     }
 
     fn networks(&mut self) -> Result<(), Failure> {
-        let (level, says) = networks::look(self.ctx).unwrap_or_else(|says| (Level::Wrong, says));
+        let (level, says) = networks::check(self.ctx).unwrap_or_else(|says| (Level::Wrong, says));
         self.show(Finding { check: "networks", level, says })
     }
 
@@ -345,7 +345,7 @@ fn short(digest: &impl ToString) -> String {
 
 /// Whether the table of the network reaches the rates that the configuration demands, for this gallery.
 fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
-    let model = ctx.embedder().map_err(|failure| failure.to_string())?.spec;
+    let model = ctx.encoder().map_err(|failure| failure.to_string())?.spec;
     let dims = dims(&model).map_err(|failure| failure.to_string())?;
     let templates = match store {
         Some(store) => store.templates().map_err(|error| error.to_string())?,

@@ -106,7 +106,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
             "{got} photographs are more than {MAX_CANDIDATES}; choose the best of them"
         )));
     }
-    // Whatever can't be read is told before anything is loaded or kept; one after the other, since one may take hundreds of MiB.
+    // Whatever can't be read is told before anything is loaded or kept; one after the other, since one may take
+    // hundreds of MiB.
     args.photos.iter().try_for_each(|path| photo::load(path).map(drop))?;
     let mut sitting = Sitting::new(ctx, name)?;
     if args.camera {
@@ -115,7 +116,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let bar = ctx.out.progress(args.photos.len(), "looking");
         for path in &args.photos {
             let photo = path.display().to_string();
-            if let Some(refusal) = sitting.look(&photo::load(path)?, &photo)? {
+            if let Some(refusal) = sitting.take_photo(&photo::load(path)?, &photo)? {
                 sitting.refused.push(Refused { photo, reason: refusal.to_string() });
             }
             bar.inc(1);
@@ -155,12 +156,13 @@ impl<'a> Sitting<'a> {
     fn new(ctx: &'a Context, name: Name) -> Result<Self, Failure> {
         let faces = ctx.faces()?;
         let mut known = Known::open_to_enrol(ctx, &faces)?;
-        // Whose face it may be is judged by what was read here; the camera takes a minute, in which another may enrol the same face.
+        // Whose face it may be is judged by what was read here; the camera takes a minute, in which another may enrol
+        // the same face.
         known.store.only_as_seen();
         let person = known.store.person_named(&name)?;
-        let model = faces.embedder.spec().sha256;
+        let model = faces.encoder.spec().sha256;
         if ctx.globals.model.is_some() {
-            let door = ctx.door_embedder()?.spec;
+            let door = ctx.door_encoder()?.spec;
             if door.sha256 != model {
                 return Err(Failure::Usage(format!(
                     "the configuration's network is {}: the door would not recognise {name}; leave --model out, or set faces.model",
@@ -180,7 +182,7 @@ impl<'a> Sitting<'a> {
     }
 
     /// Takes one photograph, or says why not.
-    fn look(&mut self, image: &RgbImage, photo: &str) -> Result<Option<Refusal>, Failure> {
+    fn take_photo(&mut self, image: &RgbImage, photo: &str) -> Result<Option<Refusal>, Failure> {
         let faces = self.faces.detector.detect(image)?;
         let clear = self.known.limits.min_detector;
         let height = |face: &Detection| if face.score >= clear { face.bbox.height } else { 0.0 };
@@ -195,7 +197,7 @@ impl<'a> Sitting<'a> {
                 self.taken.push(NewTemplate {
                     quality: portrait.quality.score(),
                     encoding: portrait.encoding,
-                    model_sha256: self.faces.embedder.spec().sha256,
+                    model_sha256: self.faces.encoder.spec().sha256,
                     created: self.ctx.act().at,
                 });
                 Ok(None)
@@ -275,7 +277,7 @@ impl<'a> Sitting<'a> {
                         continue;
                     }
                     has_seen = true;
-                    let refusal = self.look(&image, CAMERA)?;
+                    let refusal = self.take_photo(&image, CAMERA)?;
                     if refusal.is_none() {
                         next_at = Instant::now() + CAMERA_PAUSE;
                     }
@@ -426,7 +428,7 @@ mod tests {
         let mut sitting = Sitting::new(&ctx, name("Ana")).unwrap();
         let ada = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo/ada-1.jpg"));
         let ada = photo::load(&ada).unwrap();
-        assert!(sitting.look(&ada, CAMERA).unwrap().is_none());
+        assert!(sitting.take_photo(&ada, CAMERA).unwrap().is_none());
         let mut other = Store::open(&ctx.store_path().unwrap(), &ctx.found_key().unwrap().key).unwrap();
         other.enrol(&NewPerson::new(name("Ada")), &sitting.taken, 8, ctx.act()).unwrap();
         let nothing = Changes { expires: None, schedule: None, consent: None };

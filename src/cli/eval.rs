@@ -54,7 +54,7 @@ pub fn workers(asked: Option<usize>) -> usize {
 
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let choice = ctx.model_choice()?;
-    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.embedder.spec)?;
+    let decider = ctx.decider_of(args.decider.unwrap_or(ctx.config.faces.decider), &choice.encoder.spec)?;
     match (&args.pairs, &args.images, args.gallery) {
         (_, Some(images), Some(people)) => {
             let size = Size { people: people as usize, photos: args.photos as usize };
@@ -111,7 +111,7 @@ fn search(
     decider: &Decider,
     (images, size): (&Path, Size),
 ) -> Result<Verdict, Failure> {
-    let (model, limits) = (&choice.embedder.spec, ctx.config.limits());
+    let (model, limits) = (&choice.encoder.spec, ctx.config.limits());
     let table = ctx.table(model, decider)?.ok_or_else(|| Failure::said(Code::Data, no_table(&model.name, decider)))?;
     let demand = thresholds(Some(table), &ctx.config);
     let threshold = |comparisons| demand(comparisons).identify;
@@ -210,7 +210,7 @@ fn summary(report: &Report, measure: &str) -> String {
         ms.detect.p50,
         ms.landmarks.p50,
         ms.align.p50,
-        ms.embed.p50,
+        ms.encode.p50,
         networks(&report.model, &report.detector),
     )
 }

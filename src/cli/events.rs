@@ -132,8 +132,8 @@ impl Found {
     }
 }
 
-/// Goes through the whole ledger: one query gives no more than [`MAX_EVENTS_A_QUERY`], and clocks are set back now and then, so
-/// times need not rise with numbers.
+/// Goes through the whole ledger: one query gives no more than [`MAX_EVENTS_A_QUERY`], and clocks are set back now and
+/// then, so times need not rise with numbers.
 fn last_since(store: &Store, query: &EventQuery, since: Option<Wall>, limit: usize) -> Result<Found, Failure> {
     let mut found = Found::last(Vec::new(), limit);
     loop {

@@ -21,9 +21,9 @@ use crate::frame::RgbImage;
 use crate::gallery::{Comparisons, DeciderKind};
 use crate::person::PersonId;
 
-/// Covers the face of PHOTO patch by patch and tells how much of its similarity to the other face is gone with each; then
-/// the same for the detector's score. Draws both beside the photograph: on the left what was covered, then the map (red
-/// carried the score, blue spoke against it, the face outlined), then the scale.
+/// Covers the face of PHOTO patch by patch and tells how much of its similarity to the other face is gone with each;
+/// then the same for the detector's score. Draws both beside the photograph: on the left what was covered, then the map
+/// (red carried the score, blue spoke against it, the face outlined), then the scale.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The photograph whose face is covered
@@ -159,7 +159,7 @@ impl Other {
             Some(path) => portrait(faces, &photo::load(path)?, path)?.1.encoding,
             None => own.clone(),
         };
-        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.embedder.spec(), Comparisons::ONE)?))))
+        Ok(Self::Photo(Box::new((encoding, Scale::new(ctx, faces.encoder.spec(), Comparisons::ONE)?))))
     }
 
     fn scale(&self) -> &Scale {

@@ -59,7 +59,7 @@ struct Harm {
 /// Exits with 1 where somebody looks alike or a template hurts.
 pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     let Command::Audit { from } = &args.command;
-    let model = ctx.embedder()?.spec;
+    let model = ctx.encoder()?.spec;
     let (known, templates) = Known::open_for(ctx, &model)?;
     // Template by template, where the door searches one of each person: a single one can be wrong.
     let every = Index::build(&model.sha256, known.index.dims(), &templates)?;

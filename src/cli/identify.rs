@@ -14,8 +14,8 @@ use crate::gallery::DeciderKind;
 use crate::gate::Outcome;
 use crate::units::Similarity;
 
-/// One object, or one line, for each face, and one where there is none; exits with 0 where anybody was recognised who may
-/// come in now.
+/// One object, or one line, for each face, and one where there is none; exits with 0 where anybody was recognised who
+/// may come in now.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     photo: PathBuf,

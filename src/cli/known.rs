@@ -4,7 +4,7 @@ use super::context::{Context, dims};
 use super::exit::Failure;
 use super::run::thresholds;
 use crate::config::Config;
-use crate::daemon::Thresholds;
+use crate::daemon::MatchThresholds;
 use crate::face::pipeline::{Faces, Portrait};
 use crate::face::quality::{self, Limits};
 use crate::gallery::calibrate::Calibration;
@@ -63,7 +63,7 @@ impl Scale {
 
     /// By this table, which need not be the one in force.
     pub fn of(decider: Decider, table: Option<Calibration>, config: &Config, comparisons: Comparisons) -> Self {
-        let Thresholds { identify, verify } = thresholds(table.clone(), config)(comparisons);
+        let MatchThresholds { identify, verify } = thresholds(table.clone(), config)(comparisons);
         let (identify_target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
         Self { decider, calibration: table, verify, identify, verify_target, identify_target }
     }
@@ -106,9 +106,9 @@ impl Scale {
 }
 
 impl Known {
-    /// Opens the store for reading and indexes what the embedder of `faces` has made.
+    /// Opens the store for reading and indexes what the encoder of `faces` has made.
     pub fn open(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
-        Ok(Self::open_for(ctx, faces.embedder.spec())?.0)
+        Ok(Self::open_for(ctx, faces.encoder.spec())?.0)
     }
 
     /// The same with every template of the store, for this network.
@@ -120,7 +120,7 @@ impl Known {
 
     /// The same with a store that somebody is to be written into, which is made where there is none.
     pub fn open_to_enrol(ctx: &Context, faces: &Faces) -> Result<Self, Failure> {
-        Ok(Self::of(ctx.store()?, ctx, faces.embedder.spec())?.0)
+        Ok(Self::of(ctx.store()?, ctx, faces.encoder.spec())?.0)
     }
 
     fn of(store: Store, ctx: &Context, model: &ModelSpec) -> Result<(Self, Vec<Template>), Failure> {

@@ -1,10 +1,10 @@
 //! `liveness`: sessions recorded at the door, judged, and drawn.
 
 mod door;
-mod ears;
 mod eval;
 mod plot;
 mod record;
+mod sensor_tap;
 
 use super::context::Context;
 use super::exit::{Failure, Verdict};

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, a table of exit codes, JSON or sentences.
 //!
-//! A denial is an answer and not an error: `verify` says in a plain sentence that it isn't this person, and exits with 1.
+//! A denial is an answer and not an error: `verify` says in a plain sentence that it isn't this person, and exits
+//! with 1.
 
 #![forbid(unsafe_code)]
 

@@ -10,8 +10,8 @@ use rustix::fs::{Access, access};
 use super::exit::Failure;
 use crate::draft::{Draft, parent};
 
-/// Refuses a file to write that is one of those to be read, by whichever name or link, or that can't be written. A command asks
-/// before it works, since it may work for hours.
+/// Refuses a file to write that is one of those to be read, by whichever name or link, or that can't be written. A
+/// command asks before it works, since it may work for hours.
 ///
 /// # Errors
 /// It is one of them, and the sentence names both; it can't be made, or not written.
@@ -29,8 +29,8 @@ pub fn spares(out: &Path, inputs: impl IntoIterator<Item = impl AsRef<Path>>) ->
     }
 }
 
-/// Writes what the daemon may be reading from there: whole or not at all, and with its owner and mode. What is no file, such as
-/// /dev/null, is written to, and so is a file in a directory where no other can be made.
+/// Writes what the daemon may be reading from there: whole or not at all, and with its owner and mode. What is no file,
+/// such as /dev/null, is written to, and so is a file in a directory where no other can be made.
 ///
 /// # Errors
 /// It can't be written; what was there is there still, but for the last case.

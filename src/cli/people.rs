@@ -39,7 +39,8 @@ enum Command {
     Schedule { name: String, schedule: String },
     /// How and when somebody agreed to be recognised, in place of the note that is kept
     Consent { name: String, note: String },
-    /// What is kept about one person, encodings too, as JSON; their events: `facelatch events --person NAME --limit 1000000`
+    /// What is kept about one person, encodings too, as JSON; their events:
+    /// `facelatch events --person NAME --limit 1000000`
     Export {
         name: String,
         /// A file in place of standard output, readable by its owner alone
@@ -186,7 +187,8 @@ struct Exported<'a> {
     file: &'a Path,
 }
 
-/// A new file for its owner alone, whole and on the disk or not there at all: whoever exports somebody may erase them next.
+/// A new file for its owner alone, whole and on the disk or not there at all: whoever exports somebody may erase them
+/// next.
 fn make(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;

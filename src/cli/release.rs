@@ -1,8 +1,8 @@
 //! `release`: packages for others, so that whoever installs them knows from whom they are.
 //!
-//! `make` builds them from a checkout, `sign` signs the list of their digests, `check` is for the installer. The signature is
-//! minisign's. Signing is left to the program of that name: the secret key and its password never enter this process, and
-//! may lie on a machine of their own. Checking needs no secret and no program.
+//! `make` builds them from a checkout, `sign` signs the list of their digests, `check` is for the installer. The
+//! signature is minisign's. Signing is left to the program of that name: the secret key and its password never enter
+//! this process, and may lie on a machine of their own. Checking needs no secret and no program.
 
 mod check;
 mod list;
@@ -63,7 +63,7 @@ fn sign(args: &SignArgs, ctx: &Context) -> Result<Verdict, Failure> {
     let list = args.dir.join(list::LIST);
     let (_, content) = List::read(&list)?;
     if let Some((name, found)) =
-        check::look(&args.dir, &content)?.into_iter().find(|(_, found)| *found != check::Found::Same)
+        check::compare(&args.dir, &content)?.into_iter().find(|(_, found)| *found != check::Found::Same)
     {
         let sentence = format!("{name} {found}: make the release again; nothing was signed");
         return Err(Failure::said(Code::Data, sentence));
@@ -84,7 +84,8 @@ fn public_key(said: &str) -> Result<PublicKey, Failure> {
     PublicKey::decode(&text).map_err(none)
 }
 
-/// Waits for a program that does it all by itself, and says what to do if it isn't here. Its standard output is not our answer.
+/// Waits for a program that does it all by itself, and says what to do if it isn't here. Its standard output is not our
+/// answer.
 fn complete(mut command: Command, name: &str, remedy: &str) -> Result<(), Failure> {
     command.stdout(std::io::stderr());
     match command.status() {

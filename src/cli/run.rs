@@ -14,8 +14,8 @@ use super::known;
 use crate::config::Config;
 use crate::control::server::{ControlConfig, ControlError, Server};
 use crate::daemon::{
-    BORNE_FOR, Daemon, DaemonError, Demand, Keeper, Message, OpenCamera, OpenInputs, Parts, Recogniser, Reloaded,
-    Shelf, Thresholds,
+    Daemon, DaemonError, Demand, Keeper, MatchThresholds, Message, NETWORK_GRACE, OpenCamera, OpenInputs, Parts,
+    Recogniser, Reloaded, StoreState,
 };
 use crate::digest::Digest;
 use crate::frame::Frame;
@@ -27,9 +27,9 @@ use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInput;
 use crate::hw::store::Store;
 use crate::hw::{journal, notify, sensors, strike};
-use crate::liveness::camera::Eyes;
+use crate::liveness::camera::CameraTap;
 use crate::liveness::judge::Judge;
-use crate::liveness::watch::{Looks, Watch};
+use crate::liveness::watch::{TrackQueue, Watch};
 use crate::person::PersonId;
 use crate::ports::{Camera, CameraError, Clock, Inputs, Liveness, Perception, PerceptionError, Strike};
 use crate::sim::replay::{Pace, ReplayCamera};
@@ -105,7 +105,7 @@ impl Sight {
     fn open(ctx: &Context) -> Result<Self, Failure> {
         let config = &ctx.config;
         let faces = ctx.faces_for(config.camera.width, config.camera.height)?;
-        let model = faces.embedder.spec();
+        let model = faces.encoder.spec();
         let (sha256, dims) = (model.sha256, dims(model)?);
         let decider = ctx.decider(model)?;
         let calibration = ctx.table(model, &decider)?;
@@ -116,19 +116,19 @@ impl Sight {
         let recogniser = Recogniser::new(faces, config.limits());
         let (recogniser, liveness) = match config.liveness_required() {
             true => {
-                let (eyes, watch) = watch(ctx)?;
-                (recogniser.watched_by(eyes), Some(watch))
+                let (tap, watch) = watch(ctx)?;
+                (recogniser.tapped_by(tap), Some(watch))
             }
             false => (recogniser, None),
         };
         Ok(Self { model: sha256, dims, decider, calibration, perception: Box::new(recogniser), liveness })
     }
 
-    /// A door that sees nobody, where a file that it sees by is gone or damaged: it stays locked, and people get out by its exit
-    /// button.
+    /// A door that sees nobody, where a file that it sees by is gone or damaged: it stays locked, and people get out by
+    /// its exit button.
     fn none(ctx: &Context, failure: &Failure) -> Self {
         log::error!("{failure}; nobody is admitted by face");
-        let known = ctx.embedder().ok().and_then(|model| Some((model.spec.sha256, dims(&model.spec).ok()?)));
+        let known = ctx.encoder().ok().and_then(|model| Some((model.spec.sha256, dims(&model.spec).ok()?)));
         let (model, dims) = known.unwrap_or((Digest([0; 32]), 1));
         let perception = Box::new(Blind(failure.to_string()));
         Self { model, dims, decider: Decider::Threshold, calibration: None, perception, liveness: None }
@@ -154,7 +154,8 @@ fn parts(
     let config = &ctx.config;
     let Sight { model, dims, decider, calibration, perception, liveness } = sight;
     let demand = thresholds(calibration, config);
-    let keeper = Keeper::new(shelf(ctx)?, model, dims, demand, config.retention()).decided_by(decider).blind(is_blind);
+    let keeper =
+        Keeper::new(store_state(ctx)?, model, dims, demand, config.retention()).decided_by(decider).blind(is_blind);
     Ok(Parts {
         policy: config.policy(),
         camera: camera(config, clock),
@@ -202,35 +203,35 @@ impl Reload<'_> {
 }
 
 /// The store, or, where it or its key can't be read, what tries again: people must get out meanwhile.
-fn shelf(ctx: &Context) -> Result<Shelf, Failure> {
+fn store_state(ctx: &Context) -> Result<StoreState, Failure> {
     let (path, places) = (ctx.store_path()?, ctx.key_places()?);
     Ok(ctx.store().map_or_else(
         |failure| {
             log::error!("{failure}; nobody is admitted by face until it opens");
-            Shelf::Awaited(Box::new(move || {
+            StoreState::Awaited(Box::new(move || {
                 let key = found_key(&places, &path).map_err(|failure| failure.to_string())?.key;
                 Store::open(&path, &key).map_err(|error| error.to_string())
             }))
         },
-        Shelf::Open,
+        StoreState::Open,
     ))
 }
 
 /// What takes liveness' channels from each frame, and what judges by them and the sensors.
-fn watch(ctx: &Context) -> Result<(Eyes, Box<dyn Liveness>), Failure> {
+fn watch(ctx: &Context) -> Result<(CameraTap, Box<dyn Liveness>), Failure> {
     let (demands, view) = (ctx.liveness_demands()?, ctx.config.liveness.camera_view_deg);
     match demands.point(demands.sources) {
         Some(point) => log::info!("liveness by {}: {point}", demands.sources),
         None => log::error!("liveness: no table says what a score is worth by {}: nobody is let in", demands.sources),
     }
     let judge = Judge::new(demands, Box::new(ctx.liveness_head()?), view);
-    let looks = Looks::default();
+    let updates = TrackQueue::default();
     let sensors = sensors::open(&ctx.config.sensors);
     sensors.iter().for_each(|sensor| log::info!("sensor: {}", sensor.describe()));
-    let tell = looks.clone();
-    let eyes = Eyes::new(ctx.antispoof()?, Box::new(move |look| tell.put(look)));
+    let tell = updates.clone();
+    let tap = CameraTap::new(ctx.antispoof()?, Box::new(move |update| tell.put(update)));
     let min_size_px = ctx.config.limits().min_size_px;
-    Ok((eyes, Box::new(Watch::new(judge, looks, sensors, min_size_px))))
+    Ok((tap, Box::new(Watch::new(judge, updates, sensors, min_size_px))))
 }
 
 /// The similarities that the configuration's rates ask for, by the decider's own table.
@@ -238,7 +239,7 @@ pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Demand {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
     Box::new(move |comparisons| {
         let reaching = |fmr: Fmr, n| calibration.as_ref()?.similarity_for(fmr.per_comparison(n));
-        Thresholds {
+        MatchThresholds {
             identify: reaching(target, comparisons.search),
             verify: reaching(verify_target, comparisons.claim),
         }
@@ -298,8 +299,8 @@ fn control(config: &Config) -> Result<Option<Server>, Failure> {
     }
 }
 
-/// Waits until the daemon is told to stop, dies, or has played its recording. A daemon that is `blind` ends by that after a while,
-/// to be started anew: whatever was missing may be there again.
+/// Waits until the daemon is told to stop, dies, or has played its recording. A daemon that is `blind` ends by that
+/// after a while, to be started anew: whatever was missing may be there again.
 fn oversee(
     daemon: &Daemon,
     mut signals: Signals,
@@ -334,7 +335,7 @@ fn oversee(
         if let Some(name) = daemon.dead() {
             return Err(DaemonError::Died(name).into());
         }
-        if shared.now().mono.since(began) >= BORNE_FOR
+        if shared.now().mono.since(began) >= NETWORK_GRACE
             && let Some(failure) = blind.take()
         {
             return Err(failure);

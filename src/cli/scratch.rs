@@ -1,4 +1,5 @@
-//! A directory for a command's own store, which goes when the command does, also where a signal ends it: there may be names in it.
+//! A directory for a command's own store, which goes when the command does, also where a signal ends it: there may be
+//! names in it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -19,8 +19,8 @@ pub fn parse_expiry(text: &str) -> Result<Option<Wall>, Failure> {
     after.map(|at| Some(wall(at.timestamp()))).map_err(too_late)
 }
 
-/// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`, `7d`, and as well
-/// `2h ago`, which a span's parser takes for a negative one).
+/// The beginning of a span that ends now: a day (its start, local time), an instant (RFC 3339), or how long ago (`2h`,
+/// `7d`, and as well `2h ago`, which a span's parser takes for a negative one).
 pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
     if let Some(day) = day(text) {
         return day.to_zoned_datetime(TimeZone::system()).map(|at| wall(at.timestamp())).map_err(|_| unreadable(text));
@@ -33,7 +33,8 @@ pub fn parse_since(text: &str, now: Wall) -> Result<Wall, Failure> {
     instant(text)
 }
 
-/// A day written as `2026-12-31` and in no other way: of a time, which it would take as well, a date's parser drops the hours.
+/// A day written as `2026-12-31` and in no other way: of a time, which it would take as well, a date's parser drops the
+/// hours.
 fn day(text: &str) -> Option<Date> {
     text.parse::<Date>().ok().filter(|day| day.to_string() == text)
 }

@@ -74,8 +74,8 @@ impl ConfigError {
         Self::Wrong { path: path.to_owned(), line: Some(line_at(bytes, offset)), key: String::new(), why }
     }
 
-    /// What the check says, placed at the key's line where the file has it; else, as the key has its default, at that of
-    /// one that it must suit, or of its section.
+    /// What the check says, placed at the key's line where the file has it; else, as the key has its default, at that
+    /// of one that it must suit, or of its section.
     pub(super) fn nonsense(path: &Path, text: &str, Nonsense { key, why }: Nonsense) -> Self {
         let table = DeTable::parse(text).ok();
         let place = |key: &str| {

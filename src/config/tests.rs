@@ -417,7 +417,7 @@ fn the_sample_states_the_defaults() {
 #[test]
 fn the_sample_states_what_a_camera_may_be_asked_for() {
     let ranges = format!(
-        "# width and height: 1 to {MAX_SIDE}. fps: more than {} and at most {}; where liveness is required, at least {LEAST_FPS}.\n",
+        "# width and height: 1 to {MAX_SIDE}. fps: more than {} and at most {}; where liveness is required, at least {MIN_FPS}.\n",
         CameraConfig::MIN_FPS,
         CameraConfig::MAX_FPS
     );

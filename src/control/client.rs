@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::{EventLine, MAX_LINE_BYTES, Request, Response};
 
 /// An answer takes no longer: the longest claim and the ledger's time on top.
-const ANSWER_MAX: Duration = Duration::from_secs(75);
+const MAX_ANSWER_WAIT: Duration = Duration::from_secs(75);
 /// The status is there already.
-const STATUS_MAX: Duration = Duration::from_secs(5);
+const MAX_STATUS: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub fn request(path: &Path, request: &Request) -> Result<Response, ClientError> 
 /// As [`request`].
 pub fn request_and_process(path: &Path, request: &Request) -> Result<(Response, Option<i32>), ClientError> {
     let mut line = String::new();
-    let patience = if matches!(request, Request::Status {}) { STATUS_MAX } else { ANSWER_MAX };
+    let patience = if matches!(request, Request::Status {}) { MAX_STATUS } else { MAX_ANSWER_WAIT };
     let mut answers = open(path, request, Some(patience))?;
     let peer = rustix::net::sockopt::socket_peercred(answers.get_ref());
     read_line(path, &mut answers, &mut line)?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{EventLine, Refusal, Request, Response, StatusLine, read_request, rfc3339};
-use crate::daemon::{Follower, Gallery, Heard, MAX_WATCHERS, Shared, Written};
+use crate::daemon::{Follower, Gallery, HeardAtStep, MAX_WATCHERS, Shared, Written};
 use crate::draft::parent;
 use crate::gate::{Event, Fault, MAX_SHARING, Outcome, Reason};
 use crate::hw::socket;
@@ -39,7 +39,7 @@ const REST_PATIENCE: Duration = Duration::from_millis(100);
 /// Of what is wrong with a request.
 const SHOWN_CHARS: usize = 200;
 /// A claim and its ledger entry are over by then: the policy's longest claim, and the ledger's longest time.
-const CLAIM_MAX: Duration = Duration::from_secs(70);
+const MAX_CLAIM_WAIT: Duration = Duration::from_secs(70);
 
 /// Where the socket is and who may move the door through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -345,10 +345,10 @@ impl Client {
     fn await_event(
         &mut self,
         events: &Follower,
-        heard: &Heard,
+        heard: &HeardAtStep,
         is_it: impl Fn(&Written) -> bool,
     ) -> std::io::Result<()> {
-        let deadline = Instant::now() + CLAIM_MAX;
+        let deadline = Instant::now() + MAX_CLAIM_WAIT;
         let mut ending = None;
         while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|_| !self.is_over(&mut ending)) {
             match events.recv_timeout(left.min(ACCEPT_PAUSE)) {

@@ -3,7 +3,7 @@
 //! A camera that is lost, or whose frames vision can't make sense of, is opened again after growing pauses for as long
 //! as the daemon runs; the door stays locked until vision has judged a frame, because the gate holds the fault.
 
-use super::shared::{Health, Shared, WAIT};
+use super::shared::{Shared, WAIT, WatchedThread};
 use crate::backoff::Backoff;
 use crate::gate::{Event, Fault};
 use crate::hw::camera::CameraConfig;
@@ -11,14 +11,14 @@ use crate::ports::{Camera, CameraError};
 use crate::time::{Duration, Instant};
 
 /// A camera that gives nothing for this long is lost: 15 frames at the slowest rate that recognition works with.
-pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+pub const MAX_SILENCE: Duration = Duration::from_secs(2);
 const _: () = {
     let slowest_ms = 1000.0 / CameraConfig::MIN_FPS;
-    assert!(slowest_ms <= SILENCE_MAX.as_millis() as f32, "the slowest camera is not lost between two frames");
+    assert!(slowest_ms <= MAX_SILENCE.as_millis() as f32, "the slowest camera is not lost between two frames");
 };
 /// But for its first frame, which it has this long for: some take seconds to start, and one opened anew for that would
 /// never get there.
-pub const FIRST_FRAME_MAX: Duration = Duration::from_secs(5);
+pub const MAX_FIRST_FRAME: Duration = Duration::from_secs(5);
 /// Opens the camera, as often as needed.
 pub type OpenCamera = Box<dyn FnMut() -> Result<Box<dyn Camera>, CameraError> + Send>;
 
@@ -26,7 +26,7 @@ pub type OpenCamera = Box<dyn FnMut() -> Result<Box<dyn Camera>, CameraError> + 
 pub fn run(shared: &Shared, mut open: OpenCamera) {
     let mut backoff = Backoff::default();
     while !shared.is_stopping() {
-        shared.beat(Health::Capture);
+        shared.beat(WatchedThread::Capture);
         let lost = match open() {
             Ok(mut camera) => {
                 log::info!("camera: {}", camera.describe());
@@ -73,7 +73,7 @@ fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, Duration) {
         if shared.is_camera_useless() {
             return (CameraError::BadFrame("none of its frames can be decoded".into()), ran_for);
         }
-        shared.beat(Health::Capture);
+        shared.beat(WatchedThread::Capture);
         match camera.next_frame(WAIT) {
             Ok(frame) => {
                 shared.mailbox.put(opening, &frame);
@@ -81,7 +81,7 @@ fn stream(shared: &Shared, camera: &mut dyn Camera) -> (CameraError, Duration) {
                 frames = Some((frames.map_or(now, |(first, _)| first), now));
             }
             Err(error @ (CameraError::Timeout(_) | CameraError::BadFrame(_))) => {
-                let (since, patience) = frames.map_or((opened_at, FIRST_FRAME_MAX), |(_, last)| (last, SILENCE_MAX));
+                let (since, patience) = frames.map_or((opened_at, MAX_FIRST_FRAME), |(_, last)| (last, MAX_SILENCE));
                 if shared.now().mono.since(since) >= patience {
                     return (error, ran_for);
                 }

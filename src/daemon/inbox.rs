@@ -28,17 +28,17 @@ pub fn write_down(journal: Journal, record: &Record, gallery: &Gallery) {
 #[derive(Debug)]
 pub struct Entry {
     pub record: Record,
-    pub ticket: Option<Asked>,
+    pub ticket: Option<PendingTicket>,
     pub step: Step,
-    pub told: Told,
+    pub told: TellOnce,
 }
 
 /// Whether the followers have a record: the keeper tells them once it is written, or the gate's thread, without a
 /// number, because the keeper hangs. Whoever comes first does.
 #[derive(Debug, Clone, Default)]
-pub struct Told(Arc<AtomicBool>);
+pub struct TellOnce(Arc<AtomicBool>);
 
-impl Told {
+impl TellOnce {
     /// Whether it falls to the caller to tell.
     #[must_use]
     pub fn claim(&self) -> bool {
@@ -59,7 +59,7 @@ pub enum Job {
 
 /// A ticket, and until when its answer is of use: later the gate has decided without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct PendingTicket {
     pub ticket: Ticket,
     pub until: Instant,
 }
@@ -146,8 +146,8 @@ pub mod tests {
         Record::new(at, Outcome::Exit)
     }
 
-    pub fn entry(record: Record, ticket: Option<Asked>) -> Entry {
-        Entry { record, ticket, step: Step { number: 1, answers: None }, told: Told::default() }
+    pub fn entry(record: Record, ticket: Option<PendingTicket>) -> Entry {
+        Entry { record, ticket, step: Step { number: 1, answers: None }, told: TellOnce::default() }
     }
 
     /// A ticket as a gate gives it out: for the unlocking of a door by hand.
@@ -181,10 +181,10 @@ pub mod tests {
     fn what_a_hung_keeper_does_not_take_waits_in_order_and_no_release_overtakes_it() {
         let (mut inbox, jobs) = inbox();
         let at = |n: usize| exit(Wall::from_unix_millis(n as i64));
-        let asked = Some(Asked { ticket: ticket(), until: Instant::BOOT });
+        let pending = Some(PendingTicket { ticket: ticket(), until: Instant::BOOT });
         for n in 0..INBOX + OVERFLOW {
             assert!(inbox.put(entry(at(n), None)), "{n}");
-            assert!(n < INBOX || !inbox.put(entry(at(n), asked)), "a decision doesn't wait");
+            assert!(n < INBOX || !inbox.put(entry(at(n), pending)), "a decision doesn't wait");
         }
         assert!(!inbox.put(entry(at(0), None)), "there is an end");
         let mut taken = Vec::new();
@@ -193,6 +193,6 @@ pub mod tests {
             inbox.flush();
         }
         assert_eq!(taken, (0..(INBOX + OVERFLOW) as i64).collect::<Vec<_>>());
-        assert!(inbox.put(entry(at(0), asked)));
+        assert!(inbox.put(entry(at(0), pending)));
     }
 }

@@ -46,8 +46,8 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
     }
 
     /// Carries actions out, and what follows from them, and so on: a strike that disobeys is a fault that denies.
-    pub fn carry_out(&mut self, gate: &mut Gate, now: Now, actions: Actions) {
-        let mut following = self.apply(now.mono, actions);
+    pub fn apply_all(&mut self, gate: &mut Gate, now: Now, actions: Actions) {
+        let mut following = self.apply_once(now.mono, actions);
         // A fault is news to the gate only once, so this ends; the bound is for the case that it does not.
         for _ in 0..MAX_FOLLOWING {
             if following.is_empty() {
@@ -56,7 +56,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
             // In the order in which it happened: a line that fails and then obeys is cleared last.
             let event = following.remove(0);
             let actions = gate.step(now, event);
-            for event in self.apply(now.mono, actions) {
+            for event in self.apply_once(now.mono, actions) {
                 if following.push(event).is_err() {
                     log::error!("more faults follow from faults than {MAX_FOLLOWING}");
                 }
@@ -66,7 +66,7 @@ impl<S: Strike, E: Effects> Interpreter<S, E> {
 
     /// Carries the actions out, and no more.
     #[must_use]
-    pub fn apply(&mut self, now: Instant, actions: Actions) -> Consequences {
+    pub fn apply_once(&mut self, now: Instant, actions: Actions) -> Consequences {
         let mut consequences = Consequences::new();
         for action in actions {
             let consequence = match action {
@@ -214,7 +214,7 @@ mod tests {
         actions: [Action; N],
     ) -> Vec<bool> {
         interpreter
-            .apply(at(ms), actions.into_iter().collect())
+            .apply_once(at(ms), actions.into_iter().collect())
             .into_iter()
             .filter_map(|event| heard(Some(event)))
             .collect()

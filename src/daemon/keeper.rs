@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use heapless::Deque;
 
-use super::inbox::{Asked, Entry, INBOX, Job, Journal, write_down};
-use super::shared::{Health, Message, Shared, Taken};
+use super::inbox::{Entry, INBOX, Job, Journal, PendingTicket, write_down};
+use super::shared::{LedgerAnswer, Message, Shared, WatchedThread};
 use super::watchers::Written;
 use crate::digest::Digest;
 use crate::gallery::search::IndexError;
@@ -31,28 +31,28 @@ pub const BACKLOG: usize = 128;
 const PERIOD: Duration = Duration::from_millis(500);
 /// So many of what waited for the store are written in one go; between two it is looked for changes of the gallery.
 const AT_ONCE: usize = 8;
-/// A store that has failed at so many looks in a row is opened anew: its file system may have gone away and come back,
+/// A store that has failed in so many rounds in a row is opened anew: its file system may have gone away and come back,
 /// and what was open before stays dead.
-const MAX_FAILED_LOOKS: u32 = 10;
+const MAX_FAILED_ROUNDS: u32 = 10;
 /// The gallery is loaded so often though nothing has changed in it: the rules of somebody's time zone may have, by an
 /// update of the system's.
 const RELOAD_PERIOD: Duration = Duration::from_secs(24 * 3600);
 /// How often old events are cut off.
 const RETENTION_PERIOD: Duration = Duration::from_secs(24 * 3600);
-/// How often it is looked whether something is left of somebody erased. Whoever erased them had this long to see to it.
+/// How often it is asked whether something is left of somebody erased. Whoever erased them had this long to see to it.
 const SCRUB_PERIOD: Duration = Duration::from_secs(600);
 /// Nothing is cut off before the clock has run for so long without being set: what is gone is gone, and a board may
 /// boot with any time at all and hear the right one minutes later.
 const STEADY_FOR: Duration = Duration::from_secs(3600);
 /// Nor across a longer gap than this before it has run on for as long: whoever answers in the time server's place may
 /// set the clock ahead, and then everything is old. A door that starts more often has an event of each start.
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A clock that differs by more than this from where it would be had it run on was set: a minute, in milliseconds.
-const STEP_MS: u64 = 60_000;
+const MAX_GAP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A clock that differs by more than this from where it would be had it run on was set.
+const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// The similarities to demand; `None` admits nobody that way.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
+pub struct MatchThresholds {
     /// Of recognition (1:N).
     pub identify: Option<Similarity>,
     /// Of verification (1:1).
@@ -60,7 +60,7 @@ pub struct Thresholds {
 }
 
 /// What to demand of a gallery that counts as so many comparisons.
-pub type Demand = Box<dyn Fn(Comparisons) -> Thresholds + Send>;
+pub type Demand = Box<dyn Fn(Comparisons) -> MatchThresholds + Send>;
 
 /// Everybody whom the door knows, as of the last change.
 pub struct Gallery {
@@ -96,13 +96,13 @@ pub enum KeeperError {
 pub type OpenStore = Box<dyn FnMut() -> Result<Store, String> + Send>;
 
 /// The store, or the hope of one. A door starts without: whatever is wrong with a disk, it must not keep people in.
-pub enum Shelf {
+pub enum StoreState {
     Open(Store),
     /// Nobody is known until it opens; what happens meanwhile is kept as when a store fails.
     Awaited(OpenStore),
 }
 
-impl From<Store> for Shelf {
+impl From<Store> for StoreState {
     fn from(store: Store) -> Self {
         Self::Open(store)
     }
@@ -110,7 +110,7 @@ impl From<Store> for Shelf {
 
 /// See the module.
 pub struct Keeper {
-    shelf: Shelf,
+    store_state: StoreState,
     model: Digest,
     dims: usize,
     decider: Decider,
@@ -119,16 +119,16 @@ pub struct Keeper {
     /// Events older than this are cut off; `None` keeps them all.
     retention: Option<Duration>,
     retained_at: Option<Instant>,
-    /// When it was last looked, each [`SCRUB_PERIOD`], whether bytes of somebody erased are still in the store's files,
-    /// and the event of that erasure, if any. Where the next look finds the same, they are scrubbed.
-    scrub_looked_at: Option<(Instant, Option<u64>)>,
+    /// When it was last asked, each [`SCRUB_PERIOD`], whether bytes of somebody erased are still in the store's files,
+    /// and the event of that erasure, if any. Where the next answer is the same, they are scrubbed.
+    scrub_asked_at: Option<(Instant, Option<u64>)>,
     steady: Option<Steady>,
     backlog: Deque<Record, BACKLOG>,
     /// Which [`Part`] does not work.
     is_ledger_failing: bool,
     is_gallery_failing: bool,
-    /// Looks in a row at which the ledger failed.
-    failed_looks: u32,
+    /// Rounds of maintenance in a row in which the ledger failed.
+    failed_rounds: u32,
     /// The gallery has changed and is not loaded yet.
     is_outdated: bool,
     loaded_at: Option<Instant>,
@@ -152,14 +152,14 @@ enum Part {
 
 impl Keeper {
     pub fn new(
-        shelf: impl Into<Shelf>,
+        store_state: impl Into<StoreState>,
         model: Digest,
         dims: usize,
         demand: Demand,
         retention: Option<Duration>,
     ) -> Self {
         Self {
-            shelf: shelf.into(),
+            store_state: store_state.into(),
             model,
             dims,
             decider: Decider::Threshold,
@@ -167,12 +167,12 @@ impl Keeper {
             journal: journal::outcome,
             retention,
             retained_at: None,
-            scrub_looked_at: None,
+            scrub_asked_at: None,
             steady: None,
             backlog: Deque::new(),
             is_ledger_failing: false,
             is_gallery_failing: false,
-            failed_looks: 0,
+            failed_rounds: 0,
             is_outdated: false,
             loaded_at: None,
             is_blind: false,
@@ -197,9 +197,9 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError`].
     pub fn load(&self) -> Result<(Gallery, Roster), KeeperError> {
-        match &self.shelf {
-            Shelf::Open(store) => self.assemble(store.people()?, &store.templates()?),
-            Shelf::Awaited(_) => self.assemble(Vec::new(), &[]),
+        match &self.store_state {
+            StoreState::Open(store) => self.assemble(store.people()?, &store.templates()?),
+            StoreState::Awaited(_) => self.assemble(Vec::new(), &[]),
         }
     }
 
@@ -220,7 +220,7 @@ impl Keeper {
         if let Some(other) = index.other_model().filter(|_| !self.is_blind) {
             log::warn!("{other}");
         }
-        let Thresholds { identify, verify } = (self.demand)(index.comparisons());
+        let MatchThresholds { identify, verify } = (self.demand)(index.comparisons());
         let known = index.people().len();
         for (key, at) in [("target_fmr", identify), ("verify_target_fmr", verify)] {
             if at.is_none() && known > 0 && !self.is_blind {
@@ -243,22 +243,22 @@ impl Keeper {
 
     /// Writes and loads until the daemon stops and every record is out of the inbox.
     pub fn run(mut self, shared: &Shared, jobs: &Receiver<Job>) {
-        let mut look_at = shared.now().mono + PERIOD;
+        let mut maintain_at = shared.now().mono + PERIOD;
         loop {
-            match jobs.recv_timeout(look_at.since(shared.now().mono)) {
+            match jobs.recv_timeout(maintain_at.since(shared.now().mono)) {
                 Ok(job) => self.take(shared, job),
                 Err(RecvTimeoutError::Timeout) if shared.is_stopping() => break,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             // Also where one record follows the other: whoever is erased must not be let in for that.
-            if shared.now().mono >= look_at {
-                self.look_around(shared);
+            if shared.now().mono >= maintain_at {
+                self.maintain(shared);
                 // What still waits for a store that works is gone on with at once.
                 let pause = if self.backlog.is_empty() || self.is_ledger_failing { PERIOD } else { Duration::ZERO };
-                look_at = shared.now().mono + pause;
+                maintain_at = shared.now().mono + pause;
             }
-            shared.beat(Health::Keeper);
+            shared.beat(WatchedThread::Keeper);
         }
         // The gate has gone, and its last words may still wait.
         for job in jobs.try_iter().take(INBOX) {
@@ -277,14 +277,14 @@ impl Keeper {
             Job::Demand(demand) => {
                 self.demand = demand;
                 self.is_outdated = true;
-                return self.look_around(shared);
+                return self.maintain(shared);
             }
         };
-        let is_late = || ticket.is_some_and(|asked| shared.is_closing() || shared.now().mono >= asked.until);
+        let is_late = || ticket.is_some_and(|pending| shared.is_closing() || shared.now().mono >= pending.until);
         // Asked again once what waited is written, which takes its time.
         let may_write = !is_late() && self.catch_up(shared) && !is_late();
         let seq = if may_write { self.append(shared, &record) } else { None };
-        let Some(Asked { ticket, .. }) = ticket else {
+        let Some(PendingTicket { ticket, .. }) = ticket else {
             if seq.is_none() && self.backlog.push_back(record.clone()).is_err() {
                 log::error!("the ledger's backlog is full: this event is in the journal alone");
             }
@@ -297,7 +297,7 @@ impl Keeper {
             write_down(self.journal, &record, &shared.gallery());
         }
         // Whether it comes to pass is for the gate to say, and so is telling of it.
-        shared.send(Message::Taken(Taken { ticket, seq, record: Box::new(record) }));
+        shared.send(Message::LedgerAnswer(LedgerAnswer { ticket, seq, record: Box::new(record) }));
     }
 
     /// Writes what waited for the store, or a part of it; whether nothing waits any more.
@@ -308,20 +308,20 @@ impl Keeper {
                 return false;
             }
             self.backlog.pop_front();
-            shared.beat(Health::Keeper);
+            shared.beat(WatchedThread::Keeper);
         }
         self.backlog.is_empty()
     }
 
     /// The store, opened now where it was awaited.
     fn store(&mut self) -> Result<&mut Store, String> {
-        if let Shelf::Awaited(open) = &mut self.shelf {
-            self.shelf = Shelf::Open(open()?);
+        if let StoreState::Awaited(open) = &mut self.store_state {
+            self.store_state = StoreState::Open(open()?);
             self.is_outdated = true;
         }
-        match &mut self.shelf {
-            Shelf::Open(store) => Ok(store),
-            Shelf::Awaited(_) => Err("it is not open".into()),
+        match &mut self.store_state {
+            StoreState::Open(store) => Ok(store),
+            StoreState::Awaited(_) => Err("it is not open".into()),
         }
     }
 
@@ -331,8 +331,8 @@ impl Keeper {
     }
 
     /// What is due without a record: changes of the gallery, a store that may be back, old events.
-    fn look_around(&mut self, shared: &Shared) {
-        self.failed_looks = if self.is_ledger_failing { self.failed_looks + 1 } else { 0 };
+    fn maintain(&mut self, shared: &Shared) {
+        self.failed_rounds = if self.is_ledger_failing { self.failed_rounds + 1 } else { 0 };
         self.let_go();
         if !self.catch_up(shared) && self.is_ledger_failing {
             return;
@@ -342,7 +342,7 @@ impl Keeper {
         let now = shared.now().mono;
         self.is_outdated |= now.since(*self.loaded_at.get_or_insert(now)) >= RELOAD_PERIOD;
         // Whoever is known stays so while the store is away.
-        if self.is_outdated && matches!(self.shelf, Shelf::Open(_)) {
+        if self.is_outdated && matches!(self.store_state, StoreState::Open(_)) {
             let loaded = self.load().map_err(|error| error.to_string());
             if let Some((gallery, roster)) = self.report(shared, Part::Gallery, loaded) {
                 log::info!("gallery: {} people, {} templates", roster.len(), gallery.index.templates());
@@ -359,9 +359,9 @@ impl Keeper {
     /// Closes a store whose file has gone or is another by now, and one that keeps failing, before it is opened anew:
     /// SQLite shares what it knows of a file among all who have it open.
     fn let_go(&mut self) {
-        let Shelf::Open(store) = &self.shelf else { return };
+        let StoreState::Open(store) = &self.store_state else { return };
         let is_there = store.is_there();
-        if is_there && self.failed_looks < MAX_FAILED_LOOKS {
+        if is_there && self.failed_rounds < MAX_FAILED_ROUNDS {
             return;
         }
         // One that only fails has been told of.
@@ -369,19 +369,19 @@ impl Keeper {
             log::warn!("{}: the file that was open isn't there any more", store.path().display());
         }
         let mut reopen = store.to_reopen();
-        self.shelf = Shelf::Awaited(Box::new(move || reopen().map_err(|error| error.to_string())));
-        self.failed_looks = 0;
+        self.store_state = StoreState::Awaited(Box::new(move || reopen().map_err(|error| error.to_string())));
+        self.failed_rounds = 0;
     }
 
     /// Completes an erasure that could not be when it was asked for. What keeps it from being completed is no fault of
     /// the door: events are written all the same.
     fn scrub(&mut self, now: Instant) {
-        let Shelf::Open(store) = &self.shelf else { return };
-        if self.scrub_looked_at.is_some_and(|(at, _)| now.since(at) < SCRUB_PERIOD) {
+        let StoreState::Open(store) = &self.store_state else { return };
+        if self.scrub_asked_at.is_some_and(|(at, _)| now.since(at) < SCRUB_PERIOD) {
             return;
         }
         let Ok(left) = store.unscrubbed() else { return };
-        let before = self.scrub_looked_at.replace((now, left)).and_then(|(_, left)| left);
+        let before = self.scrub_asked_at.replace((now, left)).and_then(|(_, left)| left);
         if left.is_none() || left != before {
             return;
         }
@@ -396,7 +396,7 @@ impl Keeper {
 
     fn retain(&mut self, shared: &Shared) {
         let now = shared.now();
-        let (Some(retention), Shelf::Open(store)) = (self.retention, &mut self.shelf) else { return };
+        let (Some(retention), StoreState::Open(store)) = (self.retention, &mut self.store_state) else { return };
         let is_due = self.retained_at.is_none_or(|at| now.mono.since(at) >= RETENTION_PERIOD);
         // By a clock that was never set everything or nothing is old.
         let steady = Steady::of(&mut self.steady, now);
@@ -404,7 +404,7 @@ impl Keeper {
             return;
         }
         self.retained_at = Some(now.mono);
-        match store.retain_events(retention, now.wall, (steady < WEEK).then_some(WEEK)) {
+        match store.retain_events(retention, now.wall, (steady < MAX_GAP).then_some(MAX_GAP)) {
             Ok(0) => {}
             Ok(cut) => log::info!("{cut} events were older than {} days and are cut off", retention.as_secs() / 86_400),
             // Not the disk's failure: what a new event needs is there, and so it isn't the door's fault.
@@ -449,7 +449,8 @@ impl Steady {
     /// For how long the clock has run on, as of `now`.
     fn of(steady: &mut Option<Self>, now: Now) -> Duration {
         let booted_at_ms = now.wall.unix_millis().saturating_sub(now.mono.as_millis() as i64);
-        let runs_on = steady.filter(|steady| steady.booted_at_ms.abs_diff(booted_at_ms) <= STEP_MS);
+        let runs_on =
+            steady.filter(|steady| Duration::from_millis(steady.booted_at_ms.abs_diff(booted_at_ms)) <= MAX_DRIFT);
         let Self { since, .. } = *steady.insert(runs_on.unwrap_or(Self { since: now.mono, booted_at_ms }));
         now.mono.since(since)
     }

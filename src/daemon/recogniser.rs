@@ -9,7 +9,7 @@ use crate::frame::{Frame, RgbImage};
 use crate::gallery::{Index, Scratch};
 use crate::gate::{Face, PoorMeasure};
 use crate::infer::InferError;
-use crate::liveness::camera::{self, Eyes, Spot};
+use crate::liveness::camera::{self, CameraTap, Spot};
 use crate::person::PersonId;
 use crate::ports::{Perception, PerceptionError};
 use crate::time::Instant;
@@ -26,7 +26,7 @@ pub struct Recogniser {
     image: RgbImage,
     scratch: Scratch,
     /// What liveness takes from each frame.
-    eyes: Option<Eyes>,
+    tap: Option<CameraTap>,
     /// The face that was looked at last.
     last: Option<Spot>,
 }
@@ -34,13 +34,13 @@ pub struct Recogniser {
 impl Recogniser {
     pub fn new(faces: Faces, limits: Limits) -> Self {
         let (jpeg, image, scratch) = Default::default();
-        Self { faces, limits, jpeg, image, scratch, eyes: None, last: None }
+        Self { faces, limits, jpeg, image, scratch, tap: None, last: None }
     }
 
     /// Tells liveness what every frame shows, also of a face that is too poor to be recognised.
     #[must_use]
-    pub fn watched_by(self, eyes: Eyes) -> Self {
-        Self { eyes: Some(eyes), ..self }
+    pub fn tapped_by(self, tap: CameraTap) -> Self {
+        Self { tap: Some(tap), ..self }
     }
 }
 
@@ -56,22 +56,22 @@ impl Perception for Recogniser {
         to_rgb(frame, &mut self.image, &mut self.jpeg).map_err(|error| PerceptionError::Frame(error.to_string()))?;
         let found = self.faces.detector.detect(&self.image).map_err(network)?;
         let Some(nearest) = nearest(&found, at, self.last.as_ref()) else {
-            self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
+            self.tap.iter_mut().for_each(|tap| tap.nobody(at));
             return Ok(Face::Absent);
         };
         self.last = Some(Spot::of(at, &nearest.landmarks));
         let landmarks = self.faces.refine(&self.image, nearest).map_err(network)?;
         if self.faces.align(&self.image, &landmarks).is_none() {
-            self.eyes.iter_mut().for_each(|eyes| eyes.nobody(at));
+            self.tap.iter_mut().for_each(|tap| tap.nobody(at));
             return Ok(Face::Poor(PoorMeasure::Pose));
         }
         let quality = self.faces.quality(nearest, &landmarks);
         let encoding = match check(&quality, &self.limits) {
-            Ok(()) => Ok(self.faces.embed().map_err(network)?),
+            Ok(()) => Ok(self.faces.encode().map_err(network)?),
             Err(measure) => Err(measure),
         };
-        if let Some(eyes) = &mut self.eyes {
-            eyes.look(&camera::Seen {
+        if let Some(tap) = &mut self.tap {
+            tap.update(&camera::FaceFrame {
                 at,
                 image: &self.image,
                 found: nearest,
@@ -106,11 +106,11 @@ mod tests {
     use super::*;
     use crate::face::{Landmarks, Rect};
 
-    /// Of this size about a middle, its eyes where they usually are in a box.
+    /// Of this size about a middle, its tap where they usually are in a box.
     fn face([width, height]: [f32; 2], [x, y]: [f32; 2]) -> Detection {
         let bbox = Rect { left: x - width / 2.0, top: y - height / 2.0, width, height };
-        let (eyes, half) = (y - height * 0.1, width * 0.24);
-        let points = [[x - half, eyes], [x + half, eyes], [x, y], [x - half, y + half], [x + half, y + half]];
+        let (tap, half) = (y - height * 0.1, width * 0.24);
+        let points = [[x - half, tap], [x + half, tap], [x, y], [x - half, y + half], [x + half, y + half]];
         Detection { bbox, landmarks: Landmarks(points), score: 0.9 }
     }
 

@@ -22,10 +22,10 @@ pub enum Message {
     /// Somebody asks for something, and waits for what comes of it.
     Ask {
         event: Event,
-        heard: Heard,
+        heard: HeardAtStep,
     },
     /// The ledger's answer to a record with a ticket.
-    Taken(Taken),
+    LedgerAnswer(LedgerAnswer),
     /// Lock and end.
     Stop,
     /// The configuration was read again.
@@ -34,11 +34,11 @@ pub enum Message {
 
 /// The number of the gate's step that hears what somebody asks for; [`u64::MAX`] until it does. What came of an earlier
 /// step is no answer to it.
-pub type Heard = Arc<AtomicU64>;
+pub type HeardAtStep = Arc<AtomicU64>;
 
 /// What the keeper says of a record with a ticket.
 #[derive(Debug)]
-pub struct Taken {
+pub struct LedgerAnswer {
     pub ticket: Ticket,
     /// Its number; `None` where it isn't written, and never will be.
     pub seq: Option<u64>,
@@ -66,13 +66,13 @@ impl Message {
 
 /// Threads that give signs of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub enum WatchedThread {
     Capture,
     Vision,
     Keeper,
 }
 
-/// One for each [`Health`].
+/// One for each [`WatchedThread`].
 #[derive(Debug)]
 struct Beats([AtomicU64; 3]);
 
@@ -155,7 +155,7 @@ impl Shared {
     }
 
     /// Asks the gate for something.
-    pub fn ask(&self, event: Event) -> Heard {
+    pub fn ask(&self, event: Event) -> HeardAtStep {
         let heard = Arc::new(AtomicU64::new(u64::MAX));
         self.send(Message::Ask { event, heard: Arc::clone(&heard) });
         heard
@@ -195,12 +195,12 @@ impl Shared {
     }
 
     /// A sign of life.
-    pub fn beat(&self, of: Health) {
+    pub fn beat(&self, of: WatchedThread) {
         self.beats.0[of as usize].store(self.now().mono.as_nanos(), Ordering::Relaxed);
     }
 
     /// When the last sign of life was.
-    pub fn last_beat(&self, of: Health) -> Instant {
+    pub fn last_beat(&self, of: WatchedThread) -> Instant {
         Instant::from_nanos(self.beats.0[of as usize].load(Ordering::Relaxed))
     }
 
@@ -299,7 +299,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::daemon::inbox::tests::{TODAY, exit, ticket};
-    use crate::daemon::keeper::{Thresholds, nobody};
+    use crate::daemon::keeper::{MatchThresholds, nobody};
     use crate::gate::{Face, Fault, LivenessReport, MAX_EVIDENCE, Roster, Sighting, Verdict};
     use crate::sim::clock::SimClock;
 
@@ -323,11 +323,11 @@ mod tests {
         for event in kept {
             assert!(!Message::Event(event.clone()).is_droppable(), "{event:?}");
         }
-        let demand = Box::new(|_| Thresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
         let others = [
             // Whatever somebody waits for the answer to.
-            Message::Ask { event: Event::Tick, heard: Heard::default() },
-            Message::Taken(Taken { ticket: ticket(), seq: None, record: Box::new(exit(TODAY)) }),
+            Message::Ask { event: Event::Tick, heard: HeardAtStep::default() },
+            Message::LedgerAnswer(LedgerAnswer { ticket: ticket(), seq: None, record: Box::new(exit(TODAY)) }),
             Message::Stop,
             Message::Reload(Reloaded { policy: Policy::default(), demand }),
         ];

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::shared::{Health, Shared, WAIT};
+use super::shared::{Shared, WAIT, WatchedThread};
 use crate::gate::{Event, Face, Fault, Sighting};
 use crate::ports::{Perception, PerceptionError};
 use crate::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::time::{Duration, Instant};
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
 /// A network that has failed for so long, or was missing from the start, is tried again by starting the daemon anew:
 /// the watchdog sees to it, or `run`. Not sooner, since the exit button is dead for that moment.
-pub const BORNE_FOR: Duration = Duration::from_secs(600);
+pub const NETWORK_GRACE: Duration = Duration::from_secs(600);
 /// So many failures in a row make a fault; one may be a single broken frame.
-const FAILURES_MAX: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 /// So many frames in a row that were stale once they were judged are told: a few may be a moment's load.
-const STALE_MAX: u32 = 10;
+const MAX_STALE: u32 = 10;
 
 /// Runs until the daemon stops.
 pub fn run(shared: &Shared, perception: &mut dyn Perception) {
@@ -24,7 +24,7 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
     let mut failures = Failures::default();
     while !shared.is_stopping() {
         let Some((opening, frame)) = shared.mailbox.fetch(&mut buffer, WAIT) else { continue };
-        if let Some(event) = freeze.look(shared.now().mono, frame.data()) {
+        if let Some(event) = freeze.compare(shared.now().mono, frame.data()) {
             shared.tell(event);
         }
         let gallery = shared.gallery();
@@ -40,7 +40,7 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                 let (captured_at, sequence) = (frame.captured_at(), frame.sequence());
                 shared.tell(Event::Sighting(Sighting { captured_at, sequence, face }));
                 shared.counters.frames_seen.fetch_add(1, Ordering::Relaxed);
-                shared.beat(Health::Vision);
+                shared.beat(WatchedThread::Vision);
             }
             Err(error) => {
                 if let Some(whose) = failures.count(&error) {
@@ -50,8 +50,8 @@ pub fn run(shared: &Shared, perception: &mut dyn Perception) {
                         Whose::Network => shared.tell(Event::Fault(Fault::Network)),
                     }
                 }
-                if failures.are_borne(shared.now().mono) {
-                    shared.beat(Health::Vision);
+                if failures.is_within_grace(shared.now().mono) {
+                    shared.beat(WatchedThread::Vision);
                 }
             }
         }
@@ -80,26 +80,26 @@ impl Failures {
     fn count(&mut self, error: &PerceptionError) -> Option<Whose> {
         match error {
             PerceptionError::Frame(_) => {
-                self.frames = (self.frames + 1) % FAILURES_MAX;
+                self.frames = (self.frames + 1) % MAX_FAILURES;
                 (self.frames == 0).then_some(Whose::Camera)
             }
             PerceptionError::Network(_) => {
                 self.network = self.network.saturating_add(1);
-                (self.network == FAILURES_MAX).then_some(Whose::Network)
+                (self.network == MAX_FAILURES).then_some(Whose::Network)
             }
         }
     }
 
     /// Whether a network that fails shall not end the daemon yet. The fault stands and the door is locked; a start may
     /// mend it, but takes the exit button away, so that it is tried seldom.
-    fn are_borne(&mut self, now: Instant) -> bool {
-        let is_fault = self.network >= FAILURES_MAX;
-        is_fault && now.since(*self.fault_since.get_or_insert(now)) < BORNE_FOR
+    fn is_within_grace(&mut self, now: Instant) -> bool {
+        let is_fault = self.network >= MAX_FAILURES;
+        is_fault && now.since(*self.fault_since.get_or_insert(now)) < NETWORK_GRACE
     }
 
     /// A frame was judged: whether that ends a fault of the network.
     fn forget(&mut self) -> bool {
-        std::mem::take(self).network >= FAILURES_MAX
+        std::mem::take(self).network >= MAX_FAILURES
     }
 }
 
@@ -112,7 +112,7 @@ struct Freeze {
 
 impl Freeze {
     /// Told when a picture arrived, not when it says that it was taken: a hung driver repeats its stamps too.
-    fn look(&mut self, arrived_at: Instant, data: &[u8]) -> Option<Event> {
+    fn compare(&mut self, arrived_at: Instant, data: &[u8]) -> Option<Event> {
         let digest = digest(data);
         match self.last {
             Some((last, since)) if last == digest => {
@@ -139,7 +139,7 @@ pub struct Slowness {
 
 impl Slowness {
     /// Whether this frame, told of now, is the one too many in a row.
-    pub fn look(&mut self, now: Instant, sighting: &Sighting, stale_after: Duration) -> bool {
+    pub fn count(&mut self, now: Instant, sighting: &Sighting, stale_after: Duration) -> bool {
         let is_stale = now.since(sighting.captured_at) > stale_after;
         if is_stale {
             self.stale = self.stale.saturating_add(1);
@@ -147,7 +147,7 @@ impl Slowness {
             // A frame without a face is judged sooner, and says nothing about those with one.
             self.stale = 0;
         }
-        is_stale && self.stale == STALE_MAX
+        is_stale && self.stale == MAX_STALE
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
             _gallery: &Index,
             _expected: Option<PersonId>,
         ) -> Result<Face, PerceptionError> {
-            self.beats.push(self.shared.last_beat(Health::Vision));
+            self.beats.push(self.shared.last_beat(WatchedThread::Vision));
             self.clock.advance(Duration::from_millis(500));
             let (_, judged) = self.script.remove(0);
             self.shows();
@@ -232,7 +232,7 @@ mod tests {
             Message::Event(Event::Cleared(Fault::Network)) => "network works",
             other => panic!("{other:?}"),
         });
-        let beats = perception.beats.iter().copied().chain([shared.last_beat(Health::Vision)]);
+        let beats = perception.beats.iter().copied().chain([shared.last_beat(WatchedThread::Vision)]);
         (told.collect(), beats.map(|at| at.as_millis()).collect())
     }
 
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_was_judged_is_a_sign_of_life_and_so_is_one_that_was_not_where_a_networks_fault_is_borne() {
+    fn a_frame_that_was_judged_is_a_sign_of_life_and_so_is_one_that_was_not_under_a_networks_grace() {
         let nan = || Err(PerceptionError::Network("NaN".into()));
         let torn = || Err(PerceptionError::Frame("cut off".into()));
         let judged = [Ok(Face::Absent), torn(), nan(), nan(), nan(), Ok(Face::Absent)];
@@ -253,22 +253,22 @@ mod tests {
         assert_eq!(beats, [0, 500, 500, 500, 500, 2500, 3000]);
     }
 
-    fn look(freeze: &mut Freeze, at_ms: u64, pixels: [u8; 16]) -> Option<Event> {
-        freeze.look(Instant::from_millis(at_ms), &pixels)
+    fn compare(freeze: &mut Freeze, at_ms: u64, pixels: [u8; 16]) -> Option<Event> {
+        freeze.compare(Instant::from_millis(at_ms), &pixels)
     }
 
     #[test]
     fn the_same_picture_for_two_seconds_is_a_fault_and_the_first_other_one_clears_it() {
         let mut freeze = Freeze::default();
         for at in (0..2000).step_by(100) {
-            assert!(look(&mut freeze, at, [7; 16]).is_none(), "{at} ms");
+            assert!(compare(&mut freeze, at, [7; 16]).is_none(), "{at} ms");
         }
-        assert!(matches!(look(&mut freeze, 2000, [7; 16]), Some(Event::Fault(Fault::CameraFrozen))));
-        assert!(look(&mut freeze, 2100, [7; 16]).is_none());
+        assert!(matches!(compare(&mut freeze, 2000, [7; 16]), Some(Event::Fault(Fault::CameraFrozen))));
+        assert!(compare(&mut freeze, 2100, [7; 16]).is_none());
         let mut other = [7; 16];
         other[15] ^= 1;
-        assert!(matches!(look(&mut freeze, 2200, other), Some(Event::Cleared(Fault::CameraFrozen))));
-        assert!(look(&mut freeze, 2300, [7; 16]).is_none());
+        assert!(matches!(compare(&mut freeze, 2200, other), Some(Event::Cleared(Fault::CameraFrozen))));
+        assert!(compare(&mut freeze, 2300, [7; 16]).is_none());
     }
 
     #[test]
@@ -285,19 +285,19 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_fails_is_borne_for_ten_minutes_from_the_fault_on_and_a_camera_is_not() {
+    fn a_network_that_fails_has_ten_minutes_of_grace_from_the_fault_on_and_a_camera_has_none() {
         let mut failures = Failures::default();
         let (broken, nan) = (PerceptionError::Frame("cut off".into()), PerceptionError::Network("NaN".into()));
         let mut fails = |error, at_ms| {
             failures.count(error);
-            failures.are_borne(Instant::from_millis(at_ms))
+            failures.is_within_grace(Instant::from_millis(at_ms))
         };
         assert_eq!([0, 1, 2, 3].map(|at| fails(&broken, at)), [false; 4]);
         assert_eq!([4, 5, 6, 600_005, 600_006].map(|at| fails(&nan, at)), [false, false, true, true, false]);
         assert!(failures.forget());
         let again = [0, 1, 2].map(|at| {
             failures.count(&nan);
-            failures.are_borne(Instant::from_millis(700_000 + at))
+            failures.is_within_grace(Instant::from_millis(700_000 + at))
         });
         assert_eq!(again, [false, false, true]);
     }
@@ -309,7 +309,7 @@ mod tests {
         let mut slowness = Slowness::default();
         let mut told = |face: Face, age_ms: u64| {
             let sighting = Sighting { captured_at: Instant::from_millis(60_000 - age_ms), sequence: 1, face };
-            slowness.look(Instant::from_millis(60_000), &sighting, Duration::from_millis(1500))
+            slowness.count(Instant::from_millis(60_000), &sighting, Duration::from_millis(1500))
         };
         assert_eq!((0..9).filter(|_| told(face, 1501)).count(), 0);
         assert!(!told(nobody, 100), "soon, as there was no face");

@@ -171,8 +171,8 @@ pub fn measure(
 ) -> Result<Measured, EvalError> {
     let encoded = encode_all(&pictures.paths(), choice, Role::Probe, Unreadable::IsLost, workers, progress)?;
     let origin = Origin {
-        model: choice.embedder.spec.name.clone(),
-        sha256: choice.embedder.spec.sha256.to_string(),
+        model: choice.encoder.spec.name.clone(),
+        sha256: choice.encoder.spec.sha256.to_string(),
         detector: choice.detector.spec.name.clone(),
         evaluation,
         date,

@@ -17,7 +17,8 @@ pub const MAX_DUMPED: usize = 1000;
 #[derive(Serialize)]
 struct Meta {
     detector: Network,
-    embedder: Network,
+    #[serde(rename = "embedder")]
+    encoder: Network,
     /// How many of each: pictures in `shown.rgb` and `maps.f32`, faces in `crops.rgb` and `encodings.f32`.
     faces: usize,
 }
@@ -77,7 +78,7 @@ pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<u
         if faces.align(&image, &landmarks).is_none() {
             continue;
         }
-        let encoding = faces.embed()?;
+        let encoding = faces.encode()?;
         crops.write_all(faces.aligned().image().data()).map_err(wrong)?;
         let (seen, outputs) = faces.detector.maps(&image)?;
         shown.write_all(seen.data()).map_err(wrong)?;
@@ -90,13 +91,13 @@ pub fn write(dir: &Path, pictures: &[PathBuf], choice: &ModelChoice) -> Result<u
         file.flush().map_err(wrong)?;
     }
     let canvas = faces.detector.canvas();
-    let dims = match choice.embedder.spec.decode {
+    let dims = match choice.encoder.spec.decode {
         crate::infer::Decode::Embedding { dims } => vec![dims],
         _ => Vec::new(),
     };
     let meta = Meta {
         detector: Network::new(&choice.detector, canvas.width(), canvas.height(), lens),
-        embedder: Network::new(&choice.embedder, 112, 112, dims),
+        encoder: Network::new(&choice.encoder, 112, 112, dims),
         faces: count,
     };
     let text = serde_json::to_vec_pretty(&meta).map_err(|e| wrong(e.into()))?;

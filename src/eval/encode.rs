@@ -45,7 +45,7 @@ pub struct Stages {
     pub detect: f32,
     pub landmarks: f32,
     pub align: f32,
-    pub embed: f32,
+    pub encode: f32,
 }
 
 /// What became of one picture.
@@ -148,8 +148,8 @@ fn encode(faces: &mut Faces, image: &RgbImage, role: Role) -> Result<Encoded, Ev
         return Ok(lost);
     }
     let align = lap();
-    let encoding = faces.embed_as(role)?;
-    let stages = Stages { detect, landmarks, align, embed: lap() };
+    let encoding = faces.encode_as(role)?;
+    let stages = Stages { detect, landmarks, align, encode: lap() };
     let quality = faces.quality(face, &points);
     Ok(Encoded { face: Some((encoding, quality)), stages: Some(stages), ..lost })
 }

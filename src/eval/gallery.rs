@@ -304,7 +304,7 @@ pub fn evaluate(
         let good = if photos == 1 { "a picture".into() } else { format!("{photos} pictures") };
         return Err(wrong(format!("{here} people have {good} good enough to enrol, and {people} are to be enrolled")));
     }
-    let rehearsal = rehearse(&pictures, &enrolled, &choice.embedder.spec.sha256, rule);
+    let rehearsal = rehearse(&pictures, &enrolled, &choice.encoder.spec.sha256, rule);
     let rehearsal = rehearsal.map_err(|error| wrong(error.to_string()))?;
     let mistake = |&(at, other, similarity): &(usize, usize, Similarity)| Mistake {
         picture: paths[at].clone(),
@@ -322,7 +322,7 @@ pub fn evaluate(
         known: Known::of(&rehearsal.known),
         strangers: Strangers::of(&rehearsal.strangers),
         mistakes: rehearsal.mistakes.iter().take(MAX_MISTAKES).map(mistake).collect(),
-        model: Model::from(&choice.embedder.spec),
+        model: Model::from(&choice.encoder.spec),
         detector: Model::from(&choice.detector.spec),
         ms: Timing::of(&stages),
     })

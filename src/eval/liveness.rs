@@ -43,8 +43,8 @@ pub fn hear(session: &Session, judge: &mut Judge) -> Heard {
     hear_with(session, judge, &mut |_, _| {})
 }
 
-/// The same; `look` is shown the judge after each window that it scored.
-pub fn hear_with(session: &Session, judge: &mut Judge, look: &mut dyn FnMut(f64, &mut Judge)) -> Heard {
+/// The same; `inspect` is shown the judge after each window that it scored.
+pub fn hear_with(session: &Session, judge: &mut Judge, inspect: &mut dyn FnMut(f64, &mut Judge)) -> Heard {
     let mut heard = Heard { windows: Vec::new(), reports: Vec::new() };
     for samples in session.samples.chunk_by(|a, b| a.at == b.at) {
         let now = later(samples[0].at);
@@ -53,7 +53,7 @@ pub fn hear_with(session: &Session, judge: &mut Judge, look: &mut dyn FnMut(f64,
         let until_s = report.until.since(later(Instant::BOOT)).as_secs_f64();
         if let Some((log_odds, is_live)) = judge.scored() {
             heard.windows.push(WindowScore { until_s, log_odds, is_live });
-            look(until_s, judge);
+            inspect(until_s, judge);
         }
         heard.reports.push(report);
     }
@@ -128,8 +128,8 @@ struct Count {
 }
 
 impl Tally {
-    pub fn add(&mut self, label: Label, source: Origin, heard: &Heard) {
-        self.simulated += usize::from(source == Origin::Simulated);
+    pub fn add(&mut self, label: Label, origin: Origin, heard: &Heard) {
+        self.simulated += usize::from(origin == Origin::Simulated);
         let count = self.by_label.entry(label).or_default();
         count.sessions += 1;
         count.silent += usize::from(heard.windows.is_empty());

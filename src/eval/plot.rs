@@ -91,7 +91,7 @@ fn summary(session: &Session, judged: &Judged) -> String {
     format!(
         "{} ({}): {ended}, {live} of {windows} windows alive; heart rate {} (not judged by){note}",
         session.label,
-        session.source.as_str(),
+        session.origin.as_str(),
         rates.join(", ")
     )
 }
@@ -192,7 +192,7 @@ mod tests {
             [(Channel::FaceSize, gap), (Channel::ObjectC, 33.0)].map(|(channel, value)| Sample { at, channel, value })
         });
         let note = "a <b> & c".to_owned();
-        let session = Session { label: Label::Phone, source: Origin::Recorded, note, samples: samples.collect() };
+        let session = Session { label: Label::Phone, origin: Origin::Recorded, note, samples: samples.collect() };
         let windows = vec![WindowScore { until_s: 2.2, log_odds: -99.0, is_live: false }];
         let at = Instant::from_millis(2200);
         let report = LivenessReport { from: at, until: at, verdict: Verdict::Spoof, evidence: [None; MAX_EVIDENCE] };
@@ -218,7 +218,7 @@ mod tests {
     fn course(at: impl Iterator<Item = u64>) -> String {
         let samples =
             at.map(|ms| Sample { at: Instant::from_millis(ms), channel: Channel::ObjectC, value: ms as f32 }).collect();
-        let session = Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples };
+        let session = Session { label: Label::Live, origin: Origin::Recorded, note: String::new(), samples };
         let heard = Heard { windows: vec![], reports: vec![] };
         let plot = svg("", &session, &Judged { heard: &heard, needed: None, weights: &[], hearts: Hearts::default() });
         let (_, course) = plot.split_once("class=\"line\" d=\"").unwrap();
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_empty_session_draws_an_empty_plot() {
-        let session = Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples: vec![] };
+        let session = Session { label: Label::Live, origin: Origin::Recorded, note: String::new(), samples: vec![] };
         let heard = Heard { windows: vec![], reports: vec![] };
         let plot =
             svg("nothing", &session, &Judged { heard: &heard, needed: None, weights: &[], hearts: Hearts::default() });

@@ -61,7 +61,8 @@ pub struct Timing {
     pub detect: Percentiles,
     pub landmarks: Percentiles,
     pub align: Percentiles,
-    pub embed: Percentiles,
+    #[serde(rename = "embed")]
+    pub encode: Percentiles,
 }
 
 /// Median and 95th percentile; 0 where there was nothing to measure.
@@ -94,7 +95,7 @@ impl Timing {
             detect: of(|s| s.detect),
             landmarks: of(|s| s.landmarks),
             align: of(|s| s.align),
-            embed: of(|s| s.embed),
+            encode: of(|s| s.encode),
         }
     }
 }
@@ -156,7 +157,7 @@ pub fn evaluate(
         failed_to_detect: lost.len(),
         decider: decider.kind(),
         threshold_similarity: accuracy.map(|a| a.threshold),
-        model: Model::from(&choice.embedder.spec),
+        model: Model::from(&choice.encoder.spec),
         detector: Model::from(&choice.detector.spec),
         ms: Timing::of(&stages),
     };

@@ -12,7 +12,7 @@ const SCRFD_ANCHORS: usize = 2;
 /// Of all candidates, so many of the best are merged.
 const MAX_CANDIDATES: usize = 512;
 /// Candidates that overlap more than this show the same face from one cell further, and refine it.
-const SAME_FACE: f32 = 0.6;
+const MIN_MERGE_IOU: f32 = 0.6;
 /// What overlaps a better face more than this is not a face of its own (OpenCV's and InsightFace's default).
 const SUPPRESS: f32 = 0.3;
 
@@ -110,7 +110,7 @@ pub fn merge(candidates: &mut Vec<Detection>) -> Detections {
     while let (Some(&best), false) = (candidates.first(), faces.is_full()) {
         let mut face = best;
         let mut total = weight(&best);
-        for other in candidates.iter().skip(1).filter(|c| c.bbox.iou(&best.bbox) >= SAME_FACE) {
+        for other in candidates.iter().skip(1).filter(|c| c.bbox.iou(&best.bbox) >= MIN_MERGE_IOU) {
             total += weight(other);
             face = blend(&face, other, weight(other) / total);
         }

@@ -12,7 +12,7 @@ pub const MAX_FACES: usize = 32;
 /// The least certain face that is told of at all; [`super::quality`] then asks for more.
 pub const MIN_SCORE: f32 = 0.5;
 /// What overlaps a face so much is taken for this face: half of each, as detections are usually matched (PASCAL VOC).
-const SAME_FACE: f32 = 0.5;
+const MIN_NEAR_IOU: f32 = 0.5;
 /// Small pictures are enlarged at most so much: more shows no more.
 const MAX_ENLARGEMENT: f32 = 2.0;
 
@@ -134,7 +134,7 @@ impl Detector {
     /// # Errors
     /// As [`Detector::detect`].
     pub fn detect_through(&mut self, image: &RgbImage, to_source: &Affine) -> Result<Detections, InferError> {
-        self.look(image, to_source, MIN_SCORE)?;
+        self.find_candidates(image, to_source, MIN_SCORE)?;
         let mut faces = decode::merge(&mut self.candidates);
         faces.iter_mut().for_each(|face| *face = carry_back(face, to_source));
         Ok(faces)
@@ -149,15 +149,15 @@ impl Detector {
     /// As [`Detector::detect`].
     pub fn score_near(&mut self, image: &RgbImage, near: &Rect) -> Result<f32, InferError> {
         let to_source = self.fit(image);
-        self.look(image, &to_source, 0.0)?;
+        self.find_candidates(image, &to_source, 0.0)?;
         let same = self.candidates.iter().map(|face| carry_back(face, &to_source));
-        let best = same.filter(|face| face.bbox.iou(near) >= SAME_FACE).fold(0.0, |best, face| face.score.max(best));
+        let best = same.filter(|face| face.bbox.iou(near) >= MIN_NEAR_IOU).fold(0.0, |best, face| face.score.max(best));
         self.candidates.clear();
         Ok(best)
     }
 
     /// Fills the candidates with all whose score reaches `min_score`.
-    fn look(&mut self, image: &RgbImage, to_source: &Affine, min_score: f32) -> Result<(), InferError> {
+    fn find_candidates(&mut self, image: &RgbImage, to_source: &Affine, min_score: f32) -> Result<(), InferError> {
         let maps = self.show(image, to_source)?;
         match self.spec.decode {
             Decode::Scrfd => decode::scrfd(&maps, self.shown.width(), min_score, &mut self.candidates),
@@ -177,7 +177,7 @@ impl Detector {
 
     fn show(&mut self, image: &RgbImage, to_source: &Affine) -> Result<Outputs, InferError> {
         self.sampler.sample(image, to_source, &mut self.shown);
-        self.network.look(&self.shown)
+        self.network.run(&self.shown)
     }
 
     /// The whole picture in the canvas, its shape kept, at the top left.

@@ -1,6 +1,6 @@
 //! An encoding: what a face became, a point on the unit sphere.
 //!
-//! It is finite and of unit length by type. An embedder's raw output becomes one through [`Encoding::from_raw`] or not
+//! It is finite and of unit length by type. An encoder's raw output becomes one through [`Encoding::from_raw`] or not
 //! at all, so a NaN out of a broken network never reaches a comparison.
 
 use crate::kernels::dot;

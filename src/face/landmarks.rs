@@ -1,6 +1,6 @@
 //! The second stage: better landmarks from a closer look at one face.
 //!
-//! Alignment is worth as much as the embedder. A detector that has found a face in the whole picture places its points
+//! Alignment is worth as much as the encoder. A detector that has found a face in the whole picture places its points
 //! coarsely; a crop in which the face has the size that the network places points best at costs a fraction of the first
 //! look. [`LandmarkNetwork`] is a network made for this; [`Refiner::SecondLook`] does it with a detector once more.
 
@@ -18,7 +18,7 @@ pub const SIDE: usize = 128;
 /// How many times the face's longer side it shows: YuNet then sees a face of 80 pixels.
 const ZOOM: f32 = 1.6;
 /// A face that doesn't overlap so much with the one that was found is somebody else's.
-const SAME_FACE: f32 = 0.3;
+const MIN_SECOND_LOOK_IOU: f32 = 0.3;
 
 /// What places a face's points better than the detector did.
 #[expect(clippy::large_enum_variant, reason = "there is one beside each detector, and it stays where it is")]
@@ -74,7 +74,7 @@ fn second_look(detector: &mut Detector, image: &RgbImage, face: &Detection) -> R
         let seen = detector.detect_through(image, &view)?;
         let overlap = |other: &&Detection| other.bbox.iou(&face.bbox);
         let same = seen.iter().max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
-        if let Some(same) = same.filter(|other| overlap(other) >= SAME_FACE) {
+        if let Some(same) = same.filter(|other| overlap(other) >= MIN_SECOND_LOOK_IOU) {
             votes += 1.0;
             mean = mean.blend(&same.landmarks, 1.0 / votes);
         }
@@ -117,17 +117,17 @@ impl LandmarkNetwork {
         let mut best = None;
         for _ in 0..PASSES {
             let Some(to_picture) = to_source(best.as_ref().unwrap_or(&face.landmarks)) else { break };
-            let Some(seen) = self.look(image, &to_picture)? else { break };
+            let Some(seen) = self.run(image, &to_picture)? else { break };
             best = Some(seen.map(|point| to_picture.apply(point)));
         }
         Ok(best)
     }
 
     /// The points, in pixels of the aligned face that `to_picture` leads from; `None` where the network sees no face.
-    fn look(&mut self, image: &RgbImage, to_picture: &Affine) -> Result<Option<Landmarks>, InferError> {
+    fn run(&mut self, image: &RgbImage, to_picture: &Affine) -> Result<Option<Landmarks>, InferError> {
         let Some(shown) = self.shown(to_picture) else { return Ok(None) };
         self.sampler.sample(image, &shown, &mut self.view);
-        let output = self.network.look(&self.view)?;
+        let output = self.network.run(&self.view)?;
         let mut points = Landmarks::default();
         points.0.iter_mut().flatten().zip(output.get(0)).for_each(|(to, from)| *to = *from);
         let near = -BEYOND * align::SIDE as f32..(1.0 + BEYOND) * align::SIDE as f32;
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_network_for_something_else_is_refused() {
-        let embedder = tiny::model(tiny::onnx(&[1.0; 30]), 10);
-        assert!(matches!(LandmarkNetwork::load(&embedder), Err(InferError::Malformed { .. })));
+        let encoder = tiny::model(tiny::onnx(&[1.0; 30]), 10);
+        assert!(matches!(LandmarkNetwork::load(&encoder), Err(InferError::Malformed { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! Pixels in, encodings out: photo or frame → [`detect`] → [`landmarks`] → [`align`] → [`quality`] → [`embed`].
+//! Pixels in, encodings out: photo or frame → [`detect`] → [`landmarks`] → [`align`] → [`quality`] → [`encode`].
 //!
 //! [`Faces`] is the whole chain.
 
@@ -8,7 +8,7 @@ pub mod align;
 pub mod convert;
 mod decode;
 pub mod detect;
-pub mod embed;
+pub mod encode;
 pub mod encoding;
 pub mod geometry;
 pub mod jpeg;
@@ -20,7 +20,7 @@ pub mod quality;
 
 pub use align::AlignedFace;
 pub use detect::{Canvas, Detection, Detections, Detector};
-pub use embed::Embedder;
+pub use encode::Encoder;
 pub use encoding::Encoding;
 pub use geometry::{Landmarks, Rect};
 pub use jpeg::MjpegDecoder;

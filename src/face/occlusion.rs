@@ -237,7 +237,7 @@ pub fn of_encoding(
     Map::slide(&mut face.image().clone(), Places::ALIGNED, colour, whole, |picture| {
         each();
         let covered = AlignedFace::from_aligned(picture.clone()).expect("covering changes no size");
-        faces.embedder.embed(&covered).map(|encoding| score(&encoding))
+        faces.encoder.encode(&covered).map(|encoding| score(&encoding))
     })
 }
 

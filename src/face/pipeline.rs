@@ -2,7 +2,7 @@
 
 use super::align::AlignedFace;
 use super::detect::{Canvas, Detection, Detector, principal};
-use super::embed::Embedder;
+use super::encode::Encoder;
 use super::encoding::Encoding;
 use super::geometry::{Landmarks, Sampler};
 use super::landmarks::Refiner;
@@ -15,7 +15,7 @@ use crate::infer::{InferError, ModelFile};
 #[derive(Debug, Clone)]
 pub struct ModelChoice {
     pub detector: ModelFile,
-    pub embedder: ModelFile,
+    pub encoder: ModelFile,
     /// What the detector is shown: [`Canvas::PHOTO`], or one of the camera's shape.
     pub canvas: Canvas,
     pub landmarks: Placing,
@@ -54,12 +54,12 @@ pub enum Role {
     Template,
 }
 
-/// Detector, second stage and embedder, and their scratch.
+/// Detector, second stage and encoder, and their scratch.
 pub struct Faces {
     pub detector: Detector,
     refiner: Refiner,
     /// Encodings come from it, and templates name it.
-    pub embedder: Embedder,
+    pub encoder: Encoder,
     sampler: Sampler,
     aligned: AlignedFace,
 }
@@ -71,7 +71,7 @@ impl Faces {
         Ok(Self {
             refiner: Refiner::load(&choice.landmarks, &choice.detector)?,
             detector: Detector::load(&choice.detector, choice.canvas)?,
-            embedder: Embedder::load(&choice.embedder)?,
+            encoder: Encoder::load(&choice.encoder)?,
             sampler: Sampler::default(),
             aligned: AlignedFace::default(),
         })
@@ -79,7 +79,7 @@ impl Faces {
 
     /// The detector's layers, those of what places the points, if a network does, and the encoder's.
     pub fn layers(&self) -> [Vec<Layer>; 3] {
-        [self.detector.layers(), self.refiner.layers(), self.embedder.layers()]
+        [self.detector.layers(), self.refiner.layers(), self.encoder.layers()]
     }
 
     /// The points to align by: the second stage's where there is one and it sees the face, the detector's otherwise.
@@ -109,22 +109,22 @@ impl Faces {
     ///
     /// # Errors
     /// The network failed; see [`InferError`].
-    pub fn embed(&mut self) -> Result<Encoding, InferError> {
-        self.embedder.embed(&self.aligned)
+    pub fn encode(&mut self) -> Result<Encoding, InferError> {
+        self.encoder.encode(&self.aligned)
     }
 
     /// Encodes the face that was aligned last, as what it is to be.
     ///
     /// # Errors
     /// The network failed, or what it says of a face and of its mirror image cancels out.
-    pub fn embed_as(&mut self, role: Role) -> Result<Encoding, InferError> {
-        let encoding = self.embed()?;
+    pub fn encode_as(&mut self, role: Role) -> Result<Encoding, InferError> {
+        let encoding = self.encode()?;
         if role == Role::Probe {
             return Ok(encoding);
         }
-        let mirrored = self.embedder.embed(&self.aligned.mirrored())?;
+        let mirrored = self.encoder.encode(&self.aligned.mirrored())?;
         Encoding::mean(&[encoding, mirrored]).ok_or_else(|| InferError::Failed {
-            model: self.embedder.spec().name.clone(),
+            model: self.encoder.spec().name.clone(),
             reason: "its encodings of a face and of the mirror image point opposite ways".into(),
         })
     }
@@ -139,7 +139,7 @@ impl Faces {
             return Ok(None);
         }
         let quality = self.quality(found, &landmarks);
-        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: self.embed_as(role)? }))
+        Ok(Some(Portrait { found: *found, landmarks, quality, encoding: self.encode_as(role)? }))
     }
 
     /// The face that a photo is of (see [`principal`]); `None` where there is none.

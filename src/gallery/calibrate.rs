@@ -49,7 +49,7 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The embedder, and the SHA-256 of its file in hexadecimal.
+    /// The encoder, and the SHA-256 of its file in hexadecimal.
     pub model: String,
     pub sha256: String,
     pub detector: String,
@@ -190,7 +190,7 @@ impl Calibration {
         )
     }
 
-    /// The table that comes with this program for an embedder, by the SHA-256 of its file.
+    /// The table that comes with this program for an encoder, by the SHA-256 of its file.
     pub fn builtin(sha256: &Digest) -> Option<Self> {
         let hex = sha256.to_string();
         BUILTIN.iter().filter_map(|text| Self::parse(text).ok()).find(|c| c.origin.sha256 == hex)

@@ -18,7 +18,7 @@ mod rounded;
 
 use std::ops::Range;
 
-use rounded::{Alike, Near, Query, ROUNDED_MAX, Rounding, Sieve};
+use rounded::{Alike, MAX_ROUNDED, Near, Query, Rounding, Sieve};
 
 use super::decider::{Decider, OtherEncoder};
 use super::prototype::{Comparisons, prototypes};
@@ -155,7 +155,7 @@ impl Index {
             index.push(template)?;
         }
         for rows in index.exact.chunks(ROWS * dims) {
-            index.rounding.push(Rounding::of(rows, dims, ROUNDED_MAX, |row| index.rounded.push(row)));
+            index.rounding.push(Rounding::of(rows, dims, MAX_ROUNDED, |row| index.rounded.push(row)));
         }
         index.first_row.push(index.owner.len() as u32);
         Ok(index)
@@ -344,7 +344,7 @@ impl Index {
         mut visit: impl FnMut(usize, Similarity),
     ) {
         let next_person = self.first_row[self.owner[row] as usize + 1] as usize;
-        let look = |other| {
+        let visit = |other| {
             if let Some(similarity) = self.between(row, other).filter(|similarity| *similarity >= threshold) {
                 visit(other, similarity);
             }
@@ -352,10 +352,10 @@ impl Index {
         match self.decider {
             Decider::Threshold => {
                 let query = Query::new(self.exact(row), &mut scratch.query);
-                let mut alike = Alike { index: self, query, first: next_person, threshold: threshold.get(), look };
+                let mut alike = Alike { index: self, query, first: next_person, threshold: threshold.get(), visit };
                 self.rounded.search(&scratch.query, next_person / ROWS, &mut alike);
             }
-            Decider::PairHead(_) => (next_person..self.len()).for_each(look),
+            Decider::PairHead(_) => (next_person..self.len()).for_each(visit),
         }
     }
 }

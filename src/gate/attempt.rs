@@ -92,15 +92,16 @@ impl Seen {
     }
 }
 
+/// A frame with a face that is good enough to be judged.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct GoodFrame {
     captured_at: Instant,
     told_at: Instant,
     seen: Seen,
 }
 
-/// Faces of which an attempt remembers whom they showed: 4 s of them. Life is judged by 2.2 s, and its word counts for another
-/// [`Policy::stale_after`], 1.5 s by default.
+/// Faces of which an attempt remembers whom they showed: 4 s of them. Life is judged by 2.2 s, and its word counts for
+/// another [`Policy::stale_after`], 1.5 s by default.
 const MAX_FACES: usize = 160;
 /// At most one of them in so long, however many frames the camera gives.
 const FACE_EACH: Duration = Duration::from_millis(25);
@@ -114,14 +115,14 @@ struct Shown {
 
 /// All that an attempt is judged by besides its own frames.
 #[derive(Debug)]
-pub(super) struct Bar {
+pub(super) struct Criteria {
     pub policy: Policy,
     pub roster: Arc<Roster>,
     /// Its newest report.
     pub liveness: Option<LivenessReport>,
 }
 
-impl Bar {
+impl Criteria {
     /// Whom a frame shows beyond doubt of everybody.
     pub(super) fn known(&self, face: &Face) -> Option<PersonId> {
         match face {
@@ -130,8 +131,8 @@ impl Bar {
         }
     }
 
-    /// What a search for this face among everybody amounts to. Whoever was erased a moment ago may still be in the frame that
-    /// was being looked at.
+    /// What a search for this face among everybody amounts to. Whoever was erased a moment ago may still be in the
+    /// frame that was being looked at.
     fn find(&self, seen: &Seen) -> Finding {
         match seen.best {
             Some(best) if self.roster.get(best.person).is_some() => {
@@ -170,10 +171,10 @@ pub(super) struct Attempt {
     pub claimed: Option<PersonId>,
     pub began: Instant,
     deadline: Instant,
-    /// When a face was last told of: a slow network must not look like an empty doorstep. Of a claim, from its own face on:
-    /// who walks by or walks off meanwhile ends nobody's claim.
+    /// When a face was last told of: a slow network must not look like an empty doorstep. Of a claim, from its own face
+    /// on: who walks by or walks off meanwhile ends nobody's claim.
     last_face: Option<Instant>,
-    looks: Deque<Look, MAX_OF>,
+    good_frames: Deque<GoodFrame, MAX_OF>,
     faces: Deque<Shown, MAX_FACES>,
     /// Why the last poor face was poor.
     poor: Option<PoorMeasure>,
@@ -194,7 +195,7 @@ impl Attempt {
             began: now,
             deadline,
             last_face: None,
-            looks: Deque::new(),
+            good_frames: Deque::new(),
             faces: Deque::new(),
             poor: None,
             in_sight_since: now,
@@ -204,22 +205,22 @@ impl Attempt {
         }
     }
 
-    /// Whether a window of evidence scored less than is asked for: too few of them make no attack, but they are no mere absence
-    /// of evidence either.
+    /// Whether a window of evidence scored less than is asked for: too few of them make no attack, but they are no mere
+    /// absence of evidence either.
     pub(super) fn is_doubted(&self) -> bool {
         self.is_doubted
     }
 
     /// Forgets what the frames so far were like: they were compared with other people than are enrolled now.
     pub(super) fn start_anew(&mut self, now: Instant) {
-        self.looks.clear();
+        self.good_frames.clear();
         self.faces.clear();
         self.in_sight_since = now;
         self.unproven = None;
     }
 
     /// Takes in one frame.
-    pub(super) fn look(&mut self, now: Instant, sighting: &Sighting, bar: &Bar) {
+    pub(super) fn update(&mut self, now: Instant, sighting: &Sighting, criteria: &Criteria) {
         let captured_at = sighting.captured_at;
         let person = match sighting.face {
             Face::Absent => return,
@@ -228,13 +229,16 @@ impl Attempt {
                 None
             }
             Face::Seen(seen) => {
-                let person = self.judge(&seen, bar).matched().map(|found| found.person);
+                let person = self.judge(&seen, criteria).matched().map(|found| found.person);
                 // Else a live stranger could stand there first, and then hold up somebody's picture.
-                if person.is_some() && self.matches(captured_at, bar).next().map(|before| before.person) != person {
+                if person.is_some() && self.matches(captured_at, criteria).next().map(|before| before.person) != person
+                {
                     self.in_sight_since = captured_at.max(self.began);
                 }
-                while self.looks.len() >= usize::from(bar.policy.of) && self.looks.pop_front().is_some() {}
-                let _there_is_room = self.looks.push_back(Look { captured_at, told_at: now, seen });
+                while self.good_frames.len() >= usize::from(criteria.policy.of)
+                    && self.good_frames.pop_front().is_some()
+                {}
+                let _there_is_room = self.good_frames.push_back(GoodFrame { captured_at, told_at: now, seen });
                 person
             }
         };
@@ -255,27 +259,28 @@ impl Attempt {
     }
 
     /// What the frames so far amount to.
-    pub(super) fn assess(&mut self, now: Now, bar: &Bar) -> Assessment {
-        self.is_doubted |= bar.liveness.is_some_and(|report| report.until >= self.began && is_below(&report));
+    pub(super) fn assess(&mut self, now: Now, criteria: &Criteria) -> Assessment {
+        self.is_doubted |= criteria.liveness.is_some_and(|report| report.until >= self.began && is_below(&report));
         // An attack at any time of the attempt spoils it; life counts only since this person came into sight.
-        if let Some(report) = bar.attack(self.began, now) {
+        if let Some(report) = criteria.attack(self.began, now) {
             let spoof = Record::new(now.wall, Outcome::Spoof).because(Reason::LivenessSpoof);
-            return Assessment::Deny(self.with_agreed(spoof, now, bar).because_of(report.evidence));
+            return Assessment::Deny(self.with_agreed(spoof, now, criteria).because_of(report.evidence));
         }
-        let Some((found, agreed)) = self.agreement(now.mono, bar).filter(|(_, n)| *n >= bar.policy.agree) else {
+        let Some((found, agreed)) = self.agreement(now.mono, criteria).filter(|(_, n)| *n >= criteria.policy.agree)
+        else {
             return Assessment::Wait;
         };
-        let Some(member) = bar.roster.get(found.person) else {
+        let Some(member) = criteria.roster.get(found.person) else {
             return Assessment::Wait;
         };
-        let frames = Reason::FramesAgreed { agreed, needed: bar.policy.agree };
+        let frames = Reason::FramesAgreed { agreed, needed: criteria.policy.agree };
         let of_them = |outcome| Record::new(now.wall, outcome).like(found);
         if let Err((outcome, reason)) = member.permits(now) {
             return Assessment::Deny(of_them(outcome).because(reason).because(frames));
         }
         let granted = of_them(Outcome::Granted).because(frames);
-        match bar.policy.liveness {
-            LivenessPolicy::Required => match bar.liveness(self.in_sight_since, now) {
+        match criteria.policy.liveness {
+            LivenessPolicy::Required => match criteria.liveness(self.in_sight_since, now) {
                 Some(report) if report.verdict == Verdict::Live && self.is_mostly(found.person, &report) => {
                     Assessment::Admit(found, granted.because_of(report.evidence))
                 }
@@ -290,45 +295,45 @@ impl Attempt {
     }
 
     /// The outcome of an attempt that ended without a decision: the most telling thing that was missing.
-    pub(super) fn conclude(&self, now: Now, bar: &Bar) -> Record {
-        let needed = bar.policy.agree;
+    pub(super) fn conclude(&self, now: Now, criteria: &Criteria) -> Record {
+        let needed = criteria.policy.agree;
         let of = |outcome| Record::new(now.wall, outcome);
         if let Some((found, agreed)) = self.unproven {
             return of(Outcome::LivenessInconclusive)
                 .like(found)
                 .because(if self.is_borrowed { Reason::FewRecognised } else { Reason::LivenessMissing })
                 .because(Reason::FramesAgreed { agreed, needed })
-                .because_of(self.inconclusive(bar));
+                .because_of(self.inconclusive(criteria));
         }
-        let too_few = self.looks.len() < usize::from(needed);
+        let too_few = self.good_frames.len() < usize::from(needed);
         if let (true, Some(measure)) = (too_few, self.poor) {
             return of(Outcome::PoorQuality).person(self.claimed).because(Reason::Poor(measure));
         }
         // As of the newest good frame: that the person has left since says nothing about them.
-        let agreement = self.looks.back().and_then(|look| self.agreement(look.captured_at, bar));
+        let agreement = self.good_frames.back().and_then(|frame| self.agreement(frame.captured_at, criteria));
         let frames = Reason::FramesAgreed { agreed: agreement.map_or(0, |(_, agreed)| agreed), needed };
-        let record = match self.mostly_ambiguous(bar) {
+        let record = match self.mostly_ambiguous(criteria) {
             Some(Finding::Ambiguous { best, runner_up, margin }) => of(Outcome::Ambiguous)
                 .like(best)
-                .because(Reason::TooCloseToRunnerUp { runner_up, margin, needed: bar.policy.margin })
+                .because(Reason::TooCloseToRunnerUp { runner_up, margin, needed: criteria.policy.margin })
                 .because(frames),
-            _ => self.not_recognised(of(Outcome::NotRecognised).person(self.claimed).because(frames), bar),
+            _ => self.not_recognised(of(Outcome::NotRecognised).person(self.claimed).because(frames), criteria),
         };
-        if too_few || self.agrees_too_late(bar) { record.because(Reason::TooFewFrames) } else { record }
+        if too_few || self.agrees_too_late(criteria) { record.because(Reason::TooFewFrames) } else { record }
     }
 
     /// Adds why nobody was recognised.
-    fn not_recognised(&self, record: Record, bar: &Bar) -> Record {
-        let best = self.best(bar);
+    fn not_recognised(&self, record: Record, criteria: &Criteria) -> Record {
+        let best = self.best(criteria);
         let mut record = record.similarity(best);
-        match (self.threshold(bar), best) {
+        match (self.threshold(criteria), best) {
             (None, _) => record = record.because(Reason::NoThreshold),
             (Some(threshold), Some(best)) if best < threshold => {
                 record = record.because(Reason::BelowThreshold { best, threshold });
             }
             _ => {}
         }
-        if bar.roster.is_empty() {
+        if criteria.roster.is_empty() {
             record = record.because(Reason::EmptyGallery);
         }
         if self.claimed.is_some() {
@@ -338,21 +343,21 @@ impl Attempt {
     }
 
     /// Names the person on whom enough frames agree, if there is one.
-    fn with_agreed(&self, record: Record, now: Now, bar: &Bar) -> Record {
-        match self.agreement(now.mono, bar) {
-            Some((found, agreed)) if agreed >= bar.policy.agree => {
-                record.like(found).because(Reason::FramesAgreed { agreed, needed: bar.policy.agree })
+    fn with_agreed(&self, record: Record, now: Now, criteria: &Criteria) -> Record {
+        match self.agreement(now.mono, criteria) {
+            Some((found, agreed)) if agreed >= criteria.policy.agree => {
+                record.like(found).because(Reason::FramesAgreed { agreed, needed: criteria.policy.agree })
             }
             _ => record.person(self.claimed),
         }
     }
 
     /// The person whom the newest fresh match shows, in how many fresh frames, and how alike in the best of them.
-    fn agreement(&self, now: Instant, bar: &Bar) -> Option<(Candidate, u8)> {
-        let person = self.matches(now, bar).next()?.person;
+    fn agreement(&self, now: Instant, criteria: &Criteria) -> Option<(Candidate, u8)> {
+        let person = self.matches(now, criteria).next()?.person;
         let mut agreed: u8 = 0;
         let mut similarity = Similarity::MIN;
-        for found in self.matches(now, bar).filter(|found| found.person == person) {
+        for found in self.matches(now, criteria).filter(|found| found.person == person) {
             agreed += 1;
             if found.similarity > similarity {
                 similarity = found.similarity;
@@ -362,28 +367,30 @@ impl Attempt {
     }
 
     /// The frames that match somebody and are fresh at `now`, newest first.
-    fn matches<'a>(&'a self, now: Instant, bar: &'a Bar) -> impl Iterator<Item = Candidate> + 'a {
-        let fresh = move |look: &&Look| is_fresh(look.captured_at, now, &bar.policy);
-        self.looks.iter().rev().filter(fresh).filter_map(move |look| self.matched(look, bar))
+    fn matches<'a>(&'a self, now: Instant, criteria: &'a Criteria) -> impl Iterator<Item = Candidate> + 'a {
+        let fresh = move |frame: &&GoodFrame| is_fresh(frame.captured_at, now, &criteria.policy);
+        self.good_frames.iter().rev().filter(fresh).filter_map(move |frame| self.matched(frame, criteria))
     }
 
-    fn matched(&self, look: &Look, bar: &Bar) -> Option<Candidate> {
-        self.judge(&look.seen, bar).matched()
+    fn matched(&self, frame: &GoodFrame, criteria: &Criteria) -> Option<Candidate> {
+        self.judge(&frame.seen, criteria).matched()
     }
 
-    /// Whether enough frames agree, and took so long to judge that so many are never fresh together: a matter of the board, and no
-    /// stranger.
-    fn agrees_too_late(&self, bar: &Bar) -> bool {
-        let Policy { agree, stale_after, .. } = bar.policy;
-        let is_slow = |look: &Look| look.told_at.since(look.captured_at) * u32::from(agree) > stale_after;
-        let people = || self.looks.iter().rev().filter_map(|look| self.matched(look, bar)).map(|found| found.person);
+    /// Whether enough frames agree, and took so long to judge that so many are never fresh together: a matter of the
+    /// board, and no stranger.
+    fn agrees_too_late(&self, criteria: &Criteria) -> bool {
+        let Policy { agree, stale_after, .. } = criteria.policy;
+        let is_slow = |frame: &GoodFrame| frame.told_at.since(frame.captured_at) * u32::from(agree) > stale_after;
+        let people = || {
+            self.good_frames.iter().rev().filter_map(|frame| self.matched(frame, criteria)).map(|found| found.person)
+        };
         let agreed = people().next().map_or(0, |newest| people().filter(|person| *person == newest).count());
-        agreed >= usize::from(agree) && self.looks.iter().any(is_slow)
+        agreed >= usize::from(agree) && self.good_frames.iter().any(is_slow)
     }
 
-    /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive who can't be
-    /// recognised, for want of light or under a hood, could hold a picture up now and then and be taken for whom it shows.
-    /// Of faces that are forgotten nobody knows.
+    /// Whether most of the faces that the evidence was taken from are known to be this person's. Else somebody alive
+    /// who can't be recognised, for want of light or under a hood, could hold a picture up now and then and be taken
+    /// for whom it shows. Of faces that are forgotten nobody knows.
     fn is_mostly(&self, person: PersonId, report: &LivenessReport) -> bool {
         let reaches_back = self.faces.front().is_some_and(|oldest| oldest.captured_at <= report.from);
         if self.faces.is_full() && !reaches_back {
@@ -395,40 +402,42 @@ impl Attempt {
     }
 
     /// Why liveness could not tell, where it said so during this attempt.
-    fn inconclusive(&self, bar: &Bar) -> Evidence {
-        let said = bar.liveness.filter(|report| report.until >= self.began && report.verdict == Verdict::Inconclusive);
+    fn inconclusive(&self, criteria: &Criteria) -> Evidence {
+        let said =
+            criteria.liveness.filter(|report| report.until >= self.began && report.verdict == Verdict::Inconclusive);
         said.map_or([None; MAX_EVIDENCE], |report| report.evidence)
     }
 
-    fn judge(&self, seen: &Seen, bar: &Bar) -> Finding {
-        let Some(person) = self.claimed else { return bar.find(seen) };
-        let is_enrolled = |found: Candidate| bar.roster.get(found.person).is_some();
-        let reaches = |found: Candidate| self.threshold(bar).is_some_and(|threshold| found.similarity >= threshold);
+    fn judge(&self, seen: &Seen, criteria: &Criteria) -> Finding {
+        let Some(person) = self.claimed else { return criteria.find(seen) };
+        let is_enrolled = |found: Candidate| criteria.roster.get(found.person).is_some();
+        let reaches =
+            |found: Candidate| self.threshold(criteria).is_some_and(|threshold| found.similarity >= threshold);
         match seen.claimed {
             Some(found) if found.person == person && is_enrolled(found) && reaches(found) => Finding::Match(found),
             other => Finding::Below(other.map(|found| found.similarity)),
         }
     }
 
-    fn threshold(&self, bar: &Bar) -> Option<Similarity> {
-        if self.claimed.is_some() { bar.roster.verify_threshold } else { bar.roster.identify_threshold }
+    fn threshold(&self, criteria: &Criteria) -> Option<Similarity> {
+        if self.claimed.is_some() { criteria.roster.verify_threshold } else { criteria.roster.identify_threshold }
     }
 
     /// The last ambiguous finding, where at least half of the frames are.
-    fn mostly_ambiguous(&self, bar: &Bar) -> Option<Finding> {
+    fn mostly_ambiguous(&self, criteria: &Criteria) -> Option<Finding> {
         let ambiguous = || {
-            let findings = self.looks.iter().rev().map(|look| self.judge(&look.seen, bar));
+            let findings = self.good_frames.iter().rev().map(|frame| self.judge(&frame.seen, criteria));
             findings.filter(|finding| matches!(finding, Finding::Ambiguous { .. }))
         };
         let last = ambiguous().next()?;
-        (ambiguous().count() * 2 >= self.looks.len()).then_some(last)
+        (ambiguous().count() * 2 >= self.good_frames.len()).then_some(last)
     }
 
     /// The best similarity to anybody who was looked for.
-    fn best(&self, bar: &Bar) -> Option<Similarity> {
-        self.looks
+    fn best(&self, criteria: &Criteria) -> Option<Similarity> {
+        self.good_frames
             .iter()
-            .filter_map(|look| match self.judge(&look.seen, bar) {
+            .filter_map(|frame| match self.judge(&frame.seen, criteria) {
                 Finding::Match(found) | Finding::Ambiguous { best: found, .. } => Some(found.similarity),
                 Finding::Below(similarity) => similarity,
             })

@@ -71,8 +71,8 @@ pub(super) struct Opening {
 }
 
 impl Leaf {
-    /// The contact says `open` at `now`. With which alarm a new opening begins; `None` where none does, because the level
-    /// is the one that was, the leaf closes, or it only rebounds.
+    /// The contact says `open` at `now`. With which alarm a new opening begins; `None` where none does, because the
+    /// level is the one that was, the leaf closes, or it only rebounds.
     pub(super) fn told(&mut self, now: Instant, open: bool, strike: Strike) -> Option<Alarm> {
         let alarm = match (*self, open) {
             (Self::Open(_), true) | (Self::Closed { .. }, false) => return None,

@@ -1,5 +1,5 @@
-//! Counts the denials of strangers and attacks, so that guessing faces takes longer than a night. It counts attempts, not
-//! faces: at a door without liveness a screen shows many in one (docs/target-fmr.md).
+//! Counts the denials of strangers and attacks, so that guessing faces takes longer than a night. It counts attempts,
+//! not faces: at a door without liveness a screen shows many in one (docs/target-fmr.md).
 
 use heapless::Deque;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Assessment, Attempt, Bar, Candidate, Face, Sighting, is_fresh};
+use super::attempt::{Assessment, Attempt, Candidate, Criteria, Face, Sighting, is_fresh};
 use super::door::{Leaf, Strike};
 use super::lockout::Lockout;
 use super::policy::{Mode, Policy};
-use super::quiet::Quiet;
 use super::record::{Fault, Outcome, Reason, Record};
+use super::retry_pause::RetryPause;
 use super::{Action, Actions, Alarm, Event, Ticket};
 use crate::person::PersonId;
 use crate::time::{Instant, Now};
@@ -61,7 +61,7 @@ pub struct Status {
 /// The decision about one door.
 #[derive(Debug)]
 pub struct Gate {
-    bar: Bar,
+    criteria: Criteria,
     state: State,
     strike: Strike,
     leaf: Leaf,
@@ -70,7 +70,7 @@ pub struct Gate {
     faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
     /// A lockout goes on behind a fault.
     locked_out_until: Option<Instant>,
-    quiet: Quiet,
+    retry_pause: RetryPause,
     /// The exit button's part in this release is in the ledger: a bouncing contact is one exit.
     is_exit_noted: bool,
     last_frame: Option<(Instant, u32)>,
@@ -84,7 +84,7 @@ impl Gate {
     /// A locked door, with the actions that make it one.
     pub fn new(policy: Policy, now: Now) -> (Self, Actions) {
         let gate = Self {
-            bar: Bar { policy, roster: Arc::default(), liveness: None },
+            criteria: Criteria { policy, roster: Arc::default(), liveness: None },
             state: State::Idle,
             strike: Strike::Secured { since: None },
             leaf: Leaf::Unknown,
@@ -92,7 +92,7 @@ impl Gate {
             manual: None,
             faults: heapless::Vec::new(),
             locked_out_until: None,
-            quiet: Quiet::default(),
+            retry_pause: RetryPause::default(),
             is_exit_noted: false,
             last_frame: None,
             next_ticket: 0,
@@ -124,12 +124,12 @@ impl Gate {
     pub fn poll_at(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Idle | State::Faulted => None,
-            State::Observing(attempt) => Some(attempt.ends(&self.bar.policy)),
+            State::Observing(attempt) => Some(attempt.ends(&self.criteria.policy)),
             State::Recording { deadline, .. } => Some(*deadline),
             State::LockedOut { until } => Some(*until),
         };
         let manual = self.manual.as_ref().map(|manual| manual.deadline);
-        [self.strike.until(), self.leaf.due(&self.bar.policy), state, manual].into_iter().flatten().min()
+        [self.strike.until(), self.leaf.due(&self.criteria.policy), state, manual].into_iter().flatten().min()
     }
 
     /// The last actions: a locked door and a record that the daemon has gone.
@@ -156,12 +156,12 @@ impl Gate {
     /// where one is needed now.
     #[must_use]
     pub fn set_policy(&mut self, now: Now, policy: Policy) -> Actions {
-        self.bar.policy = policy;
+        self.criteria.policy = policy;
         self.step(now, Event::Tick)
     }
 
     pub fn policy(&self) -> &Policy {
-        &self.bar.policy
+        &self.criteria.policy
     }
 
     pub fn status(&self) -> Status {
@@ -171,7 +171,7 @@ impl Gate {
             door: self.leaf.as_str(),
             alarm: self.leaf.alarm(),
             faults: self.faults.clone(),
-            people: self.bar.roster.len(),
+            people: self.criteria.roster.len(),
         }
     }
 
@@ -192,7 +192,7 @@ impl Gate {
         if self.strike.until().is_some_and(|until| now.mono >= until) {
             self.secure(now, out);
         }
-        if let Some(outcome) = self.leaf.tick(now.mono, &self.bar.policy) {
+        if let Some(outcome) = self.leaf.tick(now.mono, &self.criteria.policy) {
             record(out, Record::new(now.wall, outcome));
             push(out, Action::Alarm(self.leaf.alarm()));
         }
@@ -200,11 +200,13 @@ impl Gate {
             record(out, Record::new(now.wall, Outcome::Fault).because(Reason::LedgerLate));
         }
         match &self.state {
-            State::Observing(attempt) if now.mono >= attempt.ends(&self.bar.policy) => {
-                let denial = attempt.conclude(now, &self.bar);
+            State::Observing(attempt) if now.mono >= attempt.ends(&self.criteria.policy) => {
+                let denial = attempt.conclude(now, &self.criteria);
                 self.end_attempt(now, denial, out);
             }
-            State::Observing(attempt) if attempt.claimed.is_none() && self.bar.policy.mode == Mode::Verification => {
+            State::Observing(attempt)
+                if attempt.claimed.is_none() && self.criteria.policy.mode == Mode::Verification =>
+            {
                 // Nobody guessed: it is the policy that has changed, so it doesn't count towards a lockout.
                 let unclaimed = Record::new(now.wall, Outcome::NotRecognised).because(Reason::ClaimNotConfirmed);
                 self.end_attempt(now, unclaimed.because(Reason::TooFewFrames), out);
@@ -225,12 +227,12 @@ impl Gate {
         match event {
             Event::Sighting(sighting) => self.see(now, &sighting, out),
             Event::Liveness(report) => {
-                self.bar.liveness = Some(report);
+                self.criteria.liveness = Some(report);
                 self.take_back(now, out);
                 self.assess(now, out);
             }
             Event::Roster(roster) => {
-                self.bar.roster = roster;
+                self.criteria.roster = roster;
                 if let State::Observing(attempt) = &mut self.state {
                     attempt.start_anew(now.mono);
                 }
@@ -254,19 +256,19 @@ impl Gate {
 
     fn see(&mut self, now: Now, sighting: &Sighting, out: &mut Actions) {
         let is_next = self.last_frame.is_none_or(|(at, seq)| sighting.captured_at > at && sighting.sequence != seq);
-        if !(is_next && is_fresh(sighting.captured_at, now.mono, &self.bar.policy)) {
+        if !(is_next && is_fresh(sighting.captured_at, now.mono, &self.criteria.policy)) {
             return;
         }
         self.last_frame = Some((sighting.captured_at, sighting.sequence));
-        let known = self.bar.known(&sighting.face);
-        let is_over = sighting.face != Face::Absent && self.quiet.is_over(now.mono, known, &self.bar.policy);
-        let may_begin = self.bar.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
+        let known = self.criteria.known(&sighting.face);
+        let is_over = sighting.face != Face::Absent && self.retry_pause.is_over(now.mono, known, &self.criteria.policy);
+        let may_begin = self.criteria.policy.mode == Mode::Recognition && !self.strike.is_released() && is_over;
         if may_begin && matches!(self.state, State::Idle) {
-            let deadline = now.mono + self.bar.policy.attempt_timeout;
+            let deadline = now.mono + self.criteria.policy.attempt_timeout;
             self.state = State::Observing(Attempt::begin(sighting.captured_at, None, deadline));
         }
         if let State::Observing(attempt) = &mut self.state {
-            attempt.look(now.mono, sighting, &self.bar);
+            attempt.update(now.mono, sighting, &self.criteria);
             self.assess(now, out);
         }
     }
@@ -274,7 +276,7 @@ impl Gate {
     /// Decides, where there is enough to decide by.
     fn assess(&mut self, now: Now, out: &mut Actions) {
         let State::Observing(attempt) = &mut self.state else { return };
-        match attempt.assess(now, &self.bar) {
+        match attempt.assess(now, &self.criteria) {
             Assessment::Wait => {}
             Assessment::Deny(denial) => self.end_attempt(now, denial, out),
             Assessment::Admit(found, granted) => {
@@ -282,7 +284,7 @@ impl Gate {
                 self.stop_expecting(out);
                 let ticket = self.ticket();
                 push(out, Action::Record { record: granted, ticket: Some(ticket) });
-                let deadline = now.mono + self.bar.policy.ledger_timeout;
+                let deadline = now.mono + self.criteria.policy.ledger_timeout;
                 self.state = State::Recording { began, found, ticket, deadline };
             }
         }
@@ -291,7 +293,7 @@ impl Gate {
     /// An attack that is noticed while the ledger writes the grant spoils that, too.
     fn take_back(&mut self, now: Now, out: &mut Actions) {
         if let State::Recording { began, found, .. } = self.state
-            && let Some(report) = self.bar.attack(began, now)
+            && let Some(report) = self.criteria.attack(began, now)
         {
             let spoof = Record::new(now.wall, Outcome::Spoof).like(found).because(Reason::LivenessSpoof);
             self.end_attempt(now, spoof.because_of(report.evidence), out);
@@ -313,14 +315,14 @@ impl Gate {
             return;
         }
         // Asked again, because the person may have been erased while the ledger wrote.
-        let permitted = match self.bar.roster.get(found.person) {
+        let permitted = match self.criteria.roster.get(found.person) {
             Some(member) => member.permits(now),
             None => Err((Outcome::NotRecognised, Reason::NoLongerEnrolled)),
         };
         match permitted {
             Ok(()) if written && now.mono < deadline && self.faults.is_empty() => {
                 self.lockout.forgive();
-                self.quiet.forgive();
+                self.retry_pause.forgive();
                 self.state = State::Idle;
                 self.release(now, out);
             }
@@ -343,7 +345,7 @@ impl Gate {
                 record(out, refused(Outcome::Fault, fault));
             }
             State::LockedOut { .. } => {
-                record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.bar.policy.lockout_after)));
+                record(out, refused(Outcome::LockedOut, Reason::TooManyDenials(self.criteria.policy.lockout_after)));
             }
             // A card that was read twice: how that attempt ends is the answer to both.
             State::Recording { found, .. } if found.person == person => {}
@@ -354,7 +356,7 @@ impl Gate {
             }
             // A face without a claim turns into one with a claim: still one attempt, judged by what follows.
             State::Idle | State::Observing(_) => {
-                let deadline = now.mono + self.bar.policy.claim_timeout;
+                let deadline = now.mono + self.criteria.policy.claim_timeout;
                 self.state = State::Observing(Attempt::begin(now.mono, Some(person), deadline));
                 push(out, Action::Expect(Some(person)));
             }
@@ -365,7 +367,7 @@ impl Gate {
         if let (Fault::Strike, Strike::Released { since, .. }) = (fault, self.strike) {
             // What it refused has opened nothing, unless it went on with a release that it had obeyed to.
             self.strike = Strike::Secured { since: (since < now.mono).then_some(now.mono) };
-            self.quiet.begin(now.mono);
+            self.retry_pause.begin(now.mono);
             self.is_exit_noted = false;
         }
         if self.faults.contains(&fault) {
@@ -403,7 +405,7 @@ impl Gate {
             push(out, Action::Alarm(self.leaf.alarm()));
         }
         // A contact that flaps, or whose wire is read anew, must not cut short the release of somebody who wants out.
-        if opened.is_some() && self.bar.policy.relock_on_open && self.strike.is_released() {
+        if opened.is_some() && self.criteria.policy.relock_on_open && self.strike.is_released() {
             self.secure(now, out);
         }
     }
@@ -416,11 +418,12 @@ impl Gate {
         }
         let ticket = self.ticket();
         push(out, Action::Record { record: manual_release(now, uid), ticket: Some(ticket) });
-        let deadline = now.mono + self.bar.policy.ledger_timeout;
+        let deadline = now.mono + self.criteria.policy.ledger_timeout;
         self.manual = Some(Manual { ticket, deadline, sharing: heapless::Vec::new() });
     }
 
-    /// Names whom the attempt is of, where that is known: a grant that is taken back, and a claim that has waited in vain.
+    /// Names whom the attempt is of, where that is known: a grant that is taken back, and a claim that has waited in
+    /// vain.
     fn of_whom(&self, record: Record) -> Record {
         record.person(match &self.state {
             State::Recording { found, .. } => Some(found.person),
@@ -444,13 +447,13 @@ impl Gate {
             _ => false,
         };
         match denial.outcome {
-            Outcome::Fault => self.quiet.begin(now.mono),
-            _ => self.quiet.denied(now.mono, denial.person),
+            Outcome::Fault => self.retry_pause.begin(now.mono),
+            _ => self.retry_pause.denied(now.mono, denial.person),
         }
         record(out, denial);
         self.stop_expecting(out);
         self.state = State::Idle;
-        let Policy { lockout_after, lockout_window, lockout_for, .. } = self.bar.policy;
+        let Policy { lockout_after, lockout_window, lockout_for, .. } = self.criteria.policy;
         if is_stranger && self.lockout.trips(now.mono, lockout_after, lockout_window) {
             let until = now.mono + lockout_for;
             self.locked_out_until = Some(until);
@@ -466,13 +469,13 @@ impl Gate {
     }
 
     fn release(&mut self, now: Now, out: &mut Actions) {
-        self.strike = self.strike.released(now.mono, self.bar.policy.pulse);
+        self.strike = self.strike.released(now.mono, self.criteria.policy.pulse);
         push(out, Action::Release);
     }
 
     fn secure(&mut self, now: Now, out: &mut Actions) {
         self.strike = Strike::Secured { since: Some(now.mono) };
-        self.quiet.begin(now.mono);
+        self.retry_pause.begin(now.mono);
         self.is_exit_noted = false;
         push(out, Action::Secure);
     }
@@ -492,6 +495,7 @@ fn record(out: &mut Actions, record: Record) {
 }
 
 fn push(out: &mut Actions, action: Action) {
-    // A lost `Secure` could leave the door released, so an overflow panics: unwinding drops the strike's guard, which locks.
+    // A lost `Secure` could leave the door released, so an overflow panics: unwinding drops the strike's guard, which
+    // locks.
     out.push(action).expect("MAX_ACTIONS holds every deadline and one event");
 }

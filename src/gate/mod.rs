@@ -9,8 +9,8 @@
 //!
 //! * the same person matched in `agree` of the last `of` good frames, each of them fresh;
 //! * similarity at or above the threshold of the target false match rate, ahead of the runner-up by `margin`;
-//! * liveness says live, of evidence gathered since this person came into sight and mostly while their face was recognised,
-//!   wherever the policy requires it;
+//! * liveness says live, of evidence gathered since this person came into sight and mostly while their face was
+//!   recognised, wherever the policy requires it;
 //! * the person is enrolled, not expired, and inside their schedule; no lockout and no fault stands;
 //! * the ledger has confirmed the grant, in time.
 //!
@@ -24,8 +24,8 @@ mod door;
 mod lockout;
 mod machine;
 pub mod policy;
-mod quiet;
 pub mod record;
+mod retry_pause;
 mod roster;
 pub mod schedule;
 #[cfg(test)]

@@ -29,8 +29,8 @@ pub enum LivenessPolicy {
     NotRequired,
 }
 
-/// The demands and times of one door, as `[gate]` of the configuration states them. [`Policy::check`] sees to it that every
-/// field obeys its stated range.
+/// The demands and times of one door, as `[gate]` of the configuration states them. [`Policy::check`] sees to it that
+/// every field obeys its stated range.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -59,8 +59,8 @@ pub struct Policy {
     /// Nobody seen for this long ends an attempt. 200 ms to 10 s.
     #[serde(rename = "absent_after_ms", deserialize_with = "millis")]
     pub absent_after: Duration,
-    /// After an attempt has ended, no new one begins for this long; while a denied face stays, twice as long each time, up
-    /// to half a minute. 500 ms to 60 s.
+    /// After an attempt has ended, no new one begins for this long; while a denied face stays, twice as long each time,
+    /// up to half a minute. 500 ms to 60 s.
     #[serde(rename = "retry_after_ms", deserialize_with = "millis")]
     pub retry_after: Duration,
     /// A claim waits this long for its face. 1 s to 60 s.

@@ -1,8 +1,8 @@
 //! When a person may come in: weekly spans of local time in a named zone.
 //!
-//! `Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid`: days, a span, more of them behind semicolons, the zone (IANA) last.
-//! A span that ends before it begins runs past midnight and belongs to the day it began on. `24:00` is the end of a day.
-//! Daylight saving is the zone's: a span holds what the clock on the wall shows.
+//! `Mon-Fri 07:00-19:00; Sat 08:00-12:00 Europe/Madrid`: days, a span, more of them behind semicolons, the zone (IANA)
+//! last. A span that ends before it begins runs past midnight and belongs to the day it began on. `24:00` is the end of
+//! a day. Daylight saving is the zone's: a span holds what the clock on the wall shows.
 
 use std::fmt;
 
@@ -110,7 +110,8 @@ impl Span {
         (self.on(day) && minute >= self.from_minute) || (self.on(yesterday) && minute < self.to_minute)
     }
 
-    /// As briefly as can be, so that what is shown is never longer than what may be read: a week has three runs at most.
+    /// As briefly as can be, so that what is shown is never longer than what may be read: a week has three runs at
+    /// most.
     fn write_days(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let begins = |day: &u8| self.on(*day) && !self.on((day + 6) % 7);
         let mut comma = "";

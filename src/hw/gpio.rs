@@ -216,7 +216,7 @@ fn is_kept(label: &str, modules: &Path) -> Option<bool> {
 ///
 /// # Errors
 /// [`GpioError`]: no such chip or line, no permission, in use and by whom.
-pub fn look(chip: &Path, line: &LineId) -> Result<u32, GpioError> {
+pub fn probe(chip: &Path, line: &LineId) -> Result<u32, GpioError> {
     let chip = &place(chip);
     let (open, offset) = find(chip, line)?;
     let info = open.line_info(offset).map_err(|e| explain(chip, line, &e, None))?;
@@ -414,7 +414,7 @@ mod tests {
     fn a_line_is_anothers_unless_it_is_free_or_facelatchs() {
         assert!(held_by_another(true, "spi0 CS1") && held_by_another(true, ""));
         assert!(!held_by_another(true, CONSUMER) && !held_by_another(false, ""));
-        let none = look(Path::new("/dev/gpiochip987"), &LineId::Offset(0)).unwrap_err();
+        let none = probe(Path::new("/dev/gpiochip987"), &LineId::Offset(0)).unwrap_err();
         assert_eq!(none, GpioError::NoChip { chip: "/dev/gpiochip987".into() });
     }
 

@@ -2,9 +2,9 @@
 //! read other files.
 //!
 //! tract computes on loading what depends on constants alone, however large it becomes: a file of 300 bytes can ask for
-//! gigabytes. So among constants only operators are admitted of which it is known how large their result is at most, and
-//! all results together are bounded. What depends on the picture is judged by its shape, once tract has inferred it.
-//! And no operator is admitted at all that isn't known.
+//! gigabytes. So among constants only operators are admitted of which it is known how large their result is at most,
+//! and all results together are bounded. What depends on the picture is judged by its shape, once tract has inferred
+//! it. And no operator is admitted at all that isn't known.
 
 use std::collections::{HashMap, HashSet};
 
@@ -222,7 +222,8 @@ fn constant(node: &NodeProto) -> Constant {
     Constant::computed(lists.chain(tensors).fold(1, usize::saturating_add))
 }
 
-/// Refuses a layer whose result has no fixed shape, or more numbers than any network for a door has, alone or with all others.
+/// Refuses a layer whose result has no fixed shape, or more numbers than any network for a door has, alone or with all
+/// others.
 pub(super) fn admit_sizes(model: &TypedModel) -> TractResult<()> {
     let mut all = 0usize;
     for node in model.nodes() {
@@ -262,8 +263,8 @@ pub(super) fn admit_windows(model: &TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// Whether a constant's numbers can mean something: a layer with a NaN or with infinite weights gives nothing but these, or,
-/// where it compares or rounds, a number that looks like any other. A bound alone may be infinite.
+/// Whether a constant's numbers can mean something: a layer with a NaN or with infinite weights gives nothing but
+/// these, or, where it compares or rounds, a number that looks like any other. A bound alone may be infinite.
 pub(super) fn are_numbers(constant: &[f32]) -> bool {
     constant.iter().all(|x| x.is_finite() || (constant.len() == 1 && !x.is_nan()))
 }

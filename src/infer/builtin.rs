@@ -43,7 +43,7 @@ mod tests {
         let kind = |name| Manifest::builtin().built_in(name).map(|model| model.spec.kind());
         assert_eq!(kind(DETECTOR), Some(Kind::Detector));
         assert_eq!(kind(LANDMARKS), Some(Kind::Landmarks));
-        assert_eq!(kind(ENCODER), Some(Kind::Embedder));
+        assert_eq!(kind(ENCODER), Some(Kind::Encoder));
         assert_eq!(kind(LIVENESS), Some(Kind::Liveness));
         assert_eq!(kind("yunet"), None);
     }
@@ -54,7 +54,7 @@ mod tests {
         for encoder in NETWORKS.iter().filter_map(|(file, _)| manifest.models().iter().find(|spec| spec.file == *file))
         {
             let table = Calibration::builtin(&encoder.sha256);
-            assert!(encoder.kind() != Kind::Embedder || table.is_some(), "{}: run `facelatch calibrate`", encoder.name);
+            assert!(encoder.kind() != Kind::Encoder || table.is_some(), "{}: run `facelatch calibrate`", encoder.name);
         }
         let encoder = manifest.built_in(ENCODER).map(|model| model.spec.sha256);
         let trained = "run models/train/pair_head.py and `facelatch calibrate --decider pair-head`";

@@ -9,7 +9,8 @@ pub const MAX_CORES: usize = 2;
 
 static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
 
-/// Has every network that is loaded from now on use so many cores, one or two; one where this is never said. The first word counts.
+/// Has every network that is loaded from now on use so many cores, one or two; one where this is never said. The first
+/// word counts.
 ///
 /// # Errors
 /// The system gives no threads.

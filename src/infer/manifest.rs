@@ -141,9 +141,9 @@ impl Manifest {
 
     /// Finds a network by the name that the manifest or its own description gives it, or by the path of its file.
     ///
-    /// A name that is not built in is looked for in `dir` (the state directory's models), among the files first and then among
-    /// what their descriptions call them. Anything with a slash or ending in `.onnx` is a path. A name of the manifest is the
-    /// network of its digest, whatever lies there.
+    /// A name that is not built in is looked for in `dir` (the state directory's models), among the files first and
+    /// then among what their descriptions call them. Anything with a slash or ending in `.onnx` is a path. A name of
+    /// the manifest is the network of its digest, whatever lies there.
     ///
     /// # Errors
     /// No such file or name, a name that two have, and everything of [`Manifest::open`].
@@ -203,8 +203,8 @@ impl Manifest {
         ManifestError::NoSuch { name: name.into(), dir: dir.into(), known }
     }
 
-    /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it. A
-    /// description makes no known network of other bytes: its file name is taken.
+    /// Reads a network and says what it is: known by its digest, or described by a `.toml` of the same name beside it.
+    /// A description makes no known network of other bytes: its file name is taken.
     ///
     /// # Errors
     /// It can't be read, is too large, is unknown, or bears a known network's file name with other bytes.
@@ -227,8 +227,8 @@ impl Manifest {
     }
 
     /// Copies a network into `dir`, with its description where it isn't a known one; under its final name it is either
-    /// whole or absent. Of a known network it replaces what lies there, which its digest tells from it; one of somebody's
-    /// own takes no other's place, and no other's name: a configuration with that name would choose neither.
+    /// whole or absent. Of a known network it replaces what lies there, which its digest tells from it; one of
+    /// somebody's own takes no other's place, and no other's name: a configuration with that name would choose neither.
     ///
     /// # Errors
     /// Everything of [`Manifest::open`]; another network lies there or has its name; one of somebody's own has another
@@ -269,8 +269,8 @@ impl Manifest {
         }
     }
 
-    /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or unreadable
-    /// is listed with its error.
+    /// The networks that lie in `dir`, at most [`MAX_LISTED`], in the order of their names; what is unknown or
+    /// unreadable is listed with its error.
     pub fn installed(&self, dir: &Path) -> Vec<Result<ModelFile, ManifestError>> {
         match networks_in(dir) {
             Ok(paths) => paths.iter().map(|path| self.open(path)).collect(),

@@ -283,8 +283,8 @@ fn chain(error: &TractError) -> String {
 /// The longest reason, in bytes: tract prints whole graphs.
 const MAX_REASON: usize = 400;
 
-/// Calls into tract. It panics on some malformed networks (indices and sizes out of their bytes); that is an error of the
-/// file, and the door must stay up. What a panic leaves behind is dropped here and never used again.
+/// Calls into tract. It panics on some malformed networks (indices and sizes out of their bytes); that is an error of
+/// the file, and the door must stay up. What a panic leaves behind is dropped here and never used again.
 fn guarded<T>(call: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|e| chain(&e)),

@@ -8,8 +8,8 @@ use crate::kernels::tensor::rgb_to_planar_f32;
 
 /// A network with what its entry in the manifest says of pixels: their order, their mean and their scale.
 ///
-/// An eight-bit network that takes the numbers 0 to 255 in the order red, green, blue is given the picture's bytes as they lie: the
-/// same results to the last bit, without a pass to floats and one back.
+/// An eight-bit network that takes the numbers 0 to 255 in the order red, green, blue is given the picture's bytes as
+/// they lie: the same results to the last bit, without a pass to floats and one back.
 #[derive(Clone)]
 pub struct PictureNetwork {
     network: Network,
@@ -36,7 +36,7 @@ impl PictureNetwork {
     ///
     /// # Panics
     /// If the picture has another size than the network was loaded for.
-    pub fn look(&mut self, picture: &RgbImage) -> Result<Outputs, InferError> {
+    pub fn run(&mut self, picture: &RgbImage) -> Result<Outputs, InferError> {
         assert_eq!([picture.width(), picture.height()], self.sides, "a picture of another size");
         if self.network.takes_pixels() {
             return self.network.run_filled(|bytes: &mut [u8]| bytes.copy_from_slice(picture.data()));
@@ -68,7 +68,7 @@ mod tests {
         let picture = RgbImage::from_rgb8(112, 112, bytes).unwrap();
         let mut network = Network::load(&file, [1, 3, 112, 112], &outputs).unwrap();
         let of_planes = network.run(|planes| rgb_to_planar_f32(&picture, [0.0; 3], [1.0; 3], false, planes)).unwrap();
-        assert_eq!(shown.look(&picture).unwrap().get(0), of_planes.get(0));
+        assert_eq!(shown.run(&picture).unwrap().get(0), of_planes.get(0));
     }
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
             let mut shown =
                 PictureNetwork::load(&file, 112, 112, &[OutputSpec { name: "", len: 128, each: 1 }]).unwrap();
             assert!(!shown.network.takes_pixels());
-            assert!(shown.look(&RgbImage::new(112, 112)).is_ok());
+            assert!(shown.run(&RgbImage::new(112, 112)).is_ok());
         }
     }
 }

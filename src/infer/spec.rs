@@ -10,7 +10,8 @@ use crate::kernels::panels::MAX_DIMS;
 
 /// The widest input of any network, in pixels.
 const MAX_INPUT_SIDE: usize = 2048;
-/// What a network's mean and scale lie between; beyond, a picture's bytes would be lost in single precision or overflow it.
+/// What a network's mean and scale lie between; beyond, a picture's bytes would be lost in single precision or overflow
+/// it.
 const MAX_MEAN: f32 = 1e4;
 const SCALES: RangeInclusive<f32> = 1e-6..=1e4;
 /// The widest margin around an aligned face, in its pixels: as much again as the face.
@@ -74,8 +75,8 @@ pub enum Decode {
     },
     /// A flag and so many points (x, y, z).
     Mesh { points: usize },
-    /// x and y of a face's five points in pixels of the aligned face, of which the input, a square, shows so many pixels
-    /// more on every side; see `face::landmarks`.
+    /// x and y of a face's five points in pixels of the aligned face, of which the input, a square, shows so many
+    /// pixels more on every side; see `face::landmarks`.
     Points { margin: usize },
     /// Log odds of a living person and of each kind of attack; see `liveness::head`. The input is no picture: width and
     /// height are the ticks of a window and 1.
@@ -86,7 +87,7 @@ pub enum Decode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Detector,
-    Embedder,
+    Encoder,
     AntiSpoof,
     Landmarks,
     Liveness,
@@ -96,7 +97,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Detector => "detector",
-            Self::Embedder => "embedder",
+            Self::Encoder => "encoder",
             Self::AntiSpoof => "anti-spoof",
             Self::Landmarks => "landmarks",
             Self::Liveness => "liveness",
@@ -108,7 +109,7 @@ impl Decode {
     pub fn kind(self) -> Kind {
         match self {
             Self::Yunet | Self::Scrfd => Kind::Detector,
-            Self::Embedding { .. } => Kind::Embedder,
+            Self::Embedding { .. } => Kind::Encoder,
             Self::AntiSpoof { .. } => Kind::AntiSpoof,
             Self::Mesh { .. } | Self::Points { .. } => Kind::Landmarks,
             Self::Liveness => Kind::Liveness,
@@ -177,7 +178,7 @@ impl ModelSpec {
         match self.decode {
             Decode::Yunet | Decode::Scrfd if !on_grid => Some("a detector's sides must be multiples of 32"),
             Decode::Embedding { .. } if (input.width, input.height) != (112, 112) => {
-                Some("an embedder's input must be 112x112")
+                Some("an encoder's input must be 112x112")
             }
             Decode::Points { .. } if input.width != input.height => Some("a landmark network's input must be a square"),
             Decode::AntiSpoof { crop, .. } if !(1.0..=16.0).contains(&crop) => {

@@ -1,5 +1,5 @@
-//! The smallest networks that load, written byte by byte (ONNX is protobuf), so that tests need no file: the mean of each
-//! channel times a matrix.
+//! The smallest networks that load, written byte by byte (ONNX is protobuf), so that tests need no file: the mean of
+//! each channel times a matrix.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,8 @@ pub fn with_op(op: &str, weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
     of_layers(&[(op, &["flat", "w"], "embedding")], weights, more_of_tensor)
 }
 
-/// The same with other layers after the means of the channels, `flat`: of such kinds, what each reads, and what it makes.
+/// The same with other layers after the means of the channels, `flat`: of such kinds, what each reads, and what it
+/// makes.
 pub fn of_layers(layers: &[(&str, &[&str], &str)], weights: &[f32], more_of_tensor: &[u8]) -> Vec<u8> {
     let outputs = weights.len() as u64 / 3;
     let raw: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();

@@ -1,12 +1,12 @@
 //! What doesn't run at eight bits, at the speed of a float network.
 //!
-//! Between its layers an int8 network rounds what it passes on (`QuantizeLinear`, then `DequantizeLinear` of the same scale and
-//! zero point). Where `q8` doesn't take such a pair, tract takes it literally and spends more time on it than on the layers:
-//! the encoder needed 24 ms in place of 11. Without the rounding the result differs by no more than that, and the weights
-//! stay int8 in the file.
+//! Between its layers an int8 network rounds what it passes on (`QuantizeLinear`, then `DequantizeLinear` of the same
+//! scale and zero point). Where `q8` doesn't take such a pair, tract takes it literally and spends more time on it than
+//! on the layers: the encoder needed 24 ms in place of 11. Without the rounding the result differs by no more than
+//! that, and the weights stay int8 in the file.
 //!
-//! A pair does more than round: it saturates at the least and the greatest byte. A quantiser relies on it and leaves out the
-//! ReLU before a pair that has no byte below zero. So the bounds stay, except where nothing can be beyond them.
+//! A pair does more than round: it saturates at the least and the greatest byte. A quantiser relies on it and leaves
+//! out the ReLU before a pair that has no byte below zero. So the bounds stay, except where nothing can be beyond them.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ const MAX_STEPS: usize = 8;
 const MOVING_OPS: [&str; 8] =
     ["Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"];
 
-/// Puts bounds in the place of each pair that rounds, or a wire; weights, whose `DequantizeLinear` stands alone, stay as
-/// they are.
+/// Puts bounds in the place of each pair that rounds, or a wire; weights, whose `DequantizeLinear` stands alone, stay
+/// as they are.
 pub(super) fn pass_over_rounding(proto: &mut ModelProto) {
     let Some(graph) = &mut proto.graph else { return };
     let Pairs { bounds, wires } = Pairs::of(&Graph::of(graph));
@@ -46,7 +46,8 @@ pub(super) fn pass_over_rounding(proto: &mut ModelProto) {
 /// What becomes of the pairs.
 #[derive(Default)]
 struct Pairs {
-    /// Layers by their output: a pair is the greater of a number and its least, and then the lesser of that and its greatest.
+    /// Layers by their output: a pair is the greater of a number and its least, and then the lesser of that and its
+    /// greatest.
     bounds: HashMap<String, (&'static str, f32)>,
     /// What a pair gives that does nothing but round, and what goes into it.
     wires: HashMap<String, String>,
@@ -184,7 +185,8 @@ mod tests {
         pass_over_rounding(&mut model);
         let nodes = &model.graph.as_ref().unwrap().node;
         assert_eq!(kinds(&model), ["Max", "Min", "MaxPool", "Max", "Max", "Min", "DequantizeLinear", "Conv"]);
-        // Past the wider pair, whose first half nobody reads any more; within the narrower one's bounds, which are no wider.
+        // Past the wider pair, whose first half nobody reads any more; within the narrower one's bounds, which are no
+        // wider.
         assert_eq!((nodes[4].input[0].as_str(), nodes[7].input[0].as_str()), ("b", "d"));
     }
 

@@ -2,9 +2,9 @@
 //!
 //! The matrix is that of Recommendation ITU-R BT.601-7 (2011), section 2.5, inverted for limited range: luma 16 to 235,
 //! chroma 16 to 240 about 128. It is worked in 16-bit fixed point, so that x86's `pmulhrsw` and ARM's `sqrdmulh`, which
-//! round alike, are exact forms of it: samples carry five fractional bits and coefficients fifteen. A channel is
-//! within one level of the matrix worked in real numbers. Chroma is taken for both of the pixels that share it, as cameras
-//! and V4L2 do, without interpolation.
+//! round alike, are exact forms of it: samples carry five fractional bits and coefficients fifteen. A channel is within
+//! one level of the matrix worked in real numbers. Chroma is taken for both of the pixels that share it, as cameras and
+//! V4L2 do, without interpolation.
 
 use super::{Isa, active};
 use crate::frame::{Frame, PixelFormat, RgbImage};

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 pub const OVERRIDE: &str = "FACELATCH_KERNELS";
 
 named! {
-    /// An instruction set that kernels are written for, as [`OVERRIDE`], `doctor` and `bench` spell it. From the least to the
-    /// best, of each architecture.
+    /// An instruction set that kernels are written for, as [`OVERRIDE`], `doctor` and `bench` spell it. From the least
+    /// to the best, of each architecture.
     Isa {
         /// Plain Rust: the reference.
         Scalar = "scalar",

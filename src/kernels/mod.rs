@@ -1,7 +1,7 @@
 //! The inner loops: colour conversion, warp, scaling, tensors, dot products, and the layers of eight-bit networks.
 //!
-//! Each kernel is written at least three times. Its scalar form, beside the public function, is the definition; AVX2 and
-//! NEON equal it bit for bit, so a door decides the same on every board and a test on a workstation speaks for them
+//! Each kernel is written at least three times. Its scalar form, beside the public function, is the definition; AVX2
+//! and NEON equal it bit for bit, so a door decides the same on every board and a test on a workstation speaks for them
 //! all. That is possible because pixels are fixed point throughout, and sums of `f32` name the order in which they are
 //! added.
 //!
@@ -9,7 +9,8 @@
 //! which each helper states its bounds by type, and in `dispatch!`, which calls code for an instruction set right after
 //! having seen that the CPU has it.
 
-/// Calls `kernel::function(arguments)` of the instruction set, or the caller's own `scalar::function` where it isn't there.
+/// Calls `kernel::function(arguments)` of the instruction set, or the caller's own `scalar::function` where it isn't
+/// there.
 macro_rules! dispatch {
     ($isa:expr, $kernel:ident::$function:ident($($argument:expr),* $(,)?)) => {
         match $isa.base() {

@@ -1,16 +1,16 @@
 //! Exact dot products of one int8 vector with very many, laid out for reading at the speed of memory.
 //!
-//! Rows stand in panels of [`ROWS`]. A panel holds four dimensions of all its rows, then the next four: the kernels load
-//! straight on, each four of the query serve 32 rows, and no sum crosses lanes. It is also the layout that ARM's `sdot`
-//! and x86's `vpdpbusd` take.
+//! Rows stand in panels of [`ROWS`]. A panel holds four dimensions of all its rows, then the next four: the kernels
+//! load straight on, each four of the query serve 32 rows, and no sum crosses lanes. It is also the layout that ARM's
+//! `sdot` and x86's `vpdpbusd` take.
 //!
 //! Sums stay in registers and are compared there with what the search asks for, panel by panel. A search that has found
 //! something near asks for little more, so that it costs what reading the rows does.
 
 use super::{Isa, active};
 
-/// The longest vector, ArcFace's. A sum is at most 2²³, 256 times that of half the dimensions, which AVX2 takes, 2³⁰, and a sum of
-/// rows moved up to 0 to 255, as x86's byte products take them, 2²⁴: all fit an `i32`.
+/// The longest vector, ArcFace's. A sum is at most 2²³, 256 times that of half the dimensions, which AVX2 takes, 2³⁰,
+/// and a sum of rows moved up to 0 to 255, as x86's byte products take them, 2²⁴: all fit an `i32`.
 pub const MAX_DIMS: usize = 512;
 /// Rows in a panel.
 pub const ROWS: usize = 32;

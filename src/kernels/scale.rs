@@ -3,8 +3,8 @@
 use super::{Isa, active};
 use crate::frame::RgbImage;
 
-/// Half the size: each pixel is the rounded mean of two by two. `dst` takes its size; an odd last row or column is dropped,
-/// so that a side of one pixel leaves an empty picture.
+/// Half the size: each pixel is the rounded mean of two by two. `dst` takes its size; an odd last row or column is
+/// dropped, so that a side of one pixel leaves an empty picture.
 pub fn halve(src: &RgbImage, dst: &mut RgbImage) {
     halve_on(active(), src, dst);
 }

@@ -1,7 +1,7 @@
 //! The property that every kernel has: what an instruction set computes is, bit for bit, what the scalar form does.
 //!
-//! Shapes, strides, contents and alignment are random; buffers end where the data does, and what lies beyond an output is
-//! seen to be untouched.
+//! Shapes, strides, contents and alignment are random; buffers end where the data does, and what lies beyond an output
+//! is seen to be untouched.
 
 use proptest::prelude::*;
 

@@ -3,9 +3,9 @@
 use super::{Isa, active};
 use crate::frame::RgbImage;
 
-/// Three planes of `f32` (NCHW with N = 1, rows packed), R G B or, with `swap_rb`, B G R. Plane c is
-/// (sample − `mean[c]`)·`scale[c]`, the difference rounded to `f32`, then the product. `mean` and `scale` are in the order of
-/// the planes; NaN in them goes where it says.
+/// Three planes of `f32` (NCHW with N = 1, rows packed), R G B or, with `swap_rb`, B G R. Plane c is (sample −
+/// `mean[c]`)·`scale[c]`, the difference rounded to `f32`, then the product. `mean` and `scale` are in the order of the
+/// planes; NaN in them goes where it says.
 ///
 /// # Panics
 /// If `out` does not hold `3 * height * width` numbers.

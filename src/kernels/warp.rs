@@ -47,8 +47,9 @@ impl Affine {
     }
 }
 
-/// Fills `dst`, whose size is kept, from the places that `dst_to_src` names. Outside of `src` is black, which pixels on its
-/// border blend with. Shrinking by more than half skips pixels of the source: [halve](super::scale::halve) it first.
+/// Fills `dst`, whose size is kept, from the places that `dst_to_src` names. Outside of `src` is black, which pixels on
+/// its border blend with. Shrinking by more than half skips pixels of the source: [halve](super::scale::halve) it
+/// first.
 pub fn warp(src: &RgbImage, dst_to_src: &Affine, dst: &mut RgbImage) {
     warp_on(active(), src, dst_to_src, dst);
 }
@@ -118,8 +119,8 @@ impl Line {
     }
 }
 
-/// The coordinates from which on a kernel may not read. It reads the pixel below and the one to the right, and two bytes
-/// of the one after that: a load of eight bytes takes two pixels of three.
+/// The coordinates from which on a kernel may not read. It reads the pixel below and the one to the right, and two
+/// bytes of the one after that: a load of eight bytes takes two pixels of three.
 fn inner_limit(src: &RgbImage) -> [i64; 2] {
     [src.width() as i64 - 2, src.height() as i64 - 1].map(|limit| limit.max(0) << COORD_BITS)
 }

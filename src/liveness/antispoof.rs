@@ -69,7 +69,7 @@ impl Single {
     }
 
     fn judge(&mut self) -> Result<f32, InferError> {
-        let output = self.network.look(&self.shown)?;
+        let output = self.network.run(&self.shown)?;
         let classes = output.get(0);
         Ok(if self.logits { softmax(classes) } else { classes[LIVE] })
     }

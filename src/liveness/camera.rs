@@ -1,27 +1,27 @@
 //! What liveness takes from the camera: of each frame with a face the channels of the table, and where the face is.
 //!
 //! ```text
-//! frame, points, aligned face ─▶ FaceWatch ─▶ Look: the same face with its samples, another one, or nobody
+//! frame, points, aligned face ─▶ FaceTracker ─▶ TrackUpdate: the same face with its samples, another one, or nobody
 //! ```
 //!
 //! The time series of one face must never be continued by another. A face that is lost, jumps, changes its size at once
-//! or encodes as somebody else is [`Look::Another`], and whoever keeps the series forgets them.
+//! or encodes as somebody else is [`TrackUpdate::Another`], and whoever keeps the series forgets them.
 
-mod eyes;
 mod moire;
 mod motion;
 mod patches;
 mod shape;
+mod tap;
 
 use super::{Channel, Place, Sample};
 use crate::face::{AlignedFace, Detection, Encoding, Landmarks, Quality};
 use crate::frame::RgbImage;
 use crate::time::{Duration, Instant};
-pub use eyes::{Eyes, Tell};
 use moire::Moire;
 use motion::Motion;
 use patches::Patches;
 use shape::parallax;
+pub use tap::{CameraTap, Tell};
 
 /// The channels that a frame gives at most: those of the camera, and of a network for single frames.
 pub const MAX_SAMPLES: usize = 18;
@@ -40,7 +40,7 @@ const MIN_SIMILARITY: f32 = 0.4;
 
 /// A frame with a face, and what the recogniser made of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct FaceFrame<'a> {
     /// When the driver filled the buffer.
     pub at: Instant,
     pub image: &'a RgbImage,
@@ -66,7 +66,7 @@ pub struct FaceSample {
 
 /// What a frame shows.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Look {
+pub enum TrackUpdate {
     /// No face in this frame, but one a moment ago: nothing is over yet.
     Missing,
     /// Nobody is there, or no longer: the series must forget. It is told again with each such frame.
@@ -77,7 +77,7 @@ pub enum Look {
     Same(FaceSample),
 }
 
-impl Look {
+impl TrackUpdate {
     pub fn face(&self) -> Option<&FaceSample> {
         match self {
             Self::Missing | Self::Gone => None,
@@ -129,51 +129,56 @@ struct Last {
 
 /// Follows one face. Its memory is taken once; a frame allocates nothing.
 #[derive(Default)]
-pub struct FaceWatch {
+pub struct FaceTracker {
     last: Option<Last>,
     patches: Box<Patches>,
     motion: Box<Motion>,
     moire: Box<Moire>,
 }
 
-impl FaceWatch {
+impl FaceTracker {
     /// A frame without a face, or with one whose points are those of no face.
-    pub fn nobody(&mut self, at: Instant) -> Look {
+    pub fn nobody(&mut self, at: Instant) -> TrackUpdate {
         self.motion.forget();
         self.patches.forget();
         let is_recent = |last: &Last| at.checked_since(last.spot.at).is_some_and(|gap| gap <= LOST_AFTER);
         if self.last.as_ref().is_some_and(is_recent) {
-            return Look::Missing;
+            return TrackUpdate::Missing;
         }
         self.last = None;
-        Look::Gone
+        TrackUpdate::Gone
     }
 
     /// A frame with a face.
-    pub fn look(&mut self, seen: &Seen) -> Look {
-        let spot = Spot::of(seen.at, seen.landmarks);
-        let is_same = self.last.as_ref().is_some_and(|last| last.continues(seen, &spot));
-        let since = self.last.as_ref().and_then(|last| seen.at.checked_since(last.spot.at));
+    pub fn update(&mut self, frame: &FaceFrame) -> TrackUpdate {
+        let spot = Spot::of(frame.at, frame.landmarks);
+        let is_same = self.last.as_ref().is_some_and(|last| last.continues(frame, &spot));
+        let since = self.last.as_ref().and_then(|last| frame.at.checked_since(last.spot.at));
         if !is_same {
             self.motion.forget();
             self.patches.forget();
         }
         let kept = self.last.take().and_then(|last| last.encoding).filter(|_| is_same);
-        let encoding = seen.encoding.cloned().or(kept);
+        let encoding = frame.encoding.cloned().or(kept);
         self.last = Some(Last { spot, encoding });
-        let place = place(seen, &spot);
-        let samples = self.measure(seen, &place, since.filter(|_| is_same));
-        let face = FaceSample { place, size_px: seen.quality.size_px, samples };
-        if is_same { Look::Same(face) } else { Look::Another(face) }
+        let place = place(frame, &spot);
+        let samples = self.measure(frame, &place, since.filter(|_| is_same));
+        let face = FaceSample { place, size_px: frame.quality.size_px, samples };
+        if is_same { TrackUpdate::Same(face) } else { TrackUpdate::Another(face) }
     }
 
-    fn measure(&mut self, seen: &Seen, place: &Place, since: Option<Duration>) -> heapless::Vec<Sample, MAX_SAMPLES> {
+    fn measure(
+        &mut self,
+        frame: &FaceFrame,
+        place: &Place,
+        since: Option<Duration>,
+    ) -> heapless::Vec<Sample, MAX_SAMPLES> {
         use Channel as C;
-        let Quality { yaw, pitch, roll, sharpness, luminance, .. } = *seen.quality;
-        let [parallax_x, parallax_y] = parallax(seen.landmarks).map_or([None; 2], |nose| nose.map(Some));
-        let [r, g, b] = patches::skin(seen.aligned).map_or([None; 3], |skin| skin.map(Some));
-        self.patches.look(seen.aligned);
-        let background = self.motion.look(seen.image, &seen.found.bbox);
+        let Quality { yaw, pitch, roll, sharpness, luminance, .. } = *frame.quality;
+        let [parallax_x, parallax_y] = parallax(frame.landmarks).map_or([None; 2], |nose| nose.map(Some));
+        let [r, g, b] = patches::skin(frame.aligned).map_or([None; 3], |skin| skin.map(Some));
+        self.patches.update(frame.aligned);
+        let background = self.motion.update(frame.image, &frame.found.bbox);
         let is_next = since.is_some_and(|since| since <= motion::MAX_INTERVAL);
         let told = [
             (C::FaceSize, Some(place.eye_gap)),
@@ -191,19 +196,19 @@ impl FaceWatch {
             (C::FaceMotion, self.patches.motion().filter(|_| is_next)),
             (C::BackgroundMotion, background.filter(|_| is_next)),
             (C::Sharpness, Some(sharpness)),
-            (C::MoireDb, self.moire.look(seen.image, seen.landmarks)),
+            (C::MoireDb, self.moire.measure(frame.image, frame.landmarks)),
             (C::Luminance, Some(luminance)),
         ];
         let samples =
-            told.into_iter().filter_map(|(channel, value)| Some(Sample { at: seen.at, channel, value: value? }));
+            told.into_iter().filter_map(|(channel, value)| Some(Sample { at: frame.at, channel, value: value? }));
         samples.collect()
     }
 }
 
 impl Last {
     /// Whether a face goes on from here.
-    fn continues(&self, seen: &Seen, spot: &Spot) -> bool {
-        let is_alike = match (&self.encoding, seen.encoding) {
+    fn continues(&self, frame: &FaceFrame, spot: &Spot) -> bool {
+        let is_alike = match (&self.encoding, frame.encoding) {
             (Some(before), Some(now)) => before.similarity(now).is_some_and(|s| s.get() >= MIN_SIMILARITY),
             _ => true,
         };
@@ -212,8 +217,8 @@ impl Last {
 }
 
 /// In shares of the frame's width from its middle, which lies between pixels where sides are even.
-fn place(seen: &Seen, &Spot { at, middle: [x, y], eye_gap }: &Spot) -> Place {
-    let (width, height) = (seen.image.width() as f32, seen.image.height() as f32);
+fn place(frame: &FaceFrame, &Spot { at, middle: [x, y], eye_gap }: &Spot) -> Place {
+    let (width, height) = (frame.image.width() as f32, frame.image.height() as f32);
     let from_middle = |at: f32, side: f32| (at - (side - 1.0) / 2.0) / width;
     Place { at, x: from_middle(x, width), y: from_middle(y, height), eye_gap: eye_gap / width }
 }

@@ -13,7 +13,7 @@ use heapless::Vec;
 
 use cells::{Cell, Cells, Part, about, between, median, sort};
 
-use super::camera::{FaceSample, Look};
+use super::camera::{FaceSample, TrackUpdate};
 use super::channels::Channel;
 use super::{Place, Sample};
 use crate::ports::{Grid, MAX_CELLS, Reading, Value};
@@ -22,11 +22,11 @@ use crate::time::{Duration, Instant};
 /// A face's place in the picture is of use for so long: within it a face that walks moves by less than itself.
 const PLACE_FOR: Duration = Duration::from_millis(400);
 /// Zones that count as the face's at the least: the nearest, where the face covers fewer.
-const LEAST_ZONES: usize = 4;
+const MIN_ZONES: usize = 4;
 /// Zones about the face without which nothing is said of them.
-const LEAST_AROUND: usize = 3;
+const MIN_AROUND: usize = 3;
 /// A plane has three unknowns; with twice as many zones its residuals mean something.
-const LEAST_FOR_PLANE: usize = 6;
+const MIN_FOR_PLANE: usize = 6;
 /// Lux that darkness counts as: a BH1750 gives 0 at night, whose logarithm is no number, and less than this is as dark.
 const DARKEST_LUX: f32 = 0.01;
 /// Below the face, where somebody's chest is that holds nothing before them.
@@ -52,13 +52,13 @@ impl Fusion {
     }
 
     /// What a frame showed.
-    pub fn look(&mut self, look: &Look) {
-        match look.face() {
+    pub fn update(&mut self, update: &TrackUpdate) {
+        match update.face() {
             Some(FaceSample { place, samples, .. }) => {
                 let luminance = samples.iter().find(|sample| sample.channel == Channel::Luminance);
                 self.face(*place, luminance.map_or(f32::NAN, |sample| sample.value));
             }
-            None if look.forgets() => self.nobody(),
+            None if update.forgets() => self.nobody(),
             None => {}
         }
     }
@@ -129,7 +129,7 @@ impl Fusion {
 
     fn depth(&self, grid: &Grid<'_>, place: Place, mut say: impl FnMut(Channel, f32)) {
         let mut all = about(grid, place, self.width_at_1);
-        let cells = sort(&mut all, LEAST_ZONES);
+        let cells = sort(&mut all, MIN_ZONES);
         // Of a zone or two that met something, nobody knows whether it was the face.
         let is_seen = 2 * cells.face.len() >= cells.under;
         let Some(face) = median(cells.face.iter()).filter(|_| is_seen) else { return };
@@ -141,7 +141,7 @@ impl Fusion {
             residuals.sort_unstable_by(f32::total_cmp);
             say(Channel::ReliefMm, between(&residuals, 0.9) - between(&residuals, 0.1));
         }
-        if cells.around.len() >= LEAST_AROUND
+        if cells.around.len() >= MIN_AROUND
             && let Some(around) = median(cells.around.iter())
         {
             say(Channel::StepMm, around - face);
@@ -155,7 +155,7 @@ impl Fusion {
 /// What the plane z = a + b x + c y nearest to the cells (least squares) leaves of each; `None` for too few, or for
 /// cells in one line.
 fn off_plane(cells: &Cells) -> Option<Vec<f32, MAX_CELLS>> {
-    if cells.len() < LEAST_FOR_PLANE {
+    if cells.len() < MIN_FOR_PLANE {
         return None;
     }
     let n = cells.len() as f64;

@@ -12,7 +12,7 @@
 
 use heapless::Deque;
 
-use super::camera::{FaceSample, LOST_AFTER, Look};
+use super::camera::{FaceSample, LOST_AFTER, TrackUpdate};
 use super::channels::Channel;
 use super::fusion::Fusion;
 use super::head::{Class, Head, Point, Score, Thresholds};
@@ -35,9 +35,9 @@ const LATEST: Duration = Duration::from_millis(600);
 /// Of a window's ticks the camera must give so many: nine tenths.
 const CAMERA_TICKS: usize = 45;
 /// Frames a second of the slowest camera that liveness was trained and measured with (models/train/liveness_camera.py).
-pub const LEAST_FPS: f32 = 12.0;
+pub const MIN_FPS: f32 = 12.0;
 /// And so many frames with the face must lie in a window, eleven a second: what is drawn between fewer has no noise
-/// that the pulse could be held against. Of the windows of a living person before a simulated camera of [`LEAST_FPS`],
+/// that the pulse could be held against. Of the windows of a living person before a simulated camera of [`MIN_FPS`],
 /// which loses frames, 5 % have fewer, and of one of 15 a second none.
 pub const CAMERA_FRAMES: usize = 22;
 /// And any other sensor so many: three fifths, as many as it was trained with at the least.
@@ -134,12 +134,12 @@ impl Judge {
     }
 
     /// Takes in what one frame showed.
-    pub fn look(&mut self, look: &Look) {
-        if look.forgets() {
+    pub fn update(&mut self, update: &TrackUpdate) {
+        if update.forgets() {
             self.start_anew();
         }
-        self.fusion.look(look);
-        if let Some(FaceSample { place, samples, .. }) = look.face() {
+        self.fusion.update(update);
+        if let Some(FaceSample { place, samples, .. }) = update.face() {
             self.since.get_or_insert(place.at);
             samples.iter().for_each(|sample| self.push(*sample));
         }
@@ -158,7 +158,7 @@ impl Judge {
     pub fn moment(&mut self, at: Instant, samples: &[Sample]) {
         if samples.iter().any(|sample| sample.channel.source() == Source::Camera) {
             if self.series.newest(Source::Camera).is_some_and(|was| at.since(was) > LOST_AFTER) {
-                self.look(&Look::Gone);
+                self.update(&TrackUpdate::Gone);
             }
             self.since.get_or_insert(at);
         }

@@ -7,25 +7,25 @@
 use super::series::TICKS;
 
 /// Ticks that must have all three colours: a second, so that one heartbeat of a calm heart is among them.
-const LEAST_TICKS: usize = 25;
+const MIN_TICKS: usize = 25;
 /// A pulse is about a hundredth of the skin's mean or less.
 const SCALE: f32 = 0.01;
 /// A second projection with less deviation than this is nothing to tune by.
-const LEAST_DEVIATION: f32 = 1e-9;
+const MIN_DEVIATION: f32 = 1e-9;
 /// Frequencies of a window, half a hertz each: where hearts beat, with a harmonic (0.5 to 3.5 Hz), and where only noise
 /// is (4.5 to 7 Hz). Lines between the frames of a slow camera take noise away: one of 12 a second, the slowest that
 /// was trained and measured, sees it up to 6 Hz, and windows of fewer frames than 11 a second are not judged.
 const BEATS: std::ops::Range<usize> = 1..8;
 const NOISE: std::ops::Range<usize> = 9..15;
 /// Less is no noise of a camera's, but none: rounding.
-const LEAST_POWER: f32 = 1e-12;
+const MIN_POWER: f32 = 1e-12;
 
 /// The pulse at each tick in hundredths of the skin's mean, without its trend over the window; `None` where a colour is
 /// missing, and everywhere where too much is. `skin` is red, green and blue.
 pub(super) fn window(skin: &[[Option<f32>; TICKS]; 3]) -> [Option<f32>; TICKS] {
     let all: [Option<[f32; 3]>; TICKS] = std::array::from_fn(|i| Some([skin[0][i]?, skin[1][i]?, skin[2][i]?]));
     let n = all.iter().flatten().count();
-    if n < LEAST_TICKS {
+    if n < MIN_TICKS {
         return [None; TICKS];
     }
     let mean = [0, 1, 2].map(|c| all.iter().flatten().map(|colour| colour[c]).sum::<f32>() / n as f32);
@@ -38,7 +38,7 @@ pub(super) fn window(skin: &[[Option<f32>; TICKS]; 3]) -> [Option<f32>; TICKS] {
         Some([g - b, g + b - 2.0 * r])
     });
     let [first, second] = [0, 1].map(|s| deviation(projected.iter().flatten().map(|p| p[s]), n));
-    let tuning = if second >= LEAST_DEVIATION { first / second } else { 0.0 };
+    let tuning = if second >= MIN_DEVIATION { first / second } else { 0.0 };
     let pulse = projected.map(|p| p.map(|[first, second]| first + tuning * second));
     let [level, slope] = trend(&pulse);
     std::array::from_fn(|i| pulse[i].map(|p| (p - level - slope * i as f32) / SCALE))
@@ -51,7 +51,7 @@ pub(super) fn spectrum(pulse: &[f32; TICKS]) -> [f32; 2] {
         let n = bins.len() as f32;
         bins.map(|bin| power(pulse, bin)).sum::<f32>() / n
     });
-    if noise <= LEAST_POWER || beats <= LEAST_POWER {
+    if noise <= MIN_POWER || beats <= MIN_POWER {
         return [0.0; 2];
     }
     [(beats / noise).log10(), noise.log10() / 2.0 + 1.0]

@@ -26,11 +26,11 @@ const PULSE_ROWS: usize = 3;
 /// The mask of the first channel.
 const MASK_ROW: usize = PULSE_ROW + PULSE_ROWS;
 /// A channel with fewer valid ticks has no mean worth the name, and is not shown.
-const LEAST_TICKS: usize = 5;
+const MIN_TICKS: usize = 5;
 /// Shown values are within ± this: what is further out says no more.
 const CLAMP: f32 = 4.0;
 /// A relative value needs a mean that is not about zero.
-const LEAST_MEAN: f32 = 1e-3;
+const MIN_MEAN: f32 = 1e-3;
 /// Most samples of one channel that are kept: a window and its neighbours at 100 Hz, the fastest sensor.
 const MAX_SAMPLES: usize = 256;
 
@@ -181,7 +181,7 @@ impl Window {
 
     fn show(&mut self, channel: Channel, ticks: &[Option<f32>; TICKS]) {
         let valid = ticks.iter().flatten().count();
-        if valid < LEAST_TICKS {
+        if valid < MIN_TICKS {
             return;
         }
         let mean = ticks.iter().flatten().sum::<f32>() / valid as f32;
@@ -190,7 +190,7 @@ impl Window {
             let shown = |x: f32| match *input {
                 Input::Absolute { offset, scale } => (x - offset) / scale,
                 Input::Centred { scale } => (x - mean) / scale,
-                Input::Relative { scale } if mean.abs() >= LEAST_MEAN => (x / mean - 1.0) / scale,
+                Input::Relative { scale } if mean.abs() >= MIN_MEAN => (x / mean - 1.0) / scale,
                 Input::Relative { .. } => 0.0,
             };
             for (to, from) in self.row_mut(first + i).iter_mut().zip(ticks) {

@@ -88,7 +88,7 @@ named! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
     pub label: Label,
-    pub source: Origin,
+    pub origin: Origin,
     /// Free text of at most [`MAX_NOTE_BYTES`] bytes, perhaps empty.
     pub note: String,
     /// By time, and of one time in the channels' order. Its start is [`Instant::BOOT`]. Every value is finite; one
@@ -98,7 +98,7 @@ pub struct Session {
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum LineError {
     #[error("a session's first line is {TITLE:?}")]
     Title,
     #[error("{0}")]
@@ -132,8 +132,8 @@ pub enum Fault {
 pub enum SessionError {
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{}, line {line}: {fault}", path.display())]
-    Line { path: PathBuf, line: usize, fault: Fault },
+    #[error("{}, line {line}: {error}", path.display())]
+    Line { path: PathBuf, line: usize, error: LineError },
 }
 
 /// Why text is no session; [`SessionError`] adds the file.
@@ -143,7 +143,7 @@ pub enum ParseError {
     Read(io::Error),
     /// Lines count from 1.
     #[error("line {0}: {1}")]
-    Line(usize, Fault),
+    Line(usize, LineError),
 }
 
 /// The instant so many seconds after a session's start; `None` for NaN and what is outside 0 to [`MAX_SECONDS`].
@@ -166,7 +166,7 @@ impl Session {
         let file = std::fs::File::open(path).map_err(read)?;
         Self::parse(BufReader::new(file)).map_err(|error| match error {
             ParseError::Read(source) => read(source),
-            ParseError::Line(line, fault) => SessionError::Line { path: path.to_owned(), line, fault },
+            ParseError::Line(line, error) => SessionError::Line { path: path.to_owned(), line, error },
         })
     }
 
@@ -178,26 +178,26 @@ impl Session {
         let mut lines = Lines { text, number: 0, line: Vec::new() };
         let title = lines.next()?;
         if title != Some(TITLE) {
-            return Err(lines.wrong(Fault::Title));
+            return Err(lines.wrong(LineError::Title));
         }
         let (mut head, mut columns) = (Head::default(), None);
         while columns.is_none() {
             let taken = match lines.next()? {
-                None => Err(Fault::Missing("the line of columns")),
+                None => Err(LineError::Missing("the line of columns")),
                 Some(line) => match line.strip_prefix('#') {
                     Some(toml) => head.take(toml),
                     None => parse_columns(line).map(|found| columns = Some(found)),
                 },
             };
-            taken.map_err(|fault| lines.wrong(fault))?;
+            taken.map_err(|error| lines.wrong(error))?;
         }
-        let (label, source) = head.whole().map_err(|fault| lines.wrong(fault))?;
+        let (label, origin) = head.whole().map_err(|error| lines.wrong(error))?;
         let mut rows =
             Rows { columns: columns.unwrap_or_default(), last: Instant::BOOT, samples: Vec::new(), count: 0 };
         while let Some(line) = lines.next()? {
-            rows.take(line).map_err(|fault| lines.wrong(fault))?;
+            rows.take(line).map_err(|error| lines.wrong(error))?;
         }
-        Ok(Self { label, source, note: head.note.unwrap_or_default(), samples: rows.samples })
+        Ok(Self { label, origin, note: head.note.unwrap_or_default(), samples: rows.samples })
     }
 
     /// The channels that have samples, in the table's order.
@@ -210,7 +210,7 @@ impl Session {
     /// # Errors
     /// As [`Writer::new`] and [`Writer::write`].
     pub fn write(&self, out: impl io::Write) -> Result<(), WriteError> {
-        let mut writer = Writer::new(out, self.label, self.source, &self.note, &self.channels(), Instant::BOOT)?;
+        let mut writer = Writer::new(out, self.label, self.origin, &self.note, &self.channels(), Instant::BOOT)?;
         writer.write(&self.samples)?;
         writer.finish().map(drop)
     }
@@ -234,15 +234,15 @@ impl<R: BufRead> Lines<R> {
         }
         self.number += 1;
         let Some(b'\n') = self.line.pop() else {
-            let fault = if read > MAX_LINE_BYTES { Fault::Long } else { Fault::Cut };
-            return Err(ParseError::Line(self.number, fault));
+            let error = if read > MAX_LINE_BYTES { LineError::Long } else { LineError::Cut };
+            return Err(ParseError::Line(self.number, error));
         };
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        std::str::from_utf8(line).map(Some).map_err(|_| ParseError::Line(self.number, Fault::NotText))
+        std::str::from_utf8(line).map(Some).map_err(|_| ParseError::Line(self.number, LineError::NotText))
     }
 
-    fn wrong(&self, fault: Fault) -> ParseError {
-        ParseError::Line(self.number.max(1), fault)
+    fn wrong(&self, error: LineError) -> ParseError {
+        ParseError::Line(self.number.max(1), error)
     }
 }
 
@@ -251,42 +251,43 @@ impl<R: BufRead> Lines<R> {
 #[serde(deny_unknown_fields, default)]
 struct Head {
     label: Option<Label>,
-    source: Option<Origin>,
+    #[serde(rename = "source")]
+    origin: Option<Origin>,
     note: Option<String>,
 }
 
 impl Head {
-    fn take(&mut self, line: &str) -> Result<(), Fault> {
-        let said: Self = toml::from_str(line).map_err(|error| Fault::Head(error.message().to_owned()))?;
-        let twice = |is: bool, key: &str| if is { Err(Fault::Head(format!("{key} stands twice"))) } else { Ok(()) };
+    fn take(&mut self, line: &str) -> Result<(), LineError> {
+        let said: Self = toml::from_str(line).map_err(|error| LineError::Head(error.message().to_owned()))?;
+        let twice = |is: bool, key: &str| if is { Err(LineError::Head(format!("{key} stands twice"))) } else { Ok(()) };
         twice(self.label.is_some() && said.label.is_some(), "label")?;
-        twice(self.source.is_some() && said.source.is_some(), "source")?;
+        twice(self.origin.is_some() && said.origin.is_some(), "source")?;
         twice(self.note.is_some() && said.note.is_some(), "note")?;
         if said.note.as_ref().is_some_and(|note| note.len() > MAX_NOTE_BYTES) {
-            return Err(Fault::Head(format!("a note has at most {MAX_NOTE_BYTES} bytes")));
+            return Err(LineError::Head(format!("a note has at most {MAX_NOTE_BYTES} bytes")));
         }
         self.label = self.label.or(said.label);
-        self.source = self.source.or(said.source);
+        self.origin = self.origin.or(said.origin);
         self.note = self.note.take().or(said.note);
         Ok(())
     }
 
-    fn whole(&self) -> Result<(Label, Origin), Fault> {
-        Ok((self.label.ok_or(Fault::Missing("label"))?, self.source.ok_or(Fault::Missing("source"))?))
+    fn whole(&self) -> Result<(Label, Origin), LineError> {
+        Ok((self.label.ok_or(LineError::Missing("label"))?, self.origin.ok_or(LineError::Missing("source"))?))
     }
 }
 
-fn parse_columns(line: &str) -> Result<Vec<Channel>, Fault> {
+fn parse_columns(line: &str) -> Result<Vec<Channel>, LineError> {
     let mut names = line.split(',');
     let first = names.next().unwrap_or_default();
     if first != "t_s" {
-        return Err(Fault::NoTime(first.to_owned()));
+        return Err(LineError::NoTime(first.to_owned()));
     }
     let mut columns: Vec<Channel> = Vec::new();
     for name in names {
-        let channel = Channel::parse(name).ok_or_else(|| Fault::NoChannel(name.to_owned()))?;
+        let channel = Channel::parse(name).ok_or_else(|| LineError::NoChannel(name.to_owned()))?;
         if columns.last().is_some_and(|last| *last >= channel) {
-            return Err(Fault::ColumnOrder(channel.name()));
+            return Err(LineError::ColumnOrder(channel.name()));
         }
         columns.push(channel);
     }
@@ -301,29 +302,29 @@ struct Rows {
 }
 
 impl Rows {
-    fn take(&mut self, line: &str) -> Result<(), Fault> {
+    fn take(&mut self, line: &str) -> Result<(), LineError> {
         self.count += 1;
         let (got, expected) = (line.split(',').count(), self.columns.len() + 1);
         if got != expected {
-            return Err(Fault::Cells { got, expected });
+            return Err(LineError::Cells { got, expected });
         }
         let mut cells = line.split(',');
         let t_s = number(cells.next().unwrap_or_default(), "t_s")?;
-        let at = instant(t_s).filter(|at| *at >= self.last).ok_or(Fault::Time)?;
+        let at = instant(t_s).filter(|at| *at >= self.last).ok_or(LineError::Time)?;
         self.last = at;
         for (&channel, cell) in self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
             let value = number(cell, channel.name())?;
             self.samples.push(Sample { at, channel, value });
         }
         let fits = self.count <= MAX_ROWS && self.samples.len() <= MAX_SAMPLES;
-        if fits { Ok(()) } else { Err(Fault::TooMany) }
+        if fits { Ok(()) } else { Err(LineError::TooMany) }
     }
 }
 
 /// A finite number.
-fn number<T: std::str::FromStr + Copy + Into<f64>>(cell: &str, column: &'static str) -> Result<T, Fault> {
+fn number<T: std::str::FromStr + Copy + Into<f64>>(cell: &str, column: &'static str) -> Result<T, LineError> {
     let value = cell.parse::<T>().ok().filter(|value| (*value).into().is_finite());
-    value.ok_or_else(|| Fault::Number { column, cell: cell.to_owned() })
+    value.ok_or_else(|| LineError::Number { column, cell: cell.to_owned() })
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Default for State {
 impl Tamper {
     /// Takes a reading; of another kind than acceleration it says nothing. What is not a finite number departs from
     /// rest.
-    pub fn look(&mut self, reading: Reading<'_>) -> Option<Alarm> {
+    pub fn update(&mut self, reading: Reading<'_>) -> Option<Alarm> {
         let Value::Acceleration(now) = reading.value else { return None };
         match &mut self.state {
             State::Learning { since, sum, count } => {
@@ -161,7 +161,7 @@ mod tests {
             for _ in 0..ms / 40 {
                 self.ms += 40;
                 let value = Value::Acceleration(at.map(|axis| axis + 0.1 * (self.rng.unit() as f32 - 0.5)));
-                alarms.extend(self.tamper.look(Reading { at: Instant::from_millis(self.ms), value }));
+                alarms.extend(self.tamper.update(Reading { at: Instant::from_millis(self.ms), value }));
             }
             alarms
         }
@@ -236,6 +236,6 @@ mod tests {
         let mut wall = Wall::rested();
         assert_eq!(wall.hold(nan, 400), [Alarm::Raised]);
         let other = Reading { at: Instant::BOOT, value: Value::Light(f32::NAN) };
-        assert_eq!(wall.tamper.look(other), None);
+        assert_eq!(wall.tamper.update(other), None);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use heapless::Deque;
 
 use super::Source;
-use super::camera::Look;
+use super::camera::TrackUpdate;
 use super::health::Invalid;
 use super::judge::Judge;
 use super::listen::Listened;
@@ -14,8 +14,8 @@ use crate::gate::{Event, Fault};
 use crate::ports::{Liveness, Sensor, SensorKind};
 use crate::time::{Duration, Instant};
 
-/// Frames that wait at most until the sensors' thread takes them: half a second at 30 a second.
-const MAX_LOOKS: usize = 16;
+/// Frames that wait at most until the liveness thread takes them: half a second at 30 a second.
+const MAX_UPDATES: usize = 16;
 /// A required sensor that has been of no use for so long is a fault of the door, and not of whoever stands there.
 const SICK_AFTER: Duration = Duration::from_secs(5);
 /// The same of one that may see nothing in an empty room, while somebody stands there: three times an attempt by
@@ -24,25 +24,25 @@ const BLIND_AFTER: Duration = Duration::from_secs(15);
 
 /// Hands what frames show from the thread that looks at pictures to the one that judges.
 #[derive(Debug, Clone, Default)]
-pub struct Looks(Arc<Mutex<Deque<Look, MAX_LOOKS>>>);
+pub struct TrackQueue(Arc<Mutex<Deque<TrackUpdate, MAX_UPDATES>>>);
 
-impl Looks {
+impl TrackQueue {
     /// Puts one there. Where nobody takes them, all that wait are forgotten, and with them whoever was seen: a face
     /// whose end was missed must not be continued.
-    pub fn put(&self, look: &Look) {
+    pub fn put(&self, update: &TrackUpdate) {
         let mut waiting = self.lock();
         if waiting.is_full() {
             waiting.clear();
-            let _there_is_room = waiting.push_back(Look::Gone);
+            let _there_is_room = waiting.push_back(TrackUpdate::Gone);
         }
-        let _there_is_room = waiting.push_back(look.clone());
+        let _there_is_room = waiting.push_back(update.clone());
     }
 
-    fn take(&self) -> Option<Look> {
+    fn take(&self) -> Option<TrackUpdate> {
         self.lock().pop_front()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Deque<Look, MAX_LOOKS>> {
+    fn lock(&self) -> MutexGuard<'_, Deque<TrackUpdate, MAX_UPDATES>> {
         // Whole between any two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,7 +51,7 @@ impl Looks {
 /// See the module.
 pub struct Watch {
     judge: Judge,
-    looks: Looks,
+    updates: TrackQueue,
     sensors: Vec<Watched>,
     /// A smaller face is too far away for the gate, and may be for a sensor: the eyes' distance in pixels.
     min_size_px: f32,
@@ -70,23 +70,23 @@ struct Watched {
 }
 
 impl Watch {
-    /// A judge with the frames that `looks` brings and the sensors that it is to listen to, at a door whose gate passes
-    /// over faces whose eyes are fewer pixels apart than `min_size_px`.
-    pub fn new(judge: Judge, looks: Looks, sensors: Vec<Box<dyn Sensor>>, min_size_px: f32) -> Self {
+    /// A judge with the frames that `updates` brings and the sensors that it is to listen to, at a door whose gate
+    /// passes over faces whose eyes are fewer pixels apart than `min_size_px`.
+    pub fn new(judge: Judge, updates: TrackQueue, sensors: Vec<Box<dyn Sensor>>, min_size_px: f32) -> Self {
         let watched =
             |sensor| Watched { sensor: Listened::new(sensor), tamper: Tamper::default(), invalid: None, unable: None };
-        Self { judge, looks, sensors: sensors.into_iter().map(watched).collect(), min_size_px, near: None }
+        Self { judge, updates, sensors: sensors.into_iter().map(watched).collect(), min_size_px, near: None }
     }
 
-    fn look(&mut self, look: &Look) {
-        let near = look.face().filter(|face| face.size_px >= self.min_size_px);
-        if look.forgets() || (near.is_none() && look.face().is_some()) {
+    fn update(&mut self, update: &TrackUpdate) {
+        let near = update.face().filter(|face| face.size_px >= self.min_size_px);
+        if update.forgets() || (near.is_none() && update.face().is_some()) {
             self.near = None;
         }
         if let Some(face) = near {
             self.near.get_or_insert(face.place.at);
         }
-        self.judge.look(look);
+        self.judge.update(update);
     }
 
     /// The first required sensor that has been of no use for long, or accelerometer: no verdict needs that, and whoever
@@ -135,7 +135,7 @@ impl Watched {
         let invalid = sensor.listen(now, &mut |said| match (said, source) {
             (Ok(reading), _) => {
                 judge.reading(&reading);
-                tell_of(tamper.look(reading), tell);
+                tell_of(tamper.update(reading), tell);
             }
             // Also where a good one comes after it at once: what came before is in doubt all the same.
             (Err(why), Some(source)) if why.is_of_the_past() => judge.distrust(source, why.as_str()),
@@ -178,15 +178,15 @@ fn tell_of(alarm: Option<Alarm>, tell: &mut dyn FnMut(Event)) {
 }
 
 impl Liveness for Watch {
-    fn channels(&self) -> Vec<String> {
+    fn sources(&self) -> Vec<String> {
         self.judge.demands().sources.iter().map(|source| source.as_str().to_owned()).collect()
     }
 
     fn judge(&mut self, now: Instant, tell: &mut dyn FnMut(Event)) -> Result<(), String> {
         // No more than there were: a thread that puts faster than this takes can't hold it here.
-        for _ in 0..MAX_LOOKS {
-            let Some(look) = self.looks.take() else { break };
-            self.look(&look);
+        for _ in 0..MAX_UPDATES {
+            let Some(update) = self.updates.take() else { break };
+            self.update(&update);
         }
         for watched in &mut self.sensors {
             watched.listen(now, &mut self.judge, tell);

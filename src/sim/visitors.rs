@@ -12,7 +12,7 @@ use crate::frame::{Frame, Geometry, PixelFormat, RgbImage};
 use crate::gate::Event;
 use crate::kernels::warp::{Affine, warp};
 use crate::liveness::Session;
-use crate::liveness::camera::Look;
+use crate::liveness::camera::TrackUpdate;
 use crate::liveness::judge::Judge;
 use crate::ports::{Camera, CameraError, Clock, Liveness};
 use crate::time::{Duration, Instant};
@@ -168,7 +168,7 @@ impl PlayedLiveness {
 }
 
 impl Liveness for PlayedLiveness {
-    fn channels(&self) -> Vec<String> {
+    fn sources(&self) -> Vec<String> {
         vec!["played".into()]
     }
 
@@ -176,7 +176,7 @@ impl Liveness for PlayedLiveness {
         let Some((i, visit, since)) = self.stage.at(now) else { return Ok(()) };
         if self.visit != Some(i) {
             (self.visit, self.heard) = (Some(i), 0);
-            self.judge.look(&Look::Gone);
+            self.judge.update(&TrackUpdate::Gone);
         }
         let samples = visit.sensed.as_ref().map_or(&[][..], |session| &session.samples[self.heard..]);
         for moment in samples.chunk_by(|a, b| a.at == b.at) {
@@ -239,7 +239,7 @@ mod tests {
     fn somebody() -> Session {
         let samples =
             (1..=60).map(|i| Sample { at: Instant::from_millis(40 * i), channel: Channel::FaceSize, value: 0.1 });
-        Session { label: Label::Live, source: Origin::Simulated, note: String::new(), samples: samples.collect() }
+        Session { label: Label::Live, origin: Origin::Simulated, note: String::new(), samples: samples.collect() }
     }
 
     #[test]

@@ -93,8 +93,8 @@ fn few_people(home: &Home) -> String {
     home.path("people").display().to_string()
 }
 
-/// As few as a table can be made of: Ada with three pictures, Bela to Dora with one each, and eight with one that is also seen in a mirror
-/// under another name.
+/// As few as a table can be made of: Ada with three pictures, Bela to Dora with one each, and eight with one that is
+/// also seen in a mirror under another name.
 fn people_for_a_table(home: &Home) -> String {
     let people = few_people(home);
     for name in ["emil-1.jpg", "emma-1.jpg", "look-alike-1.jpg", "stranger-1.jpg"] {
@@ -195,7 +195,8 @@ fn a_table_that_admits_nobody_is_not_kept() {
 fn whoever_is_to_be_enrolled_again_counts_for_a_table_that_is_kept_and_hides_no_missing_one() {
     let home = Home::new();
     let people = people_for_a_table(&home);
-    // Of twelve people's 66 pairs no rate below 3 in 66 can be shown; for 20 people each comparison must keep to half of that.
+    // Of twelve people's 66 pairs no rate below 3 in 66 can be shown; for 20 people each comparison must keep to half
+    // of that.
     (0..20).for_each(|n| home.enrol(&format!("Person {n}"), n as f32));
     home.configure("[gate]\ntarget_fmr = 0.5\nverify_target_fmr = 0.5\n");
     home.run(&["calibrate", &people, "--keep"]).fails(65, &["doesn't reach gate.target_fmr = 5.0e-1 among 20 people"]);

@@ -34,7 +34,8 @@ fn following_without_what_was_begins_with_what_comes() {
     let mut lines = std::io::BufReader::new(follower.stdout.take().unwrap()).lines();
     let (tell, told) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || tell.send(lines.next().unwrap().unwrap()).unwrap());
-    // Whoever is enrolled before it looks for the first time is of before, too; it has looked by the time that it shows somebody.
+    // Whoever is enrolled before it looks for the first time is of before, too; it has looked by the time that it shows
+    // somebody.
     let begun = Instant::now();
     let first = (0..).find_map(|number| {
         assert!(begun.elapsed() < PATIENCE, "it shows nobody");

@@ -55,7 +55,8 @@ fn owner_of(path: &Path) -> u32 {
     std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap())
 }
 
-/// A state directory that belongs to the daemon's user, as the service leaves it; `None`, said aloud, where this may not give it away.
+/// A state directory that belongs to the daemon's user, as the service leaves it; `None`, said aloud, where this may
+/// not give it away.
 fn home_of_the_daemon() -> Option<Home> {
     let home = Home::new();
     fs::create_dir(home.path("state")).unwrap();

@@ -21,7 +21,7 @@ fn session(label: Label, celsius: f32) -> Session {
         let at = facelatch::time::Instant::from_millis(i * 40);
         channels.iter().map(move |&channel| Sample { at, channel, value: value(channel, i) })
     });
-    Session { label, source: Origin::Simulated, note: String::new(), samples: samples.collect() }
+    Session { label, origin: Origin::Simulated, note: String::new(), samples: samples.collect() }
 }
 
 fn keep(home: &Home, name: &str, session: &Session) -> String {
@@ -56,8 +56,8 @@ fn sessions_are_judged_added_up_and_happen_at_a_door() {
     assert!(told.contains("print_flat") && told.contains("windows of 1 session"), "{told}");
 }
 
-/// What the shipped head says of the demo's two sessions: with weights that were swapped or scales that were lost it would say something
-/// else, although alive stayed alive.
+/// What the shipped head says of the demo's two sessions: with weights that were swapped or scales that were lost it
+/// would say something else, although alive stayed alive.
 #[test]
 fn the_first_windows_of_the_demo_get_the_golden_log_odds() {
     let home = Home::new();

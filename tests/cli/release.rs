@@ -1,4 +1,5 @@
-//! Packages made, signed and checked. The release in tests/data/release was signed once by `minisign -S`; nobody has its key any more.
+//! Packages made, signed and checked. The release in tests/data/release was signed once by `minisign -S`; nobody has
+//! its key any more.
 
 use super::*;
 
@@ -105,8 +106,8 @@ fn the_check_that_the_documents_name_passes_for_no_package_that_was_not_signed()
     assert!(!passes(command), "it isn't what was signed");
 }
 
-/// git in this folder, and nowhere else: a hook's environment names the repository that is being committed to, and the user's settings
-/// may ask for a signature.
+/// git in this folder, and nowhere else: a hook's environment names the repository that is being committed to, and the
+/// user's settings may ask for a signature.
 fn git(dir: &Path, args: &[&str]) {
     let mut git = Command::new("git");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {

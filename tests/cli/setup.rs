@@ -187,8 +187,8 @@ fn questions_are_a_file_to_be_filled_in() {
     );
 }
 
-/// Signalled at instants up to thrice the time that it takes until the new configuration stands: how often the old one was left, and
-/// how often the new.
+/// Signalled at instants up to thrice the time that it takes until the new configuration stands: how often the old one
+/// was left, and how often the new.
 fn stopped_by(signal: rustix::process::Signal) -> (u32, u32, Vec<String>) {
     let (home, camera) = bare();
     let old = "[gate]\nagree = 2\n";

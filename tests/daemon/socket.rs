@@ -60,7 +60,7 @@ fn a_claim_and_a_release_that_the_ledger_cannot_take_are_answered_by_the_fault()
         let database = rusqlite::Connection::open(store.path()).unwrap();
         let of_others = "CHECK (outcome NOT IN ('granted', 'manual_release'))";
         database.execute_batch(&format!("ALTER TABLE events ADD COLUMN room INTEGER {of_others}")).unwrap();
-        Shelf::Open(store)
+        StoreState::Open(store)
     });
     let outcome = |answer| match answer {
         Response::Event(event) => event.outcome,
@@ -94,7 +94,7 @@ fn while_the_disk_hangs_a_release_is_answered_and_whoever_watches_sees_who_leave
     let opened = Arc::clone(&is_open);
     let house = House::whose(steady, |store| {
         let mut store = Some(store);
-        Shelf::Awaited(Box::new(move || {
+        StoreState::Awaited(Box::new(move || {
             // Not for ever, so that a test that fails comes to its end.
             let _goes_on = hangs.recv_timeout(2 * PATIENCE);
             opened.store(true, Ordering::Relaxed);
@@ -172,7 +172,7 @@ fn whoever_shares_a_release_that_the_strike_does_not_obey_is_not_written_down_as
 
 /// A house whose strike locks and doesn't release.
 fn jammed() -> House {
-    House::wired(steady, Shelf::Open, None, |strike, clock| {
+    House::wired(steady, StoreState::Open, None, |strike, clock| {
         let now = clock.now().mono;
         let jammed = Episode { from: now, until: now + Duration::from_secs(3600), fault: StrikeFault::Locked };
         Box::new(FaultInjector::new(strike, clock, Schedule::listed([jammed]), 1))
@@ -268,7 +268,7 @@ fn whoever_stopped_watching_leaves_their_place_though_nothing_happens() {
 fn a_door_whose_control_socket_can_not_be_made_lets_people_out() {
     let house = House::whose(steady, |store| {
         std::fs::write(store.path().with_file_name("control"), "somebody else's").unwrap();
-        Shelf::Open(store)
+        StoreState::Open(store)
     });
     house.hand.set(Input::ExitButton(true));
     wait_for("released", || house.strike.releases() == 1);

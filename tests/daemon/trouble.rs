@@ -34,7 +34,7 @@ impl Camera for Troubled {
 pub struct Mortal {
     pub inner: ScriptedPerception,
     /// Who is told of every face.
-    pub looks: Option<Looks>,
+    pub updates: Option<TrackQueue>,
     pub dies: Arc<AtomicBool>,
 }
 
@@ -48,7 +48,10 @@ impl Perception for Mortal {
         assert!(!self.dies.load(Ordering::Relaxed), "vision dies, as the test wants it to");
         let face = self.inner.perceive(frame, gallery, expected)?;
         let is_there = face != Face::Absent;
-        self.looks.iter().filter(|_| is_there).for_each(|looks| looks.put(&senses::look(frame.captured_at())));
+        self.updates
+            .iter()
+            .filter(|_| is_there)
+            .for_each(|updates| updates.put(&senses::same_face(frame.captured_at())));
         Ok(face)
     }
 }
@@ -143,7 +146,7 @@ fn a_thread_that_panics_is_named_and_the_daemon_ends_with_a_locked_door() {
 #[test]
 fn a_gate_that_panics_is_named_and_its_strike_locks() {
     let strike = |strike, _| Box::new(Fragile { strike, was_released: false }) as Box<dyn Strike>;
-    let mut house = House::wired(steady, Shelf::Open, None, strike);
+    let mut house = House::wired(steady, StoreState::Open, None, strike);
     house.hand.set(Input::ExitButton(true));
     wait_for("released", || house.strike.releases() == 1);
     house.hand.set(Input::ExitButton(false));

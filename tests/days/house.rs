@@ -21,7 +21,7 @@ use facelatch::sim::rng::Rng;
 use facelatch::sim::strike::{RecordingStrike, StrikeLog};
 use facelatch::time::{Duration, Instant, Wall};
 
-use super::parts::{Eye, Glimpse, Keeper, Reach, Scene, Taken, Touch, Wires};
+use super::parts::{Eye, Glimpse, HouseEffects, Keeper, Scene, Taken, Touch, Wires};
 use super::town::{Chore, DAY, MIDNIGHT, Plan, SECOND, Town, Visit, Who};
 
 const FRAME: Duration = Duration::from_millis(100);
@@ -52,7 +52,7 @@ enum NetworkFault {
 /// Something to do at a time.
 #[derive(Debug, Clone)]
 enum Todo {
-    Look,
+    Capture,
     Tell(Event),
     Sense,
     Listen,
@@ -120,7 +120,7 @@ pub struct House {
     clock: SimClock,
     rng: Rng,
     gate: Gate,
-    interpreter: Interpreter<FaultInjector<RecordingStrike, StrikeFault>, Reach>,
+    interpreter: Interpreter<FaultInjector<RecordingStrike, StrikeFault>, HouseEffects>,
     strike: StrikeLog,
     eye: Eye,
     touch: Touch,
@@ -170,7 +170,7 @@ impl House {
             touch: Touch::new(scene.clone(), luck.sensor.clone(), rng.next_u64()),
             wires: Wires::new(luck.inputs.clone(), rng.next_u64()),
             keeper: Keeper::new(luck.ledger.clone(), rng.next_u64()),
-            interpreter: Interpreter::new(strike, Reach::default()),
+            interpreter: Interpreter::new(strike, HouseEffects::default()),
             network: luck.network.clone(),
             network_failures: 0,
             town: Town { is_leaver_erased: false },
@@ -226,7 +226,7 @@ impl House {
         for (at, chore) in self.plan.chores.clone() {
             self.todo(at, Todo::Chore(chore));
         }
-        self.todo(Instant::BOOT, Todo::Look);
+        self.todo(Instant::BOOT, Todo::Capture);
         self.todo(Instant::BOOT, Todo::Listen);
         let end = Instant::BOOT + DAY;
         let mut steps = 0;
@@ -265,7 +265,7 @@ impl House {
     fn act(&mut self, todo: Todo) {
         let now = self.now();
         match todo {
-            Todo::Look => self.look(),
+            Todo::Capture => self.capture(),
             Todo::Tell(event) => self.step(event),
             Todo::Sense => self.sense(),
             Todo::Listen => {
@@ -339,8 +339,8 @@ impl House {
         );
     }
 
-    fn look(&mut self) {
-        let (taken, events) = self.eye.look(self.now());
+    fn capture(&mut self) {
+        let (taken, events) = self.eye.capture(self.now());
         for event in events {
             self.todo(taken.at, Todo::Tell(event));
         }
@@ -354,7 +354,7 @@ impl House {
             (false, Some(_)) => FRAME,
             (false, None) => IDLE_FRAME,
         };
-        self.todo(done + pause, Todo::Look);
+        self.todo(done + pause, Todo::Capture);
     }
 
     /// Vision: what the picture shows, told when the network is done with it.

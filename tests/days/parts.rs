@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use facelatch::daemon::interpreter::Effects;
-use facelatch::daemon::{BACKLOG, SILENCE_MAX};
+use facelatch::daemon::{BACKLOG, MAX_SILENCE};
 use facelatch::frame::{Frame, Geometry, PixelFormat};
 use facelatch::gate::{Alarm, Event, Fault, Record, Ticket};
 use facelatch::person::PersonId;
@@ -26,7 +26,7 @@ const NOBODY: usize = usize::MAX;
 const SIDE: usize = 8;
 const CAMERA_TIMEOUT: Duration = Duration::from_millis(250);
 /// So many readings in a row that are none make a sensor one that does not work.
-const FAILURES_MAX: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// Which visit stands before the door.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +98,7 @@ pub struct Eye {
 /// A frame as vision takes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Taken {
-    /// When the look ended.
+    /// When the wait for it ended.
     pub at: Instant,
     pub captured_at: Instant,
     pub sequence: u32,
@@ -115,8 +115,8 @@ impl Eye {
         Self { camera, clock, last_good, is_lost, last_picture, is_frozen }
     }
 
-    /// One look, and what the gate is to hear of the camera's health.
-    pub fn look(&mut self, now: Instant) -> (Taken, Vec<Event>) {
+    /// One frame, and what the gate is to hear of the camera's health.
+    pub fn capture(&mut self, now: Instant) -> (Taken, Vec<Event>) {
         self.clock.advance_to(now);
         let mut events = Vec::new();
         let mut taken = Taken { at: now, captured_at: now, sequence: 0, glimpse: Glimpse::Nothing };
@@ -131,7 +131,7 @@ impl Eye {
                 }
                 let since =
                     self.last_picture.as_ref().filter(|(picture, _)| picture == frame.data()).map(|(_, at)| *at);
-                let frozen = since.is_some_and(|since| at.since(since) >= SILENCE_MAX);
+                let frozen = since.is_some_and(|since| at.since(since) >= MAX_SILENCE);
                 if since.is_none() {
                     self.last_picture = Some((frame.data().to_vec(), at));
                 }
@@ -143,7 +143,7 @@ impl Eye {
                 false
             }
             Err(CameraError::Timeout(_) | CameraError::BadFrame(_)) => {
-                self.clock.now().mono.since(self.last_good) >= SILENCE_MAX
+                self.clock.now().mono.since(self.last_good) >= MAX_SILENCE
             }
             Err(CameraError::Lost { .. } | CameraError::Ended) => true,
         };
@@ -199,7 +199,7 @@ fn millimetres(value: Value<'_>) -> f32 {
     if let Value::Distance(mm) = value { mm } else { f32::NAN }
 }
 
-/// The sensors' thread: whether somebody has been near for a window without a gap.
+/// The liveness thread: whether somebody has been near for a window without a gap.
 pub struct Touch {
     sensor: FaultInjector<Distance, SensorFault>,
     failures: u32,
@@ -231,8 +231,8 @@ impl Touch {
         let before = self.failures;
         self.failures = if is_failure { before + 1 } else { 0 };
         let event = match (before, self.failures) {
-            (_, FAILURES_MAX) => Some(Event::Fault(Fault::Sensor)),
-            (FAILURES_MAX.., 0) => Some(Event::Cleared(Fault::Sensor)),
+            (_, MAX_FAILURES) => Some(Event::Fault(Fault::Sensor)),
+            (MAX_FAILURES.., 0) => Some(Event::Cleared(Fault::Sensor)),
             _ => None,
         };
         (self.near_since, event)
@@ -357,13 +357,13 @@ impl Keeper {
 
 /// What the interpreter's effects leave for the house to do.
 #[derive(Debug, Default)]
-pub struct Reach {
+pub struct HouseEffects {
     pub records: VecDeque<(Record, Option<Ticket>)>,
     pub expected: Option<PersonId>,
     pub alarms: VecDeque<Alarm>,
 }
 
-impl Effects for Reach {
+impl Effects for HouseEffects {
     fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
         self.records.push_back((record, ticket));
         true

@@ -1,7 +1,7 @@
 //! Everything that facelatch reads from outside, each as a function of any bytes.
 //!
-//! A feed returns whether what it fed was taken. It must not panic, run on or take memory without bound; what is taken must
-//! keep what its type promises, and what is refused be told in a sentence. The bounded tests and the targets of
+//! A feed returns whether what it fed was taken. It must not panic, run on or take memory without bound; what is taken
+//! must keep what its type promises, and what is refused be told in a sentence. The bounded tests and the targets of
 //! `cargo fuzz` call the same feeds.
 
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use facelatch::eval::Pairs;
 use facelatch::face::align::{AlignedFace, TEMPLATE_112};
 use facelatch::face::geometry::{Landmarks, Rect, Sampler};
 use facelatch::face::landmarks::{LandmarkNetwork, Refiner};
-use facelatch::face::{Canvas, Detection, Detector, Embedder, Encoding, Limits, MjpegDecoder, Quality};
+use facelatch::face::{Canvas, Detection, Detector, Encoder, Encoding, Limits, MjpegDecoder, Quality};
 use facelatch::face::{convert, photo, quality};
 use facelatch::frame::{Frame, Geometry, MAX_SIDE, PixelFormat, RgbImage};
 use facelatch::gallery::calibrate::Calibration;
@@ -205,8 +205,8 @@ pub fn model(bytes: &[u8]) -> bool {
         Kind::Detector => {
             Detector::load(&file, Canvas::PHOTO).and_then(|mut detector| detector.detect(&picture)).map(|_| ())
         }
-        Kind::Embedder => Embedder::load(&file)
-            .and_then(|mut embedder| embedder.embed(&AlignedFace::default()))
+        Kind::Encoder => Encoder::load(&file)
+            .and_then(|mut encoder| encoder.encode(&AlignedFace::default()))
             .map(|encoding| assert!(encoding.as_slice().iter().all(|number| number.is_finite()))),
         Kind::AntiSpoof => Antispoof::load(std::slice::from_ref(&file))
             .and_then(|networks| networks.map(|mut networks| networks.judge(&picture, &face)).transpose())
@@ -246,9 +246,9 @@ pub fn database(bytes: &[u8]) -> bool {
         write(&dir.path().join("gallery.db-wal"), log);
     }
     let key = MasterKey::from_bytes(KEY);
-    let _looked = Store::open_read_only(&path, Some(&key)).map(|store| look_through(&store)).inspect_err(is_told);
+    let _looked = Store::open_read_only(&path, Some(&key)).map(|store| read_all(&store)).inspect_err(is_told);
     let Some(mut store) = taken(Store::open(&path, &key)) else { return false };
-    look_through(&store);
+    read_all(&store);
     let appended = store.append_event(&Record::new(NOW, Outcome::Exit));
     let _appended = appended.inspect_err(is_told);
     let _erased = store.erase(PersonId::new(1), ACT).inspect_err(is_told);
@@ -256,7 +256,7 @@ pub fn database(bytes: &[u8]) -> bool {
     true
 }
 
-fn look_through(store: &Store) {
+fn read_all(store: &Store) {
     let _people = store.people().inspect_err(is_told);
     let _templates = store.templates().inspect_err(is_told);
     let events = store.events(&EventQuery::default()).inspect_err(is_told);
@@ -365,7 +365,7 @@ pub fn session(bytes: &[u8]) -> bool {
     let mut written = Vec::new();
     if session.write(&mut written).is_ok() {
         let again = Session::parse(&*written).expect("what was written reads back");
-        assert_eq!((again.label, again.source, &again.note), (session.label, session.source, &session.note));
+        assert_eq!((again.label, again.origin, &again.note), (session.label, session.origin, &session.note));
     }
     true
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use facelatch::digest::Digest;
 use facelatch::face::align::TEMPLATE_112;
-use facelatch::face::{Embedder, Encoding};
+use facelatch::face::{Encoder, Encoding};
 use facelatch::gallery::{MasterKey, NewPerson, NewTemplate, Template, TemplateId};
 use facelatch::gate::record::{Outcome, Reason, Record};
 use facelatch::hw::store::Store;
@@ -169,31 +169,30 @@ pub fn messages() -> Seeds {
 
 pub fn models() -> Seeds {
     const WEIGHTS: [f32; 6] = [1.0, 0.0, 0.0, 1.0, 0.5, 0.5];
-    let embedder = r#"
+    let encoder = r#"
         name = "fed"
         decode = { embedding = { dims = 2 } }
         input = { width = 112, height = 112, order = "rgb", mean = [1.0, 0.0, 0.0], scale = [1.0, 1.0, 1.0] }
     "#;
-    let detector = embedder.replace("{ embedding = { dims = 2 } }", "\"yunet\"").replace("112", "2048");
+    let detector = encoder.replace("{ embedding = { dims = 2 } }", "\"yunet\"").replace("112", "2048");
     let network = tiny::onnx(&WEIGHTS);
-    let with = |more: &[u8]| feeds::join([embedder.as_bytes(), &tiny::with_op("MatMul", &WEIGHTS, more)]);
+    let with = |more: &[u8]| feeds::join([encoder.as_bytes(), &tiny::with_op("MatMul", &WEIGHTS, more)]);
     let sides = |sides: &[u64]| with(&sides.iter().flat_map(|&side| tiny::varint(1, side)).collect::<Vec<_>>());
     let tempting = vec![
         feeds::join([detector.as_bytes(), &network]),
         sides(&[1 << 60]),
         sides(&[u64::MAX]),
         sides(&[1 << 20, 64]),
-        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 30)]),
-        feeds::join([embedder.as_bytes(), &made_from_a_number(1 << 60)]),
+        feeds::join([encoder.as_bytes(), &made_from_a_number(1 << 30)]),
+        feeds::join([encoder.as_bytes(), &made_from_a_number(1 << 60)]),
     ];
     let of = |decode: &str, [width, height]: [u64; 2], network: &[u8]| {
         let sides = format!("width = {width}, height = {height}");
-        let text =
-            embedder.replace("{ embedding = { dims = 2 } }", decode).replace("width = 112, height = 112", &sides);
+        let text = encoder.replace("{ embedding = { dims = 2 } }", decode).replace("width = 112, height = 112", &sides);
         feeds::join([text.as_bytes(), network])
     };
     let sound = vec![
-        feeds::join([embedder.as_bytes(), &network]),
+        feeds::join([encoder.as_bytes(), &network]),
         of("{ embedding = { dims = 4 } }", [112; 2], &at_eight_bits([1, 3, 112, 112], &[], 4)),
         of("{ points = { margin = 8 } }", [32; 2], &at_eight_bits([1, 3, 32, 32], &[], 10)),
         of("{ anti-spoof = { crop = 2.7, logits = true } }", [40; 2], &at_eight_bits([1, 3, 40, 40], &[], 3)),
@@ -252,7 +251,7 @@ fn at_eight_bits(sides: [u64; 4], first: &[usize], outputs: u64) -> Vec<u8> {
 #[test]
 fn a_convolution_between_bytes_runs_at_eight_bits() {
     let file = tiny::model(at_eight_bits([1, 3, 112, 112], &[], 4), 4);
-    let layers = Embedder::load(&file).expect("a sound seed").layers();
+    let layers = Encoder::load(&file).expect("a sound seed").layers();
     assert!(layers.iter().any(|layer| layer.is_int8), "{layers:?}");
 }
 

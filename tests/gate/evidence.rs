@@ -68,7 +68,8 @@ pub fn agreement(
     Some((person, of_them.count(), best))
 }
 
-/// Whether enough of the last `of` good frames show one person, and one was told so late that so many are never fresh together.
+/// Whether enough of the last `of` good frames show one person, and one was told so late that so many are never fresh
+/// together.
 pub fn agree_too_late(frames: &[Told], claimed: Option<PersonId>, people: &People, policy: &Policy) -> bool {
     let mut good = frames.iter().rev().filter(|frame| matches!(frame.face, Face::Seen(_))).take(policy.of.into());
     let is_slow = |frame: &Told| (frame.told - frame.captured) * Ms::from(policy.agree) > millis(policy.stale_after);
@@ -78,8 +79,8 @@ pub fn agree_too_late(frames: &[Told], claimed: Option<PersonId>, people: &Peopl
     agreed >= policy.agree.into() && good.any(is_slow)
 }
 
-/// Whether evidence that began at `from` is this person's: they were seen at or before its begin, and from then on never
-/// lost from sight.
+/// Whether evidence that began at `from` is this person's: they were seen at or before its begin, and from then on
+/// never lost from sight.
 pub fn is_of(
     person: PersonId,
     from: Ms,
@@ -101,8 +102,8 @@ pub fn is_of(
     })
 }
 
-/// Whether more than half of the faces while the evidence was taken are beyond doubt this person's, of one in 25 ms, and the
-/// last 160 of these reach back over all of it.
+/// Whether more than half of the faces while the evidence was taken are beyond doubt this person's, of one in 25 ms,
+/// and the last 160 of these reach back over all of it.
 pub fn is_mostly(
     person: PersonId,
     report: &LivenessReport,

@@ -161,7 +161,7 @@ impl Judge {
         let is_to_lock = self.leaf.opens_anew() && self.policy.relock_on_open;
         must!(!is_to_lock || self.released.is_none(), "it has opened and is still unlocked");
         self.leaf.settle(now, event, &self.policy)?;
-        self.look_at(&step, state, poll_at)?;
+        self.check_shown(&step, state, poll_at)?;
         self.doubt(&step);
         self.nobody_is_kept_waiting(&step)
     }
@@ -244,7 +244,8 @@ impl Judge {
         }
     }
 
-    /// The first who asks is written down before the strike moves, and whoever shares that release once it has come to pass.
+    /// The first who asks is written down before the strike moves, and whoever shares that release once it has come to
+    /// pass.
     fn manual_release(&mut self, step: &Step<'_>, ticket: Option<Ticket>) -> Verdicts {
         match (step.event, ticket) {
             (Event::ManualRelease { .. }, Some(ticket)) => {
@@ -315,7 +316,8 @@ impl Judge {
         Ok((u8::try_from(agreed).unwrap(), similarity))
     }
 
-    /// The converse, whenever there was new evidence: an attack has been answered, and so has whoever meets every condition.
+    /// The converse, whenever there was new evidence: an attack has been answered, and so has whoever meets every
+    /// condition.
     fn nobody_is_kept_waiting(&self, step: &Step<'_>) -> Verdicts {
         let is_asked = step.is_new_frame || matches!(step.event, Event::Liveness(_));
         let Some(open) = self.open.as_ref().filter(|_| is_asked) else { return Ok(()) };
@@ -428,7 +430,7 @@ impl Judge {
     }
 
     /// What the gate shows of itself must agree with the books.
-    fn look_at(&mut self, step: &Step<'_>, state: &str, poll_at: Option<Ms>) -> Verdicts {
+    fn check_shown(&mut self, step: &Step<'_>, state: &str, poll_at: Option<Ms>) -> Verdicts {
         if self.open.is_none() && state == "observing" {
             self.begin(step)?;
         }

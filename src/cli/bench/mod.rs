@@ -46,7 +46,8 @@ struct Answer {
     #[serde(serialize_with = "stages::by_name")]
     stages: Times,
     rss_mib: Option<f64>,
-    /// From the start of the process until the networks are ready, less what loading the frames took: a door loads none.
+    /// From the start of the process until the networks are ready, less what loading the frames took: a door loads
+    /// none.
     start_ms: Option<f64>,
     /// Outside the networks' runtime, once warm; `null` without networks.
     allocations_per_frame: Option<f64>,

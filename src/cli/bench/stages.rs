@@ -20,7 +20,7 @@ use crate::hw::alloc::allocations_here;
 use crate::hw::store::Store;
 use crate::infer::network::OutputSpec;
 use crate::infer::{ModelFile, PictureNetwork};
-use crate::liveness::camera::{FaceWatch, Seen};
+use crate::liveness::camera::{FaceFrame, FaceTracker};
 use crate::liveness::series::{SPAN, Series, TICK, TICKS, Window};
 use crate::liveness::{Channel, Sample};
 use crate::ports::Ledger as _;
@@ -50,13 +50,13 @@ impl Time {
     }
 }
 
-/// What needs a network, in the order in which a frame passes it. `watch` is what liveness takes from the frame, `search` is among
-/// those who are enrolled.
+/// What needs a network, in the order in which a frame passes it. `watch` is what liveness takes from the frame,
+/// `search` is among those who are enrolled.
 const STAGES: [&str; 7] = ["detect", "landmarks", "align", "quality", "embed", "watch", "search"];
 
-/// By name, in the order in which a frame passes them; without a network [`STAGES`] are left out. `mjpeg` is in the place of
-/// `convert` where the camera gives JPEG: the last picture, encoded here. `liveness` is a window of two seconds drawn and scored,
-/// on the sensors' thread and not for each frame.
+/// By name, in the order in which a frame passes them; without a network [`STAGES`] are left out. `mjpeg` is in the
+/// place of `convert` where the camera gives JPEG: the last picture, encoded here. `liveness` is a window of two
+/// seconds drawn and scored, on the liveness thread and not for each frame.
 pub type Times = Vec<(&'static str, Time)>;
 
 /// As one object.
@@ -75,7 +75,7 @@ pub struct Chain {
     faces: Faces,
     index: Index,
     scratch: Scratch,
-    watch: FaceWatch,
+    tracker: FaceTracker,
     /// Frames of a benchmark have no time of their own.
     looked_at: crate::time::Instant,
     made_up: Detection,
@@ -87,22 +87,22 @@ type Laps = [Vec<Duration>; STAGES.len()];
 
 impl Chain {
     pub fn new(mut faces: Faces, ctx: &Context, width: u32, height: u32) -> Result<Self, Failure> {
-        let model = faces.embedder.spec();
+        let model = faces.encoder.spec();
         let templates = ctx.templates()?;
         let index = Index::of_people(&model.sha256, dims(model)?, &templates)?.decided_by(ctx.decider(model)?)?;
         let runtime_allocations = runtime_allocations(&mut faces, ctx, width, height)?;
         let (made_up, scratch) = (in_the_middle(width as f32, height as f32), index.scratch());
-        let (watch, looked_at) = Default::default();
-        Ok(Self { faces, index, scratch, watch, looked_at, made_up, runtime_allocations })
+        let (tracker, looked_at) = Default::default();
+        Ok(Self { faces, index, scratch, tracker, looked_at, made_up, runtime_allocations })
     }
 
-    /// Embedder and detector.
+    /// Encoder and detector.
     pub fn names(&self) -> (String, String) {
-        (self.faces.embedder.spec().name.clone(), self.faces.detector.spec().name.clone())
+        (self.faces.encoder.spec().name.clone(), self.faces.detector.spec().name.clone())
     }
 
     /// Whether there was a face.
-    fn look(&mut self, image: &RgbImage, laps: &mut Laps) -> Result<bool, Failure> {
+    fn run(&mut self, image: &RgbImage, laps: &mut Laps) -> Result<bool, Failure> {
         let (mut begun, mut lists) = (Instant::now(), laps.iter_mut());
         let mut lap = || {
             let time = std::mem::replace(&mut begun, Instant::now()).elapsed();
@@ -120,10 +120,10 @@ impl Chain {
         lap();
         let quality = std::hint::black_box(self.faces.quality(face, &landmarks));
         lap();
-        let encoding = self.faces.embed()?;
+        let encoding = self.faces.encode()?;
         lap();
         self.looked_at = self.looked_at + FRAME;
-        std::hint::black_box(self.watch.look(&Seen {
+        std::hint::black_box(self.tracker.update(&FaceFrame {
             at: self.looked_at,
             image,
             found: face,
@@ -156,15 +156,15 @@ fn runtime_allocations(faces: &mut Faces, ctx: &Context, width: u32, height: u32
             let mut network =
                 PictureNetwork::load(file, side, side, &[OutputSpec { name: "", len: landmarks::OUTPUTS, each: 1 }])?;
             let view = RgbImage::new(side, side);
-            landmarks::PASSES as u64 * allocations_of(|| Ok(network.look(&view)?))?
+            landmarks::PASSES as u64 * allocations_of(|| Ok(network.run(&view)?))?
         }
     };
-    let mut embedder = bare_embedder(&choice.embedder)?;
+    let mut encoder = bare_encoder(&choice.encoder)?;
     let face = RgbImage::new(SIDE, SIDE);
-    Ok(count + allocations_of(|| Ok(embedder.look(&face)?))?)
+    Ok(count + allocations_of(|| Ok(encoder.run(&face)?))?)
 }
 
-fn bare_embedder(file: &ModelFile) -> Result<PictureNetwork, Failure> {
+fn bare_encoder(file: &ModelFile) -> Result<PictureNetwork, Failure> {
     Ok(PictureNetwork::load(file, SIDE, SIDE, &[OutputSpec { name: "", len: dims(&file.spec)?, each: 1 }])?)
 }
 
@@ -208,7 +208,7 @@ pub fn measure(
             .map_err(|error| Failure::said(Code::Data, format!("{}: {error}", frames.describe())))?;
         convert_times.push(begun.elapsed());
         let is_face = match &mut chain {
-            Some(chain) => chain.look(&image, &mut laps)?,
+            Some(chain) => chain.run(&image, &mut laps)?,
             None => false,
         };
         if round >= WARM_UP {
@@ -227,8 +227,8 @@ pub fn measure(
     Ok(Measured { times, allocations_per_frame: chain.as_ref().map(outside), faces })
 }
 
-/// How long it takes to decode such a picture, warming up included. It has all its colour, half of which cameras leave out: theirs
-/// takes less.
+/// How long it takes to decode such a picture, warming up included. It has all its colour, half of which cameras leave
+/// out: theirs takes less.
 fn decode(image: &RgbImage, rounds: usize, decoder: &mut MjpegDecoder) -> Result<Vec<Duration>, Failure> {
     let (width, height) = (image.width(), image.height());
     let unfit = |error: String| Failure::said(Code::Data, format!("a picture of {width}x{height}: {error}"));

@@ -39,8 +39,9 @@ const STRANGER: &[u8] = picture!("stranger-1.jpg");
 /// Somebody who looks like two who are enrolled.
 const LOOK_ALIKE: &[u8] = picture!("look-alike-1.jpg");
 
-/// What a camera, a depth and a thermal sensor would say of a person who stands there, and of a print that is held up: the recipes'
-/// simulator wrote them (models/train, `liveness_sim.py ../demo --standing 7`), as no photograph has a pulse, relief or warmth.
+/// What a camera, a depth and a thermal sensor would say of a person who stands there, and of a print that is held up:
+/// the recipes' simulator wrote them (models/train, `liveness_sim.py ../demo --standing 7`), as no photograph has a
+/// pulse, relief or warmth.
 const PERSON: &str = include_str!("../../../models/demo/live.csv");
 const PRINT: &str = include_str!("../../../models/demo/print_flat.csv");
 

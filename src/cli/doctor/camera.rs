@@ -2,14 +2,14 @@
 
 use super::{Checked, Context};
 use crate::control::StatusLine;
-use crate::daemon::FIRST_FRAME_MAX;
+use crate::daemon::MAX_FIRST_FRAME;
 use crate::face::MjpegDecoder;
 use crate::face::convert::to_rgb;
 use crate::frame::RgbImage;
 use crate::hw::clock::BootClock;
 use crate::ports::{Camera, CameraError, Clock};
 
-pub(super) fn look(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
+pub(super) fn check(ctx: &Context, daemon: Option<&StatusLine>) -> Checked {
     if let Some(status) = daemon {
         return of_daemon(status);
     }
@@ -32,7 +32,7 @@ fn picture(camera: &mut dyn Camera, clock: &dyn Clock) -> Checked {
     let (mut image, mut decoder) = (RgbImage::default(), MjpegDecoder::default());
     let begun = clock.now().mono;
     let mut trouble = None;
-    while let Some(left) = FIRST_FRAME_MAX.checked_sub(clock.now().mono.since(begun)).filter(|left| !left.is_zero()) {
+    while let Some(left) = MAX_FIRST_FRAME.checked_sub(clock.now().mono.since(begun)).filter(|left| !left.is_zero()) {
         match camera.next_frame(left) {
             Ok(frame) => match to_rgb(&frame, &mut image, &mut decoder) {
                 Ok(()) => {
@@ -49,7 +49,7 @@ fn picture(camera: &mut dyn Camera, clock: &dyn Clock) -> Checked {
             }
         }
     }
-    let why = trouble.unwrap_or_else(|| CameraError::Timeout(FIRST_FRAME_MAX).to_string());
+    let why = trouble.unwrap_or_else(|| CameraError::Timeout(MAX_FIRST_FRAME).to_string());
     Err(format!("{name}: opens and gives no picture ({why}): unplug it and plug it in again"))
 }
 

@@ -1,5 +1,5 @@
-//! Groups of this machine: whether the daemon's user is in the one that it is to give the control socket to, and who else is in the
-//! lines'.
+//! Groups of this machine: whether the daemon's user is in the one that it is to give the control socket to, and who
+//! else is in the lines'.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub fn gid_of(group: &str) -> Result<u32, String> {
 }
 
 /// Of the group that control.group names.
-pub fn look(group: &str) -> Result<String, String> {
+pub fn check(group: &str) -> Result<String, String> {
     gid_of(group)?;
     if is_member(USER, group, &read(USERS)?, &read(GROUPS)?) {
         Ok(format!("members of {group} may ask the daemon, and move the door"))

@@ -12,7 +12,7 @@ use crate::gallery::{KeyPlaces, SERVICE_KEY};
 const ROOT: u32 = 0;
 
 impl Visit<'_> {
-    /// What [`look`] found, and whether the service can have that.
+    /// What [`check`] found, and whether the service can have that.
     pub(super) fn key(&mut self, found: Checked) -> Result<(), Failure> {
         let judged = found.and_then(|says| {
             Ok(match out_of_reach(self.ctx)? {
@@ -25,7 +25,7 @@ impl Visit<'_> {
     }
 }
 
-pub(super) fn look(ctx: &Context) -> Checked {
+pub(super) fn check(ctx: &Context) -> Checked {
     let (places, store) = places(ctx)?;
     let has_key = !is_absent(&places.file) || places.credentials.is_some() || places.sealed().is_some();
     if is_absent(&store) && !has_key {
@@ -34,8 +34,8 @@ pub(super) fn look(ctx: &Context) -> Checked {
     places.find(&store).map(|found| found.from.display().to_string()).map_err(|error| error.to_string())
 }
 
-/// What is worth a complaint: a key that is neither where systemd takes it from nor beside the gallery, and that the service's user,
-/// whose the gallery's directory is, can't read.
+/// What is worth a complaint: a key that is neither where systemd takes it from nor beside the gallery, and that the
+/// service's user, whose the gallery's directory is, can't read.
 ///
 /// # Errors
 /// One beside the gallery is somebody else's.
@@ -81,9 +81,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut ctx = Context::without_config(Globals::default());
         ctx.config.store.state_dir = Some(dir.path().to_owned());
-        assert!(look(&ctx).unwrap().contains("made at first use"));
+        assert!(check(&ctx).unwrap().contains("made at first use"));
         std::os::unix::fs::symlink("/mnt/disk/facelatch.db", ctx.store_path().unwrap()).unwrap();
-        let why = look(&ctx).unwrap_err();
+        let why = check(&ctx).unwrap_err();
         assert!(why.contains("is a link to /mnt/disk/facelatch.db"), "{why}");
         let failure = ctx.store().map(drop).unwrap_err();
         assert_eq!(failure.code(), crate::cli::exit::Code::NoInput, "{failure}");

@@ -57,7 +57,7 @@ fn strike(ctx: &Context) -> Checked {
             let recording = crate::sim::strike::RecordingStrike::new(Arc::new(BootClock));
             Ok(format!("{}; strike.kind says what drives the relay", recording.describe()))
         }
-        StrikeKind::Gpiochip => look_at_line(&strike.chip, strike.line.as_ref()),
+        StrikeKind::Gpiochip => check_line(&strike.chip, strike.line.as_ref()),
         StrikeKind::RaspberryPi => registers(&PI_REGISTERS).map(|found| format!("{found}, pin {line}")),
     }
 }
@@ -74,9 +74,9 @@ fn registers(places: &[&'static str]) -> Result<&'static str, String> {
     Err(format!("{why}on a Raspberry Pi add the user to group gpio, on another board use kind = \"gpiochip\""))
 }
 
-fn look_at_line(chip: &Path, line: Option<&LineId>) -> Checked {
+fn check_line(chip: &Path, line: Option<&LineId>) -> Checked {
     let Some(line) = line else { return Err("strike.line is missing".into()) };
-    gpio::look(chip, line)
+    gpio::probe(chip, line)
         .map(|offset| format!("{}, line {offset}", gpio::place(chip).display()))
         .map_err(|error| error.to_string())
 }
@@ -87,7 +87,7 @@ pub(super) fn inputs(ctx: &Context) -> Checked {
     let contact = inputs.door_contact.as_ref().map(|c| ("door contact", c.chip.as_ref(), &c.line));
     let mut says = Vec::new();
     for (what, chip, line) in [button, contact].into_iter().flatten() {
-        let line = look_at_line(chip.unwrap_or(&inputs.chip), Some(line)).map_err(|why| format!("{what}: {why}"))?;
+        let line = check_line(chip.unwrap_or(&inputs.chip), Some(line)).map_err(|why| format!("{what}: {why}"))?;
         says.push(format!("{what} on {line}"));
     }
     if says.is_empty() {

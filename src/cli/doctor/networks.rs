@@ -11,9 +11,9 @@ use crate::liveness::series::SPAN;
 use crate::ports::Clock;
 use crate::time::Duration;
 
-/// Finds a face's encoding in a black picture, which is nobody's, so that both networks have run; the second time by the clock, as
-/// the first warms up.
-pub fn look(ctx: &Context) -> Result<(Level, String), String> {
+/// Finds a face's encoding in a black picture, which is nobody's, so that both networks have run; the second time by
+/// the clock, as the first warms up.
+pub fn check(ctx: &Context) -> Result<(Level, String), String> {
     let run = || -> Result<(Level, String), Failure> {
         let camera = &ctx.config.camera;
         let mut faces = ctx.faces_for(camera.width, camera.height)?;
@@ -22,16 +22,16 @@ pub fn look(ctx: &Context) -> Result<(Level, String), String> {
         for _ in 0..2 {
             let began = BootClock.now().mono;
             faces.detector.detect(&picture)?;
-            faces.embed()?;
+            faces.encode()?;
             took = BootClock.now().mono.since(began);
         }
-        let (detector, embedder) = (faces.detector.spec(), faces.embedder.spec());
+        let (detector, encoder) = (faces.detector.spec(), faces.encoder.spec());
         let says = format!(
             "{} ({}), {} ({}) run",
             detector.name,
             short(&detector.sha256),
-            embedder.name,
-            short(&embedder.sha256)
+            encoder.name,
+            short(&encoder.sha256)
         );
         let seldom = || seldom(took).filter(|_| ctx.config.liveness_required());
         Ok(match slowness(took, &ctx.config.gate).or_else(seldom) {

@@ -1,4 +1,5 @@
-//! What is running: which program this is, whether it is what its package put there, and whether the daemon runs the same.
+//! What is running: which program this is, whether it is what its package put there, and whether the daemon runs the
+//! same.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// That of a process, by its number or `self`. The file may have been replaced since it was started; this is what runs.
+    /// That of a process, by its number or `self`. The file may have been replaced since it was started; this is what
+    /// runs.
     fn of(process: &str) -> std::io::Result<Self> {
         let link = Path::new("/proc").join(process).join("exe");
         Ok(Self { path: std::fs::read_link(&link)?, digest: digest_of(&link)? })

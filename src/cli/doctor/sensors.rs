@@ -1,5 +1,5 @@
-//! Each sensor of the configuration with one reading, or what is wrong with it, and whether they come often enough. Of a
-//! grid the picture as well, to see how it is mounted.
+//! Each sensor of the configuration with one reading, or what is wrong with it, and whether they come often enough. Of
+//! a grid the picture as well, to see how it is mounted.
 
 use super::{Finding, Level, Visit};
 use crate::cli::context::Context;
@@ -38,7 +38,7 @@ impl Visit<'_> {
                 continue;
             }
             let mut picture = Vec::new();
-            match look(config, &mut picture) {
+            match check(config, &mut picture) {
                 Ok((level, says)) => self.show(Finding { check: kind, level, says })?,
                 Err(error) => self.tell(kind, Err(error.to_string()))?,
             }
@@ -50,7 +50,8 @@ impl Visit<'_> {
     }
 }
 
-/// Of a sensor that a daemon may hold open, by what that one says it listens to: it may have started with another configuration.
+/// Of a sensor that a daemon may hold open, by what that one says it listens to: it may have started with another
+/// configuration.
 fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (Level, String) {
     let device = config.device.display();
     let is_heard = |source: Source| status.sensors.iter().any(|name| name == source.as_str());
@@ -71,7 +72,7 @@ fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (
     }
 }
 
-fn look(config: &SensorConfig, picture: &mut Vec<String>) -> Result<(Level, String), DeviceError> {
+fn check(config: &SensorConfig, picture: &mut Vec<String>) -> Result<(Level, String), DeviceError> {
     watch(&mut *sensors::open_one(config)?, config, &BootClock, picture)
 }
 
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn a_sensor_that_can_not_be_opened_says_what_to_do() {
         let config = SensorConfig::new(SensorKind::Thermal, Driver::Mlx90640, "/dev/i2c-987");
-        let error = look(&config, &mut Vec::new()).unwrap_err();
+        let error = check(&config, &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("switch I2C on"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::context::{Context, SERVICE_STATE};
 use crate::cli::exit::Failure;
 
 /// Less than this is no space: what is written goes into a log beside the database first.
-const LEAST_BYTES: u64 = 1 << 20;
+const MIN_BYTES: u64 = 1 << 20;
 /// Kinds of file systems, by statfs(2).
 const OVERLAY: u32 = 0x794C_7630;
 const TMPFS: u32 = 0x0102_1994;
@@ -22,7 +22,7 @@ const DROP_INS: &str = "etc/systemd/system/facelatch.service.d";
 impl Visit<'_> {
     /// `root` is `/`, or a stand-in for it where systemd is looked for.
     pub(super) fn state(&mut self, root: &Path) -> Result<(), Failure> {
-        let (level, says) = match look(self.ctx) {
+        let (level, says) = match check(self.ctx) {
             Err(says) => (Level::Wrong, says),
             Ok(says) => {
                 let kind = self.ctx.state_dir().ok().and_then(|dir| rustix::fs::statfs(dir).ok());
@@ -42,7 +42,7 @@ impl Visit<'_> {
     }
 }
 
-fn look(ctx: &Context) -> Checked {
+fn check(ctx: &Context) -> Checked {
     let dir = ctx.state_dir().map_err(|failure| failure.to_string())?;
     let shown = dir.display();
     let meta = match std::fs::metadata(&dir) {
@@ -70,9 +70,10 @@ fn look(ctx: &Context) -> Checked {
     }
 }
 
-/// Of what others than root may use: bytes, and inodes, which some file systems don't count and say that they have none of.
+/// Of what others than root may use: bytes, and inodes, which some file systems don't count and say that they have none
+/// of.
 fn is_full(bytes: u64, inodes: u64, free_inodes: u64) -> bool {
-    bytes < LEAST_BYTES || (inodes > 0 && free_inodes == 0)
+    bytes < MIN_BYTES || (inodes > 0 && free_inodes == 0)
 }
 
 fn fleeting(kind: u32) -> Option<&'static str> {
@@ -83,7 +84,8 @@ fn fleeting(kind: u32) -> Option<&'static str> {
     }
 }
 
-/// Why the service can't write a directory that the configuration names; `None` where it may, and where there is no service.
+/// Why the service can't write a directory that the configuration names; `None` where it may, and where there is no
+/// service.
 fn beyond_the_service(root: &Path, dir: &Path) -> Option<String> {
     if dir.starts_with(SERVICE_STATE) || !root.join(SYSTEMD).exists() {
         return None;
@@ -125,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_without_bytes_or_without_inodes_where_they_are_counted() {
-        assert!(is_full(LEAST_BYTES - 1, 100, 50) && is_full(0, 0, 0) && is_full(1 << 30, 100, 0));
-        assert!(!is_full(LEAST_BYTES, 100, 1) && !is_full(1 << 30, 0, 0), "btrfs counts no inodes");
+        assert!(is_full(MIN_BYTES - 1, 100, 50) && is_full(0, 0, 0) && is_full(1 << 30, 100, 0));
+        assert!(!is_full(MIN_BYTES, 100, 1) && !is_full(1 << 30, 0, 0), "btrfs counts no inodes");
     }
 
     #[test]

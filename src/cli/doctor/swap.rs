@@ -9,7 +9,7 @@ const SWAPS: &str = "proc/swaps";
 const CONTROLLERS: &str = "sys/fs/cgroup/cgroup.controllers";
 
 /// Below `/`, or a stand-in for it.
-pub fn look(root: &Path) -> (Level, String) {
+pub fn check(root: &Path) -> (Level, String) {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
     let swaps = read(SWAPS);
     let devices: Vec<_> = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
@@ -53,7 +53,7 @@ mod tests {
         put(SWAPS, &format!("{HEADER}{}", lines.collect::<String>()));
         controllers.into_iter().for_each(|controllers| put(CONTROLLERS, controllers));
         put("sys/block/zram0/backing_dev", zram_writes_to);
-        look(root.path())
+        check(root.path())
     }
 
     #[test]
@@ -76,6 +76,6 @@ mod tests {
             on(&["/var/swap", "/dev/zram0"], Some("cpuset cpu io memory pids\n"), "none\n"),
         ];
         assert_eq!(well.map(|(level, _)| level), [Level::Ok; 3]);
-        assert_eq!(look(Path::new("/nowhere")).0, Level::Ok, "what the kernel doesn't list isn't there");
+        assert_eq!(check(Path::new("/nowhere")).0, Level::Ok, "what the kernel doesn't list isn't there");
     }
 }

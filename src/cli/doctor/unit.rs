@@ -1,4 +1,5 @@
-//! What systemd runs the service by, where there are two units or a drop-in that was left over; and whether its journal is kept.
+//! What systemd runs the service by, where there are two units or a drop-in that was left over; and whether its journal
+//! is kept.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,8 @@ impl Visit<'_> {
     }
 }
 
-/// Whether systemd's journal lies in the memory: it has a directory on the disk, and one in that, only where it is kept.
+/// Whether systemd's journal lies in the memory: it has a directory on the disk, and one in that, only where it is
+/// kept.
 fn forgets(root: &Path) -> bool {
     let mut kept = std::fs::read_dir(root.join("var/log/journal")).into_iter().flatten().flatten();
     root.join("run/systemd/system").is_dir() && !kept.any(|entry| entry.path().is_dir())

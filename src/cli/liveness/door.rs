@@ -1,5 +1,5 @@
-//! A door in simulated time at which sessions happen: the real gate, its interpreter, a ledger on disk, and a strike that
-//! only remembers.
+//! A door in simulated time at which sessions happen: the real gate, its interpreter, a ledger on disk, and a strike
+//! that only remembers.
 //!
 //! Whoever stands there always looks like the one person enrolled: what keeps an attack out is liveness alone.
 
@@ -95,7 +95,7 @@ impl Door {
         let (gate, first) = Gate::new(policy, clock.now());
         let ledger = Ledger { store, _scratch: scratch, answers: Vec::new(), outcomes: Vec::new() };
         let mut door = Self { interpreter: Interpreter::new(strike, ledger), strike: log, gate, clock, between };
-        door.carry_out(first);
+        door.act(first);
         let schedule = Schedule::parse("always").ok();
         let member = Member { id: ANYBODY, expires: None, schedule };
         let threshold = Similarity::new(THRESHOLD);
@@ -169,12 +169,12 @@ impl Door {
 
     fn step(&mut self, event: Event) {
         let actions = self.gate.step(self.clock.now(), event);
-        self.carry_out(actions);
+        self.act(actions);
     }
 
     /// Carries actions out, and lets the gate hear what the ledger answers.
-    fn carry_out(&mut self, actions: Actions) {
-        self.interpreter.carry_out(&mut self.gate, self.clock.now(), actions);
+    fn act(&mut self, actions: Actions) {
+        self.interpreter.apply_all(&mut self.gate, self.clock.now(), actions);
         for answer in std::mem::take(&mut self.interpreter.effects().answers) {
             self.step(answer);
         }
@@ -222,7 +222,7 @@ mod tests {
         let demands = Demands { sources, required: sources, target_bpcer: 0.01, thresholds };
         let sample = |i| Sample { at: Instant::from_millis(40 * i), channel: Channel::FaceSize, value: 0.1 };
         let samples = (0..25 * seconds).map(sample).collect();
-        let session = Session { label: Label::Live, source: Origin::Simulated, note: String::new(), samples };
+        let session = Session { label: Label::Live, origin: Origin::Simulated, note: String::new(), samples };
         door.visit(&session, &mut Judge::new(demands, Box::new(Says(log_odds)), 60.0))
     }
 

@@ -23,8 +23,8 @@ pub struct Args {
     /// Judge by these sensors alone, such as camera,depth,thermal [default: those that each session has]
     #[arg(long, value_name = "SENSORS", value_delimiter = ',', value_parser = parse_source)]
     sensors: Option<Vec<Source>>,
-    /// Let each session happen at a simulated door as well, with the configured gate, a ledger and a strike, where whoever
-    /// comes looks like somebody enrolled: how often it opens, and how fast
+    /// Let each session happen at a simulated door as well, with the configured gate, a ledger and a strike, where
+    /// whoever comes looks like somebody enrolled: how often it opens, and how fast
     #[arg(long)]
     door: bool,
     /// Draw the DET curves into this file
@@ -55,7 +55,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
         let session = Session::read(path)?;
         let has: SourceSet = sources(&session).collect();
         let by = args.sensors.as_ref().map_or(has, |wanted| wanted.iter().copied().collect()).with(Source::Camera);
-        tally.add(session.label, session.source, &hear(&session, &mut judges.of(by)));
+        tally.add(session.label, session.origin, &hear(&session, &mut judges.of(by)));
         if let Some(door) = &mut door {
             visits.add(session.label, &door.visit(&session, &mut judges.of(by)));
         }

@@ -1,5 +1,5 @@
-//! `liveness record`: a session of the channels of camera and sensors, measured as the daemon measures them. A video has no
-//! sensors beside it.
+//! `liveness record`: a session of the channels of camera and sensors, measured as the daemon measures them. A video
+//! has no sensors beside it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::ears::Ears;
+use super::sensor_tap::SensorTap;
 use crate::cli::context::{Context, dims};
 use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note};
@@ -22,7 +22,7 @@ use crate::frame::Frame;
 use crate::gallery::Index;
 use crate::hw::clock::BootClock;
 use crate::hw::sensors;
-use crate::liveness::camera::{Eyes, Look};
+use crate::liveness::camera::{CameraTap, TrackUpdate};
 use crate::liveness::session::{MAX_SECONDS, WriteError, Writer, seconds};
 use crate::liveness::{Channel, Label, Origin, Sample, Session, Source};
 use crate::ports::{Camera, CameraError, Clock as _, Perception as _, PerceptionError};
@@ -126,8 +126,8 @@ struct Spread {
     p95: f32,
 }
 
-/// Windows of [`WINDOW`] whose mean antispoof is above one half, one window beginning at each sample, of those that end within
-/// the session.
+/// Windows of [`WINDOW`] whose mean antispoof is above one half, one window beginning at each sample, of those that end
+/// within the session.
 #[derive(Debug, PartialEq, Serialize)]
 struct Windows {
     live: usize,
@@ -183,7 +183,8 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
     Ok(Verdict::from(report.seen > 0))
 }
 
-/// Records for so many seconds, or until `is_over`. A camera or network that fails ends it, and what came until then is in the file.
+/// Records for so many seconds, or until `is_over`. A camera or network that fails ends it, and what came until then is
+/// in the file.
 fn record(
     args: &Args,
     ctx: &Context,
@@ -297,13 +298,13 @@ impl Pictures {
     }
 }
 
-/// The daemon's eyes and ears, with nobody enrolled, and the file.
+/// The daemon's taps on camera and sensors, with nobody enrolled, and the file.
 struct Recorder {
     start: Instant,
     recogniser: Recogniser,
     nobody: Index,
-    told: Receiver<Look>,
-    ears: Option<Ears>,
+    told: Receiver<TrackUpdate>,
+    sensor_tap: Option<SensorTap>,
     writer: Writer<BufWriter<File>>,
     report: Report,
 }
@@ -311,22 +312,23 @@ struct Recorder {
 impl Recorder {
     fn new(args: &Args, ctx: &Context, frame: &Frame<'_>) -> Result<Self, Failure> {
         let faces = ctx.faces_for(frame.width() as u32, frame.height() as u32)?;
-        let model = faces.embedder.spec();
+        let model = faces.encoder.spec();
         let nobody = Index::build(&model.sha256, dims(model)?, &[])?;
         let antispoof = ctx.antispoof()?;
         let has_antispoof = antispoof.is_some();
         let live = args.video.is_none();
-        let ears = live.then(|| Ears::new(sensors::open(&ctx.config.sensors), ctx.config.liveness.camera_view_deg));
+        let sensor_tap =
+            live.then(|| SensorTap::new(sensors::open(&ctx.config.sensors), ctx.config.liveness.camera_view_deg));
         let is_measured = |channel: &Channel| match channel.source() {
             Source::Camera => true,
             Source::Antispoof => has_antispoof,
-            _ => ears.as_ref().is_some_and(|ears| ears.measure(*channel)),
+            _ => sensor_tap.as_ref().is_some_and(|sensor_tap| sensor_tap.measure(*channel)),
         };
         let channels: Vec<_> = Channel::all().filter(is_measured).collect();
         // A frame is looked at once, and what it tells is taken before the next.
         let (tell, told) = sync_channel(1);
-        let eyes = Eyes::new(antispoof, Box::new(move |look| drop(tell.try_send(look.clone()))));
-        let recogniser = Recogniser::new(faces, ctx.config.limits()).watched_by(eyes);
+        let tap = CameraTap::new(antispoof, Box::new(move |update| drop(tell.try_send(update.clone()))));
+        let recogniser = Recogniser::new(faces, ctx.config.limits()).tapped_by(tap);
         let start = frame.captured_at();
         let file = BufWriter::new(File::create_new(&args.out).map_err(Failure::io(&args.out))?);
         let writer = Writer::new(file, args.label, Origin::Recorded, &args.note, &channels, start);
@@ -335,7 +337,7 @@ impl Recorder {
             not_written(&args.out, error)
         })?;
         let report = Report { file: args.out.clone(), label: args.label.as_str(), ..Report::default() };
-        Ok(Self { start, recogniser, nobody, told, ears, writer, report })
+        Ok(Self { start, recogniser, nobody, told, sensor_tap, writer, report })
     }
 
     fn take(&mut self, frame: &Frame<'_>) -> Result<(), Failure> {
@@ -346,17 +348,17 @@ impl Recorder {
             Ok(_) | Err(PerceptionError::Frame(_)) => {}
             Err(error @ PerceptionError::Network(_)) => return Err(Failure::said(Code::Software, error.to_string())),
         }
-        for look in self.told.try_iter() {
-            if let Some(ears) = &mut self.ears {
-                ears.look(&look);
+        for update in self.told.try_iter() {
+            if let Some(sensor_tap) = &mut self.sensor_tap {
+                sensor_tap.update(&update);
             }
-            let Some(face) = look.face() else { continue };
+            let Some(face) = update.face() else { continue };
             report.seen += 1;
-            report.faces += u64::from(look.forgets());
+            report.faces += u64::from(update.forgets());
             write(&mut self.writer, &face.samples, report)?;
         }
-        if let Some(ears) = &mut self.ears {
-            let heard = ears.hear(self.start, BootClock.now().mono);
+        if let Some(sensor_tap) = &mut self.sensor_tap {
+            let heard = sensor_tap.hear(self.start, BootClock.now().mono);
             write(&mut self.writer, &heard, report)?;
         }
         Ok(())
@@ -366,7 +368,7 @@ impl Recorder {
         let Self { writer, mut report, .. } = self;
         report.samples = writer.samples() as u64;
         writer.finish().map_err(|error| not_written(&report.file, error))?;
-        let troubles = self.ears.iter().flat_map(Ears::troubles);
+        let troubles = self.sensor_tap.iter().flat_map(SensorTap::troubles);
         let told = troubles.map(|trouble| Told {
             sensor: trouble.kind.as_str(),
             reason: trouble.why.as_str(),
@@ -382,8 +384,8 @@ impl Recorder {
     }
 }
 
-/// Gives a session another label, whole or not at all: a head that trains on it and an evaluation must not take it for what
-/// it was said to be.
+/// Gives a session another label, whole or not at all: a head that trains on it and an evaluation must not take it for
+/// what it was said to be.
 fn relabel(path: &Path, label: Label) -> Result<(), Failure> {
     let session = Session { label, ..Session::read(path)? };
     let mut text = Vec::new();

@@ -76,7 +76,7 @@ pub fn run(args: &Args, ctx: &Context) -> Result<Verdict, Failure> {
 ///
 /// # Errors
 /// The list names a file elsewhere; a file or the directory can't be read.
-pub fn look(dir: &Path, list: &List) -> Result<Vec<(String, Found)>, Failure> {
+pub fn compare(dir: &Path, list: &List) -> Result<Vec<(String, Found)>, Failure> {
     let mut found = Vec::new();
     for (name, digest) in &list.files {
         if name.contains('/') {
@@ -115,7 +115,7 @@ pub fn show(dir: &Path, key: &PublicKey, ctx: &Context) -> Result<Verdict, Failu
         ctx.out.line(format_args!("NO  {LIST}: {why}. Install nothing of it, and ask whom you have it from."))?;
         return Ok(Verdict::No);
     }
-    let files: Vec<_> = look(dir, &list)?.into_iter().map(|(name, is)| File { name, is }).collect();
+    let files: Vec<_> = compare(dir, &list)?.into_iter().map(|(name, is)| File { name, is }).collect();
     ctx.out.line(format_args!("{}; {}", list.about, signature.trusted_comment()))?;
     for File { name, is } in &files {
         let sign = match is {

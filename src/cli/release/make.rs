@@ -22,7 +22,8 @@ pub struct Args {
     arch: Vec<Arch>,
 }
 
-/// By these a hook's environment names the repository that is being committed to, and git heeds them more than a directory.
+/// By these a hook's environment names the repository that is being committed to, and git heeds them more than a
+/// directory.
 const OF_A_HOOK: [&str; 3] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

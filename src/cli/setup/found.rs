@@ -8,7 +8,7 @@ use crate::hw::camera::{self, Choice as Picture, Sight};
 use crate::hw::gpio::{self, CONSUMER, ChipLines, LineId};
 use crate::hw::sensors::buses::{self, Bus, LeftAlone};
 use crate::hw::sensors::{Driver, answers, iio};
-use crate::liveness::judge::LEAST_FPS;
+use crate::liveness::judge::MIN_FPS;
 use crate::ports::SensorKind;
 
 /// Most video nodes that are opened: a Raspberry Pi has thirty.
@@ -86,13 +86,13 @@ impl FoundSensor {
 }
 
 impl Found {
-    /// Looks at the board's devices below `root`, `/` on a real one.
-    pub fn look(root: &Path) -> Self {
+    /// Sees what devices the board has below `root`, `/` on a real one.
+    pub fn probe(root: &Path) -> Self {
         let (dev, sys) = (root.join("dev"), root.join("sys"));
         let mut found = Self::default();
         for node in video_nodes(&dev) {
-            let looked = camera::look(&node);
-            found.take_video(&dev, node, looked);
+            let probed = camera::probe(&node);
+            found.take_video(&dev, node, probed);
         }
         if found.cameras.is_empty() {
             found.remarks.push("no camera was found: plug one in and begin again".into());
@@ -104,12 +104,12 @@ impl Found {
             }
         }
         found.take_iio(iio::list(&iio::Places { sys: sys.join("bus/iio/devices"), dev: dev.clone() }));
-        found.take_buses(buses::look(&sys.join("bus/i2c/devices"), &dev, answers));
+        found.take_buses(buses::probe(&sys.join("bus/i2c/devices"), &dev, answers));
         found
     }
 
-    fn take_video(&mut self, dev: &Path, node: PathBuf, looked: Result<Sight, camera::Refusal>) {
-        let sight = match looked {
+    fn take_video(&mut self, dev: &Path, node: PathBuf, probed: Result<Sight, camera::Refusal>) {
+        let sight = match probed {
             // One camera has several nodes; those that give no pictures are no news.
             Err(camera::Refusal::NotACamera(_)) => return,
             Err(camera::Refusal::Planes { card }) if has_no_lens(&card) => return,
@@ -130,8 +130,8 @@ impl Found {
         if is_thermal {
             let (kind, driver, says) = (SensorKind::Thermal, Driver::V4l2Thermal, sight.card);
             self.sensors.push(FoundSensor { kind, driver, device, address: None, says });
-        } else if let Some(Picture { fps, .. }) = picture.filter(|picture| picture.fps < LEAST_FPS) {
-            let slow = format!("{fps} frames a second are too few for liveness, which needs {LEAST_FPS}");
+        } else if let Some(Picture { fps, .. }) = picture.filter(|picture| picture.fps < MIN_FPS) {
+            let slow = format!("{fps} frames a second are too few for liveness, which needs {MIN_FPS}");
             self.remarks.push(format!("{} ({}): {slow}", node.display(), sight.card));
         } else if let Some(picture) = picture {
             self.cameras.push(FoundCamera { device, names, card: sight.card, picture });
@@ -186,8 +186,8 @@ impl Found {
     }
 
     /// The one free line that a person means by `17`, `GPIO17` or `/dev/gpiochip0:17`: its chip, how it was named, its
-    /// offset. Where several chips have one, a Raspberry Pi's header is meant. A chip that was named by a rule's link goes by it:
-    /// it keeps no number.
+    /// offset. Where several chips have one, a Raspberry Pi's header is meant. A chip that was named by a rule's link
+    /// goes by it: it keeps no number.
     ///
     /// # Errors
     /// There is none, or several, or somebody has it.
@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn an_empty_board_has_nothing_and_says_what_is_to_be_plugged_in() {
         let root = tempfile::tempdir().unwrap();
-        let found = Found::look(root.path());
+        let found = Found::probe(root.path());
         assert_eq!(found.remarks, ["no camera was found: plug one in and begin again", NO_I2C]);
         assert_eq!(Found { remarks: vec![], ..found }, Found::default());
     }
@@ -487,7 +487,7 @@ mod tests {
             let tree = root.path().join("sys/bus/i2c/devices").join(name).join("of_node");
             std::fs::create_dir_all(&tree).unwrap();
             std::fs::write(tree.join("compatible"), compatible).unwrap();
-            !Found::look(root.path()).remarks.iter().any(|remark| remark == NO_I2C)
+            !Found::probe(root.path()).remarks.iter().any(|remark| remark == NO_I2C)
         };
         assert!(!has_one("i2c-20", "brcm,bcm2711-hdmi-i2c\0"));
         assert!(has_one("i2c-1", "brcm,bcm2711-i2c\0"));

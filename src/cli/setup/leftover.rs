@@ -28,8 +28,8 @@ const ASKED: [&str; 20] = [
     "sensor.address",
 ];
 
-/// The keys of a configuration that a new one lacks, in their order; one that states a default is none. Of a text that is no
-/// TOML none are known.
+/// The keys of a configuration that a new one lacks, in their order; one that states a default is none. Of a text that
+/// is no TOML none are known.
 pub fn keys(text: &str) -> Vec<String> {
     let Ok(table) = text.parse::<Table>() else { return Vec::new() };
     let meant = read(&table);

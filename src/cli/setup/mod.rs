@@ -1,8 +1,8 @@
 //! `setup`: from a board on which nothing is configured to a door that `doctor` finds well.
 //!
 //! Three steps that know nothing of each other: what the board has (`found`), what somebody answers (`question` is the
-//! dialogue, `ask` the terminal, `answers` the file), and the file that comes of it (`write`). Nothing is written before
-//! everything is answered, so breaking off leaves all as it was.
+//! dialogue, `ask` the terminal, `answers` the file), and the file that comes of it (`write`). Nothing is written
+//! before everything is answered, so breaking off leaves all as it was.
 
 mod answers;
 mod ask;
@@ -38,8 +38,8 @@ const KEY_FILE: &str = "facelatch.key";
 const NOT_TAKEN_OVER: &str = "Not taken over from the configuration that is there, since setup doesn't ask for it; copy what you want from the \
                               copy that is kept beside the new one";
 
-/// Finds cameras, GPIO lines and sensors, asks what it must, writes the configuration, makes the key, enrols the first person, and
-/// ends with `doctor`. Exits with 1 where that finds something wrong
+/// Finds cameras, GPIO lines and sensors, asks what it must, writes the configuration, makes the key, enrols the first
+/// person, and ends with `doctor`. Exits with 1 where that finds something wrong
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Take the answers from a file and ask nothing
@@ -69,7 +69,7 @@ struct Answer<'a> {
 pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     let out = Output { json: globals.json };
     let path = absolute(globals.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH)))?;
-    let found = look(&path, &globals)?;
+    let found = probe(&path, &globals)?;
     if args.questions {
         let text = answers::template(&found);
         out.line(text.trim_end())?;
@@ -107,8 +107,8 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// What the board has, and what is there of an earlier setup.
-fn look(path: &Path, globals: &Globals) -> Result<Found, Failure> {
-    let mut found = Found::look(Path::new("/"));
+fn probe(path: &Path, globals: &Globals) -> Result<Found, Failure> {
+    let mut found = Found::probe(Path::new("/"));
     found.before = before(path);
     found.leftover = leftover::keys(&read_text(path, MAX_CONFIG_BYTES as usize).unwrap_or_default());
     found.state_dir = absolute(globals.state.as_deref().unwrap_or(Path::new(SERVICE_STATE)))?;

@@ -32,7 +32,7 @@ impl Desk {
         }
         let (clock, reader) = (SimClock::new(TODAY), Store::open(store.path(), &key).unwrap());
         let shared = Shared::new(Arc::new(clock.clone()), nobody());
-        let demand = Box::new(|_| Thresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
         let keeper = Keeper::new(store, Digest([0; 32]), 1, demand, Some(90 * DAY));
         Self { clock, shared, keeper, reader, key, dir }
     }
@@ -55,12 +55,13 @@ impl Desk {
     /// What the gate hears of a manual release that it waits for until then: its number.
     fn asks(&mut self, until: Instant) -> Option<u64> {
         let release = Record::new(TODAY, Outcome::ManualRelease);
-        let job = Job::Write(entry(release, Some(Asked { ticket: ticket(), until })));
+        let job = Job::Write(entry(release, Some(PendingTicket { ticket: ticket(), until })));
         self.keeper.take(&self.shared, job);
         // Roster and faults are told as well.
         let told = std::iter::from_fn(|| self.shared.queue.take(Duration::ZERO));
-        let taken = told.filter_map(|message| if let Message::Taken(taken) = message { Some(taken) } else { None });
-        taken.last().unwrap().seq
+        let answers =
+            told.filter_map(|message| if let Message::LedgerAnswer(answer) = message { Some(answer) } else { None });
+        answers.last().unwrap().seq
     }
 
     fn writes(&mut self, record: Record) {
@@ -71,14 +72,14 @@ impl Desk {
         enrol(store, &NewPerson::new(Name::new(name).unwrap()))
     }
 
-    fn looks(&mut self) {
+    fn maintains(&mut self) {
         self.clock.advance(PERIOD);
-        self.keeper.look_around(&self.shared);
+        self.keeper.maintain(&self.shared);
     }
 
     fn events_after(&mut self, time: Duration) -> usize {
         self.clock.advance(time);
-        self.keeper.look_around(&self.shared);
+        self.keeper.maintain(&self.shared);
         self.reader.events(&EventQuery::default()).unwrap().len()
     }
 }
@@ -93,7 +94,7 @@ fn enrol(store: &mut Store, person: &NewPerson) -> PersonId {
 fn what_is_loaded_demands_of_each_way_its_own_similarity_and_admits_nobody_past_their_time_or_hours() {
     let mut desk = Desk::new();
     let (identify, verify) = (Similarity::new(0.6), Similarity::new(0.4));
-    desk.keeper.demand = Box::new(move |_| Thresholds { identify, verify });
+    desk.keeper.demand = Box::new(move |_| MatchThresholds { identify, verify });
     let mut enrols = |name, expires, schedule: &str| {
         let person = NewPerson { expires, schedule: schedule.into(), ..NewPerson::new(Name::new(name).unwrap()) };
         enrol(&mut desk.reader, &person)
@@ -221,7 +222,7 @@ impl Clock for Slow {
 #[test]
 fn a_store_that_comes_back_is_caught_up_with_in_parts_and_a_release_that_is_late_by_then_is_not_written() {
     let mut desk = Desk::new();
-    desk.looks();
+    desk.maintains();
     desk.shared = Shared::new(Arc::new(Slow(desk.clock.clone())), nobody());
     let rest = |desk: &mut Desk, n| desk.keeper.backlog.extend(std::iter::repeat_n(exit(TODAY), n));
     let written = |desk: &Desk| desk.reader.events(&EventQuery::default()).unwrap().len() - 2;
@@ -229,11 +230,11 @@ fn a_store_that_comes_back_is_caught_up_with_in_parts_and_a_release_that_is_late
     let now = desk.clock.now().mono;
     assert_eq!(desk.asks(now + Duration::from_millis(500)), None, "there was time when it began");
     assert_eq!(written(&desk), AT_ONCE);
-    assert!(desk.shared.last_beat(Health::Keeper) > now, "it lives meanwhile");
+    assert!(desk.shared.last_beat(WatchedThread::Keeper) > now, "it lives meanwhile");
     rest(&mut desk, AT_ONCE + 1);
     let mut other = Store::open(desk.reader.path(), &desk.key).unwrap();
     desk.enrols(&mut other, "Ana Ruiz");
-    desk.looks();
+    desk.maintains();
     assert_eq!((desk.keeper.backlog.len(), written(&desk)), (1, 2 * AT_ONCE + 1));
     assert!(desk.shared.gallery().find("Ana Ruiz").is_some(), "the gallery doesn't wait for the rest");
     desk.writes(Record::new(TODAY, Outcome::Stopped));
@@ -257,21 +258,21 @@ fn the_keeper_journals_what_it_was_asked_to_write_and_leaves_the_rest_to_the_gat
 #[test]
 fn a_store_that_is_moved_away_is_a_fault_and_none_is_made_in_its_place_and_another_that_is_put_there_is_the_doors() {
     let mut desk = Desk::new();
-    desk.looks();
+    desk.maintains();
     assert_eq!(desk.moves_the_files(), 0);
     for _ in 0..2 {
-        desk.looks();
+        desk.maintains();
         assert!(desk.shared.is_store_failing());
         assert_eq!(desk.files(), 0, "a bare mount point stays bare");
     }
     desk.writes(exit(TODAY));
     std::fs::write(desk.dir.path().join("test.db"), []).unwrap();
-    desk.looks();
+    desk.maintains();
     assert!(desk.shared.is_store_failing(), "an empty file is none, either");
     std::fs::remove_file(desk.dir.path().join("test.db")).unwrap();
     let mut other = Store::open(&desk.dir.path().join("test.db"), &desk.key).unwrap();
     let ana = desk.enrols(&mut other, "Ana Ruiz");
-    desk.looks();
+    desk.maintains();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
     assert_eq!([" Ana  Ruiz", "#1", "#9"].map(|name| desk.shared.gallery().find(name)), [Some(ana), Some(ana), None]);
@@ -288,23 +289,23 @@ fn a_reload_while_the_store_is_away_forgets_nobody_and_counts_once_it_is_back() 
     let mut desk = Desk::new();
     let mut other = Store::open(desk.reader.path(), &desk.key).unwrap();
     let ana = desk.enrols(&mut other, "Ana Ruiz");
-    desk.looks();
+    desk.maintains();
     desk.moves_the_files();
-    desk.looks();
+    desk.maintains();
     let (asked, is_asked) = std::sync::mpsc::channel();
     let demand = Box::new(move |_| {
         asked.send(()).unwrap();
-        Thresholds { identify: None, verify: None }
+        MatchThresholds { identify: None, verify: None }
     });
     desk.keeper.take(&desk.shared, Job::Demand(demand));
-    desk.looks();
+    desk.maintains();
     assert!(desk.shared.is_store_failing());
     assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
     assert_eq!(is_asked.try_iter().count(), 0);
     for name in ["test.db", "test.db-wal", "test.db-shm"] {
         std::fs::rename(desk.dir.path().join("away").join(name), desk.dir.path().join(name)).unwrap();
     }
-    desk.looks();
+    desk.maintains();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.shared.gallery().find("Ana Ruiz"), Some(ana));
     assert_eq!(is_asked.try_iter().count(), 1);
@@ -327,16 +328,16 @@ fn the_gallery_is_loaded_once_a_day_though_nobody_changes_it() {
 #[test]
 fn a_store_that_keeps_failing_though_its_file_is_there_is_opened_anew() {
     let mut desk = Desk::new();
-    desk.looks();
+    desk.maintains();
     // What a file system leaves behind that has gone away: it is read, and can't be written any more.
-    let Shelf::Open(store) = &mut desk.keeper.shelf else { panic!("open") };
+    let StoreState::Open(store) = &mut desk.keeper.store_state else { panic!("open") };
     *store = Store::open_read_only(desk.reader.path(), Some(&desk.key)).unwrap();
     desk.writes(exit(TODAY));
-    for _ in 0..MAX_FAILED_LOOKS - 1 {
-        desk.looks();
+    for _ in 0..MAX_FAILED_ROUNDS - 1 {
+        desk.maintains();
         assert!(desk.shared.is_store_failing());
     }
-    desk.looks();
+    desk.maintains();
     assert!(!desk.shared.is_store_failing());
     assert_eq!(desk.reader.events(&EventQuery::default()).unwrap().len(), 3);
 }

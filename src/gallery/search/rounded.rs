@@ -7,12 +7,12 @@ use crate::face::encoding::MAX_DIMS;
 use crate::kernels::panels::{NARROW, ROWS, Search};
 
 /// A template's largest rounded number; −128 stays unused so that the range is symmetric.
-pub const ROUNDED_MAX: i8 = 127;
+pub const MAX_ROUNDED: i8 = 127;
 /// A query's.
-const QUERY_MAX: i8 = NARROW;
+const MAX_QUERY: i8 = NARROW;
 /// An encoding is of unit length to within 1e-5; what is measured in double precision and kept in single is off by
 /// less.
-const LENGTH_MAX: f32 = 1.0 + 2e-5;
+const MAX_LENGTH: f32 = 1.0 + 2e-5;
 /// Numbers that are rounded at once.
 const LANES: usize = 8;
 /// Added to a small number it leaves no bits for less than a whole one, and those in the lowest bits of the sum (1.5 ·
@@ -95,11 +95,11 @@ impl Query {
     pub fn new(exact: &[f32], rounded: &mut Vec<i8>) -> Self {
         rounded.clear();
         let Rounding { step, error } =
-            Rounding::of(exact, exact.len(), QUERY_MAX, |numbers| rounded.extend_from_slice(numbers));
+            Rounding::of(exact, exact.len(), MAX_QUERY, |numbers| rounded.extend_from_slice(numbers));
         // A sum of n products of unit vectors is off by at most n + 1 half units in the last place (Higham, Accuracy
         // and Stability of Numerical Algorithms, 3.1), scaling a score and adding the bound to it by a few more.
         let summing = (exact.len() + 16) as f32 * HALF_ULP;
-        Self { step, length: LENGTH_MAX + error, margin: error * LENGTH_MAX + summing }
+        Self { step, length: MAX_LENGTH + error, margin: error * MAX_LENGTH + summing }
     }
 
     /// What the cosine of a row of such a panel, as `dot_f32` computes it, lies between.
@@ -173,13 +173,13 @@ impl Search for Sieve<'_> {
     }
 }
 
-/// Looks at the rows from the first on that may reach a threshold.
+/// Visits the rows from the first on that may reach a threshold.
 pub struct Alike<'a, F> {
     pub index: &'a Index,
     pub query: Query,
     pub first: usize,
     pub threshold: f32,
-    pub look: F,
+    pub visit: F,
 }
 
 impl<F: FnMut(usize)> Search for Alike<'_, F> {
@@ -190,7 +190,7 @@ impl<F: FnMut(usize)> Search for Alike<'_, F> {
 
     fn found(&mut self, row: usize, score: i32) {
         if row >= self.first && self.query.bounds(self.index.rounding[row / ROWS], score).end >= self.threshold {
-            (self.look)(row);
+            (self.visit)(row);
         }
     }
 }

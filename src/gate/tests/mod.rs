@@ -260,7 +260,8 @@ impl Script {
     }
 }
 
-/// `granted #1 0.800 [frames_agreed 5, needed 3]`, `release`, `expect #1` and so on; a `?` asks for the ledger's answer.
+/// `granted #1 0.800 [frames_agreed 5, needed 3]`, `release`, `expect #1` and so on; a `?` asks for the ledger's
+/// answer.
 fn line(action: &Action) -> String {
     match action {
         Action::Record { record, ticket } => {

@@ -221,7 +221,8 @@ fn denied_two_who_take_turns_are_denied_no_more_often_than_one_may_try() {
 #[test]
 fn denied_a_release_in_between_lengthens_nobodys_wait() {
     let mut door = Script::new();
-    // Denied at 5, 12 and 21 s. Whoever wants out is let out at 22 s, and the door locks at 27 s: the next begins at 29 s.
+    // Denied at 5, 12 and 21 s. Whoever wants out is let out at 22 s, and the door locks at 27 s: the next begins at 29
+    // s.
     door.show(stranger(), 22_000).exit().show(stranger(), 13_000).skip();
     assert_eq!(door.gate.status().state, "idle", "denied at 34 s");
     assert_eq!(door.gate.status().since, Instant::from_millis(START + 34_000));

@@ -139,7 +139,7 @@ pub struct Sight {
 ///
 /// # Errors
 /// [`Refusal`]: it is no camera, or can't be asked.
-pub fn look(path: &Path) -> Result<Sight, Refusal> {
+pub fn probe(path: &Path) -> Result<Sight, Refusal> {
     let device = device::Device::open(path)?;
     Ok(Sight { offers: device.offers(&CameraConfig::default())?, card: device.card().to_owned() })
 }

@@ -14,7 +14,7 @@ use log::{Level, Log, Metadata};
 /// Lines on their way at most.
 const MAX_LINES: usize = 256;
 /// How long a flush waits for what is on its way: the program ends then.
-const FLUSH_MAX: Duration = Duration::from_secs(1);
+const MAX_FLUSH: Duration = Duration::from_secs(1);
 /// How often it looks for room meanwhile.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
@@ -74,7 +74,7 @@ impl Log for Behind {
 
     fn flush(&self) {
         let (done, is_done) = sync_channel(1);
-        let until = Instant::now() + FLUSH_MAX;
+        let until = Instant::now() + MAX_FLUSH;
         while self.lines.try_send(Job::Flush(done.clone())).is_err() && Instant::now() < until {
             std::thread::sleep(FLUSH_PAUSE);
         }

@@ -61,7 +61,7 @@ pub struct Bus {
 
 /// Every bus of `sys` (/sys/bus/i2c/devices) whose node is in `dev`. `answers` calls an address; `false` where nobody
 /// answers or it can't be called.
-pub fn look(sys: &Path, dev: &Path, mut answers: impl FnMut(&Path, u8, Call) -> bool) -> Vec<Bus> {
+pub fn probe(sys: &Path, dev: &Path, mut answers: impl FnMut(&Path, u8, Call) -> bool) -> Vec<Bus> {
     let number = |name: String| name.strip_prefix("i2c-")?.parse::<u32>().ok();
     let listed = std::fs::read_dir(sys).into_iter().flatten().flatten();
     let mut numbers: Vec<u32> = listed.filter_map(|entry| number(entry.file_name().into_string().ok()?)).collect();
@@ -121,8 +121,8 @@ mod tests {
             }
         }
 
-        fn look(&self, answers: impl FnMut(&Path, u8, Call) -> bool) -> Vec<Bus> {
-            look(&self.at("sys"), &self.at("dev"), answers)
+        fn probe(&self, answers: impl FnMut(&Path, u8, Call) -> bool) -> Vec<Bus> {
+            probe(&self.at("sys"), &self.at("dev"), answers)
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         board.bus(1, "bcm2835 (i2c@7e804000)", Some("brcm,bcm2711-i2c\0brcm,bcm2835-i2c\0"));
         std::fs::create_dir_all(board.at("sys/1-0029")).unwrap();
         let mut called = Vec::new();
-        let buses = board.look(|_, address, call| {
+        let buses = board.probe(|_, address, call| {
             called.push((address, call));
             address != 0x69
         });
@@ -148,11 +148,11 @@ mod tests {
         board.bus(0, "SMBus I801 adapter at efa0", None);
         board.bus(2, "i915 gmbus dpb", None);
         board.bus(20, "fef04500.i2c", Some("brcm,bcm2711-hdmi-i2c\0"));
-        let buses = board.look(|bus, address, _| panic!("{} {address:#x} was called", bus.display()));
+        let buses = board.probe(|bus, address, _| panic!("{} {address:#x} was called", bus.display()));
         let why: Vec<_> = buses.iter().map(|bus| bus.left_alone).collect();
         let no_tree = Some(LeftAlone::NoDeviceTree);
         assert_eq!(why, [no_tree, no_tree, Some(LeftAlone::Display)]);
-        assert!(look(Path::new("/nowhere"), Path::new("/nowhere"), |_, _, _| true).is_empty());
+        assert!(probe(Path::new("/nowhere"), Path::new("/nowhere"), |_, _, _| true).is_empty());
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         let board = Board::new();
         board.bus(1, "bcm2835", Some("brcm,bcm2835-i2c\0"));
         std::fs::remove_file(board.at("dev/i2c-1")).unwrap();
-        let buses = board.look(|_, _, _| panic!("there is nothing to call"));
+        let buses = board.probe(|_, _, _| panic!("there is nothing to call"));
         assert_eq!(buses[0].left_alone, Some(LeftAlone::NoNode));
     }
 }

@@ -184,8 +184,8 @@ impl Store {
         Ok(now.gallery_version != before.gallery_version)
     }
 
-    /// From now on nothing is changed in a gallery that another connection has changed since this one opened it, or since
-    /// [`Store::changed`] was last asked: for whoever decides by what they have read what to write.
+    /// From now on nothing is changed in a gallery that another connection has changed since this one opened it, or
+    /// since [`Store::changed`] was last asked: for whoever decides by what they have read what to write.
     pub fn only_as_seen(&mut self) {
         self.only_as_seen = true;
     }

@@ -15,7 +15,7 @@ fn the_builtin_manifest_is_whole_and_its_names_are_unique() {
         assert_eq!(manifest.find_by_sha256(&model.sha256), Some(model));
         assert!(model.licence_text().is_some(), "{}", model.name);
     }
-    assert_eq!(manifest.find_by_name("sface").unwrap().kind(), Kind::Embedder);
+    assert_eq!(manifest.find_by_name("sface").unwrap().kind(), Kind::Encoder);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::graph::{Graph, Grid, float_or};
 
 /// Where a layer ends.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum End<'a> {
+pub(super) enum ChainEnd<'a> {
     /// As the bytes that a `QuantizeLinear` makes.
     Bytes { name: &'a str, grid: Grid },
     /// As the float tensor of this name.
@@ -31,16 +31,17 @@ pub(super) struct Chain<'a> {
     pub ceiling: Option<f32>,
     /// Nodes that are done with it.
     pub nodes: Vec<usize>,
-    pub end: End<'a>,
+    pub end: ChainEnd<'a>,
 }
 
 impl<'a> Chain<'a> {
-    fn new(node: usize, end: End<'a>) -> Self {
+    fn new(node: usize, end: ChainEnd<'a>) -> Self {
         let nodes = vec![node];
         Self { slope: None, bounds: None, addend: None, is_clamped: false, ceiling: None, nodes, end }
     }
 
-    /// Takes an activation; `None` where bounds before it are none after it, which takes one slope for all that doesn't fall.
+    /// Takes an activation; `None` where bounds before it are none after it, which takes one slope for all that doesn't
+    /// fall.
     fn bend(&mut self, slopes: Vec<f32>) -> Option<()> {
         if let Some([low, high]) = self.bounds {
             let first = *slopes.first()?;
@@ -57,7 +58,7 @@ impl<'a> Chain<'a> {
 /// Follows the result of `node`. `is_ready` says whether such bytes exist by now, so that they can be added.
 pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str) -> bool) -> Option<Chain<'a>> {
     let mut at = graph.nodes[node].output.first()?.as_str();
-    let end = End::Real(at);
+    let end = ChainEnd::Real(at);
     let mut chain = Chain::new(node, end);
     // The last place at which the layer may end; what comes after an addition counts only when it ends as bytes.
     let mut best = chain.clone();
@@ -67,7 +68,7 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
             "QuantizeLinear" => {
                 let Some((name, grid)) = graph.rounded(follower) else { break };
                 chain.nodes.push(next);
-                chain.end = End::Bytes { name, grid };
+                chain.end = ChainEnd::Bytes { name, grid };
                 best = chain.clone();
                 let Some(beyond) = beyond(graph, &mut chain, name, grid) else { break };
                 at = beyond;
@@ -96,7 +97,7 @@ pub(super) fn follow<'a>(graph: &Graph<'a>, node: usize, is_ready: impl Fn(&str)
         chain.nodes.push(next);
         at = follower.output.first()?.as_str();
         if chain.addend.is_none() && !chain.is_clamped && chain.bounds.is_none() {
-            chain.end = End::Real(at);
+            chain.end = ChainEnd::Real(at);
             best = chain.clone();
         }
     }
@@ -112,8 +113,8 @@ fn slopes(graph: &Graph<'_>, activation: &NodeProto) -> Option<Vec<f32>> {
     }
 }
 
-/// Past a rounding in the middle of a layer, to what reads it: an activation or an addition. Nothing is rounded, but what is
-/// beyond the bytes saturates as it would: a quantiser leaves a ReLU to that alone.
+/// Past a rounding in the middle of a layer, to what reads it: an activation or an addition. Nothing is rounded, but
+/// what is beyond the bytes saturates as it would: a quantiser leaves a ReLU to that alone.
 fn beyond<'a>(graph: &Graph<'a>, chain: &mut Chain<'a>, bytes: &str, grid: Grid) -> Option<&'a str> {
     if chain.addend.is_some() || chain.is_clamped || chain.ceiling.is_some() {
         return None;

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use super::extent;
 use super::graph::Grid;
 use super::program::{ALIGNMENT, End, Layout, Program, Share, Step, Whole};
-use super::recipe::{Convolution, Output, Recipe, Step as Layer, Value, Work};
+use super::recipe::{Convolution, Layer, Output, Recipe, Value, Work};
 use super::unroll::Unroll;
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Residual, SLACK, Sum, Window};
+use crate::kernels::q8::{Dense, Depthwise, OutputRange, Requantise, Residual, SLACK, Sum, Window};
 
 /// Bytes of unrolled windows at a time: they stay in the second cache.
 const UNROLLED: usize = 64 << 10;
-/// From so many products on two cores share a layer: some 50 µs on the slowest board's core, far more than handing over takes.
+/// From so many products on two cores share a layer: some 50 µs on the slowest board's core, far more than handing over
+/// takes.
 const SHARED: usize = 1 << 18;
 /// The largest room, in bytes.
 const MAX_ROOM: usize = 256 << 20;
@@ -29,22 +30,22 @@ pub(super) struct Unfit {
     reason: &'static str,
 }
 
-/// Sides of every value, and of what each step gives.
+/// Sides of every value, and of what each layer gives.
 pub(super) fn sides(recipe: &Recipe, inputs: &[Sides]) -> Result<(Vec<Sides>, Vec<Sides>), Unfit> {
     let mut values = vec![[0; 3]; recipe.grids.len()];
     for ((_, value), sides) in recipe.inputs.iter().zip(inputs) {
         values[*value] = *sides;
     }
-    let mut steps = Vec::with_capacity(recipe.steps.len());
-    for step in &recipe.steps {
-        let of: Vec<Sides> = step.inputs.iter().map(|&value| values[value]).collect();
-        let sides = shape(&step.work, &of).map_err(|reason| Unfit { layer: step.name.clone(), reason })?;
-        if let Some(out) = step.out {
+    let mut results = Vec::with_capacity(recipe.layers.len());
+    for layer in &recipe.layers {
+        let of: Vec<Sides> = layer.inputs.iter().map(|&value| values[value]).collect();
+        let sides = shape(&layer.work, &of).map_err(|reason| Unfit { layer: layer.name.clone(), reason })?;
+        if let Some(out) = layer.out {
             values[out] = sides;
         }
-        steps.push(sides);
+        results.push(sides);
     }
-    Ok((values, steps))
+    Ok((values, results))
 }
 
 fn shape(work: &Work, inputs: &[Sides]) -> Result<Sides, &'static str> {
@@ -110,7 +111,7 @@ pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa, cores: usize)
             false => Step::Quantise { input, grid, out, places: draft.layouts[out].places(0) },
         });
     }
-    for (index, layer) in recipe.steps.iter().enumerate() {
+    for (index, layer) in recipe.layers.iter().enumerate() {
         draft.layer(index, layer, results[index]).map_err(|reason| Unfit { layer: layer.name.clone(), reason })?;
         for (output, (_, of)) in recipe.outputs.iter().enumerate() {
             if let (Some(x), Output::Of(value)) = (layer.out, *of)
@@ -138,11 +139,11 @@ pub(super) fn compile(recipe: &Recipe, inputs: &[Sides], isa: Isa, cores: usize)
 
 /// The border that those who read this value want, if they agree; others take any.
 fn border(recipe: &Recipe, value: Value) -> [usize; 4] {
-    let wanted = |step: &Layer| match &step.work {
-        Work::Convolution(c) if step.inputs[0] == value => Some(if is_pointwise(c) { [0; 4] } else { c.pads }),
+    let wanted = |layer: &Layer| match &layer.work {
+        Work::Convolution(c) if layer.inputs[0] == value => Some(if is_pointwise(c) { [0; 4] } else { c.pads }),
         _ => None,
     };
-    let mut wanted = recipe.steps.iter().filter_map(wanted);
+    let mut wanted = recipe.layers.iter().filter_map(wanted);
     let first = wanted.next().unwrap_or([0; 4]);
     if wanted.all(|other| other == first) { first } else { [0; 4] }
 }
@@ -175,12 +176,12 @@ impl Draft<'_> {
         };
         let step = match &layer.work {
             Work::Convolution(convolution) => return self.convolution(index, convolution, layer, sides),
-            Work::Sum(act) => {
+            Work::Sum(range) => {
                 let second = self.other_than(x, layer.inputs[1]);
                 let scale = |value: Value| (f64::from(grid(value).scale) / f64::from(grid(out).scale)) as f32;
                 let zeros = [x, layer.inputs[1]].map(|value| grid(value).zero);
                 let scales = [x, layer.inputs[1]].map(scale);
-                let sum = Sum::new(self.isa, sides[2], zeros, scales, *act);
+                let sum = Sum::new(self.isa, sides[2], zeros, scales, *range);
                 let sum = sum.ok_or("a sum on a grid that is far too fine")?;
                 let places = |value: Value| self.layouts[value].places(0);
                 Step::Sum { sum, parts: [(x, places(x)), (second, places(second))], out, places: places(out) }
@@ -210,19 +211,19 @@ impl Draft<'_> {
         let weights = vec![1i8; channels * pixels];
         let bias = vec![-(i32::from(from.zero) * pixels as i32); channels];
         let scale = (f64::from(from.scale) / f64::from(to.scale) / pixels as f64) as f32;
-        let finish = Finish::new(
+        let requantise = Requantise::new(
             &weights,
             pixels,
             bias,
             [vec![scale; channels], vec![scale; channels]],
-            Act::linear(to.zero),
+            OutputRange::linear(to.zero),
             None,
         )
         .ok_or("a mean of too many pixels")?;
         let (kernel, ones) = ([rows, columns], [1, 1]);
         let window = Window { kernel, stride: ones, dilation: ones, width: columns, out: ones };
         let x = self.bordered(x, [0; 4]);
-        let layer = Depthwise::new(self.isa, &weights, window, finish);
+        let layer = Depthwise::new(self.isa, &weights, window, requantise);
         let places = self.layouts[out].places(0);
         let share = Share { layer: Whole::Depthwise(Box::new(layer)), from: 0, to: 0, places, added: None };
         Ok(Step::Whole { shares: vec![share], x, addend: None, out })
@@ -233,13 +234,13 @@ impl Draft<'_> {
         let taps = c.kernel[0] * c.kernel[1];
         let (kernel, stride, dilation) = (c.kernel, c.stride, c.dilation);
         if is_depthwise(c) {
-            let finish = self.finish(c, layer, &c.weights.numbers, 0..c.groups)?;
+            let requantise = self.requantise(c, layer, &c.weights.numbers, 0..c.groups)?;
             let x = self.bordered(x, c.pads);
             let width = self.layouts[x].width();
             let isa = self.isa;
             let filter = |rows: usize| {
                 let window = Window { kernel, stride, dilation, width, out: [rows, sides[1]] };
-                Whole::Depthwise(Box::new(Depthwise::new(isa, &c.weights.numbers, window, finish.clone())))
+                Whole::Depthwise(Box::new(Depthwise::new(isa, &c.weights.numbers, window, requantise.clone())))
             };
             let a_row = stride[0] * width * c.groups;
             return self.whole(index, layer, x, sides, taps, a_row, filter);
@@ -251,8 +252,8 @@ impl Draft<'_> {
         for group in 0..c.groups {
             let channels = group * outputs..(group + 1) * outputs;
             let weights = pixel_by_pixel(&c.weights.numbers[channels.start * depth..channels.end * depth], taps, inner);
-            let finish = self.finish(c, layer, &weights, channels.clone())?;
-            layers.push(Dense::new(self.isa, &weights, depth, finish));
+            let requantise = self.requantise(c, layer, &weights, channels.clone())?;
+            layers.push(Dense::new(self.isa, &weights, depth, requantise));
             ends.push(self.end(index, layer, channels.start)?);
         }
         if is_pointwise(c) {
@@ -271,8 +272,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// A layer that reads `x` as it lies, of `depth` products a result: `of` makes it for so many rows of its result, each of
-    /// which begins `a_row` bytes later in `x`.
+    /// A layer that reads `x` as it lies, of `depth` products a result: `of` makes it for so many rows of its result,
+    /// each of which begins `a_row` bytes later in `x`.
     #[expect(clippy::too_many_arguments, reason = "a layer, what it reads, and what its shares differ in")]
     fn whole(
         &mut self,
@@ -322,13 +323,13 @@ impl Draft<'_> {
     }
 
     /// From sums of these channels, whose weights are given, to what the layer gives.
-    fn finish(
+    fn requantise(
         &self,
         c: &Convolution,
         layer: &Layer,
         weights: &[i8],
         channels: std::ops::Range<usize>,
-    ) -> Result<Finish, &'static str> {
+    ) -> Result<Requantise, &'static str> {
         let Grid { scale, zero } = self.recipe.grids[layer.inputs[0]];
         let to = layer.out.map_or(1.0, |out| f64::from(self.recipe.grids[out].scale));
         let depth = weights.len() / channels.len();
@@ -340,7 +341,7 @@ impl Draft<'_> {
         // Nothing is added after a plain ReLU: then it's a bound, which costs less than a second scale.
         let is_bound =
             layer.inputs.len() == 1 && c.slopes.as_ref().is_some_and(|slopes| slopes.iter().all(|&s| s == 0.0));
-        let act = Act { low: if is_bound { c.act.low.max(c.act.zero) } else { c.act.low }, ..c.act };
+        let range = OutputRange { low: if is_bound { c.range.low.max(c.range.zero) } else { c.range.low }, ..c.range };
         let slopes = c.slopes.as_ref().filter(|_| !is_bound || layer.out.is_none());
         let slope = |channel: usize| slopes.map_or(1.0, |slopes| f64::from(slopes[channel]));
         let negative = channels.map(|channel| (step(channel) * slope(channel)) as f32).collect();
@@ -350,7 +351,7 @@ impl Draft<'_> {
             let bounds = c.bounds.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
             Residual { zero, scale: in_steps(scale), bounds: bounds.map(in_steps) }
         });
-        Finish::new(weights, depth, bias, [positive, negative], act, residual).ok_or("sums beyond 32 bits")
+        Requantise::new(weights, depth, bias, [positive, negative], range, residual).ok_or("sums beyond 32 bits")
     }
 
     /// `value`, or a copy of it if it's `x`: a step borrows each of its values once.

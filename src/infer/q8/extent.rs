@@ -1,17 +1,17 @@
-//! How much a recipe takes at a size, reckoned before any of it is made: a file of some kilobytes can ask for values and lists
-//! of gigabytes.
+//! How much a recipe takes at a size, reckoned before any of it is made: a file of some kilobytes can ask for values
+//! and lists of gigabytes.
 
 use super::compile::{Sides, is_depthwise};
-use super::recipe::{Recipe, Step, Work};
+use super::recipe::{Layer, Recipe, Work};
 use crate::infer::admit::{MAX_ELEMENTS, volume};
 
-/// The most places of pixels in the lists of all steps, four bytes each: several times what a detector has for the largest
-/// picture.
+/// The most places of pixels in the lists of all layers, four bytes each: several times what a detector has for the
+/// largest picture.
 const MAX_PLACES: usize = 16 << 20;
 
-/// Refuses values and lists that are larger than those of any network for a door. `results` are what each step gives.
+/// Refuses values and lists that are larger than those of any network for a door. `results` are what each layer gives.
 pub(super) fn admit(recipe: &Recipe, values: &[Sides], results: &[Sides]) -> Result<(), &'static str> {
-    let with_borders = recipe.steps.iter().map(|step| bordered(step, values));
+    let with_borders = recipe.layers.iter().map(|layer| bordered(layer, values));
     let all = values.iter().chain(results).map(|sides| Some(*sides)).chain(with_borders);
     let fits = |sides: Option<Sides>| sides.and_then(|s| product(&s)).is_some_and(|elements| elements <= MAX_ELEMENTS);
     if !all.into_iter().all(fits) {
@@ -21,24 +21,24 @@ pub(super) fn admit(recipe: &Recipe, values: &[Sides], results: &[Sides]) -> Res
     places.map(|_| ()).ok_or("more pixels than any network for a door reads")
 }
 
-/// At most how many places of pixels the lists of all steps hold; `None` beyond what can be counted.
+/// At most how many places of pixels the lists of all layers hold; `None` beyond what can be counted.
 fn places(recipe: &Recipe, values: &[Sides], results: &[Sides]) -> Option<usize> {
     let given = recipe.inputs.iter().map(|(_, value)| product(&values[*value][..2]));
-    let of_steps = recipe.steps.iter().zip(results).map(|(step, [rows, columns, _])| {
-        // A list for what each step reads and gives, and each group of channels has its own.
-        let groups = match &step.work {
+    let of_layers = recipe.layers.iter().zip(results).map(|(layer, [rows, columns, _])| {
+        // A list for what each layer reads and gives, and each group of channels has its own.
+        let groups = match &layer.work {
             Work::Convolution(c) if !is_depthwise(c) => c.groups,
             _ => 1,
         };
-        product(&[*rows, *columns, step.inputs.len() + 1, groups])
+        product(&[*rows, *columns, layer.inputs.len() + 1, groups])
     });
-    given.chain(of_steps).try_fold(0usize, |all, places| all.checked_add(places?))
+    given.chain(of_layers).try_fold(0usize, |all, places| all.checked_add(places?))
 }
 
-/// What a step reads first, with the border that it wants around it.
-fn bordered(step: &Step, values: &[Sides]) -> Option<Sides> {
-    let [rows, columns, channels] = *step.inputs.first().and_then(|&value| values.get(value))?;
-    let Work::Convolution(c) = &step.work else { return Some([rows, columns, channels]) };
+/// What a layer reads first, with the border that it wants around it.
+fn bordered(layer: &Layer, values: &[Sides]) -> Option<Sides> {
+    let [rows, columns, channels] = *layer.inputs.first().and_then(|&value| values.get(value))?;
+    let Work::Convolution(c) = &layer.work else { return Some([rows, columns, channels]) };
     let [top, left, bottom, right] = c.pads;
     Some([rows.checked_add(top)?.checked_add(bottom)?, columns.checked_add(left)?.checked_add(right)?, channels])
 }
@@ -53,19 +53,19 @@ mod tests {
     use super::super::graph::{Grid, Weights};
     use super::super::recipe::Convolution;
     use super::*;
-    use crate::kernels::q8::Act;
+    use crate::kernels::q8::OutputRange;
 
-    /// One step.
+    /// One layer.
     fn of(work: Work) -> Recipe {
-        let step = Step { name: "step".into(), work, inputs: vec![0], out: Some(1) };
+        let layer = Layer { name: "layer".into(), work, inputs: vec![0], out: Some(1) };
         let grids = vec![Grid { scale: 1.0, zero: 0 }; 2];
-        Recipe { grids, steps: vec![step], inputs: vec![("image".into(), 0)], ..Recipe::default() }
+        Recipe { grids, layers: vec![layer], inputs: vec![("image".into(), 0)], ..Recipe::default() }
     }
 
     /// In so many groups of one channel to two, 3x3, with this border.
     fn grouped(groups: usize, pads: [usize; 4], stride: usize) -> Recipe {
         let weights = Weights { numbers: Vec::new(), dims: vec![groups * 2, 1, 3, 3], scales: vec![1.0] };
-        let (kernel, stride, dilation, act) = ([3, 3], [stride; 2], [1, 1], Act::linear(0));
+        let (kernel, stride, dilation, range) = ([3, 3], [stride; 2], [1, 1], OutputRange::linear(0));
         let (bias, slopes, bounds) = (Vec::new(), None, None);
         of(Work::Convolution(Convolution {
             weights,
@@ -77,7 +77,7 @@ mod tests {
             bias,
             slopes,
             bounds,
-            act,
+            range,
         }))
     }
 

@@ -13,7 +13,8 @@ const INT8: i32 = 3;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
 
-/// What a byte stands for: (byte − zero) · scale. A signed byte of the file is 128 less than the one here, its zero too.
+/// What a byte stands for: (byte − zero) · scale. A signed byte of the file is 128 less than the one here, its zero
+/// too.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::infer) struct Grid {
     pub scale: f32,
@@ -105,8 +106,8 @@ impl<'a> Graph<'a> {
         (scale.is_finite() && scale > 0.0).then_some(Grid { scale, zero })
     }
 
-    /// The bytes behind a float tensor: the output of the `QuantizeLinear` whose `DequantizeLinear` this tensor is, if all
-    /// that read these bytes read them on their own grid.
+    /// The bytes behind a float tensor: the output of the `QuantizeLinear` whose `DequantizeLinear` this tensor is, if
+    /// all that read these bytes read them on their own grid.
     pub fn bytes_of(&self, name: &str) -> Option<(&'a str, Grid)> {
         let back = &self.nodes[self.maker(name)?];
         if back.op_type != "DequantizeLinear" {
@@ -237,8 +238,8 @@ pub(super) fn text<'a>(node: &'a NodeProto, name: &str) -> &'a str {
     attribute.map_or("", |a| std::str::from_utf8(&a.s).unwrap_or("?"))
 }
 
-/// A list of sides: empty where it isn't there, `None` where it's none or one of them is negative. Such a layer isn't one with
-/// the default; tract says what is wrong with it.
+/// A list of sides: empty where it isn't there, `None` where it's none or one of them is negative. Such a layer isn't
+/// one with the default; tract says what is wrong with it.
 pub(super) fn sides(node: &NodeProto, name: &str) -> Option<Vec<usize>> {
     let Some(attribute) = node.attribute.iter().find(|a| a.name == name) else { return Some(Vec::new()) };
     let sides = attribute.ints.iter().map(|&side| usize::try_from(side).ok());

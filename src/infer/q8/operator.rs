@@ -35,7 +35,7 @@ struct Part(Arc<Recipe>);
 
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{OPERATOR} of {} layers", self.0.steps.len())
+        write!(f, "{OPERATOR} of {} layers", self.0.layers.len())
     }
 }
 
@@ -85,10 +85,10 @@ impl Part {
 
     fn outputs(&self, shapes: &[TVec<usize>]) -> TractResult<Vec<TVec<usize>>> {
         let (inputs, rank) = self.inputs(shapes)?;
-        let (values, steps) = sides(&self.0, &inputs)?;
+        let (values, results) = sides(&self.0, &inputs)?;
         let of = |output: &Output| match output {
             Output::Of(value) => shape(values[*value], rank),
-            Output::From(step) => shape(steps[*step], rank),
+            Output::From(layer) => shape(results[*layer], rank),
         };
         Ok(self.0.outputs.iter().map(|(_, output)| of(output)).collect())
     }

@@ -50,7 +50,8 @@ pub(super) fn dequantise(bytes: &[u8], layout: &Layout, grid: Grid, planes: &mut
     }
 }
 
-/// Sums of windows from `first` on, each of `count` in its channel's plane; `real` says what a channel's sum stands for.
+/// Sums of windows from `first` on, each of `count` in its channel's plane; `real` says what a channel's sum stands
+/// for.
 pub(super) fn spread(
     real: impl Fn(usize, i32) -> f32,
     channels: usize,

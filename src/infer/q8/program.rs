@@ -287,8 +287,8 @@ impl Program {
         Room { bytes: Aligned::new(self.bytes), rows: vec![0; self.rows], sums: vec![0; self.sums], scratch }
     }
 
-    /// `outputs` as planes. `Err` names an input that holds what isn't a finite number, or comes in another form than it was
-    /// compiled for.
+    /// `outputs` as planes. `Err` names an input that holds what isn't a finite number, or comes in another form than
+    /// it was compiled for.
     pub fn run(&self, inputs: &[Given<'_>], outputs: &mut [&mut [f32]]) -> Result<(), usize> {
         let kept = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut room = kept.unwrap_or_else(|| self.room());

@@ -1,7 +1,7 @@
 //! What of a graph runs at eight bits: layers with their integers, in order, before any size is known.
 
 use super::graph::{Grid, Weights};
-use crate::kernels::q8::Act;
+use crate::kernels::q8::OutputRange;
 
 /// The operator that [`super::rewrite`] puts in the place of a part.
 pub(super) const OPERATOR: &str = "FacelatchQ8";
@@ -16,7 +16,7 @@ pub(super) type Value = usize;
 pub(crate) struct Recipe {
     /// The grid of each value.
     pub(super) grids: Vec<Grid>,
-    pub(super) steps: Vec<Step>,
+    pub(super) layers: Vec<Layer>,
     /// Float tensors that are read and made bytes first.
     pub(super) inputs: Vec<(String, Value)>,
     /// The input that comes as a picture's bytes, which are its own already.
@@ -28,12 +28,12 @@ pub(crate) struct Recipe {
 pub(super) enum Output {
     /// A value, made floats.
     Of(Value),
-    /// What the step gives in floats.
+    /// What the layer gives in floats.
     From(usize),
 }
 
 /// One layer; `out` is `None` where it ends in floats.
-pub(super) struct Step {
+pub(super) struct Layer {
     /// The file's name of the layer.
     pub name: String,
     pub work: Work,
@@ -44,7 +44,7 @@ pub(super) struct Step {
 pub(super) enum Work {
     /// The second input, if there is one, is added.
     Convolution(Convolution),
-    Sum(Act),
+    Sum(OutputRange),
     /// Windows of the greatest bytes.
     MaxPool {
         kernel: [usize; 2],
@@ -74,11 +74,12 @@ pub(super) struct Convolution {
     /// Between which the layer's own part of an addition is kept.
     pub bounds: Option<[f32; 2]>,
     /// Of the bytes that come out; its zero is theirs.
-    pub act: Act,
+    pub range: OutputRange,
 }
 
 impl Recipe {
-    /// Takes the tensor `name` as the bytes of a picture, if it's an input whose bytes are those of the numbers 0 to 255.
+    /// Takes the tensor `name` as the bytes of a picture, if it's an input whose bytes are those of the numbers 0
+    /// to 255.
     pub(super) fn takes_pixels(&mut self, name: &str) -> bool {
         let is_plain = |value: Value| self.grids[value] == Grid { scale: 1.0, zero: 0 };
         self.pixels = self.inputs.iter().position(|(input, value)| input == name && is_plain(*value));
@@ -87,11 +88,11 @@ impl Recipe {
 
     /// A line for each layer, whose result has these rows, columns and channels.
     pub(super) fn describe(&self, results: &[[usize; 3]]) -> Vec<String> {
-        let of = |(step, [rows, columns, channels]): (&Step, &[usize; 3])| {
-            let kind = match &step.work {
+        let of = |(layer, [rows, columns, channels]): (&Layer, &[usize; 3])| {
+            let kind = match &layer.work {
                 Work::Convolution(c) => {
                     let groups = if c.groups > 1 { format!(" in {} groups", c.groups) } else { String::new() };
-                    let added = if step.inputs.len() > 1 { " with an addition" } else { "" };
+                    let added = if layer.inputs.len() > 1 { " with an addition" } else { "" };
                     format!("convolution {}x{}{groups}{added}", c.kernel[0], c.kernel[1])
                 }
                 Work::Sum(_) => "addition".into(),
@@ -100,8 +101,8 @@ impl Recipe {
                 Work::Repeat(factors) => format!("enlarging {}x{}", factors[0], factors[1]),
                 Work::Concat => "concatenation".into(),
             };
-            format!("{kind} to {rows}x{columns}x{channels} {}", step.name)
+            format!("{kind} to {rows}x{columns}x{channels} {}", layer.name)
         };
-        self.steps.iter().zip(results).map(of).collect()
+        self.layers.iter().zip(results).map(of).collect()
     }
 }

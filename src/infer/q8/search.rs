@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
 use super::attributes::{factors, strides, two, window};
-use super::chain::{Chain, End, Slope, follow};
+use super::chain::{Chain, ChainEnd, Slope, follow};
 use super::graph::{Graph, Grid, attribute_or, sides};
-use super::recipe::{Convolution, OPERATOR, Output, Recipe, Step, Value, WHICH, Work};
-use crate::kernels::q8::{Act, MAX_DEPTH};
+use super::recipe::{Convolution, Layer, OPERATOR, Output, Recipe, Value, WHICH, Work};
+use crate::kernels::q8::{MAX_DEPTH, OutputRange};
 
 /// Takes out what can run at eight bits and leaves an operator for each part.
 pub(crate) fn rewrite(proto: &mut ModelProto) -> Vec<Recipe> {
@@ -64,12 +64,12 @@ fn drop_unread(graph: &mut GraphProto) {
     graph.initializer.retain(|_| keep.next().unwrap_or(true));
 }
 
-/// A layer that was found: its step's parts by the names of the bytes.
+/// A layer that was found: its parts by the names of the bytes.
 struct Found<'a> {
     name: &'a str,
     work: Work,
     inputs: Vec<(&'a str, Grid)>,
-    end: End<'a>,
+    end: ChainEnd<'a>,
     nodes: Vec<usize>,
     /// On how many layers that are tract's its inputs wait, one after the other.
     depth: usize,
@@ -123,8 +123,8 @@ impl<'a, 'b> Search<'a, 'b> {
         });
         found.depth = depth.max().unwrap_or(0);
         match found.end {
-            End::Bytes { name, .. } => drop(self.made.insert(name, found.depth)),
-            End::Real(name) => drop(self.depths.insert(name, found.depth + 1)),
+            ChainEnd::Bytes { name, .. } => drop(self.made.insert(name, found.depth)),
+            ChainEnd::Real(name) => drop(self.depths.insert(name, found.depth + 1)),
         }
         self.taken.extend(&found.nodes);
         self.found.push(found);
@@ -158,8 +158,8 @@ impl<'a, 'b> Search<'a, 'b> {
         let (kernel, stride, dilation, pads, groups) = window(proto, &weights.dims)?;
         let chain = follow(graph, node, |bytes| self.exists(bytes))?;
         let slopes = slopes(chain.slope.as_ref(), outputs)?;
-        let (act, bounds) = (act(&chain), chain.bounds);
-        let convolution = Convolution { weights, kernel, stride, dilation, pads, groups, bias, slopes, bounds, act };
+        let (range, bounds) = (output_range(&chain), chain.bounds);
+        let convolution = Convolution { weights, kernel, stride, dilation, pads, groups, bias, slopes, bounds, range };
         let inputs = [(bytes, input)].into_iter().chain(chain.addend).collect();
         Some(self.found(node, Work::Convolution(convolution), inputs, chain.end, chain.nodes))
     }
@@ -174,10 +174,10 @@ impl<'a, 'b> Search<'a, 'b> {
             Some(slope) if slope.0 == [0.0] => true,
             Some(_) => return None,
         };
-        let End::Bytes { grid, .. } = chain.end else { return None };
-        let mut act = act(&chain);
-        act.low = if is_relu { act.low.max(grid.zero) } else { act.low };
-        Some(self.found(node, Work::Sum(act), inputs, chain.end, chain.nodes))
+        let ChainEnd::Bytes { grid, .. } = chain.end else { return None };
+        let mut range = output_range(&chain);
+        range.low = if is_relu { range.low.max(grid.zero) } else { range.low };
+        Some(self.found(node, Work::Sum(range), inputs, chain.end, chain.nodes))
     }
 
     /// Layers that move bytes and leave their grid as it is.
@@ -186,7 +186,7 @@ impl<'a, 'b> Search<'a, 'b> {
         let proto = &graph.nodes[node];
         let reader = graph.only_reader(proto.output.first()?)?;
         let (name, grid) = graph.rounded(&graph.nodes[reader])?;
-        let end = End::Bytes { name, grid };
+        let end = ChainEnd::Bytes { name, grid };
         let of = |input: &String| graph.bytes_of(input).filter(|(_, other)| *other == grid);
         let first = proto.input.first()?;
         let (work, inputs) = match proto.op_type.as_str() {
@@ -210,7 +210,7 @@ impl<'a, 'b> Search<'a, 'b> {
         node: usize,
         work: Work,
         inputs: Vec<(&'a str, Grid)>,
-        end: End<'a>,
+        end: ChainEnd<'a>,
         nodes: Vec<usize>,
     ) -> Found<'a> {
         let proto = &self.graph.nodes[node];
@@ -302,18 +302,18 @@ impl<'a> Draft<'a> {
 
     fn add(&mut self, found: Found<'a>) {
         let inputs = found.inputs.into_iter().map(|(bytes, grid)| self.value(bytes, grid)).collect();
-        let step = self.recipe.steps.len();
+        let layer = self.recipe.layers.len();
         let out = match found.end {
-            End::Bytes { name, grid } => {
+            ChainEnd::Bytes { name, grid } => {
                 self.made.insert(name);
                 Some(self.value(name, grid))
             }
-            End::Real(name) => {
-                self.recipe.outputs.push((name.into(), Output::From(step)));
+            ChainEnd::Real(name) => {
+                self.recipe.outputs.push((name.into(), Output::From(layer)));
                 None
             }
         };
-        self.recipe.steps.push(Step { name: found.name.into(), work: found.work, inputs, out });
+        self.recipe.layers.push(Layer { name: found.name.into(), work: found.work, inputs, out });
     }
 }
 
@@ -360,18 +360,18 @@ fn slopes(slope: Option<&Slope>, outputs: usize) -> Option<Option<Vec<f32>>> {
 }
 
 /// The bounds of the bytes at the end of a chain.
-fn act(chain: &Chain<'_>) -> Act {
-    let End::Bytes { grid, .. } = chain.end else { return Act::linear(0) };
-    let mut act = Act::linear(grid.zero);
+fn output_range(chain: &Chain<'_>) -> OutputRange {
+    let ChainEnd::Bytes { grid, .. } = chain.end else { return OutputRange::linear(0) };
+    let mut range = OutputRange::linear(grid.zero);
     // What is added to is bounded before the addition.
     if let (Some(bounds), None) = (chain.bounds, chain.addend) {
-        [act.low, act.high] = bounds.map(|bound| grid.byte(bound));
+        [range.low, range.high] = bounds.map(|bound| grid.byte(bound));
     }
     if chain.is_clamped {
-        act.low = grid.zero;
+        range.low = grid.zero;
     }
     if let Some(ceiling) = chain.ceiling {
-        act.high = act.high.min(grid.byte(ceiling));
+        range.high = range.high.min(grid.byte(ceiling));
     }
-    act
+    range
 }

@@ -1,7 +1,7 @@
 //! What runs at eight bits gives what tract gives when it takes the same file literally, to a step of the last grid.
 //!
-//! A rounding that falls on the other side for want of the last bit of a float moves a later layer's result, too; so of the
-//! results a few may differ by a step, and only where an addition goes on unrounded by more than one.
+//! A rounding that falls on the other side for want of the last bit of a float moves a later layer's result, too; so of
+//! the results a few may differ by a step, and only where an addition goes on unrounded by more than one.
 
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
@@ -159,7 +159,8 @@ fn run(mut proto: ModelProto, input: &Tensor, is_rewritten: bool) -> (Vec<Tensor
     (outputs.into_iter().map(|value| value.into_tensor()).collect(), ours, others)
 }
 
-/// Compares both ways; `steps` is what a difference may come to, in steps of `scale`, and `same` the least share of equals.
+/// Compares both ways; `steps` is what a difference may come to, in steps of `scale`, and `same` the least share of
+/// equals.
 fn compare(net: ModelProto, input: &[usize], (scale, steps, same): (f32, f32, f64)) -> usize {
     let mut random = Rng::new(7);
     let pixels: Vec<f32> = (0..input.iter().product()).map(|_| (random.next_u64() % 256) as f32 / 255.0).collect();
@@ -261,7 +262,8 @@ fn a_residual_goes_into_the_convolution_before_it_and_floats_come_out_of_the_las
     let x = net.rounded_on(&x, 0.03, 125);
     let x = net.conv(&x, 16, &[9, 9], 1, vec![]);
     let x = net.simple("Flatten", &[&x], vec![]);
-    // The file rounds once more before the addition; half a step of it is a third of one here, in each of 1,944 products.
+    // The file rounds once more before the addition; half a step of it is a third of one here, in each of 1,944
+    // products.
     let ours = compare(net.model(&[1, 3, 9, 9], &[&x.0]), &[1, 3, 9, 9], (0.03, 1.5, 0.0));
     assert_eq!(ours, 1);
 }
@@ -412,10 +414,10 @@ fn two_cores_give_what_one_gives() {
         let recipes = rewrite(&mut proto);
         let [recipe] = recipes.as_slice() else { panic!("{name} has {} parts", recipes.len()) };
         let input = [rows, columns, 3];
-        let (values, steps) = sides(recipe, &[input]).unwrap();
+        let (values, results) = sides(recipe, &[input]).unwrap();
         let of = |output: Output| match output {
             Output::Of(value) => values[value],
-            Output::From(step) => steps[step],
+            Output::From(layer) => results[layer],
         };
         let mut random = Rng::new(rows as u64);
         let planes: Vec<f32> = (0..rows * columns * 3).map(|_| (random.next_u64() % 256) as f32).collect();

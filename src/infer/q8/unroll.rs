@@ -27,7 +27,8 @@ impl Unroll {
     /// [`Self::depth`] bytes.
     pub fn rows(&self, image: &[u8], layout: &Layout, first: usize, windows: Range<usize>, rows: &mut [u8]) {
         let channels = layout.sides[2];
-        // Taps that lie side by side are copied together; nine bytes are those of a first layer, three pixels of three colours.
+        // Taps that lie side by side are copied together; nine bytes are those of a first layer, three pixels of three
+        // colours.
         let is_whole = self.channels == channels && self.dilation[1] == 1;
         match (is_whole, self.kernel[1] * channels) {
             // Sixteen bytes at a time, which are one instruction; the next line's overwrite what is beyond.
@@ -54,7 +55,8 @@ impl Unroll {
         }
     }
 
-    /// Calls `fill` with where the kernel's first three lines begin in the image, if it has so many, and the bytes to fill.
+    /// Calls `fill` with where the kernel's first three lines begin in the image, if it has so many, and the bytes to
+    /// fill.
     fn copy(
         &self,
         image: &[u8],

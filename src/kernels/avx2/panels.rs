@@ -1,12 +1,12 @@
 //! Eight rows in a register, four bytes each.
 //!
-//! VNNI multiplies unsigned bytes by signed ones and sums four products (`vpdpbusd`). AVX2 does so in two steps, of which
-//! the first sums two products in 16 bits (`vpmaddubsw`) and is exact for queries within [`NARROW`]. Both take rows moved
-//! up by 128, and the sums begin with what that adds.
+//! VNNI multiplies unsigned bytes by signed ones and sums four products (`vpdpbusd`). AVX2 does so in two steps, of
+//! which the first sums two products in 16 bits (`vpmaddubsw`) and is exact for queries within [`NARROW`]. Both take
+//! rows moved up by 128, and the sums begin with what that adds.
 //!
 //! For other queries AVX2 takes bytes as halves of 16-bit numbers, even dimensions below, odd ones above. A shift right
-//! leaves the odd ones, a shift left 256 times the even ones, and both are exact operands of `vpmaddwd`. That takes no byte
-//! across lanes, as widening would.
+//! leaves the odd ones, a shift left 256 times the even ones, and both are exact operands of `vpmaddwd`. That takes no
+//! byte across lanes, as widening would.
 //!
 //! [`NARROW`]: crate::kernels::panels::NARROW
 

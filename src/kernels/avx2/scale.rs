@@ -10,8 +10,8 @@ pub fn halve_row(above: &[u8], below: &[u8], out: &mut [u8]) {
     let (above, above_rest) = above.as_chunks::<48>();
     let (below, below_rest) = below.as_chunks::<48>();
     let (out, out_rest) = out.as_chunks_mut::<24>();
-    // Each half takes four pixels, twelve bytes: bytes 0 and 24 on, then 12 and 36 on, the last of which is loaded from 32
-    // on to stay inside the block. The two pixels of a pair stand side by side by channel.
+    // Each half takes four pixels, twelve bytes: bytes 0 and 24 on, then 12 and 36 on, the last of which is loaded from
+    // 32 on to stay inside the block. The two pixels of a pair stand side by side by channel.
     let pairs = both_halves([0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, -1, -1, -1, -1]);
     let last = _mm256_set_m128i(_mm_set1_epi8(4), _mm_setzero_si128());
     let pairs_from_32 = _mm256_add_epi8(pairs, last);

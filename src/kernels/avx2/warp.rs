@@ -1,5 +1,5 @@
-//! Eight pixels at a time. Neighbours are fetched by ordinary loads, which are faster than gathers; pixels k and k + 4 then
-//! share a vector, so that every shuffle stays within its half.
+//! Eight pixels at a time. Neighbours are fetched by ordinary loads, which are faster than gathers; pixels k and k + 4
+//! then share a vector, so that every shuffle stays within its half.
 
 use std::arch::x86_64::*;
 
@@ -85,15 +85,16 @@ impl Weights {
         }
     }
 
-    /// Red, green, blue and zero of two pixels, as 32-bit numbers: those whose weights `_mm256_shuffle_epi32` finds by `PAIR`.
+    /// Red, green, blue and zero of two pixels, as 32-bit numbers: those whose weights `_mm256_shuffle_epi32` finds by
+    /// `PAIR`.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn blend<const PAIR: i32>(&self, low: __m128i, high: __m128i) -> __m256i {
         // By channel: above left, below left, above right, below right.
         let by_channel = both_halves([0, 8, 3, 11, 1, 9, 4, 12, 2, 10, 5, 13, -1, -1, -1, -1]);
         let taps = _mm256_shuffle_epi8(_mm256_set_m128i(high, low), by_channel);
-        // vpmaddubsw multiplies unsigned by signed bytes, and a weight of 128 only fits the former: samples are made signed
-        // by taking 128 from each, which both weightings carry on as a constant.
+        // vpmaddubsw multiplies unsigned by signed bytes, and a weight of 128 only fits the former: samples are made
+        // signed by taking 128 from each, which both weightings carry on as a constant.
         let taps = _mm256_xor_si256(taps, _mm256_set1_epi8(i8::MIN));
         const BIAS: i32 = 128 << (2 * WEIGHT_BITS);
         let columns = _mm256_maddubs_epi16(_mm256_shuffle_epi32(self.vertical, PAIR), taps);

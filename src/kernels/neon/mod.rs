@@ -1,7 +1,7 @@
 //! The kernels in NEON. What doesn't fill a vector is left to the scalar form, on the rest of the same slices.
 //!
-//! Every function is safe but for needing NEON. Bytes move through the helpers below, whose bounds are the types of their
-//! arguments.
+//! Every function is safe but for needing NEON. Bytes move through the helpers below, whose bounds are the types of
+//! their arguments.
 
 use std::arch::aarch64::*;
 

@@ -13,8 +13,8 @@ pub fn inner(src: &RgbImage, line: Line, out: &mut [u8]) {
     let stride = 3 * src.width() as i32;
     let (blocks, rest) = out.as_chunks_mut::<12>();
     let without_fourth = load_u8(&[0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 255, 255, 255, 255]);
-    // Inside of the source coordinates fit an i32, and so do steps, of which the progression makes three or more; only what
-    // follows the last pixel may wrap.
+    // Inside of the source coordinates fit an i32, and so do steps, of which the progression makes three or more; only
+    // what follows the last pixel may wrap.
     let mut place = [line.x as i32, line.y as i32];
     for block in blocks {
         let blended = [(); 4].map(|()| {

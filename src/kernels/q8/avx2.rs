@@ -1,7 +1,7 @@
 //! AVX2: eight sums of two products in one instruction (`vpmaddwd`), of activations and weights in 16 bits.
 //!
-//! The products of bytes (`vpmaddubsw`) add pairs in 16 bits and saturate, so rows are widened, a band of them at a time:
-//! every activation meets sixteen outputs at once and all of them in turn, which makes that cheap.
+//! The products of bytes (`vpmaddubsw`) add pairs in 16 bits and saturate, so rows are widened, a band of them at a
+//! time: every activation meets sixteen outputs at once and all of them in turn, which makes that cheap.
 
 use std::arch::x86_64::*;
 
@@ -20,7 +20,7 @@ pub(super) unsafe fn dense(
     wide: &mut [i16],
 ) {
     // SAFETY: the caller's promise; every place has room for the outputs.
-    unsafe { bands(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target), wide) }
+    unsafe { bands(layer, rows, &ymm::Bytes::new(&layer.requantise, addend, target), wide) }
 }
 
 /// # Safety
@@ -57,8 +57,8 @@ fn weights_of(layer: &Depthwise) -> &[u8] {
     unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast::<u8>(), size_of_val(&blocks[..])) }
 }
 
-/// Numbers from widened row to widened row: whole registers, and a cache line more, as rows that are a power of two apart
-/// would share few lines of the first cache.
+/// Numbers from widened row to widened row: whole registers, and a cache line more, as rows that are a power of two
+/// apart would share few lines of the first cache.
 fn wide_stride(depth: usize) -> usize {
     depth.next_multiple_of(16) + 32
 }

@@ -11,7 +11,7 @@ use super::{Addend, Dense, Depthwise, Rows, Target};
 #[target_feature(enable = "avx2,avxvnni")]
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     // SAFETY: the caller's promise; every place has room for the outputs.
-    unsafe { bands::<Vex>(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target)) }
+    unsafe { bands::<Vex>(layer, rows, &ymm::Bytes::new(&layer.requantise, addend, target)) }
 }
 
 /// # Safety
@@ -128,7 +128,7 @@ pub(super) mod evex {
     #[target_feature(enable = "avx2,avx512vl,avx512vnni")]
     pub unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { bands::<Evex>(layer, rows, &ymm::Bytes::new(&layer.finish, addend, target)) }
+        unsafe { bands::<Evex>(layer, rows, &ymm::Bytes::new(&layer.requantise, addend, target)) }
     }
 
     /// # Safety

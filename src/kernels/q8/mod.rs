@@ -1,19 +1,19 @@
 //! Layers of eight-bit networks: bytes times bytes, summed exactly, and made bytes again.
 //!
-//! Activations are unsigned bytes, pixel by pixel with the channels side by side (NHWC), and stand for
-//! (byte − zero) · scale with a scale and a zero of each tensor. Weights are signed bytes, symmetric, with a scale of each
-//! output channel (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-//! Inference"). A layer's sum is exact in 32 bits; [`Finish`] turns it into the next byte in the same step, so that no
-//! sum is ever written to memory.
+//! Activations are unsigned bytes, pixel by pixel with the channels side by side (NHWC), and stand for (byte − zero) ·
+//! scale with a scale and a zero of each tensor. Weights are signed bytes, symmetric, with a scale of each output
+//! channel (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+//! Inference"). A layer's sum is exact in 32 bits; [`Requantise`] turns it into the next byte in the same step, so that
+//! no sum is ever written to memory.
 //!
 //! The signed activations of a file become these by adding 128 to both byte and zero, and what the zero adds to a sum
 //! depends on weights alone: it is part of the bias. [`scalar`] is the definition that every instruction set equals bit
 //! for bit; its choice of rounding (`f32`, ties to even, nothing fused) is what all of them do in one instruction.
 
-mod finish;
 #[cfg(test)]
 mod guard;
 mod pack;
+mod requantise;
 pub mod scalar;
 #[cfg(test)]
 mod suite;
@@ -33,8 +33,8 @@ mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-pub use finish::{Act, Finish, Residual};
 use pack::Packed;
+pub use requantise::{OutputRange, Requantise, Residual};
 pub use sum::{ROUNDS, Sum};
 
 use super::Isa;
@@ -81,7 +81,8 @@ pub struct Rows<'a> {
     pub count: usize,
 }
 
-/// Where rows or pixels lie in a buffer: the first byte of each. The greatest place is known, so that no run has to look for it.
+/// Where rows or pixels lie in a buffer: the first byte of each. The greatest place is known, so that no run has to
+/// look for it.
 #[derive(Debug, Clone)]
 pub struct Places {
     at: Vec<u32>,
@@ -170,18 +171,18 @@ pub struct Dense {
     outputs: usize,
     depth: usize,
     packed: Packed,
-    finish: Finish,
+    requantise: Requantise,
 }
 
 impl Dense {
-    /// `weights`: `finish.channels()` rows of `depth` numbers each.
+    /// `weights`: `requantise.channels()` rows of `depth` numbers each.
     ///
     /// # Panics
-    /// If the sizes don't agree, or a sum could leave 32 bits: ask [`Finish::new`] first.
-    pub fn new(isa: Isa, weights: &[i8], depth: usize, finish: Finish) -> Self {
-        let outputs = finish.channels();
+    /// If the sizes don't agree, or a sum could leave 32 bits: ask [`Requantise::new`] first.
+    pub fn new(isa: Isa, weights: &[i8], depth: usize, requantise: Requantise) -> Self {
+        let outputs = requantise.channels();
         assert!(depth > 0 && depth <= MAX_DEPTH && weights.len() == outputs * depth, "{outputs} x {depth} weights");
-        Self { isa, outputs, depth, packed: Packed::dense(isa, weights, depth, &finish.bias), finish }
+        Self { isa, outputs, depth, packed: Packed::dense(isa, weights, depth, &requantise.bias), requantise }
     }
 
     pub fn outputs(&self) -> usize {
@@ -195,12 +196,12 @@ impl Dense {
     /// One byte of each output channel for each row.
     ///
     /// # Panics
-    /// If `rows` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected or
-    /// the other way round, or `scratch` has no room for this layer ([`Scratch::reserve_for`]).
+    /// If `rows` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected
+    /// or the other way round, or `scratch` has no room for this layer ([`Scratch::reserve_for`]).
     pub fn run(&self, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>, scratch: &mut Scratch) {
         self.check(rows);
         check_places(target.bytes.len(), target.places, rows.count, self.outputs);
-        assert_eq!(addend.is_some(), self.finish.residual.is_some(), "an addend");
+        assert_eq!(addend.is_some(), self.requantise.residual.is_some(), "an addend");
         if let Some(addend) = addend {
             check_places(addend.bytes.len(), addend.places, rows.count, self.outputs);
         }
@@ -221,7 +222,7 @@ impl Dense {
 
     /// The number that a sum of this channel stands for: times `positive`, or `negative` below zero.
     pub fn real(&self, channel: usize, sum: i32) -> f32 {
-        self.finish.real(channel, sum)
+        self.requantise.real(channel, sum)
     }
 
     fn check(&self, rows: Rows<'_>) {
@@ -261,9 +262,9 @@ pub struct Depthwise {
     channels: usize,
     window: Window,
     packed: Packed,
-    finish: Finish,
+    requantise: Requantise,
     /// In the order in which the kernel has its channels, if that is another.
-    interleaved: Option<Finish>,
+    interleaved: Option<Requantise>,
 }
 
 impl Depthwise {
@@ -271,15 +272,15 @@ impl Depthwise {
     ///
     /// # Panics
     /// If the sizes don't agree, or the input's width is less than what the window reaches.
-    pub fn new(isa: Isa, weights: &[i8], window: Window, finish: Finish) -> Self {
-        let channels = finish.channels();
+    pub fn new(isa: Isa, weights: &[i8], window: Window, requantise: Requantise) -> Self {
+        let channels = requantise.channels();
         assert!(window.out.iter().chain(&window.kernel).chain(&window.stride).all(|&n| n > 0), "{window:?}");
         assert!(window.taps() <= MAX_DEPTH && weights.len() == channels * window.taps(), "{window:?}");
         assert!(window.reach()[1] <= window.width, "{window:?}");
-        let packed = Packed::depthwise(isa, weights, window, &finish.bias);
+        let packed = Packed::depthwise(isa, weights, window, &requantise.bias);
         let pixels = |lanes: usize| walk::Walk::new(window, channels, 16 * lanes).pixels;
-        let interleaved = pack::lanes(isa).map(|lanes| finish.interleaved(lanes, pixels(lanes)));
-        Self { isa, channels, window, packed, finish, interleaved }
+        let interleaved = pack::lanes(isa).map(|lanes| requantise.interleaved(lanes, pixels(lanes)));
+        Self { isa, channels, window, packed, requantise, interleaved }
     }
 
     pub fn channels(&self) -> usize {
@@ -294,12 +295,12 @@ impl Depthwise {
     /// `image`: `width` pixels a row of `channels` bytes each, border included.
     ///
     /// # Panics
-    /// If `image` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is expected or
-    /// the other way round.
+    /// If `image` lacks its [`SLACK`], or a place lies outside of its buffer, or an addend is there and none is
+    /// expected or the other way round.
     pub fn run(&self, image: &[u8], addend: Option<Addend<'_>>, target: Target<'_>) {
         self.check(image);
         check_places(target.bytes.len(), target.places, self.outputs(), self.channels);
-        assert_eq!(addend.is_some(), self.finish.residual.is_some(), "an addend");
+        assert_eq!(addend.is_some(), self.requantise.residual.is_some(), "an addend");
         if let Some(addend) = addend {
             check_places(addend.bytes.len(), addend.places, self.outputs(), self.channels);
         }
@@ -318,12 +319,12 @@ impl Depthwise {
 
     /// The number that a sum of this channel stands for: times `positive`, or `negative` below zero.
     pub fn real(&self, channel: usize, sum: i32) -> f32 {
-        self.finish.real(channel, sum)
+        self.requantise.real(channel, sum)
     }
 
     /// With its channels in the kernel's order.
-    fn ordered(&self) -> &Finish {
-        self.interleaved.as_ref().unwrap_or(&self.finish)
+    fn ordered(&self) -> &Requantise {
+        self.interleaved.as_ref().unwrap_or(&self.requantise)
     }
 
     fn check(&self, image: &[u8]) {

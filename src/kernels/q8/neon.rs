@@ -1,15 +1,16 @@
 //! NEON: on every 64-bit ARM; with `sdot` in [`dotprod`], with `usmmla` in [`i8mm`].
 //!
-//! Without them, `smull` and `smlal2` sum two products exactly in each of eight 16-bit lanes, and `sadalp` adds neighbours to
-//! 32 bits: three instructions for sixteen products, two of them on the one pipe of a Cortex-A72 that multiplies. So 8
-//! products a cycle are the most, where `f32` reaches 4. A tile is 2 rows x 8 outputs, each sum in four lanes that are
-//! added at the end: sixteen registers of sums, two of activations, and weights and products passing through the others.
+//! Without them, `smull` and `smlal2` sum two products exactly in each of eight 16-bit lanes, and `sadalp` adds
+//! neighbours to 32 bits: three instructions for sixteen products, two of them on the one pipe of a Cortex-A72 that
+//! multiplies. So 8 products a cycle are the most, where `f32` reaches 4. A tile is 2 rows x 8 outputs, each sum in
+//! four lanes that are added at the end: sixteen registers of sums, two of activations, and weights and products
+//! passing through the others.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::finish::Finish;
 use super::pack::Packed;
+use super::requantise::Requantise;
 use super::tiles::Tiles;
 use super::{Addend, Dense, Isa, Residual, Rows, Target};
 
@@ -26,7 +27,7 @@ pub(super) use depthwise::{depthwise, depthwise_sums};
 /// The CPU has the layer's instruction set; what [`Dense::run`] checks holds.
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     let (target, places) = (target.bytes.as_mut_ptr(), target.places.at);
-    let out = Out::Bytes { finish: &layer.finish, addend, target, places };
+    let out = Out::Bytes { requantise: &layer.requantise, addend, target, places };
     // SAFETY: the caller's promise; every place has room for the outputs.
     unsafe { panels(layer, rows, &out) }
 }
@@ -178,8 +179,8 @@ unsafe fn smull_tile<const M: usize, const N: usize, const LEAST: bool>(panel: &
 
 /// Adds the products of sixteen numbers with those of four outputs to four times four sums.
 ///
-/// In assembler, as a compiler that may order all the instructions of a tile makes its products first, for which there are
-/// no registers. Four by four they also are far enough apart for a Cortex-A53, which runs in order.
+/// In assembler, as a compiler that may order all the instructions of a tile makes its products first, for which there
+/// are no registers. Four by four they also are far enough apart for a Cortex-A53, which runs in order.
 #[inline]
 #[target_feature(enable = "neon")]
 fn multiply<const LEAST: bool>(sums: &mut [int32x4_t; 4], bytes: int8x16_t, weights: [int8x16_t; 4]) {
@@ -248,7 +249,7 @@ unsafe fn signed(from: *const u8) -> int8x16_t {
 /// Where a tile's sums go.
 enum Out<'a> {
     Bytes {
-        finish: &'a Finish,
+        requantise: &'a Requantise,
         addend: Option<Addend<'a>>,
         target: *mut u8,
         places: &'a [u32],
@@ -276,16 +277,16 @@ impl Out<'_> {
         // SAFETY: scales are filled up to whole panels; rows and outputs are there by the caller's promise.
         unsafe {
             match *self {
-                Out::Bytes { finish, addend, target, places } => {
-                    let scales = Scales::<N>::new(finish, first);
+                Out::Bytes { requantise, addend, target, places } => {
+                    let scales = Scales::<N>::new(requantise, first);
                     for (row, sums) in (row..).zip(sums) {
                         let mut reals = scales.reals(sums);
-                        if let (Some(addend), Some(residual)) = (addend, finish.residual) {
+                        if let (Some(addend), Some(residual)) = (addend, requantise.residual) {
                             let from = addend.bytes.as_ptr().add(*addend.places.at.get_unchecked(row) as usize + first);
                             add::<N>(&mut reals, residual, load::<N>(from, outputs));
                         }
                         let to = target.add(*places.get_unchecked(row) as usize + first);
-                        store::<N>(to, outputs, narrow(finish, reals));
+                        store::<N>(to, outputs, narrow(requantise, reals));
                     }
                 }
                 Out::Sums { target, outputs: stride } => {
@@ -310,10 +311,13 @@ impl<const N: usize> Scales<N> {
     /// 4·N scales from `first` on are there.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn new(finish: &Finish, first: usize) -> Self {
+    unsafe fn new(requantise: &Requantise, first: usize) -> Self {
         // SAFETY: the caller's promise.
         let load = |scales: &[f32]| std::array::from_fn(|n| unsafe { vld1q_f32(scales.as_ptr().add(first + 4 * n)) });
-        Self { positive: load(&finish.positive), negative: finish.bends.then(|| load(&finish.negative)) }
+        Self {
+            positive: load(&requantise.positive),
+            negative: requantise.has_slope.then(|| load(&requantise.negative)),
+        }
     }
 
     #[inline]
@@ -344,15 +348,15 @@ fn add<const N: usize>(reals: &mut [float32x4_t; N], residual: Residual, bytes: 
 /// beyond a byte after it was added, too.
 #[inline]
 #[target_feature(enable = "neon")]
-fn narrow<const N: usize>(finish: &Finish, reals: [float32x4_t; N]) -> uint8x16_t {
-    let act = finish.act;
+fn narrow<const N: usize>(requantise: &Requantise, reals: [float32x4_t; N]) -> uint8x16_t {
+    let range = requantise.range;
     let half = |n: usize| {
         let [low, high] = [n, n + 1].map(|n| vcvtnq_s32_f32(reals[n % N]));
-        vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), vdupq_n_s16(act.zero.into()))
+        vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), vdupq_n_s16(range.zero.into()))
     };
     let bytes = vqmovun_s16(half(0));
     let bytes = if N > 2 { vqmovun_high_s16(bytes, half(2)) } else { vcombine_u8(bytes, bytes) };
-    vminq_u8(vmaxq_u8(bytes, vdupq_n_u8(act.low)), vdupq_n_u8(act.high))
+    vminq_u8(vmaxq_u8(bytes, vdupq_n_u8(range.low)), vdupq_n_u8(range.high))
 }
 
 #[inline]

@@ -19,15 +19,15 @@ pub(super) const WIDE: usize = 16;
 pub(super) enum Packed {
     /// As they came: a row for each output.
     Rows { weights: Vec<i8>, depth: usize },
-    /// Four neighbours in depth of sixteen outputs: [outputs / 16][depth / 4][16][4], zeros where there are none.
-    /// A depthwise window's depth is its taps in the order of [`Walk`], each line filled up to a multiple of four, and its
-    /// channels are interleaved ([`super::Finish::interleaved`]): [channels / 64][depth / 4][4][16][4], or of half as many
-    /// channels.
+    /// Four neighbours in depth of sixteen outputs: [outputs / 16][depth / 4][16][4], zeros where there are none. A
+    /// depthwise window's depth is its taps in the order of [`Walk`], each line filled up to a multiple of four, and
+    /// its channels are interleaved ([`super::Requantise::interleaved`]): [channels / 64][depth / 4][4][16][4], or of
+    /// half as many channels.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by kernels of x86 alone"))]
     Quads { blocks: Vec<Block<i8, 64>>, depth: usize },
-    /// Two neighbours in depth of sixteen outputs, in 16 bits: [outputs / 16][depth / 2][16][2]. Of a depthwise window the
-    /// taps are those of quads of 32 channels, the first and third of four before the second and fourth:
-    /// [channels / 32][depth / 4][4][2][8][2].
+    /// Two neighbours in depth of sixteen outputs, in 16 bits: [outputs / 16][depth / 2][16][2]. Of a depthwise window
+    /// the taps are those of quads of 32 channels, the first and third of four before the second and fourth: [channels
+    /// / 32][depth / 4][4][2][8][2].
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "read by kernels of x86 alone"))]
     Pairs { blocks: Vec<Block<i16, 32>>, depth: usize },
     /// With a bias of their own.
@@ -71,7 +71,7 @@ impl Packed {
     }
 }
 
-/// Lanes of 128 bits in which depthwise kernels interleave channels ([`super::Finish::interleaved`]), if they do.
+/// Lanes of 128 bits in which depthwise kernels interleave channels ([`super::Requantise::interleaved`]), if they do.
 pub(super) fn lanes(isa: Isa) -> Option<usize> {
     match isa {
         Isa::Avx2 | Isa::AvxVnni => Some(2),

@@ -8,7 +8,7 @@ pub(super) fn sums(layer: &Dense, rows: Rows<'_>, out: &mut [i32]) {
     for (row, out) in out.chunks_exact_mut(layer.outputs).enumerate() {
         let bytes = &rows.bytes[row * rows.stride..][..layer.depth];
         for (channel, out) in out.iter_mut().enumerate() {
-            *out = layer.finish.bias[channel] + dot(bytes, layer.packed.row(channel));
+            *out = layer.requantise.bias[channel] + dot(bytes, layer.packed.row(channel));
         }
     }
 }
@@ -17,9 +17,9 @@ pub(super) fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, t
     for (row, &place) in target.places.at.iter().enumerate() {
         let bytes = &rows.bytes[row * rows.stride..][..layer.depth];
         for channel in 0..layer.outputs {
-            let sum = layer.finish.bias[channel] + dot(bytes, layer.packed.row(channel));
+            let sum = layer.requantise.bias[channel] + dot(bytes, layer.packed.row(channel));
             let addend = addend.map(|addend| addend.bytes[addend.places.at[row] as usize + channel]);
-            target.bytes[place as usize + channel] = layer.finish.byte(channel, sum, addend);
+            target.bytes[place as usize + channel] = layer.requantise.byte(channel, sum, addend);
         }
     }
 }
@@ -28,7 +28,7 @@ pub(super) fn depthwise(layer: &Depthwise, image: &[u8], addend: Option<Addend<'
     for (at, &place) in target.places.at.iter().enumerate() {
         for channel in 0..layer.channels {
             let addend = addend.map(|addend| addend.bytes[addend.places.at[at] as usize + channel]);
-            let byte = layer.finish.byte(channel, filtered(layer, image, at, channel), addend);
+            let byte = layer.requantise.byte(channel, filtered(layer, image, at, channel), addend);
             target.bytes[place as usize + channel] = byte;
         }
     }
@@ -51,7 +51,7 @@ fn filtered(layer: &Depthwise, image: &[u8], at: usize, channel: usize) -> i32 {
         let column = left + tap % window.kernel[1] * window.dilation[1];
         i32::from(image[(row * window.width + column) * layer.channels + channel]) * i32::from(weight)
     };
-    layer.finish.bias[channel] + layer.packed.row(channel).iter().enumerate().map(product).sum::<i32>()
+    layer.requantise.bias[channel] + layer.packed.row(channel).iter().enumerate().map(product).sum::<i32>()
 }
 
 fn dot(bytes: &[u8], weights: &[i8]) -> i32 {

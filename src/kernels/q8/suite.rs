@@ -1,4 +1,5 @@
-//! The property that every instruction set's layers have: bit for bit what the scalar form computes, and no byte elsewhere.
+//! The property that every instruction set's layers have: bit for bit what the scalar form computes, and no byte
+//! elsewhere.
 
 use proptest::prelude::*;
 
@@ -18,7 +19,7 @@ fn weights(seed: u64, n: usize) -> Vec<i8> {
     bytes(seed & !1, n).into_iter().map(|byte| of(byte).max(least)).collect()
 }
 
-fn finish(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Finish {
+fn requantise(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Requantise {
     let channels = weights.len() / depth;
     let numbers = bytes(seed, 7 * channels);
     let number = |at: usize| f32::from(numbers[at]) / 255.0;
@@ -30,11 +31,15 @@ fn finish(seed: u64, weights: &[i8], depth: usize, has_addend: bool) -> Finish {
     let bias =
         (0..channels).map(|c| i32::from_le_bytes(std::array::from_fn(|k| numbers[(2 + k) * channels + c])) >> 12);
     let zero = bytes(seed ^ 1, 1)[0];
-    let act = [Act::linear(zero), Act { zero, low: zero, high: 255 }, Act { zero, low: zero / 2, high: zero.max(200) }];
+    let range = [
+        OutputRange::linear(zero),
+        OutputRange { zero, low: zero, high: 255 },
+        OutputRange { zero, low: zero / 2, high: zero.max(200) },
+    ];
     let bounds = [[f32::NEG_INFINITY, f32::INFINITY], [-40.0 * number(0), 60.0 * number(0)], [0.0, 90.0]];
     let bounds = bounds[seed as usize / 9 % 3];
     let residual = has_addend.then(|| Residual { zero: numbers[0], scale: 3.0 * number(channels), bounds });
-    Finish::new(weights, depth, bias.collect(), [positive, negative], act[seed as usize / 3 % 3], residual)
+    Requantise::new(weights, depth, bias.collect(), [positive, negative], range[seed as usize / 3 % 3], residual)
         .expect("sums and scales within their limits")
 }
 
@@ -57,7 +62,7 @@ proptest! {
         more in 0usize..9, gap in 0usize..70, shift in 0usize..9, has_addend: bool, seed: u64,
     ) {
         let weights = weights(seed, outputs * depth);
-        let finish = finish(seed, &weights, depth, has_addend);
+        let requantise = requantise(seed, &weights, depth, has_addend);
         let stride = depth + more;
         // The last row ends with its slack and the page.
         let needed = count.checked_sub(1).map_or(0, |last| last * stride + depth + SLACK);
@@ -67,7 +72,7 @@ proptest! {
         let addend = guarded(&bytes(seed ^ 3, size));
         let addend = has_addend.then_some(Addend { bytes: &addend, places: places.all() });
         let run = |isa| {
-            let layer = Dense::new(isa, &weights, depth, finish.clone());
+            let layer = Dense::new(isa, &weights, depth, requantise.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
             let mut scratch = Scratch::default();
             scratch.reserve_for(&layer);
@@ -83,9 +88,10 @@ proptest! {
         }
         #[cfg(target_arch = "x86_64")]
         if avxvnni::evex::is_available() {
-            let layer = Dense::new(Isa::AvxVnni, &weights, depth, finish.clone());
+            let layer = Dense::new(Isa::AvxVnni, &weights, depth, requantise.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; count * outputs]);
-            // SAFETY: the CPU has the instructions; rows, addend, places and sums are what the other kernels were given.
+            // SAFETY: the CPU has the instructions; rows, addend, places and sums are what the other kernels were
+            // given.
             unsafe {
                 avxvnni::evex::dense(&layer, rows, addend, Target { bytes: &mut out, places: places.all() });
                 avxvnni::evex::sums(&layer, rows, &mut sums);
@@ -111,7 +117,7 @@ proptest! {
         let [rows, columns] = window.reach();
         window.width = columns + more;
         let weights = weights(seed, channels * window.taps());
-        let finish = finish(seed, &weights, window.taps(), has_addend);
+        let requantise = requantise(seed, &weights, window.taps(), has_addend);
         let needed = ((rows - 1) * window.width + columns) * channels + SLACK;
         let image = guarded(&bytes(seed ^ 2, shift + needed));
         let image = &image[shift..];
@@ -119,7 +125,7 @@ proptest! {
         let addend = guarded(&bytes(seed ^ 3, size));
         let addend = has_addend.then_some(Addend { bytes: &addend, places: places.all() });
         let run = |isa| {
-            let layer = Depthwise::new(isa, &weights, window, finish.clone());
+            let layer = Depthwise::new(isa, &weights, window, requantise.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
             layer.run(image, addend, Target { bytes: &mut out, places: places.all() });
             layer.sums(image, &mut sums);
@@ -133,9 +139,10 @@ proptest! {
         }
         #[cfg(target_arch = "x86_64")]
         if avxvnni::evex::is_available() {
-            let layer = Depthwise::new(Isa::AvxVnni, &weights, window, finish.clone());
+            let layer = Depthwise::new(Isa::AvxVnni, &weights, window, requantise.clone());
             let (mut out, mut sums) = (guarded(&vec![CANARY; size]), vec![0; places.len() * channels]);
-            // SAFETY: the CPU has the instructions; image, addend, places and sums are what the other kernels were given.
+            // SAFETY: the CPU has the instructions; image, addend, places and sums are what the other kernels were
+            // given.
             unsafe {
                 avxvnni::evex::depthwise(&layer, image, addend, Target { bytes: &mut out, places: places.all() });
                 avxvnni::evex::depthwise_sums(&layer, image, &mut sums);
@@ -150,11 +157,12 @@ fn a_sum_of_extremes_at_the_greatest_depth_is_exact() {
     let depth = MAX_DEPTH;
     for (weight, byte) in [(127, 255), (-127, 255), (-127, 0)] {
         let weights = vec![weight; depth];
-        let finish = Finish::new(&weights, depth, vec![-7], [vec![1e-3], vec![1e-3]], Act::linear(3), None).unwrap();
+        let requantise =
+            Requantise::new(&weights, depth, vec![-7], [vec![1e-3], vec![1e-3]], OutputRange::linear(3), None).unwrap();
         let buffer = vec![byte; depth + SLACK];
         for isa in simd().chain([Isa::Scalar]) {
             let mut sums = [0];
-            let layer = Dense::new(isa, &weights, depth, finish.clone());
+            let layer = Dense::new(isa, &weights, depth, requantise.clone());
             let mut scratch = Scratch::default();
             scratch.reserve_for(&layer);
             layer.sums(Rows { bytes: &buffer, stride: 0, count: 1 }, &mut sums, &mut scratch);

@@ -1,7 +1,7 @@
 //! Weights for NEON.
 //!
-//! But for `usmmla` there is no product of an unsigned and a signed byte: those kernels take 128 off each activation, which
-//! flips one bit, and what that takes off a sum depends on weights alone. The bias here puts it back.
+//! But for `usmmla` there is no product of an unsigned and a signed byte: those kernels take 128 off each activation,
+//! which flips one bit, and what that takes off a sum depends on weights alone. The bias here puts it back.
 
 #![forbid(unsafe_code)]
 
@@ -66,7 +66,7 @@ impl Tiles {
                 blocks[at / 64].0[at % 64] = weight;
             }
             let sum: i32 = row.iter().map(|&weight| i32::from(weight)).sum();
-            // The sum of magnitudes times 255 and the bias fit: `Finish::new` has seen it.
+            // The sum of magnitudes times 255 and the bias fit: `Requantise::new` has seen it.
             shifted[output] = bias[output] + if is_shifted { 128 * sum } else { 0 };
         }
         Self { blocks, shape, steps, offsets: Vec::new(), bias: shifted, has_least: weights.contains(&i8::MIN) }
@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn a_weight_is_where_its_output_and_number_are() {
-        // Output o's number k is 20·o + k - 90; nine outputs are two panels of eight, eighteen numbers two steps of sixteen.
+        // Output o's number k is 20·o + k - 90; nine outputs are two panels of eight, eighteen numbers two steps of
+        // sixteen.
         let weights: Vec<_> = (0..9 * 18).map(|at| (20 * (at / 18) + at % 18 - 90) as i8).collect();
         let bias: Vec<_> = (0..9).collect();
         let tiles = Tiles::new(Shape::dense(Isa::Neon), &weights, 18, &bias);

@@ -4,8 +4,9 @@
 
 use super::Window;
 
-/// Taps are taken four at a time. Where an output and the one below it share all rows but one of three, fours run down the
-/// window's columns and serve both: the first three of four rows, and the last three. Otherwise they run along its rows.
+/// Taps are taken four at a time. Where an output and the one below it share all rows but one of three, fours run down
+/// the window's columns and serve both: the first three of four rows, and the last three. Otherwise they run along its
+/// rows.
 ///
 /// Channels are taken a block at a time. Where few channels leave room in it, neighbouring outputs fill it.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +21,8 @@ pub(super) struct Walk {
     /// Bytes from line to line, and from four taps to the next four.
     pub a_line: usize,
     pub a_quad: usize,
-    /// Where a quad's taps are, and those of a line's last quad: beyond the window they repeat its last tap, on a weight of
-    /// zero.
+    /// Where a quad's taps are, and those of a line's last quad: beyond the window they repeat its last tap, on a
+    /// weight of zero.
     pub taps: [usize; 4],
     pub last: [usize; 4],
 }

@@ -42,7 +42,7 @@ impl Moire {
     /// The greatest power of any frequency over the median power of its ring, decibels, of the luma around the nose:
     /// about 10 for noise alone (the greatest of n exponential variables is near ln n times their mean). `None` for a
     /// face that is smaller than the patch or reaches out of the frame, and for one that is flat.
-    pub(super) fn look(&mut self, image: &RgbImage, landmarks: &Landmarks) -> Option<f32> {
+    pub(super) fn measure(&mut self, image: &RgbImage, landmarks: &Landmarks) -> Option<f32> {
         let corner = |at: f32, side: usize| {
             let first = (at - SIDE as f32 / 2.0).round();
             (first >= 0.0 && first + SIDE as f32 <= side as f32).then_some(first as usize)
@@ -131,10 +131,10 @@ mod tests {
     use crate::sim::rng::Rng;
 
     /// A face that looks ahead from the middle of a picture of 200 x 200.
-    fn look(pixel: impl FnMut((usize, usize)) -> u8) -> Option<f32> {
+    fn measure(pixel: impl FnMut((usize, usize)) -> u8) -> Option<f32> {
         let pixels = (0..200 * 200).map(|i| (i % 200, i / 200)).map(pixel).flat_map(|luma| [luma; 3]).collect();
         let image = RgbImage::from_rgb8(200, 200, pixels).unwrap();
-        Moire::default().look(&image, &TEMPLATE_112.map(|[x, y]| [x + 40.0, y + 40.0]))
+        Moire::default().measure(&image, &TEMPLATE_112.map(|[x, y]| [x + 40.0, y + 40.0]))
     }
 
     #[test]
@@ -165,22 +165,22 @@ mod tests {
     fn a_grid_over_noise_stands_out_and_noise_does_not() {
         let mut rng = Rng::new(1);
         let mut noise = move || 100 + (rng.next_u64() % 9) as u8;
-        let plain = look(|_| noise()).unwrap();
+        let plain = measure(|_| noise()).unwrap();
         assert!((7.0..16.0).contains(&plain), "{plain}");
         let mut rng = Rng::new(1);
         let grid = |x: usize| (3.0 * (x as f32 * std::f32::consts::TAU / 3.7).sin()) as i16;
-        let screen = look(|(x, _)| (100 + (rng.next_u64() % 9) as i16 + grid(x)) as u8).unwrap();
+        let screen = measure(|(x, _)| (100 + (rng.next_u64() % 9) as i16 + grid(x)) as u8).unwrap();
         assert!(screen > plain + 8.0, "{screen} {plain}");
     }
 
     #[test]
     fn a_flat_small_or_cut_off_face_has_none() {
-        assert_eq!(look(|_| 100), None);
+        assert_eq!(measure(|_| 100), None);
         let image = RgbImage::new(200, 200);
         let mut moire = Moire::default();
-        assert_eq!(moire.look(&image, &TEMPLATE_112), None);
-        assert_eq!(moire.look(&image, &TEMPLATE_112.map(|[x, y]| [x / 2.0 + 50.0, y / 2.0 + 50.0])), None);
-        assert_eq!(moire.look(&image, &TEMPLATE_112.map(|[x, _]| [x, f32::NAN])), None);
-        assert_eq!(moire.look(&image, &TEMPLATE_112.map(|[x, y]| [x - 60.0, y])), None);
+        assert_eq!(moire.measure(&image, &TEMPLATE_112), None);
+        assert_eq!(moire.measure(&image, &TEMPLATE_112.map(|[x, y]| [x / 2.0 + 50.0, y / 2.0 + 50.0])), None);
+        assert_eq!(moire.measure(&image, &TEMPLATE_112.map(|[x, _]| [x, f32::NAN])), None);
+        assert_eq!(moire.measure(&image, &TEMPLATE_112.map(|[x, y]| [x - 60.0, y])), None);
     }
 }

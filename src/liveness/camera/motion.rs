@@ -34,7 +34,7 @@ impl Motion {
 
     /// Takes a frame, and tells the mean absolute change of luma outside of the face from the frame before, grey
     /// levels. `None` without one of the same size before, or where the face fills the frame.
-    pub(super) fn look(&mut self, image: &RgbImage, face: &Rect) -> Option<f32> {
+    pub(super) fn update(&mut self, image: &RgbImage, face: &Rect) -> Option<f32> {
         let sides = (image.width(), image.height());
         let had = self.sides.replace(sides) == Some(sides);
         std::mem::swap(&mut self.now, &mut self.before);
@@ -87,9 +87,9 @@ mod tests {
         let first = picture(160, 120, |_, _| 100);
         let second = picture(160, 120, |x, y| if inside(x, y) { 250 } else { 107 });
         let mut motion = Motion::default();
-        assert_eq!(motion.look(&first, &FACE), None);
-        assert_eq!(motion.look(&first, &FACE), Some(0.0));
-        assert_eq!(motion.look(&second, &FACE), Some(7.0));
+        assert_eq!(motion.update(&first, &FACE), None);
+        assert_eq!(motion.update(&first, &FACE), Some(0.0));
+        assert_eq!(motion.update(&second, &FACE), Some(7.0));
     }
 
     #[test]
@@ -97,13 +97,13 @@ mod tests {
         let grey = picture(160, 120, |_, _| 100);
         let mut motion = Motion::default();
         let everything = Rect { left: -100.0, top: -100.0, width: 400.0, height: 400.0 };
-        assert_eq!((motion.look(&grey, &FACE), motion.look(&grey, &everything)), (None, None));
+        assert_eq!((motion.update(&grey, &FACE), motion.update(&grey, &everything)), (None, None));
         motion.forget();
-        assert_eq!(motion.look(&grey, &FACE), None);
-        assert_eq!(motion.look(&picture(120, 160, |_, _| 100), &FACE), None);
+        assert_eq!(motion.update(&grey, &FACE), None);
+        assert_eq!(motion.update(&picture(120, 160, |_, _| 100), &FACE), None);
         for sides in [(1, 1), (3, 700), (2, 2), (8192, 1)] {
             let odd = picture(sides.0, sides.1, |_, _| 9);
-            assert_eq!(motion.look(&odd, &FACE), None);
+            assert_eq!(motion.update(&odd, &FACE), None);
         }
     }
 }

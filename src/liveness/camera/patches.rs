@@ -39,28 +39,28 @@ pub(super) fn skin(face: &AlignedFace) -> Option<[f32; 3]> {
 pub(super) struct Patches {
     luma: [u8; SIDE * SIDE],
     before: [u8; SIDE * SIDE],
-    /// How many of the two are there.
-    looks: u8,
+    /// How many of the two are held.
+    held: u8,
 }
 
 impl Default for Patches {
     fn default() -> Self {
-        Self { luma: [0; SIDE * SIDE], before: [0; SIDE * SIDE], looks: 0 }
+        Self { luma: [0; SIDE * SIDE], before: [0; SIDE * SIDE], held: 0 }
     }
 }
 
 impl Patches {
     pub(super) fn forget(&mut self) {
-        self.looks = 0;
+        self.held = 0;
     }
 
     /// Takes the next face.
-    pub(super) fn look(&mut self, face: &AlignedFace) {
+    pub(super) fn update(&mut self, face: &AlignedFace) {
         std::mem::swap(&mut self.luma, &mut self.before);
         for (luma, pixel) in self.luma.iter_mut().zip(face.image().data().as_chunks().0) {
             *luma = colour::luma(*pixel);
         }
-        self.looks = (self.looks + 1).min(2);
+        self.held = (self.held + 1).min(2);
     }
 
     /// Mean absolute change of the inner face's luma from the frame before, grey levels; `None` in the first.
@@ -71,7 +71,7 @@ impl Patches {
             both.map(|(now, then)| u32::from(now.abs_diff(*then))).sum::<u32>()
         };
         let area = (INNER_ROWS.len() * INNER_COLUMNS.len()) as f32;
-        (self.looks == 2).then(|| INNER_ROWS.map(change).sum::<u32>() as f32 / area)
+        (self.held == 2).then(|| INNER_ROWS.map(change).sum::<u32>() as f32 / area)
     }
 
     /// The mean of the standard deviations of luma around both eyes, as a share of the inner face's: white, iris and

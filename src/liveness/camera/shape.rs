@@ -42,11 +42,11 @@ mod tests {
         ) {
             // A plane that is turned, nodded and rolled, seen from far away.
             let (sin, cos) = roll.sin_cos();
-            let seen = TEMPLATE_112.map(|[x, y]| {
+            let frame = TEMPLATE_112.map(|[x, y]| {
                 let [u, v] = [x * turn.cos() + y * turn.sin() * nod.sin(), y * nod.cos()];
                 [scale * (u * cos - v * sin) + 100.0, scale * (u * sin + v * cos) - 20.0]
             });
-            let ([x, y], [u, v]) = (parallax(&seen).unwrap(), parallax(&TEMPLATE_112).unwrap());
+            let ([x, y], [u, v]) = (parallax(&frame).unwrap(), parallax(&TEMPLATE_112).unwrap());
             prop_assert!((x - u).abs() < 2e-3 && (y - v).abs() < 2e-3, "{} {} instead of {} {}", x, y, u, v);
         }
     }

@@ -25,25 +25,25 @@ fn scene(corner: [f32; 2], scale: f32, seed: u64) -> Scene {
 }
 
 impl Scene {
-    fn seen<'a>(&'a self, at_ms: u64, encoding: Option<&'a Encoding>) -> Seen<'a> {
+    fn frame<'a>(&'a self, at_ms: u64, encoding: Option<&'a Encoding>) -> FaceFrame<'a> {
         let Self { image, found, aligned, quality } = self;
         let at = Instant::from_millis(at_ms);
-        Seen { at, image, found, landmarks: &found.landmarks, aligned, quality, encoding }
+        FaceFrame { at, image, found, landmarks: &found.landmarks, aligned, quality, encoding }
     }
 }
 
-fn value(look: &Look, channel: Channel) -> Option<f32> {
-    look.face()?.samples.iter().find(|sample| sample.channel == channel).map(|sample| sample.value)
+fn value(update: &TrackUpdate, channel: Channel) -> Option<f32> {
+    update.face()?.samples.iter().find(|sample| sample.channel == channel).map(|sample| sample.value)
 }
 
 #[test]
 fn a_face_that_stays_gives_every_channel_of_the_camera_within_its_limits_from_the_second_frame_on() {
-    let mut watch = FaceWatch::default();
-    let first = watch.look(&scene([80.0, 50.0], 1.0, 1).seen(1000, None));
-    assert!(matches!(first, Look::Another(_)) && first.forgets());
+    let mut tracker = FaceTracker::default();
+    let first = tracker.update(&scene([80.0, 50.0], 1.0, 1).frame(1000, None));
+    assert!(matches!(first, TrackUpdate::Another(_)) && first.forgets());
     assert_eq!(value(&first, Channel::FaceMotion), None);
-    let second = watch.look(&scene([80.0, 50.0], 1.0, 2).seen(1040, None));
-    let Look::Same(face) = &second else { panic!("{second:?}") };
+    let second = tracker.update(&scene([80.0, 50.0], 1.0, 2).frame(1040, None));
+    let TrackUpdate::Same(face) = &second else { panic!("{second:?}") };
     let told: Vec<_> = face.samples.iter().map(|sample| sample.channel).collect();
     let wanted: Vec<_> = Channel::all().filter(|channel| channel.source() == crate::liveness::Source::Camera).collect();
     assert_eq!(told, wanted);
@@ -64,24 +64,24 @@ fn a_face_without_any_colour_gives_all_but_the_skins() {
     let pixels = grey.aligned.image().data().as_chunks::<3>().0;
     let luma: Vec<u8> = pixels.iter().flat_map(|[r, ..]| [*r; 3]).collect();
     grey.aligned = AlignedFace::from_aligned(RgbImage::from_rgb8(112, 112, luma).unwrap()).unwrap();
-    let look = FaceWatch::default().look(&grey.seen(1000, None));
-    assert_eq!([Channel::SkinR, Channel::SkinG, Channel::SkinB].map(|skin| value(&look, skin)), [None; 3]);
-    assert!(value(&look, Channel::EyeOpenness).is_some() && value(&look, Channel::Luminance).is_some());
+    let update = FaceTracker::default().update(&grey.frame(1000, None));
+    assert_eq!([Channel::SkinR, Channel::SkinG, Channel::SkinB].map(|skin| value(&update, skin)), [None; 3]);
+    assert!(value(&update, Channel::EyeOpenness).is_some() && value(&update, Channel::Luminance).is_some());
 }
 
 #[test]
 fn a_face_lost_for_a_moment_is_the_same_and_for_longer_another() {
-    let mut watch = FaceWatch::default();
+    let mut tracker = FaceTracker::default();
     let there = scene([80.0, 50.0], 1.0, 1);
-    assert_eq!(watch.nobody(Instant::from_millis(900)), Look::Gone);
-    watch.look(&there.seen(1000, None));
-    assert_eq!(watch.nobody(Instant::from_millis(1200)), Look::Missing);
-    let back = watch.look(&there.seen(1400, None));
-    assert!(matches!(back, Look::Same(_)));
+    assert_eq!(tracker.nobody(Instant::from_millis(900)), TrackUpdate::Gone);
+    tracker.update(&there.frame(1000, None));
+    assert_eq!(tracker.nobody(Instant::from_millis(1200)), TrackUpdate::Missing);
+    let back = tracker.update(&there.frame(1400, None));
+    assert!(matches!(back, TrackUpdate::Same(_)));
     assert_eq!(value(&back, Channel::FaceMotion), None, "the frame before had no face");
-    assert_eq!(watch.nobody(Instant::from_millis(1801)), Look::Gone);
-    assert!(matches!(watch.look(&there.seen(1810, None)), Look::Another(_)));
-    assert!(matches!(watch.look(&there.seen(2211, None)), Look::Another(_)), "no frame for too long");
+    assert_eq!(tracker.nobody(Instant::from_millis(1801)), TrackUpdate::Gone);
+    assert!(matches!(tracker.update(&there.frame(1810, None)), TrackUpdate::Another(_)));
+    assert!(matches!(tracker.update(&there.frame(2211, None)), TrackUpdate::Another(_)), "no frame for too long");
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn a_face_that_jumps_swells_or_comes_from_the_past_is_another() {
         ("from the past", [80.0, 50.0], 1.0, 960, false),
     ];
     for (what, corner, scale, at, is_same) in moves {
-        let mut watch = FaceWatch::default();
-        watch.look(&scene([80.0, 50.0], 1.0, 1).seen(1000, None));
-        let look = watch.look(&scene(corner, scale, 1).seen(at, None));
-        assert_eq!(matches!(look, Look::Same(_)), is_same, "{what}");
+        let mut tracker = FaceTracker::default();
+        tracker.update(&scene([80.0, 50.0], 1.0, 1).frame(1000, None));
+        let update = tracker.update(&scene(corner, scale, 1).frame(at, None));
+        assert_eq!(matches!(update, TrackUpdate::Same(_)), is_same, "{what}");
     }
 }
 
@@ -107,12 +107,12 @@ fn a_face_that_jumps_swells_or_comes_from_the_past_is_another() {
 fn a_face_that_encodes_as_somebody_else_is_another_though_poor_frames_lie_between() {
     let [ada, ben] = [[1.0, 0.0], [0.1, 1.0]].map(|raw| Encoding::from_raw(&raw).unwrap());
     let there = scene([80.0, 50.0], 1.0, 1);
-    let mut watch = FaceWatch::default();
-    watch.look(&there.seen(1000, Some(&ada)));
-    assert!(matches!(watch.look(&there.seen(1040, Some(&ada))), Look::Same(_)));
-    assert!(matches!(watch.look(&there.seen(1080, None)), Look::Same(_)));
-    assert!(matches!(watch.look(&there.seen(1120, Some(&ben))), Look::Another(_)));
-    assert!(matches!(watch.look(&there.seen(1160, Some(&ben))), Look::Same(_)));
+    let mut tracker = FaceTracker::default();
+    tracker.update(&there.frame(1000, Some(&ada)));
+    assert!(matches!(tracker.update(&there.frame(1040, Some(&ada))), TrackUpdate::Same(_)));
+    assert!(matches!(tracker.update(&there.frame(1080, None)), TrackUpdate::Same(_)));
+    assert!(matches!(tracker.update(&there.frame(1120, Some(&ben))), TrackUpdate::Another(_)));
+    assert!(matches!(tracker.update(&there.frame(1160, Some(&ben))), TrackUpdate::Same(_)));
 }
 
 proptest! {
@@ -125,10 +125,10 @@ proptest! {
             *to = from;
         }
         strange.found.bbox.width = points[0];
-        let mut watch = FaceWatch::default();
-        watch.look(&strange.seen(1000, None));
-        watch.look(&strange.seen(1040, None));
+        let mut tracker = FaceTracker::default();
+        tracker.update(&strange.frame(1000, None));
+        tracker.update(&strange.frame(1040, None));
         let ordinary = scene([80.0, 50.0], 1.0, 1);
-        prop_assert!(watch.look(&ordinary.seen(1080, None)).face().is_some());
+        prop_assert!(tracker.update(&ordinary.frame(1080, None)).face().is_some());
     }
 }

@@ -26,7 +26,7 @@ fn depth(mm: impl Fn(f32, f32) -> f32) -> [f32; 64] {
     })
 }
 
-fn look(fusion: &Fusion, cells: &[f32]) -> Samples {
+fn measure(fusion: &Fusion, cells: &[f32]) -> Samples {
     let grid = Grid { columns: 8, rows: 8, cells, view: [45.0, 45.0] };
     fusion.samples(&Reading { at: AT, value: Value::Depth(grid) })
 }
@@ -35,8 +35,8 @@ fn look(fusion: &Fusion, cells: &[f32]) -> Samples {
 fn a_tilted_picture_is_flat_and_a_head_is_not() {
     let (fusion, head) = (watching(400.0), |x: f32, y: f32| (x / 0.2).hypot(y / 0.27));
     let behind = |x: f32, y: f32, near: f32| if head(x, y) <= 1.0 { near } else { 1500.0 };
-    let picture = look(&fusion, &depth(|x, y| behind(x, y, 400.0 + 150.0 * x - 60.0 * y)));
-    let face = look(&fusion, &depth(|x, y| behind(x, y, 400.0 + 60.0 * head(x, y).powi(2))));
+    let picture = measure(&fusion, &depth(|x, y| behind(x, y, 400.0 + 150.0 * x - 60.0 * y)));
+    let face = measure(&fusion, &depth(|x, y| behind(x, y, 400.0 + 60.0 * head(x, y).powi(2))));
     for (samples, flat) in [(&picture, true), (&face, false)] {
         let (relief, planarity) =
             (value(samples, Channel::ReliefMm).unwrap(), value(samples, Channel::PlanarityMm).unwrap());
@@ -49,7 +49,7 @@ fn a_tilted_picture_is_flat_and_a_head_is_not() {
 #[test]
 fn a_chest_shows_whether_somebody_stands_behind_what_is_seen() {
     let fusion = watching(700.0);
-    let below = |behind: f32| look(&fusion, &depth(move |_, y| if y > 0.21 { 700.0 + behind } else { 700.0 }));
+    let below = |behind: f32| measure(&fusion, &depth(move |_, y| if y > 0.21 { 700.0 + behind } else { 700.0 }));
     for behind in [60.0, 400.0] {
         assert_eq!(value(&below(behind), Channel::ChestMm), Some(behind));
     }
@@ -59,9 +59,9 @@ fn a_chest_shows_whether_somebody_stands_behind_what_is_seen() {
 fn zones_that_saw_nothing_are_left_out_and_too_few_say_nothing_of_relief() {
     let fusion = watching(1000.0);
     let mut cells = [f32::NAN; 64];
-    assert!(look(&fusion, &cells).is_empty());
+    assert!(measure(&fusion, &cells).is_empty());
     [27, 28, 35].into_iter().for_each(|i| cells[i] = 410.0);
-    let samples = look(&fusion, &cells);
+    let samples = measure(&fusion, &cells);
     assert_eq!(value(&samples, Channel::DepthFaceMm), Some(410.0));
     assert_eq!(samples.len(), 2, "neither plane nor surroundings: {samples:?}");
 }
@@ -78,7 +78,7 @@ fn a_face_has_a_distance_where_half_of_the_zones_under_it_saw_something_however_
     for seen in 0..=under.len() {
         let mut cells = [f32::NAN; 64];
         under[..seen].iter().for_each(|i| cells[*i] = 400.0);
-        let said = value(&look(&fusion, &cells), Channel::DepthFaceMm);
+        let said = value(&measure(&fusion, &cells), Channel::DepthFaceMm);
         assert_eq!(said, (2 * seen >= under.len()).then_some(400.0), "{seen} of {} zones", under.len());
     }
 }
@@ -186,7 +186,7 @@ fn without_a_face_in_sight_only_what_needs_no_place_is_said() {
     assert_eq!(fusion.samples(&later).len(), 1);
     fusion.nobody();
     assert_eq!(fusion.samples(&distance).len(), 1);
-    assert!(look(&fusion, &[500.0; 64]).is_empty());
+    assert!(measure(&fusion, &[500.0; 64]).is_empty());
 }
 
 #[test]

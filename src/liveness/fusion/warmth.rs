@@ -9,9 +9,9 @@ use super::cells::{CENTRE, Cell, Cells, Part, median, quantile, sort};
 use crate::liveness::Channel;
 
 /// Pixels that count as the face's at the least: the nearest, where the face covers fewer.
-const LEAST_PIXELS: usize = 6;
+const MIN_PIXELS: usize = 6;
 /// Pixels about the face, or beside it, without which nothing is said of them.
-const LEAST_AROUND: usize = 3;
+const MIN_AROUND: usize = 3;
 /// Left and right of the face: so near its centre, in distances between the eyes.
 const BESIDE_ACROSS: f32 = 3.0;
 const BESIDE_DOWN: f32 = 0.8;
@@ -21,7 +21,7 @@ const PEAK: f32 = 0.9;
 /// way.
 const FURTHEST: f32 = 1.2;
 /// Kelvins between face and surroundings, without which nothing warm has a place.
-const LEAST_CONTRAST: f32 = 1.0;
+const MIN_CONTRAST: f32 = 1.0;
 /// In which warmth is weighed to find where it is.
 const HALO: Part = Part { across: 2.2, from: -1.9, to: 1.9 };
 const PARTS: [(Channel, Part); 4] = [
@@ -35,7 +35,7 @@ const RIM: f32 = 1.35;
 
 /// Says what `all` pixels about a face tell.
 pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
-    let told = sort(&mut all, LEAST_PIXELS);
+    let told = sort(&mut all, MIN_PIXELS);
     let (warm, cold) = (quantile(told.face.iter(), PEAK), median(told.around.iter()));
     if let (Some(warm), Some(cold)) = (warm, cold)
         && let Some((x, y)) = middle_of_warmth(&all, warm, cold)
@@ -45,7 +45,7 @@ pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
         let (x, y) = (x.clamp(-FURTHEST, FURTHEST), (y - CENTRE).clamp(-FURTHEST, FURTHEST));
         all.iter_mut().for_each(|cell| *cell = Cell { x: cell.x - x, y: cell.y - y, ..*cell });
     }
-    let cells = sort(&mut all, LEAST_PIXELS);
+    let cells = sort(&mut all, MIN_PIXELS);
     let Some(face) = median(cells.face.iter()) else { return };
     say(Channel::WarmFaceC, face);
     let n = cells.face.len() as f32;
@@ -63,7 +63,7 @@ pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
     if let Some(rim) = quantile(all.iter().filter(|cell| 1.0 < cell.radius() && cell.radius() <= RIM), PEAK) {
         say(Channel::WarmRimC, rim - face);
     }
-    if cells.around.len() < LEAST_AROUND {
+    if cells.around.len() < MIN_AROUND {
         return;
     }
     let Some(around) = median(cells.around.iter()) else { return };
@@ -80,7 +80,7 @@ pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
     }
     let is_beside = |cell: &&Cell| cell.x.abs() <= BESIDE_ACROSS && (cell.y - CENTRE).abs() <= BESIDE_DOWN;
     if let Some((beside, n)) = share(&mut cells.around.iter().filter(is_beside))
-        && n >= LEAST_AROUND
+        && n >= MIN_AROUND
     {
         say(Channel::WarmBeside, beside);
     }
@@ -89,7 +89,7 @@ pub(super) fn tell(mut all: Cells, mut say: impl FnMut(Channel, f32)) {
 /// Where the middle is of what is as warm as the face, from the middle of the eyes, in distances between the eyes. A
 /// pixel weighs 0 half way from the surroundings' temperature to the face's, and 1 at the face's.
 fn middle_of_warmth(all: &[Cell], warm: f32, cold: f32) -> Option<(f32, f32)> {
-    let tells = (warm - cold).abs() >= LEAST_CONTRAST;
+    let tells = (warm - cold).abs() >= MIN_CONTRAST;
     let seen = all.iter().filter(|cell| tells && HALO.has(cell) && cell.value.is_finite());
     let (sum, x, y) = seen.fold((0.0, 0.0, 0.0), |(sum, x, y), cell| {
         let weight = (2.0 * (cell.value - cold) / (warm - cold) - 1.0).clamp(0.0, 1.0);

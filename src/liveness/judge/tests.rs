@@ -48,11 +48,11 @@ impl Door {
 
     /// For so many milliseconds: a face, or none, and what the thermometer says, if anything.
     fn plays(&mut self, ms: u64, face: bool, celsius: Option<f32>) {
-        self.shows(ms, face.then_some(FRAME), &Look::Gone, celsius);
+        self.shows(ms, face.then_some(FRAME), &TrackUpdate::Gone, celsius);
     }
 
     /// The same of a camera that shows the face in one frame of so many milliseconds and says this in all others.
-    fn shows(&mut self, ms: u64, each: Option<u64>, otherwise: &Look, celsius: Option<f32>) {
+    fn shows(&mut self, ms: u64, each: Option<u64>, otherwise: &TrackUpdate, celsius: Option<f32>) {
         for _ in 0..ms / FRAME {
             self.now += FRAME;
             let at = Instant::from_millis(self.now);
@@ -65,9 +65,9 @@ impl Door {
                     })
                     .collect();
                 let place = Place { at, x: 0.0, y: 0.0, eye_gap: 0.1 };
-                self.judge.look(&Look::Same(FaceSample { place, size_px: 60.0, samples }));
+                self.judge.update(&TrackUpdate::Same(FaceSample { place, size_px: 60.0, samples }));
             } else {
-                self.judge.look(otherwise);
+                self.judge.update(otherwise);
             }
             if let Some(object) = celsius {
                 self.judge.reading(&Reading { at, value: Value::Thermometer { object, ambient: 20.0 } });
@@ -126,11 +126,11 @@ fn a_window_that_was_judged_is_not_judged_again_while_the_face_is_covered() {
         while door.reports.is_empty() {
             door.plays(FRAME, true, Some(celsius));
         }
-        door.shows(200, None, &Look::Missing, Some(celsius));
+        door.shows(200, None, &TrackUpdate::Missing, Some(celsius));
         assert_eq!(door.verdicts(), [Verdict::Inconclusive], "{celsius} °C: one window is all that was seen");
         door.plays(FRAME, true, Some(celsius));
         assert_eq!(door.reports.len(), 2, "{celsius} °C: the next window ends at another frame");
-        door.shows(400, None, &Look::Missing, Some(celsius));
+        door.shows(400, None, &TrackUpdate::Missing, Some(celsius));
         assert_eq!(door.reports.len(), 2, "{celsius} °C: and none after it");
     }
 }
@@ -138,11 +138,11 @@ fn a_window_that_was_judged_is_not_judged_again_while_the_face_is_covered() {
 #[test]
 fn a_face_in_each_second_frame_is_judged_and_a_rarer_one_is_inconclusive_for_too_few_frames() {
     let mut door = Door::new(&[Source::Thermometer]);
-    door.shows(4000, Some(2 * FRAME), &Look::Missing, Some(34.0));
+    door.shows(4000, Some(2 * FRAME), &TrackUpdate::Missing, Some(34.0));
     assert_eq!(door.verdicts().last(), Some(&Verdict::Live), "12.5 a second");
     for each in [3, 6, 10] {
         let mut door = Door::new(&[Source::Thermometer]);
-        door.shows(6000, Some(each * FRAME), &Look::Missing, Some(34.0));
+        door.shows(6000, Some(each * FRAME), &TrackUpdate::Missing, Some(34.0));
         let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
         assert!(door.reports.len() > 5, "each {each}.");
         assert!(
@@ -158,12 +158,12 @@ fn a_window_counts_from_twenty_two_frames_on() {
     // Of twelve and a half a second twenty-five lie in a window.
     for (lost, is_few) in [(3, false), (4, true)] {
         let mut door = Door::new(&[Source::Thermometer]);
-        door.shows(3200, Some(2 * FRAME), &Look::Missing, Some(34.0));
+        door.shows(3200, Some(2 * FRAME), &TrackUpdate::Missing, Some(34.0));
         for _ in 0..lost {
-            door.shows(2 * FRAME, None, &Look::Missing, Some(34.0));
-            door.shows(2 * FRAME, Some(2 * FRAME), &Look::Missing, Some(34.0));
+            door.shows(2 * FRAME, None, &TrackUpdate::Missing, Some(34.0));
+            door.shows(2 * FRAME, Some(2 * FRAME), &TrackUpdate::Missing, Some(34.0));
         }
-        door.shows(400, Some(2 * FRAME), &Look::Missing, Some(34.0));
+        door.shows(400, Some(2 * FRAME), &TrackUpdate::Missing, Some(34.0));
         let few = Reason::SensorMissing { sensor: "camera", why: "too few frames" };
         let last = door.reports.last().unwrap();
         assert_eq!(last.2 == Some(few), is_few, "{lost} lost: {:?}", door.reports);
@@ -233,7 +233,7 @@ fn evidence_of_whoever_stood_there_before_does_not_count() {
     door.plays(1960, true, Some(34.0));
     assert!(door.reports.is_empty(), "{:?}", door.reports);
     let place = Place { at: Instant::from_millis(door.now), x: 0.0, y: 0.0, eye_gap: 0.1 };
-    door.judge.look(&Look::Another(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
+    door.judge.update(&TrackUpdate::Another(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
     door.plays(1920, true, Some(34.0));
     assert!(door.reports.is_empty(), "{:?}", door.reports);
 }

@@ -52,7 +52,7 @@ fn session<const N: usize>(channels: [Channel; N], series: &[(f64, [f32; N])]) -
         let at = instant(*t).unwrap();
         channels.into_iter().zip(*values).map(move |(channel, value)| Sample { at, channel, value })
     });
-    Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples: samples.collect() }
+    Session { label: Label::Live, origin: Origin::Recorded, note: String::new(), samples: samples.collect() }
 }
 
 const SKIN: [Channel; 3] = [Channel::SkinR, Channel::SkinG, Channel::SkinB];

@@ -21,7 +21,7 @@ fn a_file_gives_its_samples_in_order_and_an_empty_cell_none() {
     let text =
         format!("{HEAD}# note = \"on a \\\"stand\\\"\"\r\nt_s,face_size,skin_g\r\n0.0000,0.1012,\n0.0400,,151.5\n");
     let session = parse(&text).unwrap();
-    assert_eq!((session.label, session.source), (Label::Phone, Origin::Simulated));
+    assert_eq!((session.label, session.origin), (Label::Phone, Origin::Simulated));
     assert_eq!(session.note, "on a \"stand\"");
     assert_eq!(session.samples, [sample(0, Channel::FaceSize, 0.1012), sample(40, Channel::SkinG, 151.5)]);
     assert_eq!(session.channels(), [Channel::FaceSize, Channel::SkinG]);
@@ -29,8 +29,8 @@ fn a_file_gives_its_samples_in_order_and_an_empty_cell_none() {
 
 #[test]
 fn what_is_wrong_is_told_with_its_line() {
-    assert_eq!(parse("").unwrap_err(), format!("1: {}", Fault::Title));
-    assert_eq!(parse("t_s\n").unwrap_err(), format!("1: {}", Fault::Title));
+    assert_eq!(parse("").unwrap_err(), format!("1: {}", LineError::Title));
+    assert_eq!(parse("t_s\n").unwrap_err(), format!("1: {}", LineError::Title));
     assert_eq!(refusal(""), "3: the head lacks the line of columns");
     assert!(refusal("# label = \"live\"\n").starts_with("4: label stands twice"));
     assert!(refusal("# colour = \"red\"\n").starts_with("4: unknown field"));
@@ -45,10 +45,10 @@ fn what_is_wrong_is_told_with_its_line() {
     assert!(refusal("t_s,yaw\n0,1\n,1\n").starts_with("6: t_s: \"\" is no finite number"));
     assert!(refusal("t_s,yaw\n1,1\n1,2\n0.9,1\n").starts_with("7: time falls"));
     assert!(refusal("t_s,yaw\n-1,1\n").starts_with("5: time falls"));
-    assert_eq!(refusal("t_s,yaw\n0,1"), format!("5: {}", Fault::Cut));
-    assert_eq!(refusal(&"x".repeat(MAX_LINE_BYTES + 1)), format!("4: {}", Fault::Long));
+    assert_eq!(refusal("t_s,yaw\n0,1"), format!("5: {}", LineError::Cut));
+    assert_eq!(refusal(&"x".repeat(MAX_LINE_BYTES + 1)), format!("4: {}", LineError::Long));
     let rows = format!("t_s\n{}", "0\n".repeat(MAX_ROWS + 1));
-    assert_eq!(refusal(&rows), format!("{}: {}", 4 + MAX_ROWS + 1, Fault::TooMany));
+    assert_eq!(refusal(&rows), format!("{}: {}", 4 + MAX_ROWS + 1, LineError::TooMany));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn sessions() -> impl Strategy<Value = Session> {
     let label = prop::sample::select(Label::ALL.to_vec());
     let origin = prop::sample::select(vec![Origin::Simulated, Origin::Recorded]);
     let note = "[^\n\r]{0,60}";
-    (label, origin, note, samples).prop_map(|(label, source, note, samples)| Session { label, source, note, samples })
+    (label, origin, note, samples).prop_map(|(label, origin, note, samples)| Session { label, origin, note, samples })
 }
 
 proptest! {

@@ -55,7 +55,7 @@ impl<W: Write> Writer<W> {
     pub fn new(
         mut out: W,
         label: Label,
-        source: Origin,
+        origin: Origin,
         note: &str,
         channels: &[Channel],
         start: Instant,
@@ -63,7 +63,7 @@ impl<W: Write> Writer<W> {
         if note.len() > MAX_NOTE_BYTES || note.contains(['\n', '\r']) {
             return Err(WriteError::Note);
         }
-        writeln!(out, "{TITLE}\n# label = \"{}\"\n# source = \"{}\"", label.as_str(), source.as_str())?;
+        writeln!(out, "{TITLE}\n# label = \"{}\"\n# source = \"{}\"", label.as_str(), origin.as_str())?;
         if !note.is_empty() {
             // TOML's own escapes for quotes and controls, on one line.
             writeln!(out, "# note = {}", quoted(note))?;

@@ -68,7 +68,7 @@ impl Sensor for Boxed {
 
 struct Door {
     watch: Watch,
-    looks: Looks,
+    updates: TrackQueue,
     now: Instant,
     /// Of the face that stands there.
     size_px: f32,
@@ -78,10 +78,10 @@ struct Door {
 
 impl Door {
     fn new(source: Source, sensor: Box<dyn Sensor>) -> Self {
-        let looks = Looks::default();
+        let updates = TrackQueue::default();
         let judge = Judge::new(demands(source), Box::new(Credulous), 60.0);
-        let watch = Watch::new(judge, looks.clone(), vec![sensor], MIN_PX);
-        Self { watch, looks, now: ms(1000), size_px: 60.0, reports: Vec::new(), faults: Vec::new() }
+        let watch = Watch::new(judge, updates.clone(), vec![sensor], MIN_PX);
+        Self { watch, updates, now: ms(1000), size_px: 60.0, reports: Vec::new(), faults: Vec::new() }
     }
 
     fn until(&mut self, end: u64, somebody: bool) {
@@ -94,8 +94,8 @@ impl Door {
                 Sample { at, channel, value: low.midpoint(high) }
             });
             let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
-            let look = Look::Same(FaceSample { place, size_px: self.size_px, samples: samples.collect() });
-            self.looks.put(if somebody { &look } else { &Look::Gone });
+            let update = TrackUpdate::Same(FaceSample { place, size_px: self.size_px, samples: samples.collect() });
+            self.updates.put(if somebody { &update } else { &TrackUpdate::Gone });
             let judged = self.watch.judge(at, &mut |event| match event {
                 Event::Liveness(report) => self.reports.push(report),
                 other => panic!("{other:?}"),
@@ -346,11 +346,11 @@ fn what_measures_warmth_and_hangs_is_a_fault_of_an_empty_doorstep_too_and_all_el
 
 #[test]
 fn frames_that_nobody_takes_are_forgotten_with_whoever_they_showed() {
-    let looks = Looks::default();
-    (0..MAX_LOOKS).for_each(|_| looks.put(&Look::Missing));
-    looks.put(&Look::Missing);
-    assert_eq!(looks.take(), Some(Look::Gone));
-    assert_eq!((looks.take(), looks.take()), (Some(Look::Missing), None));
+    let updates = TrackQueue::default();
+    (0..MAX_UPDATES).for_each(|_| updates.put(&TrackUpdate::Missing));
+    updates.put(&TrackUpdate::Missing);
+    assert_eq!(updates.take(), Some(TrackUpdate::Gone));
+    assert_eq!((updates.take(), updates.take()), (Some(TrackUpdate::Missing), None));
 }
 
 /// What an accelerometer at rest tells that has this trouble from 5 s on for so long, until 10 s, and when.
@@ -361,7 +361,7 @@ fn told_of_an_accelerometer(fault: SensorFault, for_ms: u64) -> Vec<(u64, Event)
     let episode = Episode { from: ms(5000), until: ms(5000 + for_ms), fault };
     let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), Schedule::listed([episode]), 1);
     let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
-    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)], MIN_PX);
+    let mut watch = Watch::new(judge, TrackQueue::default(), vec![Box::new(injector)], MIN_PX);
     let mut told = Vec::new();
     for at in (0..10_000).step_by(40) {
         let _required_light_is_missing = watch.judge(ms(at), &mut |event| told.push((at, event)));
@@ -398,7 +398,7 @@ fn an_accelerometer_that_never_answered_is_a_fault_of_the_door_until_it_does() {
         let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), schedule, 1);
         let demands = Demands { required: SourceSet::default(), ..demands(Source::Light) };
         let judge = Judge::new(demands, Box::new(Credulous), 60.0);
-        let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(injector)], MIN_PX);
+        let mut watch = Watch::new(judge, TrackQueue::default(), vec![Box::new(injector)], MIN_PX);
         let mut told = Vec::new();
         for at in (0..30_000).step_by(40) {
             let judged = watch.judge(ms(at), &mut |event| panic!("{fault:?}: {event:?}"));
@@ -416,7 +416,7 @@ fn a_housing_that_is_turned_is_a_fault() {
     let course = (0..400).map(|i| (ms(i * 40), if i < 200 { 0.01 * (i % 7) as f32 } else { 6.0 }));
     let shaken = ScriptedSensor::new(turned, FRAME, course.collect());
     let judge = Judge::new(demands(Source::Light), Box::new(Credulous), 60.0);
-    let mut watch = Watch::new(judge, Looks::default(), vec![Box::new(shaken)], MIN_PX);
+    let mut watch = Watch::new(judge, TrackQueue::default(), vec![Box::new(shaken)], MIN_PX);
     let mut told = Vec::new();
     for i in 0..400 {
         let at = ms(i * 40);

@@ -16,9 +16,9 @@ use crate::frame::Geometry;
 use crate::time::Duration;
 
 /// How long ffmpeg may take to find a picture in a file.
-const START_MAX: Duration = Duration::from_secs(20);
+const MAX_START: Duration = Duration::from_secs(20);
 /// How long it may take to end once it has closed its output, and how often that is looked at.
-const END_MAX: Duration = Duration::from_secs(2);
+const MAX_END: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(5);
 /// How much of what ffmpeg complains of is kept.
 const MAX_COMPLAINT: usize = 2048;
@@ -79,11 +79,11 @@ impl Player {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let mut process = Process { child, complaint: stderr.map(listen) };
         let stdout = stdout.ok_or_else(|| unreadable(io::Error::other("ffmpeg was started without a pipe")))?;
-        let mut output = BufReader::new(Pipe { stdout, until: Patience::now() + START_MAX });
+        let mut output = BufReader::new(Pipe { stdout, until: Patience::now() + MAX_START });
         match Decoder::new(&mut output) {
             Ok(decoder) => Ok(Self { process, output, decoder, is_over: false }),
             Err(Y4mError::Io(e)) if e.kind() == io::ErrorKind::TimedOut => {
-                let reason = format!("ffmpeg found no picture in {START_MAX:?}");
+                let reason = format!("ffmpeg found no picture in {MAX_START:?}");
                 Err(ReplayError::Malformed { path: path.to_owned(), reason })
             }
             Err(error) => {
@@ -138,7 +138,7 @@ struct Process {
 impl Process {
     /// Waits for ffmpeg, whose output has ended or is beyond us, and tells what went wrong; `None` where nothing did.
     fn end(&mut self) -> Option<String> {
-        let given_up = Patience::now() + END_MAX;
+        let given_up = Patience::now() + MAX_END;
         while matches!(self.child.try_wait(), Ok(None)) && Patience::now() < given_up {
             std::thread::sleep(END_POLL);
         }

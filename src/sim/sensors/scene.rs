@@ -112,7 +112,7 @@ impl SceneSensor {
         Self { kind, columns, rows, view, noise, period, course, next, rng, cells: Vec::new() }
     }
 
-    fn look(&mut self, scene: &Scene) {
+    fn measure(&mut self, scene: &Scene) {
         self.cells.clear();
         let across = |i: usize, count: usize, view: f32| ((i as f32 + 0.5) / count as f32 - 0.5) * view;
         let share = |degrees: f32| degrees.to_radians().tan() / (2.0 * (CAMERA_VIEW / 2.0).to_radians().tan());
@@ -151,7 +151,7 @@ impl Sensor for SceneSensor {
         let Some((_, scene)) = past.checked_sub(1).and_then(|last| self.course.get(last)).copied() else {
             return Ok(None);
         };
-        self.look(&scene);
+        self.measure(&scene);
         let grid = Grid { columns: self.columns, rows: self.rows, cells: &self.cells, view: self.view };
         let value = if self.kind == SensorKind::Depth { Value::Depth(grid) } else { Value::Thermal(grid) };
         Ok(Some(Reading { at: now, value }))

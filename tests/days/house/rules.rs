@@ -36,7 +36,7 @@ impl House {
             }
         }
         let was_released = self.strike.is_released();
-        let consequences = self.interpreter.apply(self.now(), actions);
+        let consequences = self.interpreter.apply_once(self.now(), actions);
         if self.strike.is_released() != was_released {
             self.say("strike", if was_released { "secured" } else { "released" });
         }

@@ -5,7 +5,7 @@ fn session(antispoof: impl Fn(u64) -> f32) -> Session {
     let sample =
         |i: u64| Sample { at: Instant::from_millis(i * 200), channel: Channel::Antispoof, value: antispoof(i) };
     let samples = (0..=20).map(sample).collect();
-    Session { label: Label::Live, source: Origin::Recorded, note: String::new(), samples }
+    Session { label: Label::Live, origin: Origin::Recorded, note: String::new(), samples }
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn pictures_without_a_face_make_an_empty_session_and_a_file_that_exists_is_left_
     };
     assert_eq!(record(), Code::No);
     let session = Session::read(&out).unwrap();
-    assert_eq!((session.label, session.source, &*session.note), (Label::Phone, Origin::Recorded, "a \"wall\""));
+    assert_eq!((session.label, session.origin, &*session.note), (Label::Phone, Origin::Recorded, "a \"wall\""));
     assert_eq!(session.samples, []);
     assert_eq!(record(), Code::CantCreate);
     assert_eq!(Session::read(&out).unwrap(), session);

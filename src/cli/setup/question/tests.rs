@@ -269,8 +269,8 @@ fn candidates(found: &Found, question: &Question) -> Vec<String> {
 }
 
 proptest! {
-    /// Whatever is answered, the file reads as the configuration that was meant, and no strike moves without a sensor or a
-    /// decision.
+    /// Whatever is answered, the file reads as the configuration that was meant, and no strike moves without a sensor
+    /// or a decision.
     #[test]
     fn what_is_written_is_what_was_answered(picks in proptest::collection::vec(any::<prop::sample::Index>(), 120)) {
         let found = board();

@@ -88,7 +88,7 @@ fn a_layer_that_is_too_deep_is_left_to_tract_and_no_other_with_it() {
         let x = net.rounded_on(&x, 0.02, 128);
         let x = net.conv(&x, 4, &[side, side], 1, vec![]);
         let net = net.model(&[1, 3, 34, 34], &[&x.0]);
-        assert_eq!(rewrite(&mut net.clone())[0].steps.len(), ours, "{side}");
+        assert_eq!(rewrite(&mut net.clone())[0].layers.len(), ours, "{side}");
         assert_eq!(compare(net, &[1, 3, 34, 34], (0.02, 1.0, 0.0)), 1, "{side}");
     }
 }

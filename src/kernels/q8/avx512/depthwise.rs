@@ -63,7 +63,8 @@ unsafe fn blocks(layer: &Depthwise, image: &[u8], out: &impl Sink) {
                 mask: mask64(channels - first),
             };
             let pixel = image.as_ptr().wrapping_add(row * window.stride[0] * window.width * channels + first);
-            // SAFETY: the window at each output lies in the image, whose slack takes what is read beyond its last channel.
+            // SAFETY: the window at each output lies in the image, whose slack takes what is read beyond its last
+            // channel.
             unsafe {
                 if walk.pixels > 1 {
                     filter.rows::<true>(pixel, upper.clone(), lower, out);
@@ -94,8 +95,8 @@ impl Filter<'_> {
         std::array::from_fn(|n| unsafe { _mm512_loadu_si512(self.bias.add(n * WIDE).cast()) })
     }
 
-    /// A row of outputs, and the one below it, from `lower` on, where the walk is tall; `MANY`: whether a block has several
-    /// pixels.
+    /// A row of outputs, and the one below it, from `lower` on, where the walk is tall; `MANY`: whether a block has
+    /// several pixels.
     ///
     /// # Safety
     /// The CPU has the instructions; windows from `pixel` on lie in the image, and the outputs are the layer's.
@@ -274,7 +275,7 @@ unsafe fn accumulate(sums: &mut [__m512i; REGISTERS], taps: [__m512i; REGISTERS]
     }
 }
 
-/// Four bytes for each channel, in the order of [`Finish::interleaved`](crate::kernels::q8::Finish).
+/// Four bytes for each channel, in the order of [`Requantise::interleaved`](crate::kernels::q8::Requantise).
 ///
 /// # Safety
 /// The CPU has the instructions; 64 bytes are at each tap.

@@ -2,15 +2,16 @@
 
 use std::arch::x86_64::*;
 
-use super::super::finish::Finish;
+use super::super::requantise::Requantise;
 use super::REGISTERS;
 
-/// What [`Finish`] says, in registers: kernels write bytes, which might be those of anything that they read elsewhere.
+/// What [`Requantise`] says, in registers: kernels write bytes, which might be those of anything that they read
+/// elsewhere.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     positive: *const f32,
     negative: *const f32,
-    bends: bool,
+    has_slope: bool,
     zero: __m512i,
     low: __m512i,
     high: __m512i,
@@ -19,15 +20,15 @@ pub(super) struct Ends {
 impl Ends {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub fn new(finish: &Finish) -> Self {
-        let act = finish.act;
+    pub fn new(requantise: &Requantise) -> Self {
+        let range = requantise.range;
         Self {
-            positive: finish.positive.as_ptr(),
-            negative: finish.negative.as_ptr(),
-            bends: finish.bends,
-            zero: _mm512_set1_epi16(act.zero.into()),
-            low: _mm512_set1_epi8(act.low as i8),
-            high: _mm512_set1_epi8(act.high as i8),
+            positive: requantise.positive.as_ptr(),
+            negative: requantise.negative.as_ptr(),
+            has_slope: requantise.has_slope,
+            zero: _mm512_set1_epi16(range.zero.into()),
+            low: _mm512_set1_epi8(range.low as i8),
+            high: _mm512_set1_epi8(range.high as i8),
         }
     }
 
@@ -40,7 +41,7 @@ impl Ends {
         // SAFETY: the caller's promise.
         unsafe {
             let mut reals = [_mm512_setzero_ps(); REGISTERS];
-            if self.bends {
+            if self.has_slope {
                 for k in 0..REGISTERS {
                     let scale = _mm512_loadu_ps(self.positive.add(channels[k]));
                     let below = _mm512_cmplt_epi32_mask(sums[k], _mm512_setzero_si512());
@@ -57,8 +58,8 @@ impl Ends {
         }
     }
 
-    /// Bytes of four registers, lane by lane. Saturating on the way changes nothing: zero is at most 255, and what is beyond
-    /// 16 bits is beyond a byte after it was added, too.
+    /// Bytes of four registers, lane by lane. Saturating on the way changes nothing: zero is at most 255, and what is
+    /// beyond 16 bits is beyond a byte after it was added, too.
     ///
     /// # Safety
     /// The CPU has AVX-512 F and BW.

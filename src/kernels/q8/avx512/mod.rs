@@ -1,8 +1,9 @@
-//! AVX-512 with VNNI: sixteen sums of four products in one instruction (`vpdpbusd`), which neither saturates nor rounds.
+//! AVX-512 with VNNI: sixteen sums of four products in one instruction (`vpdpbusd`), which neither saturates nor
+//! rounds.
 //!
-//! A dense layer keeps a tile of rows x outputs in registers: six rows by four registers of sixteen outputs are 24 sums, four
-//! weights and one activation, which leaves three of 32 registers free. Panels of weights are the outer loop, so that
-//! they stay in the first cache while rows stream past.
+//! A dense layer keeps a tile of rows x outputs in registers: six rows by four registers of sixteen outputs are 24
+//! sums, four weights and one activation, which leaves three of 32 registers free. Panels of weights are the outer
+//! loop, so that they stay in the first cache while rows stream past.
 //!
 //! Sums go from registers to bytes in fours: a row's, or those of several rows.
 
@@ -12,7 +13,7 @@ mod ends;
 use std::arch::x86_64::*;
 
 use super::pack::{Block, Packed, WIDE};
-use super::{Addend, Dense, Finish, Residual, Rows, Target};
+use super::{Addend, Dense, Requantise, Residual, Rows, Target};
 pub(super) use depthwise::{depthwise, depthwise_sums};
 use ends::{Ends, load_some, mask64, store, store_half, store_some};
 
@@ -28,7 +29,7 @@ const TRANSPOSED: [i32; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11,
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn dense(layer: &Dense, rows: Rows<'_>, addend: Option<Addend<'_>>, target: Target<'_>) {
     let (blocks, quads) = quads_of(&layer.packed);
-    let out = Bytes::new(&layer.finish, addend, target);
+    let out = Bytes::new(&layer.requantise, addend, target);
     // SAFETY: the caller's promise; every row has `quads` quads within its slack, every place room for the outputs.
     unsafe { panels(layer, rows, blocks, quads, &out) }
 }
@@ -126,7 +127,7 @@ impl Tile<'_> {
     unsafe fn rows<const M: usize, const N: usize>(&self, row: usize, out: &impl Sink) {
         // SAFETY: the caller's promise; biases are filled up to whole registers.
         unsafe {
-            let bias = self.layer.finish.bias.as_ptr().add(self.first);
+            let bias = self.layer.requantise.bias.as_ptr().add(self.first);
             let mut sums: [[__m512i; N]; M] =
                 [std::array::from_fn(|n| _mm512_loadu_si512(bias.add(n * WIDE).cast())); M];
             let mut bytes = self.rows.bytes.as_ptr().add(row * self.rows.stride);
@@ -201,13 +202,13 @@ struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(finish: &Finish, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
+    fn new(requantise: &Requantise, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
         let with = |(addend, Residual { zero, scale, bounds: [low, high] })| {
             let bounds = [_mm512_set1_ps(low), _mm512_set1_ps(high)];
             (addend, _mm512_set1_epi32(zero.into()), _mm512_set1_ps(scale), bounds)
         };
-        let addend = addend.zip(finish.residual).map(with);
-        Self { ends: Ends::new(finish), addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
+        let addend = addend.zip(requantise.residual).map(with);
+        Self { ends: Ends::new(requantise), addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
     }
 
     /// Four registers' sums from `m` on, if there are such: of so many rows that it takes.

@@ -1,7 +1,8 @@
-//! Depthwise layers, sixteen channels at a time: two taps are summed exactly in 16-bit lanes, and that sum added to 32 bits.
+//! Depthwise layers, sixteen channels at a time: two taps are summed exactly in 16-bit lanes, and that sum added to 32
+//! bits.
 //!
-//! A pair of outputs shares the loads of the weights. Of windows of 3 x 3 with a stride of one, which most are, four outputs
-//! also share those of their six columns.
+//! A pair of outputs shares the loads of the weights. Of windows of 3 x 3 with a stride of one, which most are, four
+//! outputs also share those of their six columns.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -23,7 +24,7 @@ pub(in crate::kernels::q8) unsafe fn depthwise(
 ) {
     let (target, places) = (target.bytes.as_mut_ptr(), target.places.at);
     // SAFETY: the caller's promise.
-    unsafe { filters(layer, image, &Out::Bytes { finish: layer.ordered(), addend, target, places }) }
+    unsafe { filters(layer, image, &Out::Bytes { requantise: layer.ordered(), addend, target, places }) }
 }
 
 /// # Safety
@@ -152,7 +153,8 @@ impl Filter<'_> {
 
 /// Adds the products of two taps, of which no weight is -128.
 ///
-/// In assembler, as a compiler that may order the instructions makes all products first, for which there are no registers.
+/// In assembler, as a compiler that may order the instructions makes all products first, for which there are no
+/// registers.
 #[inline]
 #[target_feature(enable = "neon")]
 fn add_two([s, t, u, v]: &mut Sixteen, [a, b]: [int8x16_t; 2], [by_a, by_b]: [int8x16_t; 2]) {

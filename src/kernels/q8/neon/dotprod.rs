@@ -1,7 +1,8 @@
-//! `sdot`, of ARMv8.2: each of four lanes adds four products of signed bytes. Two a cycle on Cortex-A76 and A78, 32 products.
+//! `sdot`, of ARMv8.2: each of four lanes adds four products of signed bytes. Two a cycle on Cortex-A76 and A78, 32
+//! products.
 //!
-//! A tile is 4 rows x 16 outputs: sixteen registers of sums, four with sixteen bytes of each row, which the instruction takes
-//! four by four from a lane, and weights passing through the others.
+//! A tile is 4 rows x 16 outputs: sixteen registers of sums, four with sixteen bytes of each row, which the instruction
+//! takes four by four from a lane, and weights passing through the others.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -94,8 +95,8 @@ unsafe fn four<const M: usize, const N: usize, const LANE: i32>(
     }
 }
 
-/// Adds to each lane the products of its four bytes of `a` and the four in that lane of `b`. (The intrinsic, `vdotq_laneq_s32`,
-/// is not stable yet.)
+/// Adds to each lane the products of its four bytes of `a` and the four in that lane of `b`. (The intrinsic,
+/// `vdotq_laneq_s32`, is not stable yet.)
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn sdot<const LANE: i32>(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {

@@ -1,8 +1,8 @@
 //! Depthwise windows of 3 x 3 with a stride of one by `sdot`, which wants four taps of a channel side by side.
 //!
-//! Four columns of a line are interleaved and serve two outputs: the first three of them one, with a weight of zero for the
-//! fourth, and the last three the other. The lines between two rows of outputs serve both. A block is 2 x 2 outputs of
-//! sixteen channels: sixteen sums, from four lines.
+//! Four columns of a line are interleaved and serve two outputs: the first three of them one, with a weight of zero for
+//! the fourth, and the last three the other. The lines between two rows of outputs serve both. A block is 2 x 2 outputs
+//! of sixteen channels: sixteen sums, from four lines.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -21,7 +21,8 @@ pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], out: &Out<'_>) {
     let (window, channels) = (layer.window, layer.channels);
     let tiles = tiles_of(&layer.packed);
     let line = window.width * channels;
-    // Where there is but one row, or column, of outputs, the last line or column is read twice, and what comes of it left out.
+    // Where there is but one row, or column, of outputs, the last line or column is read twice, and what comes of it
+    // left out.
     let lines = [0, 1, 2, 3].map(|at: usize| at.min(window.out[0] + 1) * line);
     let columns = [0, 1, 2, 3].map(|at: usize| at.min(window.out[1] + 1) * channels);
     for first in (0..channels).step_by(16) {
@@ -35,7 +36,8 @@ pub(super) unsafe fn depthwise(layer: &Depthwise, image: &[u8], out: &Out<'_>) {
         };
         for row in starts(window.out[0]) {
             for column in starts(window.out[1]) {
-                // SAFETY: the lines and columns from there on lie in the image; sixteen channels of a pixel end within its slack.
+                // SAFETY: the lines and columns from there on lie in the image; sixteen channels of a pixel end within
+                // its slack.
                 unsafe {
                     let pixel = image.as_ptr().add(row * line + column * channels + first);
                     block.run(pixel, row * window.out[1] + column, window.out);

@@ -1,4 +1,5 @@
-//! `usmmla`, of ARMv8.6: two rows of eight unsigned bytes times two rows of eight signed ones are four sums of eight products.
+//! `usmmla`, of ARMv8.6: two rows of eight unsigned bytes times two rows of eight signed ones are four sums of eight
+//! products.
 //!
 //! A tile is 2 pairs of rows x 8 pairs of outputs: sixteen registers with sums of two by two.
 

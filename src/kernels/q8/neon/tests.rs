@@ -2,7 +2,7 @@
 //! 16 bits. The suite of all instruction sets has random bytes, which hardly ever bring two of them together.
 
 use crate::kernels::Isa;
-use crate::kernels::q8::{Act, Dense, Depthwise, Finish, Places, Rows, SLACK, Scratch, Target, Window};
+use crate::kernels::q8::{Dense, Depthwise, OutputRange, Places, Requantise, Rows, SLACK, Scratch, Target, Window};
 use crate::kernels::suite::{bytes, simd};
 
 /// Some of them -128, and all of an even seed.
@@ -10,10 +10,10 @@ fn weights(seed: u64, n: usize) -> Vec<i8> {
     if seed.is_multiple_of(2) { vec![i8::MIN; n] } else { bytes(seed, n).into_iter().map(|byte| byte as i8).collect() }
 }
 
-fn finish(weights: &[i8], depth: usize) -> Finish {
+fn requantise(weights: &[i8], depth: usize) -> Requantise {
     let channels = weights.len() / depth;
     let scales = [vec![1e-3; channels], vec![5e-4; channels]];
-    Finish::new(weights, depth, vec![-9; channels], scales, Act::linear(100), None).expect("small sums")
+    Requantise::new(weights, depth, vec![-9; channels], scales, OutputRange::linear(100), None).expect("small sums")
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_dense_layer_takes_the_least_weight() {
             let sums = |isa| {
                 let mut sums = vec![0; 4 * outputs];
                 let rows = Rows { bytes: &image, stride: depth, count: 4 };
-                let layer = Dense::new(isa, &weights, depth, finish(&weights, depth));
+                let layer = Dense::new(isa, &weights, depth, requantise(&weights, depth));
                 layer.sums(rows, &mut sums, &mut Scratch::default());
                 sums
             };
@@ -46,7 +46,7 @@ fn a_depthwise_layer_takes_the_least_weight() {
             let places = Places::from((0..10).map(|at| (at * channels) as u32).collect::<Vec<_>>());
             let run = |isa| {
                 let mut out = vec![0; 10 * channels];
-                let layer = Depthwise::new(isa, &weights, window, finish(&weights, window.taps()));
+                let layer = Depthwise::new(isa, &weights, window, requantise(&weights, window.taps()));
                 layer.run(&image, None, Target { bytes: &mut out, places: places.all() });
                 out
             };

@@ -12,8 +12,8 @@ const REGISTERS: usize = 4;
 
 /// Where a block's sums go.
 pub(in super::super) trait BlockSink {
-    /// `at`: an output and how many from it on, which is one unless a block has several (`MANY`). `channels`: the first of the
-    /// block and how many the layer has from it on.
+    /// `at`: an output and how many from it on, which is one unless a block has several (`MANY`). `channels`: the first
+    /// of the block and how many the layer has from it on.
     ///
     /// # Safety
     /// The CPU has AVX2; outputs and channels are the layer's.
@@ -41,7 +41,8 @@ pub(in super::super) unsafe fn depthwise<P: Products>(
             let bias = layer.ordered().bias[first..][..32].as_ptr();
             let filter = Filter { layer, bias, weights: weights[first / 32 * a_block..].as_ptr(), first, walk };
             let pixel = image.as_ptr().wrapping_add(row * window.stride[0] * window.width * channels + first);
-            // SAFETY: the window at each output lies in the image, whose slack takes what is read beyond its last channel.
+            // SAFETY: the window at each output lies in the image, whose slack takes what is read beyond its last
+            // channel.
             unsafe {
                 if walk.pixels > 1 {
                     filter.rows::<P, true>(pixel, upper.clone(), lower, out);
@@ -72,8 +73,8 @@ impl Filter<'_> {
         unsafe { [load(bias), load(bias.add(32)), load(bias.add(64)), load(bias.add(96))] }
     }
 
-    /// A row of outputs, and the one below it, from `lower` on, where the walk is tall; `MANY`: whether a block has several
-    /// pixels.
+    /// A row of outputs, and the one below it, from `lower` on, where the walk is tall; `MANY`: whether a block has
+    /// several pixels.
     ///
     /// # Safety
     /// The CPU has the instructions; windows from `pixel` on lie in the image, and the outputs are the layer's.
@@ -258,7 +259,7 @@ unsafe fn add_quads<P: Products>(
     }
 }
 
-/// Four bytes for each channel, in the order of [`Finish::interleaved`](crate::kernels::q8::Finish).
+/// Four bytes for each channel, in the order of [`Requantise::interleaved`](crate::kernels::q8::Requantise).
 ///
 /// # Safety
 /// The CPU has AVX2; 32 bytes are at each tap.

@@ -2,14 +2,15 @@
 
 use std::arch::x86_64::*;
 
-use super::super::finish::Finish;
+use super::super::requantise::Requantise;
 
-/// What [`Finish`] says, in registers: kernels write bytes, which might be those of anything that they read elsewhere.
+/// What [`Requantise`] says, in registers: kernels write bytes, which might be those of anything that they read
+/// elsewhere.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     positive: *const f32,
     negative: *const f32,
-    bends: bool,
+    has_slope: bool,
     zero: __m256i,
     low: __m256i,
     high: __m256i,
@@ -19,14 +20,14 @@ impl Ends {
     /// # Safety
     /// The CPU has AVX2, as for all that follows.
     #[inline(always)]
-    pub unsafe fn new(finish: &Finish) -> Self {
-        let act = finish.act;
+    pub unsafe fn new(requantise: &Requantise) -> Self {
+        let range = requantise.range;
         // SAFETY: the caller's promise.
-        let [low, high] = [act.low, act.high].map(|byte| unsafe { _mm256_set1_epi8(byte as i8) });
+        let [low, high] = [range.low, range.high].map(|byte| unsafe { _mm256_set1_epi8(byte as i8) });
         // SAFETY: as above.
-        let zero = unsafe { _mm256_set1_epi16(act.zero.into()) };
-        let [positive, negative] = [&finish.positive, &finish.negative].map(|scales| scales.as_ptr());
-        Self { positive, negative, bends: finish.bends, zero, low, high }
+        let zero = unsafe { _mm256_set1_epi16(range.zero.into()) };
+        let [positive, negative] = [&requantise.positive, &requantise.negative].map(|scales| scales.as_ptr());
+        Self { positive, negative, has_slope: requantise.has_slope, zero, low, high }
     }
 
     /// What the sums of eight channels each from these on stand for.
@@ -38,7 +39,7 @@ impl Ends {
         // SAFETY: the caller's promise.
         unsafe {
             let mut reals = [_mm256_setzero_ps(); N];
-            if self.bends {
+            if self.has_slope {
                 for k in 0..N {
                     let scale = _mm256_loadu_ps(self.positive.add(channels[k]));
                     let below = _mm256_loadu_ps(self.negative.add(channels[k]));

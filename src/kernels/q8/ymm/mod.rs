@@ -1,7 +1,7 @@
 //! What AVX2 and AVX-VNNI share: sixteen registers of 256 bits, and kernels that leave to each how products are summed.
 //!
-//! A dense layer keeps a tile of six rows by sixteen outputs in registers: twelve sums, two weights, one activation, and one
-//! for a product. Rows come in bands that stay in the first cache while panels of weights stream past.
+//! A dense layer keeps a tile of six rows by sixteen outputs in registers: twelve sums, two weights, one activation,
+//! and one for a product. Rows come in bands that stay in the first cache while panels of weights stream past.
 //!
 //! A depthwise layer interleaves the bytes of four taps, 32 channels at a time. Where windows are three high and their
 //! stride and dilation downwards are one, four rows of a column serve an output and the one below it.
@@ -18,7 +18,7 @@ pub(super) use depthwise::depthwise;
 use ends::{Ends, load_some, store_some};
 
 use super::pack::WIDE;
-use super::{Addend, Dense, Finish, Residual, Target};
+use super::{Addend, Dense, Requantise, Residual, Target};
 
 /// Sums in a register.
 const LANES: usize = 8;
@@ -67,7 +67,8 @@ pub(super) trait Products {
 /// Where a tile's sums go.
 pub(super) trait Sink {
     /// # Safety
-    /// The CPU has AVX2; rows from `row` to `row` + M and the `outputs`, at most sixteen, from `first` on are of the layer.
+    /// The CPU has AVX2; rows from `row` to `row` + M and the `outputs`, at most sixteen, from `first` on are of the
+    /// layer.
     unsafe fn put<const M: usize>(&self, row: usize, first: usize, outputs: usize, sums: [[__m256i; 2]; M]);
 }
 
@@ -88,7 +89,8 @@ pub(super) struct Band<'a> {
 
 impl Band<'_> {
     /// # Safety
-    /// The CPU has what `P` needs; rows hold four bytes for each step, and there are weights and biases for all outputs.
+    /// The CPU has what `P` needs; rows hold four bytes for each step, and there are weights and biases for all
+    /// outputs.
     #[inline(always)]
     pub unsafe fn run<P: Products>(&self, out: &impl Sink) {
         let panels = self.layer.outputs.div_ceil(WIDE);
@@ -139,7 +141,7 @@ impl Band<'_> {
         unsafe {
             let mut sums = [[[_mm256_setzero_si256(); 2]; N]; M];
             for n in 0..N {
-                let bias = self.layer.finish.bias.as_ptr().add((panel + n) * WIDE);
+                let bias = self.layer.requantise.bias.as_ptr().add((panel + n) * WIDE);
                 let bias = [load(bias.cast()), load(bias.add(LANES).cast())];
                 for sums in &mut sums {
                     sums[n] = bias;
@@ -234,8 +236,8 @@ impl<'a> Bytes<'a> {
     /// # Safety
     /// The CPU has AVX2.
     #[inline(always)]
-    pub unsafe fn new(finish: &Finish, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
-        let addend = addend.zip(finish.residual);
+    pub unsafe fn new(requantise: &Requantise, addend: Option<Addend<'a>>, target: Target<'a>) -> Self {
+        let addend = addend.zip(requantise.residual);
         // SAFETY: the caller's promise.
         unsafe {
             let all = |number| _mm256_set1_ps(number);
@@ -243,7 +245,7 @@ impl<'a> Bytes<'a> {
                 (addend, _mm256_set1_epi32(i32::from(zero)), all(scale), [all(bounds[0]), all(bounds[1])])
             };
             let addend = addend.map(with);
-            let ends = Ends::new(finish);
+            let ends = Ends::new(requantise);
             Self { ends, addend, target: target.bytes.as_mut_ptr(), places: target.places.at }
         }
     }

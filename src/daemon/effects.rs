@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use heapless::Deque;
 
-use super::inbox::{Asked, Entry, Inbox, Journal, Told, write_down};
+use super::inbox::{Entry, Inbox, Journal, PendingTicket, TellOnce, write_down};
 use super::interpreter::Effects;
-use super::shared::{Health, Shared, Taken};
+use super::shared::{LedgerAnswer, Shared, WatchedThread};
 use super::watchers::{Step, Written};
 use crate::gate::{Alarm, Fault, Outcome, Reason, Record, Ticket};
 use crate::person::PersonId;
@@ -25,7 +25,7 @@ const KEEPER_SLOW: Duration = Duration::from_secs(1);
 const MAX_UNTOLD: usize = 32;
 
 /// See the module.
-pub struct Reach {
+pub struct GateEffects {
     pub shared: Arc<Shared>,
     pub ledger: Inbox,
     /// How long the gate waits for the ledger.
@@ -34,21 +34,21 @@ pub struct Reach {
     now: Now,
     step: Step,
     /// What the keeper has written, until it is told.
-    taken: Option<(Box<Record>, u64)>,
+    answered: Option<(Box<Record>, u64)>,
     /// Whether the strike obeyed to a release, where this step asked for one.
     has_obeyed: Option<bool>,
     /// A fault of the strike's is recorded in this step.
     is_fault_told: bool,
     /// What the keeper has been given to write and to tell, in case that it hangs with it.
-    untold: Deque<(Told, Written), MAX_UNTOLD>,
+    untold: Deque<(TellOnce, Written), MAX_UNTOLD>,
 }
 
-impl Reach {
+impl GateEffects {
     pub fn new(shared: Arc<Shared>, ledger: Inbox, ledger_timeout: Duration, journal: Journal) -> Self {
         let now = shared.now();
         let step = Step { number: 0, answers: None };
-        let (taken, has_obeyed, is_fault_told, untold) = (None, None, false, Deque::new());
-        Self { shared, ledger, ledger_timeout, journal, now, step, taken, has_obeyed, is_fault_told, untold }
+        let (answered, has_obeyed, is_fault_told, untold) = (None, None, false, Deque::new());
+        Self { shared, ledger, ledger_timeout, journal, now, step, answered, has_obeyed, is_fault_told, untold }
     }
 
     /// The number of the gate's next step.
@@ -56,12 +56,12 @@ impl Reach {
         self.step.number + 1
     }
 
-    /// A step of the gate's begins, at the time that the gate is told, which its deadlines count from; `taken` is what
-    /// the keeper answered in it.
-    pub fn begin(&mut self, now: Now, taken: Option<Taken>) {
+    /// A step of the gate's begins, at the time that the gate is told, which its deadlines count from; `answer` is what
+    /// the keeper said in it.
+    pub fn begin(&mut self, now: Now, answer: Option<LedgerAnswer>) {
         self.now = now;
-        self.step = Step { number: self.next_step(), answers: taken.as_ref().map(|taken| taken.record.outcome) };
-        self.taken = taken.and_then(|taken| Some((taken.record, taken.seq?)));
+        self.step = Step { number: self.next_step(), answers: answer.as_ref().map(|answer| answer.record.outcome) };
+        self.answered = answer.and_then(|answer| Some((answer.record, answer.seq?)));
         self.has_obeyed = None;
         self.is_fault_told = false;
     }
@@ -75,11 +75,11 @@ impl Reach {
             self.record(fault, None);
         }
         // It opened nothing.
-        self.tell_taken(false);
+        self.tell_answered(false);
     }
 
     /// Tells the followers what a keeper that hangs by now has been given and hasn't told; due each second.
-    pub fn look(&mut self, now: Instant) {
+    pub fn poll(&mut self, now: Instant) {
         while self.untold.front().is_some_and(|(told, _)| told.is_done()) {
             self.untold.pop_front();
         }
@@ -94,17 +94,17 @@ impl Reach {
 
     /// Whether the followers would wait for the keeper, and for nobody knows how long.
     fn is_late(&self, now: Instant) -> bool {
-        now.since(self.shared.last_beat(Health::Keeper)) >= KEEPER_SLOW || self.ledger.is_backed_up()
+        now.since(self.shared.last_beat(WatchedThread::Keeper)) >= KEEPER_SLOW || self.ledger.is_backed_up()
     }
 
-    fn tell_taken(&mut self, stands: bool) {
-        if let Some((record, seq)) = self.taken.take() {
+    fn tell_answered(&mut self, stands: bool) {
+        if let Some((record, seq)) = self.answered.take() {
             self.shared.watchers.tell(&Written { seq: Some(seq), stands, step: self.step, record: *record });
         }
     }
 }
 
-impl Effects for Reach {
+impl Effects for GateEffects {
     fn record(&mut self, record: Record, ticket: Option<Ticket>) -> bool {
         let until = self.now.mono + self.ledger_timeout;
         self.is_fault_told |= record.reasons.contains(&Reason::Fault(Fault::Strike));
@@ -119,10 +119,10 @@ impl Effects for Reach {
             (Outcome::Exit, Some(false)) => record.because(Reason::Fault(Fault::Strike)),
             _ => record,
         };
-        let told = Told::default();
+        let told = TellOnce::default();
         if !is_asked {
             write_down(self.journal, &record, &self.shared.gallery());
-            self.look(self.now.mono);
+            self.poll(self.now.mono);
             let written = Written { seq: None, stands: true, step: self.step, record: record.clone() };
             if self.is_late(self.now.mono) || record.reasons.contains(&Reason::LedgerLate) {
                 let _mine = told.claim();
@@ -134,7 +134,7 @@ impl Effects for Reach {
                 let _there_is_room = self.untold.push_back((told.clone(), written));
             }
         }
-        let ticket = ticket.map(|ticket| Asked { ticket, until });
+        let ticket = ticket.map(|ticket| PendingTicket { ticket, until });
         let is_taken = self.ledger.put(Entry { record, ticket, step: self.step, told });
         match (is_taken, is_asked) {
             (false, false) => {
@@ -149,7 +149,7 @@ impl Effects for Reach {
 
     fn released(&mut self, has_obeyed: bool) {
         self.has_obeyed = Some(has_obeyed);
-        self.tell_taken(has_obeyed);
+        self.tell_answered(has_obeyed);
     }
 
     fn expect(&mut self, person: Option<PersonId>) {
@@ -177,20 +177,20 @@ mod tests {
     }
 
     /// What the journal hears is in [`JOURNAL`], by the milliseconds of its time; the ledger has two seconds.
-    fn put_up(clock: &SimClock) -> (Arc<Shared>, Reach, Receiver<Job>) {
+    fn put_up(clock: &SimClock) -> (Arc<Shared>, GateEffects, Receiver<Job>) {
         let shared = Arc::new(Shared::new(Arc::new(clock.clone()), nobody()));
         let (ledger, jobs) = inbox();
         let note: Journal = |record, _| JOURNAL.with_borrow_mut(|journal| journal.push(record.at.unix_millis()));
-        (Arc::clone(&shared), Reach::new(shared, ledger, Duration::from_secs(2), note), jobs)
+        (Arc::clone(&shared), GateEffects::new(shared, ledger, Duration::from_secs(2), note), jobs)
     }
 
     #[test]
     fn what_only_tells_what_happened_is_in_the_journal_once_whether_the_ledger_takes_it_or_hangs() {
-        let (_, mut reach, jobs) = put_up(&SimClock::new(TODAY));
-        let taken = (0..1000).filter(|n| reach.record(exit(Wall::from_unix_millis(*n)), None)).count();
+        let (_, mut effects, jobs) = put_up(&SimClock::new(TODAY));
+        let taken = (0..1000).filter(|n| effects.record(exit(Wall::from_unix_millis(*n)), None)).count();
         assert!((100..1000).contains(&taken), "{taken}");
-        assert!(!reach.record(exit(TODAY), Some(ticket())), "what can't be written is none of it");
-        drop(reach);
+        assert!(!effects.record(exit(TODAY), Some(ticket())), "what can't be written is none of it");
+        drop(effects);
         assert_eq!(JOURNAL.take(), (0..1000).collect::<Vec<_>>());
         assert!(jobs.try_iter().count() < taken, "some were left when it stopped");
     }
@@ -198,73 +198,73 @@ mod tests {
     #[test]
     fn while_the_keeper_hangs_the_followers_are_told_at_once_and_not_again_by_the_keeper() {
         let clock = SimClock::new(TODAY);
-        let (shared, mut reach, jobs) = put_up(&clock);
+        let (shared, mut effects, jobs) = put_up(&clock);
         let follower = shared.watchers.follow(0).unwrap();
-        let is_told = |reach: &mut Reach, record: Record| {
-            reach.begin(shared.now(), None);
-            assert!(reach.record(record, None));
+        let is_told = |effects: &mut GateEffects, record: Record| {
+            effects.begin(shared.now(), None);
+            assert!(effects.record(record, None));
             let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
             let told: Vec<_> = follower.try_iter().map(|written| (written.seq, written.stands)).collect();
             assert_eq!(told, if entry.told.is_done() { vec![(None, true)] } else { vec![] });
             !entry.told.claim()
         };
         clock.advance(Duration::from_millis(999));
-        assert!(!is_told(&mut reach, exit(TODAY)), "the start counts as a sign of life");
+        assert!(!is_told(&mut effects, exit(TODAY)), "the start counts as a sign of life");
         let late = Record::new(TODAY, Outcome::Fault).because(Reason::LedgerLate);
-        assert!(is_told(&mut reach, late), "what the gate didn't wait for, nobody does");
+        assert!(is_told(&mut effects, late), "what the gate didn't wait for, nobody does");
         clock.advance(Duration::from_millis(1));
-        assert!(is_told(&mut reach, exit(TODAY)));
-        shared.beat(Health::Keeper);
-        assert!(!is_told(&mut reach, exit(TODAY)));
-        while !reach.ledger.is_backed_up() {
-            assert!(reach.record(exit(TODAY), None));
+        assert!(is_told(&mut effects, exit(TODAY)));
+        shared.beat(WatchedThread::Keeper);
+        assert!(!is_told(&mut effects, exit(TODAY)));
+        while !effects.ledger.is_backed_up() {
+            assert!(effects.record(exit(TODAY), None));
         }
         assert_eq!(follower.try_iter().count(), 0);
-        assert!(reach.record(exit(TODAY), None));
+        assert!(effects.record(exit(TODAY), None));
         assert_eq!(follower.try_iter().count(), MAX_UNTOLD + 1, "whatever sign of life it gave");
     }
 
     #[test]
     fn what_the_keeper_hangs_with_is_told_a_second_later_once_and_in_order() {
         let clock = SimClock::new(TODAY);
-        let (shared, mut reach, jobs) = put_up(&clock);
+        let (shared, mut effects, jobs) = put_up(&clock);
         let follower = shared.watchers.follow(0).unwrap();
         for _ in 0..3 {
             clock.advance(Duration::from_millis(300));
-            reach.begin(shared.now(), None);
-            assert!(reach.record(exit(TODAY), None));
+            effects.begin(shared.now(), None);
+            assert!(effects.record(exit(TODAY), None));
         }
         let Job::Write(first) = jobs.try_recv().unwrap() else { panic!("a record") };
         assert!(first.told.claim(), "the keeper tells the first, and then hangs");
-        reach.look(shared.now().mono);
+        effects.poll(shared.now().mono);
         assert_eq!(follower.try_iter().count(), 0);
         clock.advance(Duration::from_millis(100));
-        reach.look(shared.now().mono);
+        effects.poll(shared.now().mono);
         let steps: Vec<_> = follower.try_iter().map(|written| written.step.number).collect();
         assert_eq!(steps, [2, 3]);
-        reach.look(shared.now().mono);
+        effects.poll(shared.now().mono);
         assert_eq!(follower.try_iter().count(), 0);
         assert!(jobs.try_iter().all(|job| matches!(job, Job::Write(entry) if !entry.told.claim())));
     }
 
     #[test]
     fn whoever_shares_a_release_that_the_strike_refused_is_written_down_nowhere() {
-        let (shared, mut reach, jobs) = put_up(&SimClock::new(TODAY));
+        let (shared, mut effects, jobs) = put_up(&SimClock::new(TODAY));
         for (has_obeyed, written) in [(false, 0), (true, 1)] {
-            reach.begin(shared.now(), None);
-            reach.released(has_obeyed);
-            assert!(reach.record(Record::new(TODAY, Outcome::ManualRelease), None));
+            effects.begin(shared.now(), None);
+            effects.released(has_obeyed);
+            assert!(effects.record(Record::new(TODAY, Outcome::ManualRelease), None));
             assert_eq!((jobs.try_iter().count(), JOURNAL.take().len()), (written, written), "{has_obeyed}");
         }
     }
 
     #[test]
     fn an_exit_that_the_strike_refused_says_so() {
-        let (shared, mut reach, jobs) = put_up(&SimClock::new(TODAY));
+        let (shared, mut effects, jobs) = put_up(&SimClock::new(TODAY));
         for (has_obeyed, reasons) in [(false, 1), (true, 0)] {
-            reach.begin(shared.now(), None);
-            reach.released(has_obeyed);
-            assert!(reach.record(exit(TODAY), None));
+            effects.begin(shared.now(), None);
+            effects.released(has_obeyed);
+            assert!(effects.record(exit(TODAY), None));
             let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
             assert_eq!(entry.record.reasons.len(), reasons, "{:?}", entry.record.reasons);
         }
@@ -273,11 +273,11 @@ mod tests {
     #[test]
     fn the_keeper_is_asked_until_the_gates_own_deadline() {
         let clock = SimClock::new(TODAY);
-        let (shared, mut reach, jobs) = put_up(&clock);
-        reach.begin(shared.now(), None);
+        let (shared, mut effects, jobs) = put_up(&clock);
+        effects.begin(shared.now(), None);
         let deadline = shared.now().mono + Duration::from_secs(2);
         clock.advance(Duration::from_millis(30));
-        assert!(reach.record(exit(TODAY), Some(ticket())));
+        assert!(effects.record(exit(TODAY), Some(ticket())));
         let Job::Write(entry) = jobs.try_recv().unwrap() else { panic!("a record") };
         assert_eq!(entry.ticket.unwrap().until, deadline);
     }

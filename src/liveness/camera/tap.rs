@@ -1,64 +1,64 @@
 //! Between the recogniser and whoever keeps the series: what every frame shows is told, whether its face is good enough
 //! to be recognised or not.
 
-use super::{FaceSample, FaceWatch, Look, Seen};
+use super::{FaceFrame, FaceSample, FaceTracker, TrackUpdate};
 use crate::liveness::antispoof::Antispoof;
 use crate::liveness::{Channel, Sample};
 use crate::time::{Duration, Instant};
 
 /// Told of every frame, on the thread that looks at pictures: it must not wait.
-pub type Tell = Box<dyn FnMut(&Look) + Send>;
+pub type Tell = Box<dyn FnMut(&TrackUpdate) + Send>;
 
 /// Single frames are judged so often: their networks cost more than all else, and the channel is held for longer.
 const ANTISPOOF_EVERY: Duration = Duration::from_millis(200);
 
-/// A watch, networks for single frames, and who is told.
-pub struct Eyes {
-    watch: FaceWatch,
+/// A tracker, networks for single frames, and who is told.
+pub struct CameraTap {
+    tracker: FaceTracker,
     antispoof: Option<Antispoof>,
     judged_at: Option<Instant>,
     has_failed: bool,
     tell: Tell,
 }
 
-impl Eyes {
+impl CameraTap {
     pub fn new(antispoof: Option<Antispoof>, tell: Tell) -> Self {
-        Self { watch: FaceWatch::default(), antispoof, judged_at: None, has_failed: false, tell }
+        Self { tracker: FaceTracker::default(), antispoof, judged_at: None, has_failed: false, tell }
     }
 
     /// A frame without a face that can be aligned.
     pub fn nobody(&mut self, at: Instant) {
-        let look = self.watch.nobody(at);
-        (self.tell)(&look);
+        let update = self.tracker.nobody(at);
+        (self.tell)(&update);
     }
 
     /// A frame with one.
-    pub fn look(&mut self, seen: &Seen) {
-        let mut look = self.watch.look(seen);
-        match &mut look {
-            Look::Another(face) => {
+    pub fn update(&mut self, frame: &FaceFrame) {
+        let mut update = self.tracker.update(frame);
+        match &mut update {
+            TrackUpdate::Another(face) => {
                 self.judged_at = None;
-                self.judge(seen, face);
+                self.judge(frame, face);
             }
-            Look::Same(face) => self.judge(seen, face),
-            Look::Missing | Look::Gone => {}
+            TrackUpdate::Same(face) => self.judge(frame, face),
+            TrackUpdate::Missing | TrackUpdate::Gone => {}
         }
-        (self.tell)(&look);
+        (self.tell)(&update);
     }
 
     /// A network that fails gives no sample, so that its channel becomes invalid; that is told once.
-    fn judge(&mut self, seen: &Seen, face: &mut FaceSample) {
+    fn judge(&mut self, frame: &FaceFrame, face: &mut FaceSample) {
         let Some(antispoof) = &mut self.antispoof else { return };
-        let is_due = |last| seen.at.checked_since(last).is_none_or(|since| since >= ANTISPOOF_EVERY);
+        let is_due = |last| frame.at.checked_since(last).is_none_or(|since| since >= ANTISPOOF_EVERY);
         if !self.judged_at.is_none_or(is_due) {
             return;
         }
-        self.judged_at = Some(seen.at);
-        match antispoof.judge(seen.image, seen.found) {
+        self.judged_at = Some(frame.at);
+        match antispoof.judge(frame.image, frame.found) {
             Ok(Some(value)) => {
                 self.has_failed = false;
                 // There is room for it beside the camera's channels.
-                let _fits = face.samples.push(Sample { at: seen.at, channel: Channel::Antispoof, value });
+                let _fits = face.samples.push(Sample { at: frame.at, channel: Channel::Antispoof, value });
             }
             Ok(None) => {}
             Err(error) => {

@@ -1,6 +1,6 @@
 //! The door's sensors while a session is recorded: heard and brought together with the picture as the daemon does it.
 
-use crate::liveness::camera::Look;
+use crate::liveness::camera::TrackUpdate;
 use crate::liveness::fusion::Fusion;
 use crate::liveness::health::Invalid;
 use crate::liveness::listen::Listened;
@@ -14,15 +14,15 @@ const OLDEST: Duration = Duration::from_millis(900);
 /// Whoever is asked less often than this may have grown old while it waited here, which says nothing of the sensor.
 const PROMPT: Duration = Duration::from_millis(250);
 
-pub struct Ears {
-    sensors: Vec<Heard>,
+pub struct SensorTap {
+    sensors: Vec<TappedSensor>,
     fusion: Fusion,
     has_face: bool,
     asked: Option<Instant>,
 }
 
 /// A sensor and what became of its word.
-struct Heard {
+struct TappedSensor {
     sensor: Listened,
     /// Since a face was seen it has given something that a window would take.
     counts: bool,
@@ -41,7 +41,7 @@ pub struct Trouble {
     pub spoils: bool,
 }
 
-impl Heard {
+impl TappedSensor {
     fn remember(&mut self, why: Invalid, now: Instant, is_prompt: bool) {
         // What lies at an end of the range, as without a finger, is beyond its channel's limits: no window has it.
         let is_of_the_past = why.is_of_the_past() && why != Invalid::Saturated && (why != Invalid::Late || is_prompt);
@@ -53,48 +53,49 @@ impl Heard {
     }
 }
 
-impl Ears {
+impl SensorTap {
     /// `camera_view_deg` is the camera's horizontal field of view in degrees.
     pub fn new(sensors: Vec<Box<dyn Sensor>>, camera_view_deg: f32) -> Self {
-        let heard = |sensor| Heard { sensor: Listened::new(sensor), counts: false, troubles: Vec::new() };
-        let sensors = sensors.into_iter().map(heard).collect();
+        let tapped = |sensor| TappedSensor { sensor: Listened::new(sensor), counts: false, troubles: Vec::new() };
+        let sensors = sensors.into_iter().map(tapped).collect();
         Self { sensors, fusion: Fusion::new(camera_view_deg), has_face: false, asked: None }
     }
 
     /// Whether one of them measures this channel.
     pub fn measure(&self, channel: Channel) -> bool {
-        self.sensors.iter().any(|heard| Source::of(heard.sensor.kind()) == Some(channel.source()))
+        self.sensors.iter().any(|tapped| Source::of(tapped.sensor.kind()) == Some(channel.source()))
     }
 
     /// What a frame showed.
-    pub fn look(&mut self, look: &Look) {
-        self.has_face |= look.face().is_some();
-        self.fusion.look(look);
+    pub fn update(&mut self, update: &TrackUpdate) {
+        self.has_face |= update.face().is_some();
+        self.fusion.update(update);
     }
 
-    /// What was measured since last time and after `start`. What is no measurement is left out, and remembered as a trouble.
+    /// What was measured since last time and after `start`. What is no measurement is left out, and remembered as a
+    /// trouble.
     pub fn hear(&mut self, start: Instant, now: Instant) -> Vec<Sample> {
         let mut samples = Vec::new();
         let is_in_time = |reading: &Reading<'_>| reading.at >= start && now.since(reading.at) <= OLDEST;
         let is_prompt = self.asked.is_some_and(|asked| now.since(asked) <= PROMPT);
         self.asked = Some(now);
-        for heard in &mut self.sensors {
+        for tapped in &mut self.sensors {
             // No more of them than readings that are taken at a time.
             let (mut whys, before) = (Vec::new(), samples.len());
-            let last = heard.sensor.listen(now, &mut |said| match said {
+            let last = tapped.sensor.listen(now, &mut |said| match said {
                 Ok(reading) if is_in_time(&reading) => samples.extend(self.fusion.samples(&reading)),
                 Ok(_) => {}
                 Err(why) => whys.push(why),
             });
-            heard.counts |= self.has_face && samples[before..].iter().any(is_within);
-            whys.into_iter().chain(last).for_each(|why| heard.remember(why, now, is_prompt));
+            tapped.counts |= self.has_face && samples[before..].iter().any(is_within);
+            whys.into_iter().chain(last).for_each(|why| tapped.remember(why, now, is_prompt));
         }
         samples
     }
 
     /// What was the matter with the sensors, by sensor.
     pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
-        self.sensors.iter().flat_map(|heard| &heard.troubles)
+        self.sensors.iter().flat_map(|tapped| &tapped.troubles)
     }
 }
 
@@ -126,20 +127,18 @@ mod tests {
         let alive = Scene { head: Some(Head::alive(600.0)), ..Scene::default() };
         let depth = SceneSensor::depth(period, vec![(Instant::BOOT, alive)], 3);
         let light = ScriptedSensor::constant(Value::Light, period, 120.0);
-        let mut ears = Ears::new(vec![Box::new(depth), Box::new(light)], 60.0);
-        assert!(
-            ears.measure(Channel::ReliefMm) && ears.measure(Channel::AmbientLogLux) && !ears.measure(Channel::Touch)
-        );
+        let mut tap = SensorTap::new(vec![Box::new(depth), Box::new(light)], 60.0);
+        assert!(tap.measure(Channel::ReliefMm) && tap.measure(Channel::AmbientLogLux) && !tap.measure(Channel::Touch));
         let channels = |heard: &[Sample]| heard.iter().map(|sample| sample.channel).collect::<Vec<_>>();
-        assert_eq!(ears.hear(ms(2000), ms(1000)), [], "the session has not begun");
-        assert_eq!(channels(&ears.hear(ms(1000), ms(1200))), [Channel::AmbientLogLux], "nobody is in the picture");
+        assert_eq!(tap.hear(ms(2000), ms(1000)), [], "the session has not begun");
+        assert_eq!(channels(&tap.hear(ms(1000), ms(1200))), [Channel::AmbientLogLux], "nobody is in the picture");
         let place = Place { at: ms(1400), x: 0.0, y: -0.05, eye_gap: 0.09 };
-        ears.look(&Look::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
-        let heard = channels(&ears.hear(ms(1000), ms(1400)));
+        tap.update(&TrackUpdate::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() }));
+        let heard = channels(&tap.hear(ms(1000), ms(1400)));
         assert!(heard.contains(&Channel::DepthFaceMm) && heard.contains(&Channel::DepthEyeGapMm), "{heard:?}");
-        ears.look(&Look::Gone);
-        assert_eq!(channels(&ears.hear(ms(1000), ms(1600))), [Channel::AmbientLogLux]);
-        assert_eq!(ears.troubles().count(), 0);
+        tap.update(&TrackUpdate::Gone);
+        assert_eq!(channels(&tap.hear(ms(1000), ms(1600))), [Channel::AmbientLogLux]);
+        assert_eq!(tap.troubles().count(), 0);
     }
 
     /// What is the matter after ten seconds with a distance that has this trouble from 2 s on, asked so often.
@@ -149,14 +148,14 @@ mod tests {
         let sensor = ScriptedSensor::new(Value::Distance, Duration::from_millis(40), course);
         let schedule = Schedule::listed([Episode { from: ms(2000), until: ms(60_000), fault }]);
         let injector = FaultInjector::new(sensor, Arc::new(SimClock::default()), schedule, 1);
-        let mut ears = Ears::new(vec![Box::new(injector)], 60.0);
+        let mut tap = SensorTap::new(vec![Box::new(injector)], 60.0);
         for at in (0..=10_000).step_by(each as usize).map(ms) {
             let place = Place { at, x: 0.0, y: -0.05, eye_gap: 0.09 };
-            let seen = Look::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() });
-            ears.look(if face { &seen } else { &Look::Gone });
-            ears.hear(ms(0), at);
+            let seen = TrackUpdate::Same(FaceSample { place, size_px: 60.0, samples: heapless::Vec::new() });
+            tap.update(if face { &seen } else { &TrackUpdate::Gone });
+            tap.hear(ms(0), at);
         }
-        ears.troubles().copied().collect()
+        tap.troubles().copied().collect()
     }
 
     #[test]

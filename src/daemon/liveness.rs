@@ -1,4 +1,4 @@
-//! The sensors' thread: asks liveness for its judgement at the rate of its channels, and tells the gate.
+//! The liveness thread: asks for a judgement at the rate of liveness' channels, and tells the gate.
 
 use super::shared::Shared;
 use crate::gate::{Event, Fault};
@@ -43,7 +43,7 @@ mod tests {
     }
 
     impl Liveness for Scripted<'_> {
-        fn channels(&self) -> Vec<String> {
+        fn sources(&self) -> Vec<String> {
             Vec::new()
         }
 
