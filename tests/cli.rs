@@ -155,7 +155,7 @@ fn help_documents_the_exit_codes_and_a_wrong_argument_is_usage() {
     home.run(&["enroll", "Ana"]).fails(2, &["PHOTOS"]);
     home.run(&["events", "--outcome", "opened"]).fails(2, &["granted"]);
     home.run(&["people", "expire", "Ana", "someday"]).fails(2, &["someday", "2026-12-31"]);
-    home.run(&["enroll", "Ana", "ana.jpg", "--shots", "3"]).fails(2, &["--camera"]);
+    home.run(&["enroll", "Ana", "ana.jpg", "--shots", "3"]).fails(2, &["--shots"]);
 }
 
 #[test]

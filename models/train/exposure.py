@@ -24,14 +24,15 @@ class Light:
         return expose(crop, [self.frame], random, self.lamps)
 
 
-def expose(picture: np.ndarray, frames: list[np.ndarray], random: np.random.Generator, lamps: np.ndarray) -> np.ndarray:
-    """The picture (RGB bytes) under other light. `frames`: 2x3 from ArcFace's template to each face in it."""
+def expose(picture: np.ndarray, frames: list[np.ndarray], random: np.random.Generator, lamps: np.ndarray, shadows: bool = True) -> np.ndarray:
+    """The picture (RGB bytes) under other light. `frames`: 2x3 from ArcFace's template to each face in it; `shadows`: whether
+    a picture without any may show the shadows that a lamp makes of one."""
     if random.random() < 0.12:
         return picture
     side_lit = random.random() < 0.5
     light = cv2.LUT(picture, _LINEAR)
     if side_lit:
-        light = light * _lamp(picture.shape, frames, random, lamps)
+        light = light * _lamp(picture.shape, frames, random, lamps, shadows)
     light *= random.uniform(0.8, 1.2, 3).astype(np.float32)
     grey = random.random() < (0.5 if side_lit else 0.25)
     if grey:
@@ -52,12 +53,12 @@ def expose(picture: np.ndarray, frames: list[np.ndarray], random: np.random.Gene
     return cv2.merge([made] * 3) if made.ndim == 2 else made
 
 
-def _lamp(shape, frames, random, lamps) -> np.ndarray:
+def _lamp(shape, frames, random, lamps, shadows=True) -> np.ndarray:
     """The light that one lamp and its reflections bring to each pixel, H x W x 1."""
     height, width = shape[:2]
     shade = lamps[random.integers(len(lamps))]
     field = np.full((height, width), float(shade[0, 0]) * math.exp(random.uniform(-2.5, 0.5)), np.float32)
-    if not frames and random.random() < 0.1:  # the shadows that a face casts don't make a face
+    if shadows and not frames and random.random() < 0.1:  # the shadows that a face casts don't make a face
         frames = [_anywhere(width, random) for _ in range(random.integers(1, 4))]
     elif not frames or random.random() < 0.2:  # a window, a door ajar: one side bright, another dark
         field *= _edge(height, width, random)

@@ -406,6 +406,16 @@ class Light(unittest.TestCase):
         eyes = field[72, [62, 98], 0]  # the template's eyes, moved: the lamp is at the right
         self.assertGreater(eyes[1], 2 * eyes[0])
 
+    def test_a_background_shows_the_shadows_of_a_face_only_where_that_is_wanted(self):
+        plain, lamps = np.full((64, 64, 3), 200, np.uint8), relight.shading(relight.heights(), 85, 0)[None]
+        with mock.patch.object(exposure, "_anywhere", wraps=exposure._anywhere) as placed:
+            for seed in range(100):
+                exposure.expose(plain, [], np.random.default_rng(seed), lamps, shadows=False)
+            placed.assert_not_called()
+            for seed in range(100):
+                exposure.expose(plain, [], np.random.default_rng(seed), lamps)
+            placed.assert_called()
+
 
 class Seer:
     """Instead of a detector: one face in the middle of any picture that isn't black."""

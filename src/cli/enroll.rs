@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long)]
     pub camera: bool,
     /// How many photographs the camera takes
-    #[arg(long, value_name = "N", requires = "camera", default_value_t = DEFAULT_SHOTS, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
+    #[arg(long, value_name = "N", conflicts_with = "photos", default_value_t = DEFAULT_SHOTS, value_parser = clap::value_parser!(u8).range(1..=MAX_CAMERA_PHOTOS as i64))]
     pub shots: u8,
     /// The last day that counts, an instant, or never
     #[arg(long, value_name = "WHEN")]

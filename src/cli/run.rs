@@ -374,6 +374,6 @@ mod tests {
         assert!(server.is_some());
         let refused = control(&config).err().unwrap();
         assert_eq!(refused.code(), Code::Unavailable);
-        assert!(refused.to_string().ends_with("another facelatch answers there"), "{refused}");
+        assert!(refused.to_string().contains("another facelatch answers there"), "{refused}");
     }
 }

@@ -80,8 +80,7 @@ fn the_daemon_answers_its_commands_and_ends_when_it_is_told_to() {
     let second = home.run(&["run"]);
     second.fails(69, &["another facelatch answers there: stop it first"]);
     assert!(!second.err.contains("must exist"), "{}", second.err);
-    let nobody = home.run(&["claim", "#9"]);
-    assert!(nobody.code == 1 && nobody.out.contains("nobody here is called '#9'"), "{}{}", nobody.out, nobody.err);
+    home.run(&["claim", "#9"]).fails(66, &["nobody here is called '#9'"]);
     let unlocked = home.run(&["unlock", "--json"]);
     assert_eq!((unlocked.code, &unlocked.json()["outcome"]), (0, &"manual_release".into()));
     let events = home.run(&["events", "--json", "--outcome", "manual_release"]).json();
