@@ -273,9 +273,7 @@ impl GateThread {
     fn reload(&mut self, shared: &Shared, now: Now, Reloaded { policy, demand }: Reloaded) {
         let effects = self.interpreter.effects();
         effects.ledger_timeout = policy.ledger_timeout;
-        if !effects.ledger.demand(demand) {
-            log::error!("the keeper does not answer; the thresholds in force stay");
-        }
+        effects.ledger.demand(demand);
         let actions = self.gate.set_policy(now, policy);
         self.act(shared, now, actions, None);
     }

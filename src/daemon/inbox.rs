@@ -67,13 +67,15 @@ pub struct PendingTicket {
 /// Where the gate's records are put. While the keeper hangs, those that only tell what happened wait here.
 pub struct Inbox {
     sender: SyncSender<Job>,
+    /// What a reload demands, until the keeper has room for it: a stricter rate must not be lost.
+    pending: Option<Demand>,
     waiting: Deque<Entry, OVERFLOW>,
 }
 
 /// An inbox, and where the keeper takes from it.
 pub fn inbox() -> (Inbox, Receiver<Job>) {
     let (sender, jobs) = sync_channel(INBOX);
-    (Inbox { sender, waiting: Deque::new() }, jobs)
+    (Inbox { sender, pending: None, waiting: Deque::new() }, jobs)
 }
 
 impl Inbox {
@@ -100,6 +102,13 @@ impl Inbox {
 
     /// Hands on what waits, as far as there is room.
     pub fn flush(&mut self) {
+        if let Some(demand) = self.pending.take()
+            && let Err(TrySendError::Full(Job::Demand(demand)) | TrySendError::Disconnected(Job::Demand(demand))) =
+                self.sender.try_send(Job::Demand(demand))
+        {
+            self.pending = Some(demand);
+            return;
+        }
         while let Some(entry) = self.waiting.pop_front() {
             if let Err(TrySendError::Full(Job::Write(entry)) | TrySendError::Disconnected(Job::Write(entry))) =
                 self.sender.try_send(Job::Write(entry))
@@ -110,9 +119,10 @@ impl Inbox {
         }
     }
 
-    /// `false` where it is full. Never waits.
-    pub fn demand(&self, demand: Demand) -> bool {
-        self.sender.try_send(Job::Demand(demand)).is_ok()
+    /// In the place of what was demanded before and still waits. Never waits itself.
+    pub fn demand(&mut self, demand: Demand) {
+        self.pending = Some(demand);
+        self.flush();
     }
 
     /// Hands on what there is room for, and leaves the rest; how many that are. They are in the journal.
@@ -136,8 +146,11 @@ impl Drop for Inbox {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::daemon::MatchThresholds;
+    use crate::gallery::Comparisons;
     use crate::gate::{Action, Event, Gate, Outcome, Policy};
     use crate::time::{Now, Wall};
+    use crate::units::Similarity;
 
     /// The 21st of September 2026.
     pub const TODAY: Wall = Wall::from_unix_millis(1_790_000_000_000);
@@ -175,6 +188,24 @@ pub mod tests {
         assert_eq!(inbox.leave(), 0, "told once");
         drop(inbox);
         assert_eq!(jobs.try_iter().count(), INBOX);
+    }
+
+    #[test]
+    fn what_a_reload_demands_of_a_hung_keeper_waits_until_there_is_room_and_the_last_demand_counts() {
+        let (mut inbox, jobs) = inbox();
+        for _ in 0..INBOX + 1 {
+            assert!(inbox.put(entry(exit(TODAY), None)));
+        }
+        let demand = |verify| -> Demand { Box::new(move |_| MatchThresholds { identify: None, verify }) };
+        inbox.demand(demand(None));
+        inbox.demand(demand(Some(Similarity::MAX)));
+        jobs.try_recv().unwrap();
+        inbox.flush();
+        let mut demanded = jobs.try_iter().filter_map(|job| match job {
+            Job::Demand(demand) => demand(Comparisons::ONE).verify,
+            Job::Write(_) => None,
+        });
+        assert_eq!(demanded.next(), Some(Similarity::MAX));
     }
 
     #[test]
