@@ -22,7 +22,7 @@ use crate::frame::RgbImage;
 use crate::gallery::enrol::{self, Refusal, Rules};
 use crate::gallery::keep::{self, Candidate, MAX_CANDIDATES};
 use crate::gallery::{Changes, DeciderKind, NewPerson, NewTemplate, Person};
-use crate::gate::{PoorMeasure, Schedule};
+use crate::gate::{Mode, PoorMeasure, Schedule};
 use crate::hw::store::Kept;
 use crate::person::{Name, PersonId};
 use crate::ports::CameraError;
@@ -177,7 +177,7 @@ impl<'a> Sitting<'a> {
         let (theirs, outdated): (Vec<_>, Vec<_>) = of_all.into_iter().partition(|t| t.model_sha256 == model);
         let outdated = outdated.len();
         let theirs = theirs.into_iter().map(|t| t.encoding).collect();
-        let rules = rules(&known);
+        let rules = rules(&known, ctx.config.gate.mode);
         Ok(Self { ctx, faces, known, name, person, rules, theirs, outdated, taken: Vec::new(), refused: Vec::new() })
     }
 
@@ -405,11 +405,16 @@ impl Guide {
 }
 
 /// What counts as somebody else's face, and as the same person's.
-fn rules(known: &Known) -> Rules {
+fn rules(known: &Known, mode: Mode) -> Rules {
     let fallback = Similarity::new(ALIKE_WITHOUT_TABLE).unwrap_or(Similarity::MAX);
     let loose =
         Fmr::new(SAME_PERSON_FMR).and_then(|fmr| Some(known.scale.calibration.as_ref()?.threshold_for(fmr).similarity));
-    let somebody_else = known.scale.verify.unwrap_or(fallback);
+    // From where the door itself would take a face for theirs: a search asks for more than a claim.
+    let taken_for_them = match mode {
+        Mode::Recognition => known.scale.identify,
+        Mode::Verification => known.scale.verify,
+    };
+    let somebody_else = taken_for_them.unwrap_or(fallback);
     Rules { somebody_else, same_person: loose.unwrap_or(Similarity::MIN) }
 }
 
@@ -418,6 +423,19 @@ mod tests {
     use super::*;
     use crate::cli::Globals;
     use crate::hw::store::Store;
+
+    #[test]
+    fn a_face_is_somebody_elses_from_where_the_door_takes_it_for_theirs_in_a_search_or_in_a_claim() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ctx = Context::without_config(Globals::default());
+        ctx.config.store.state_dir = Some(state.path().to_owned());
+        ctx.config.gate.target_fmr = Fmr::new(1e-6).unwrap();
+        let sitting = Sitting::new(&ctx, Name::new("Ana").unwrap()).unwrap();
+        let scale = &sitting.known.scale;
+        assert!(scale.identify > scale.verify && scale.verify.is_some());
+        assert_eq!(Some(sitting.rules.somebody_else), scale.identify);
+        assert_eq!(Some(rules(&sitting.known, Mode::Verification).somebody_else), scale.verify);
+    }
 
     #[test]
     fn somebody_enrolled_while_the_camera_looked_may_be_the_same_and_nobody_is_enrolled_beside_them() {

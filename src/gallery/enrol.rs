@@ -20,7 +20,7 @@ pub enum Refusal {
     Poor(PoorMeasure),
     #[error(
         "the face already belongs to {person} (similarity {similarity}, and {limit} counts as the same person): if \
-             that is who it is, add the photo to them; else raise the threshold or ask for another photo"
+             that is who it is, add the photo to them; else ask for another photo"
     )]
     BelongsToSomebodyElse { person: PersonId, similarity: Similarity, limit: Similarity },
     #[error(
