@@ -321,7 +321,7 @@ impl Context {
             }
             Err(error) => Err(Failure::io(&path)(error)),
             Ok(text) => {
-                let table = Calibration::parse(&text);
+                let table = Calibration::parse(&text).and_then(|table| table.of_encoder(&model.sha256));
                 table.map(Some).map_err(|error| Failure::said(Code::Data, format!("{}: {error}", path.display())))
             }
         }

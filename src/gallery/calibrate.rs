@@ -114,6 +114,8 @@ pub enum CalibrationError {
         "row {0} of the calibration: similarities must rise, rates fall, and all lie in their range; measure it again with `facelatch calibrate`"
     )]
     Row(usize),
+    #[error("the calibration was measured for another network ({0}): measure it again, or remove it")]
+    Model(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -194,6 +196,17 @@ impl Calibration {
     pub fn builtin(sha256: &Digest) -> Option<Self> {
         let hex = sha256.to_string();
         BUILTIN.iter().filter_map(|text| Self::parse(text).ok()).find(|c| c.origin.sha256 == hex)
+    }
+
+    /// The table of this encoder, by the SHA-256 of its file: another's similarities mean something else.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Model`].
+    pub fn of_encoder(self, sha256: &Digest) -> Result<Self, CalibrationError> {
+        match self.origin.sha256 == sha256.to_string() {
+            true => Ok(self),
+            false => Err(CalibrationError::Model(self.origin.model)),
+        }
     }
 
     pub fn origin(&self) -> &Origin {

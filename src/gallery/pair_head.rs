@@ -18,7 +18,7 @@ use std::f64::consts::PI;
 
 use serde::Deserialize;
 
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, CalibrationError};
 use crate::digest::Digest;
 use crate::face::encoding::MAX_DIMS;
 use crate::kernels::dot;
@@ -50,6 +50,8 @@ pub enum PairHeadError {
         "the pair head's weights add up to {0}, so that two faces would be the more alike the more they differ: train it again"
     )]
     Sum(f64),
+    #[error(transparent)]
+    Table(#[from] CalibrationError),
 }
 
 /// A pair head of one encoder: finite, and falling with the differences as a whole.
@@ -110,7 +112,8 @@ impl PairHead {
         }
         let file: File = toml::from_str(text).map_err(|error| PairHeadError::Syntax(error.to_string()))?;
         let model = Digest::parse(&file.model).ok_or(PairHeadError::Model)?;
-        Self::new(model, file.bias, file.weights, file.calibration)
+        let table = file.calibration.map(|table| table.of_encoder(&model)).transpose()?;
+        Self::new(model, file.bias, file.weights, table)
     }
 
     /// As [`PairHead::parse`] reads it.
@@ -185,7 +188,8 @@ mod tests {
         let mut counts = Counts::default();
         (0..1000).for_each(|i| counts.impostor(Similarity::new(i as f32 / 2000.0).unwrap(), 1));
         let empty = "evaluation = ''\ndate = ''\npeople = 2\nimages = 0\nlost = 0\nimpostors = 0\ngenuine = 0";
-        let origin: Origin = toml::from_str(&format!("model = ''\nsha256 = ''\ndetector = ''\n{empty}")).unwrap();
+        let origin: Origin =
+            toml::from_str(&format!("model = ''\nsha256 = '{MODEL}'\ndetector = ''\n{empty}")).unwrap();
         counts.tabulate(origin).unwrap()
     }
 
@@ -246,6 +250,8 @@ mod tests {
         assert!(matches!(PairHead::parse(&text.replacen("bias", "bios", 1)), Err(PairHeadError::Syntax(_))));
         let table = text.replacen("rows = [", "rows = [\n    [0.9, 0.1, 0.2, 0.0],", 1);
         assert!(matches!(PairHead::parse(&table), Err(PairHeadError::Syntax(why)) if why.contains("row 2")));
+        let others = text.replacen(&MODEL.to_string(), &Digest([1; 32]).to_string(), 1);
+        assert!(matches!(PairHead::parse(&others), Err(PairHeadError::Table(CalibrationError::Model(_)))));
         let long = format!("{text}{}", "#".repeat(MAX_HEAD_BYTES));
         assert!(matches!(PairHead::parse(&long), Err(PairHeadError::Syntax(_))));
         for cut in 0..text.len() {

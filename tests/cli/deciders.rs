@@ -71,9 +71,9 @@ fn what_is_no_pair_head_or_another_encoders_is_refused_with_what_to_do() {
         home.run(&["identify", &ana])
     };
     identify(&head.replacen("model = \"", "model = \"000000", 1).replacen("00\"", "\"", 1)).fails(65, &["64 digits"]);
-    let mut other = head.clone();
-    other.replace_range(9..17, "00000000");
-    identify(&other).fails(65, &["encoder 00000000…", "set faces.model", "faces.decider = \"threshold\""]);
+    let of_another = head.replace(&head[9..17], "00000000");
+    identify(&of_another).fails(65, &["encoder 00000000…", "set faces.model", "faces.decider = \"threshold\""]);
+    identify(&head.replacen(&head[9..17], "00000000", 1)).fails(65, &["head.toml", "measured for another network"]);
     identify(&head.replacen("-1.0, ", "", 1)).fails(65, &["127 weights", "128 numbers"]);
     identify(&head.replacen("-1.0, ", "nan, ", 1)).fails(65, &["weight 1 of the pair head"]);
     identify("weights = []").fails(65, &["head.toml: not a pair head"]);
@@ -172,6 +172,23 @@ fn a_pair_head_is_calibrated_into_a_file_that_can_be_used() {
     let answer = home.run(&eval).json();
     assert_eq!((&answer["decider"], &answer["threshold_similarity"]), (&"pair-head".into(), &Value::Null), "{answer}");
     assert_eq!(answer["strangers"]["not_recognised"]["count"], 10, "a table of twelve people reaches no small rate");
+}
+
+#[test]
+fn a_table_of_another_network_under_this_ones_name_is_refused() {
+    let home = Home::new();
+    let of = |name: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/calibration").join(name)).unwrap()
+    };
+    let own = of("encoder.toml");
+    let sha256 = own.lines().find_map(|line| line.strip_prefix("sha256 = ")).unwrap().trim_matches('"');
+    fs::create_dir_all(home.path("state/calibration")).unwrap();
+    let table = home.path("state/calibration").join(format!("{sha256}.toml"));
+    let compare = ["compare", &picture("ada-1.jpg"), &picture("ada-2.jpg")];
+    fs::write(&table, &own).unwrap();
+    home.run(&compare).fails(0, &[]);
+    fs::write(&table, of("foamliu.toml")).unwrap();
+    home.run(&compare).fails(65, &[sha256, "measured for another network", "or remove it"]);
 }
 
 #[test]

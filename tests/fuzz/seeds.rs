@@ -339,8 +339,10 @@ pub fn calibrations() -> Seeds {
 }
 
 pub fn pair_heads() -> Seeds {
-    let head = |weights: &str| format!("model = \"{}\"\nbias = 7.5\nweights = [{weights}]\n", "5a".repeat(32));
-    let table = format!("[calibration]{ORIGIN}rows = [[0.3, 0.001, 0.002, 0.0]]\n");
+    let encoder = "5a".repeat(32);
+    let head = |weights: &str| format!("model = \"{encoder}\"\nbias = 7.5\nweights = [{weights}]\n");
+    let origin = ORIGIN.replace("sha256 = \"\"", &format!("sha256 = \"{encoder}\""));
+    let table = format!("[calibration]{origin}rows = [[0.3, 0.001, 0.002, 0.0]]\n");
     let whole = format!("{}{table}", head("-1.5, 0.25, -3, -1e-3"));
     let huge = head(&"-1e39, ".repeat(600));
     Seeds { sound: texts(&[&head("-1.0"), &whole]), tempting: texts(&[&huge, &head("1e-46, -1e-46"), &head("nan")]) }
