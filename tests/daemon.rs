@@ -156,7 +156,7 @@ impl House {
                 store_state(keeper_store),
                 MODEL,
                 DIMS,
-                Box::new(move |_| MatchThresholds { identify: half, verify: half }),
+                Box::new(move |_| MatchThresholds { identify: half, verify: half, searches: true }),
                 None,
             ),
             control: Server::bind(control).ok(),
@@ -418,7 +418,7 @@ fn a_person_of_several_photographs_is_searched_once_and_demands_what_two_compari
         let noted = Arc::clone(&asked);
         let demand = Box::new(move |Comparisons { search, claim }| {
             noted.lock().unwrap().extend([search, claim]);
-            MatchThresholds { identify: None, verify: None }
+            MatchThresholds { identify: None, verify: None, searches: true }
         });
         let (gallery, _) =
             Keeper::new(Store::open(store.path(), &key).unwrap(), MODEL, DIMS, demand, None).load().unwrap();
@@ -440,7 +440,7 @@ fn the_gallery_is_searched_by_the_configured_decider_and_a_pair_head_of_another_
     let ana = enrol(&mut store, "Ana Ruiz", 0);
     let keeper = |encoder| {
         let head = PairHead::new(encoder, 5.0, vec![-1.0; DIMS], None).unwrap();
-        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None, searches: true });
         let store = Store::open(store.path(), &key).unwrap();
         Keeper::new(store, MODEL, DIMS, demand, None).decided_by(Decider::PairHead(Arc::new(head)))
     };

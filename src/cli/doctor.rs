@@ -379,6 +379,10 @@ fn reached(scale: &Scale, model: &str, people: usize, target: Fmr) -> Checked {
             "{} {identify} among {people} for gate.target_fmr = {target}, {verify} for a claim; {ends}",
             scale.decider.measure()
         )),
+        (None, Some(verify)) if !scale.searches => Ok(format!(
+            "{} {verify} among {people} for a claim, and this door hears nothing else; {ends}",
+            scale.decider.measure()
+        )),
         _ => Err(format!(
             "the table of {model} doesn't reach {} among {people}: ask for a larger rate, or calibrate with more people; {ends}",
             scale.unreached().join(" and ")
@@ -414,6 +418,7 @@ fn no_place(socket: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Mode;
     use crate::hw::sensors::SensorConfig;
     use crate::ports::SensorKind;
 
@@ -441,5 +446,8 @@ mod tests {
         ctx.config.gate.target_fmr = Fmr::new(1e-9).unwrap();
         let says = scores(&ctx, None).unwrap_err();
         assert!(says.contains("doesn't reach gate.target_fmr = 1.0e-9") && says.contains("for 0 people by"), "{says}");
+        ctx.config.gate.mode = Mode::Verification;
+        let says = scores(&ctx, None).unwrap();
+        assert!(says.contains("for a claim, and this door hears nothing else"), "{says}");
     }
 }

@@ -319,7 +319,7 @@ impl<'a> Sitting<'a> {
             (Some(_), 1) => format!("one more photograph of {}", self.name),
             (Some(_), n) => format!("{n} more photographs of {}", self.name),
         };
-        let would = if then.identify.is_none() { "recognise nobody" } else { "admit no claim" };
+        let would = if then.searches && then.identify.is_none() { "recognise nobody" } else { "admit no claim" };
         let sentence = format!(
             "with {what} the score table doesn't reach {} any more, and the door would {would}: not enrolled; ask for a larger rate, or \
              measure a longer table with `facelatch calibrate --keep`",

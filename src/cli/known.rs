@@ -39,6 +39,8 @@ pub struct Scale {
     pub verify: Option<Similarity>,
     /// For a search among everybody.
     pub identify: Option<Similarity>,
+    /// Whether the door searches; where it only hears claims nobody misses `identify`.
+    pub searches: bool,
     verify_target: Fmr,
     identify_target: Fmr,
 }
@@ -63,14 +65,14 @@ impl Scale {
 
     /// By this table, which need not be the one in force.
     pub fn of(decider: Decider, table: Option<Calibration>, config: &Config, comparisons: Comparisons) -> Self {
-        let MatchThresholds { identify, verify } = thresholds(table.clone(), config)(comparisons);
+        let MatchThresholds { identify, verify, searches } = thresholds(table.clone(), config)(comparisons);
         let (identify_target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
-        Self { decider, calibration: table, verify, identify, verify_target, identify_target }
+        Self { decider, calibration: table, verify, identify, searches, verify_target, identify_target }
     }
 
-    /// Which of the configuration's rates nothing that was measured reaches.
+    /// Which of the rates that this door goes by nothing that was measured reaches.
     pub fn unreached(&self) -> Vec<String> {
-        let search = self.identify.is_none().then(|| self.identify_rate());
+        let search = (self.searches && self.identify.is_none()).then(|| self.identify_rate());
         search.into_iter().chain(self.verify.is_none().then(|| self.verify_rate())).collect()
     }
 

@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::frame::Frame;
 use crate::gallery::calibrate::Calibration;
 use crate::gallery::{Decider, Index};
-use crate::gate::Face;
+use crate::gate::{Face, Mode};
 use crate::hw::camera::V4lCamera;
 use crate::hw::clock::BootClock;
 use crate::hw::inputs::GpioInput;
@@ -237,11 +237,13 @@ fn watch(ctx: &Context) -> Result<(CameraTap, Box<dyn Liveness>), Failure> {
 /// The similarities that the configuration's rates ask for, by the decider's own table.
 pub fn thresholds(calibration: Option<Calibration>, config: &Config) -> Demand {
     let (target, verify_target) = (config.gate.target_fmr, config.gate.verify_target_fmr);
+    let searches = config.gate.mode == Mode::Recognition;
     Box::new(move |comparisons| {
         let reaching = |fmr: Fmr, n| calibration.as_ref()?.similarity_for(fmr.per_comparison(n));
         MatchThresholds {
             identify: reaching(target, comparisons.search),
             verify: reaching(verify_target, comparisons.claim),
+            searches,
         }
     })
 }

@@ -196,7 +196,8 @@ pub mod tests {
         for _ in 0..INBOX + 1 {
             assert!(inbox.put(entry(exit(TODAY), None)));
         }
-        let demand = |verify| -> Demand { Box::new(move |_| MatchThresholds { identify: None, verify }) };
+        let demand =
+            |verify| -> Demand { Box::new(move |_| MatchThresholds { identify: None, verify, searches: true }) };
         inbox.demand(demand(None));
         inbox.demand(demand(Some(Similarity::MAX)));
         jobs.try_recv().unwrap();

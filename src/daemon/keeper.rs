@@ -57,6 +57,8 @@ pub struct MatchThresholds {
     pub identify: Option<Similarity>,
     /// Of verification (1:1).
     pub verify: Option<Similarity>,
+    /// Whether this door searches at all. One that only hears claims lacks nothing without `identify`.
+    pub searches: bool,
 }
 
 /// What to demand of a gallery that counts as so many comparisons.
@@ -220,10 +222,11 @@ impl Keeper {
         if let Some(other) = index.other_model().filter(|_| !self.is_blind) {
             log::warn!("{other}");
         }
-        let MatchThresholds { identify, verify } = (self.demand)(index.comparisons());
+        let MatchThresholds { identify, verify, searches } = (self.demand)(index.comparisons());
         let known = index.people().len();
-        for (key, at) in [("target_fmr", identify), ("verify_target_fmr", verify)] {
-            if at.is_none() && known > 0 && !self.is_blind {
+        let demanded = [("target_fmr", searches, identify), ("verify_target_fmr", true, verify)];
+        for (key, is_asked, at) in demanded {
+            if is_asked && at.is_none() && known > 0 && !self.is_blind {
                 log::error!(
                     "no score table that was read reaches gate.{key} among {known} people: nobody is admitted by it"
                 );

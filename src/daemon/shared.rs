@@ -323,7 +323,7 @@ mod tests {
         for event in kept {
             assert!(!Message::Event(event.clone()).is_droppable(), "{event:?}");
         }
-        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None, searches: true });
         let others = [
             // Whatever somebody waits for the answer to.
             Message::Ask { event: Event::Tick, heard: HeardAtStep::default() },

@@ -11,7 +11,7 @@ fn reload(house: &House, policy: Policy, threshold: Option<Similarity>) {
     let loaded = Arc::clone(&is_loaded);
     let demand = Box::new(move |_| {
         loaded.store(true, Ordering::Relaxed);
-        MatchThresholds { identify: threshold, verify: threshold }
+        MatchThresholds { identify: threshold, verify: threshold, searches: true }
     });
     let shared = house.daemon.as_ref().unwrap().shared();
     shared.send(Message::Reload(Reloaded { policy, demand }));

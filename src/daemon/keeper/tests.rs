@@ -32,7 +32,7 @@ impl Desk {
         }
         let (clock, reader) = (SimClock::new(TODAY), Store::open(store.path(), &key).unwrap());
         let shared = Shared::new(Arc::new(clock.clone()), nobody());
-        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None });
+        let demand = Box::new(|_| MatchThresholds { identify: None, verify: None, searches: true });
         let keeper = Keeper::new(store, Digest([0; 32]), 1, demand, Some(90 * DAY));
         Self { clock, shared, keeper, reader, key, dir }
     }
@@ -94,7 +94,7 @@ fn enrol(store: &mut Store, person: &NewPerson) -> PersonId {
 fn what_is_loaded_demands_of_each_way_its_own_similarity_and_admits_nobody_past_their_time_or_hours() {
     let mut desk = Desk::new();
     let (identify, verify) = (Similarity::new(0.6), Similarity::new(0.4));
-    desk.keeper.demand = Box::new(move |_| MatchThresholds { identify, verify });
+    desk.keeper.demand = Box::new(move |_| MatchThresholds { identify, verify, searches: true });
     let mut enrols = |name, expires, schedule: &str| {
         let person = NewPerson { expires, schedule: schedule.into(), ..NewPerson::new(Name::new(name).unwrap()) };
         enrol(&mut desk.reader, &person)
@@ -295,7 +295,7 @@ fn a_reload_while_the_store_is_away_forgets_nobody_and_counts_once_it_is_back() 
     let (asked, is_asked) = std::sync::mpsc::channel();
     let demand = Box::new(move |_| {
         asked.send(()).unwrap();
-        MatchThresholds { identify: None, verify: None }
+        MatchThresholds { identify: None, verify: None, searches: true }
     });
     desk.keeper.take(&desk.shared, Job::Demand(demand));
     desk.maintains();
