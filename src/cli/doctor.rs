@@ -13,6 +13,7 @@ mod unit;
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ use crate::hw::sensors::Driver;
 use crate::hw::store::Store;
 use crate::liveness::Source;
 use crate::ports::Clock;
-use crate::units::Fmr;
+use crate::units::{Fmr, Similarity};
 
 /// What the service has for its socket while it runs (RuntimeDirectory=).
 const SERVICE_RUN: &str = "/run/facelatch";
@@ -42,6 +43,12 @@ const LOOSE: f64 = 0.1;
 /// Of an AMG8833, which no table was measured with.
 const OTHER_ARRAY: &str = "; an MLX90640's figures (32x24, 55°), and this door has an AMG8833 (8x8, 60°): it turns living people away several \
                            times as often";
+
+/// The daemon looks for changes of the gallery twice a second.
+const GALLERY_READ: Duration = Duration::from_secs(2);
+/// A table is read at the start, and a rate at a reload, too.
+const OTHER_SCORES: &str = "the running daemon goes by another table or rate than the one on disk: systemctl reload facelatch for a rate, \
+                            restart for a table";
 
 /// Exits with 1 where something is wrong.
 #[derive(Debug, clap::Args)]
@@ -119,7 +126,7 @@ pub fn run(args: &Args, globals: Globals) -> Result<Verdict, Failure> {
     if args.layers {
         visit.layers()?;
     }
-    visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store)))?;
+    visit.tell("scores", store.map_or_else(|why| Err(why.clone()), |store| scores(&ctx, store, daemon)))?;
     visit.tell("camera", camera::check(&ctx, daemon))?;
     visit.recording()?;
     visit.strike()?;
@@ -344,7 +351,7 @@ fn short(digest: &impl ToString) -> String {
 }
 
 /// Whether the table of the network reaches the rates that the configuration demands, for this gallery.
-fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
+fn scores(ctx: &Context, store: Option<&Store>, daemon: Option<&StatusLine>) -> Checked {
     let model = ctx.encoder().map_err(|failure| failure.to_string())?.spec;
     let dims = dims(&model).map_err(|failure| failure.to_string())?;
     let templates = match store {
@@ -354,7 +361,10 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
     let index = Index::of_people(&model.sha256, dims, &templates).map_err(|error| error.to_string())?;
     let scale = Scale::new(ctx, &model, index.comparisons()).map_err(|failure| failure.to_string());
     let (people, target) = (index.people().len(), ctx.config.gate.target_fmr);
-    let reached = scale.and_then(|scale| reached(&scale, &model.name, people, target));
+    let reached = scale.and_then(|scale| match goes_by_others(ctx, &scale, daemon) {
+        true => Err(OTHER_SCORES.to_owned()),
+        false => reached(&scale, &model.name, people, target),
+    });
     let Some(other) = index.other_model() else { return reached };
     let people = store.map_or(Ok(Vec::new()), Store::people).map_err(|error| error.to_string())?;
     let names: Vec<_> =
@@ -365,6 +375,22 @@ fn scores(ctx: &Context, store: Option<&Store>) -> Checked {
         // Whoever came by again would not be recognised by that either.
         Err(why) => Err(format!("{other}; and {why}")),
     }
+}
+
+/// Whether the running daemon demands other scores than these, also once it has had time to read a gallery that changed.
+fn goes_by_others(ctx: &Context, scale: &Scale, status: Option<&StatusLine>) -> bool {
+    status.is_some_and(|status| is_at_odds(scale, status)) && {
+        std::thread::sleep(GALLERY_READ);
+        daemon(ctx).is_ok_and(|(status, _)| is_at_odds(scale, &status))
+    }
+}
+
+/// One without a gallery or a network goes by none, and says so as a fault.
+fn is_at_odds(scale: &Scale, status: &StatusLine) -> bool {
+    let [identify, verify] = [scale.identify, scale.verify].map(|score| score.map(Similarity::get));
+    let is_whole =
+        ![Fault::Store, Fault::Network].iter().any(|fault| status.faults.iter().any(|f| f == fault.as_str()));
+    is_whole && (identify, verify) != (status.identify, status.verify)
 }
 
 /// The scores that are demanded of so many people, and how far the table reaches.
@@ -418,6 +444,7 @@ fn no_place(socket: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gallery::Comparisons;
     use crate::gate::Mode;
     use crate::hw::sensors::SensorConfig;
     use crate::ports::SensorKind;
@@ -435,19 +462,39 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_that_goes_by_other_scores_than_those_on_disk_is_told_and_not_one_that_has_none_because_of_a_fault() {
+        let state = tempfile::tempdir().unwrap();
+        let mut ctx = Context::without_config(Globals::default());
+        ctx.config.store.state_dir = Some(state.path().to_owned());
+        let scale = Scale::new(&ctx, &ctx.encoder().unwrap().spec, Comparisons::ONE).unwrap();
+        let of = |verify: Option<f32>, faults: &[&str]| -> StatusLine {
+            let line = serde_json::json!({
+                "state": "idle", "since_s": 1.0, "since": "", "camera": "ok", "sensors": [], "door": "closed",
+                "alarm": "silent", "faults": faults, "people": 0, "frames_seen": 1, "version": "",
+                "identify": scale.identify.map(Similarity::get), "verify": verify,
+            });
+            serde_json::from_str(&line.to_string()).unwrap()
+        };
+        let same = scale.verify.map(Similarity::get);
+        let at_odds = [of(same, &[]), of(Some(0.1), &[]), of(None, &[]), of(None, &["network"])]
+            .map(|status| is_at_odds(&scale, &status));
+        assert_eq!(at_odds, [false, true, true, false]);
+    }
+
+    #[test]
     fn how_far_the_built_in_table_reaches_is_told_and_the_readme_says_the_same() {
         let state = tempfile::tempdir().unwrap();
         let mut ctx = Context::without_config(Globals::default());
         ctx.config.store.state_dir = Some(state.path().to_owned());
-        let says = scores(&ctx, None).unwrap();
+        let says = scores(&ctx, None, None).unwrap();
         let readme = include_str!("../../README.md");
         let most = readme.split("**Not more than ").nth(1).and_then(|rest| rest.split('*').next()).unwrap();
         assert!(says.ends_with(&format!("for {most} by one photograph each")), "{most}: {says}");
         ctx.config.gate.target_fmr = Fmr::new(1e-9).unwrap();
-        let says = scores(&ctx, None).unwrap_err();
+        let says = scores(&ctx, None, None).unwrap_err();
         assert!(says.contains("doesn't reach gate.target_fmr = 1.0e-9") && says.contains("for 0 people by"), "{says}");
         ctx.config.gate.mode = Mode::Verification;
-        let says = scores(&ctx, None).unwrap();
+        let says = scores(&ctx, None, None).unwrap();
         assert!(says.contains("for a claim, and this door hears nothing else"), "{says}");
     }
 }

@@ -351,7 +351,7 @@ fn oversee(
         if round.is_multiple_of(STATUS_EVERY)
             && let Some(status) = shared.status()
         {
-            notify::status(&format!("{}, {} people", status.state.replace('_', " "), status.people));
+            notify::status(&format!("{}, {} people", status.state.replace('_', " "), status.roster.len()));
         }
         std::thread::sleep(LOOK);
     }

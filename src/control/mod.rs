@@ -94,6 +94,9 @@ pub struct StatusLine {
     pub alarm: String,
     pub faults: Vec<String>,
     pub people: usize,
+    /// The similarities that a search and a claim must reach now; `null` where no table reaches the rate.
+    pub identify: Option<f32>,
+    pub verify: Option<f32>,
     pub frames_seen: u64,
     pub version: String,
 }

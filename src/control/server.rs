@@ -19,6 +19,7 @@ use crate::gate::{Event, Fault, MAX_SHARING, Outcome, Reason};
 use crate::hw::socket;
 use crate::person::NAME_MAX_BYTES;
 use crate::time::Wall;
+use crate::units::Similarity;
 
 /// Clients at a time; a further one is told to come again.
 const MAX_CLIENTS: usize = 8;
@@ -276,7 +277,9 @@ impl Client {
             door: status.door.to_owned(),
             alarm: status.alarm.as_str().to_owned(),
             faults: status.faults.iter().map(|fault| fault.as_str().to_owned()).collect(),
-            people: status.people,
+            people: status.roster.len(),
+            identify: status.roster.identify_threshold.map(Similarity::get),
+            verify: status.roster.verify_threshold.map(Similarity::get),
             frames_seen: shared.counters.frames_seen.load(Ordering::Relaxed),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })

@@ -8,7 +8,7 @@ use super::lockout::Lockout;
 use super::policy::{Mode, Policy};
 use super::record::{Fault, Outcome, Reason, Record};
 use super::retry_pause::RetryPause;
-use super::{Action, Actions, Alarm, Event, Ticket};
+use super::{Action, Actions, Alarm, Event, Roster, Ticket};
 use crate::person::PersonId;
 use crate::time::{Instant, Now};
 
@@ -46,16 +46,15 @@ struct Manual {
 pub const MAX_SHARING: usize = 7;
 
 /// What a person wants to know of the gate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// `idle`, `observing`, `recording`, `unlocked`, `locked_out` or `faulted`.
     pub state: &'static str,
     pub since: Instant,
-    /// `unknown`, `closed` or `open`.
     pub door: &'static str,
     pub alarm: Alarm,
     pub faults: heapless::Vec<Fault, { Fault::ALL.len() }>,
-    pub people: usize,
+    pub roster: Arc<Roster>,
 }
 
 /// The decision about one door.
@@ -171,7 +170,7 @@ impl Gate {
             door: self.leaf.as_str(),
             alarm: self.leaf.alarm(),
             faults: self.faults.clone(),
-            people: self.criteria.roster.len(),
+            roster: Arc::clone(&self.criteria.roster),
         }
     }
 

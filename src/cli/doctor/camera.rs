@@ -113,6 +113,8 @@ mod tests {
             alarm: "silent".into(),
             faults: vec![],
             people: 1,
+            identify: None,
+            verify: None,
             frames_seen: 7,
             version: "0".into(),
         };

@@ -100,6 +100,8 @@ mod tests {
             alarm: "silent".into(),
             faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
             people: 1,
+            identify: None,
+            verify: None,
             frames_seen: 1,
             version: version.into(),
         }
