@@ -13,6 +13,7 @@ use crate::cli::exit::{Code, Failure, Verdict};
 use crate::cli::{counted, note, outfile};
 use crate::eval::det::{self, Axes, Curve};
 use crate::eval::liveness::{Report, Tally, hear, list, sources};
+use crate::eval::run::nearest_rank;
 use crate::liveness::{Label, Session, Source, SourceSet};
 
 /// Each session is judged as a door with its sensors would, at the configured target_bpcer.
@@ -138,11 +139,8 @@ impl Visits {
 
     fn report(mut self) -> DoorReport {
         self.seconds.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let last = self.seconds.len().checked_sub(1)?;
-            self.seconds.get((last as f64 * share).ceil() as usize).copied()
-        };
-        DoorReport { seconds_p50: at(0.5), seconds_p95: at(0.95), visits: self.by_label }
+        let at = |percent| nearest_rank(&self.seconds, percent);
+        DoorReport { seconds_p50: at(50), seconds_p95: at(95), visits: self.by_label }
     }
 }
 
@@ -183,4 +181,17 @@ fn summary(report: &Report) -> String {
         ));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_those_let_in_waited_no_longer_than_the_median() {
+        let seconds = [4.0, 1.0, 3.0, 2.0].to_vec();
+        let report = Visits { seconds, ..Visits::default() }.report();
+        assert_eq!((report.seconds_p50, report.seconds_p95), (Some(2.0), Some(4.0)));
+        assert_eq!(Visits::default().report().seconds_p50, None);
+    }
 }
