@@ -84,7 +84,7 @@ fn answer(known: &Known, judgement: &Judgement, Detection { bbox, .. }: &Detecti
         runner_up: judgement
             .runner_up
             .map(|hit| RunnerUp { name: known.name(hit.person), similarity: hit.similarity.get() }),
-        fmr: similarity.and_then(|s| known.scale.fmr(s)),
+        fmr: judgement.best.and_then(|hit| known.fmr(hit.person, hit.similarity)),
         threshold_similarity: known.scale.identify.map(Similarity::get),
         poor: judgement.poor.map(|poor| poor.as_str()),
         face: Some(Place { left: bbox.left, top: bbox.top, width: bbox.width, height: bbox.height }),

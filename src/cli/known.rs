@@ -1,5 +1,7 @@
 //! The gallery as commands use it once: everybody, the index, and what counts as the same person.
 
+use std::collections::BTreeMap;
+
 use super::context::{Context, dims};
 use super::exit::Failure;
 use super::run::thresholds;
@@ -28,6 +30,8 @@ pub struct Known {
     /// How far the best must be ahead of the next.
     pub margin: f32,
     pub scratch: Scratch,
+    /// How many of this network each has.
+    photographs: BTreeMap<PersonId, usize>,
     now: Now,
 }
 
@@ -137,9 +141,13 @@ impl Known {
         if scale.calibration.is_none() {
             super::note(format_args!("facelatch: {}", no_table(&model.name, &scale.decider)));
         }
+        let mut photographs = BTreeMap::new();
+        for template in templates.iter().filter(|template| template.model_sha256 == model.sha256) {
+            *photographs.entry(template.person).or_default() += 1;
+        }
         let (people, scratch) = (store.people()?, index.scratch());
         let (limits, margin, now) = (ctx.config.limits(), ctx.config.gate.margin, BootClock.now());
-        Ok((Self { store, people, index, scale, limits, margin, scratch, now }, templates))
+        Ok((Self { store, people, index, scale, limits, margin, scratch, photographs, now }, templates))
     }
 
     pub fn person(&self, id: PersonId) -> Option<&Person> {
@@ -149,6 +157,14 @@ impl Known {
     /// The name, or the number where there is none any more.
     pub fn name(&self, id: PersonId) -> String {
         self.person(id).map_or_else(|| id.to_string(), |person| person.name.to_string())
+    }
+
+    /// The false match rate at a score with this person, who counts as two where several photographs are enrolled; see
+    /// [`Scale::fmr`].
+    pub fn fmr(&self, person: PersonId, similarity: Similarity) -> Option<f64> {
+        let photographs = self.photographs.get(&person).copied().unwrap_or_default();
+        let counts_as = Comparisons::ONE.grown(0, photographs).claim;
+        Some(self.scale.fmr(similarity)? * counts_as as f64)
     }
 
     /// Who it is, by what the gate holds of one frame.

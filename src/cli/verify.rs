@@ -68,7 +68,7 @@ fn judge<'a>(known: &Known, person: &'a Person, face: Option<&Portrait>) -> Answ
         decider: known.scale.decider.kind(),
         similarity: similarity.map(Similarity::get),
         distance: similarity.map(|s| s.distance()),
-        fmr: similarity.and_then(|s| known.scale.fmr(s)),
+        fmr: similarity.and_then(|s| known.fmr(person.id, s)),
         threshold_similarity: known.scale.verify.map(Similarity::get),
         poor,
     }

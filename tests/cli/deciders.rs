@@ -225,6 +225,21 @@ fn whoever_is_to_be_enrolled_again_counts_for_a_table_that_is_kept_and_hides_no_
 }
 
 #[test]
+fn the_rate_of_somebody_with_several_photographs_is_that_of_two_comparisons() {
+    let home = Home::new();
+    let ada = ["ada-1.jpg", "ada-2.jpg"].map(picture);
+    let rates = || {
+        [&["verify", "Ada", &ada[0], "--json"][..], &["identify", &ada[0], "--json"]]
+            .map(|command| home.run(command).json()["fmr"].as_f64().unwrap())
+    };
+    home.run(&["enroll", "Ada", &ada[0]]).fails(0, &[]);
+    let single = rates();
+    home.run(&["enroll", "Ada", &ada[1]]).fails(0, &[]);
+    // Both times beyond the table's last row.
+    assert_eq!(rates(), single.map(|rate| 2.0 * rate));
+}
+
+#[test]
 fn what_no_table_reaches_is_named_and_decides_nothing() {
     let home = Home::new();
     home.run(&["enroll", "Ada", &picture("ada-1.jpg")]).fails(0, &[]);
