@@ -68,6 +68,13 @@ impl Fmr {
     }
 }
 
+/// An upper bound in so many digits, rounded up: one that is rounded down isn't one.
+pub fn rounded_up(rate: f64, digits: i32) -> f64 {
+    let last = 10f64.powi(rate.log10().floor() as i32 + 1 - digits);
+    // A rate that has no more digits stays what it is, whatever its division leaves.
+    (rate / last - 1e-9).ceil() * last
+}
+
 impl fmt::Display for Similarity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)

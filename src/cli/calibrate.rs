@@ -12,10 +12,11 @@ use super::known::Scale;
 use super::{counted, note, outfile};
 use crate::draft::{Draft, parent};
 use crate::eval::calibrate::{Detail, Measured, Pictures, measure};
-use crate::gallery::calibrate::Origin;
+use crate::gallery::calibrate::{Calibration, Origin};
 use crate::gallery::{Decider, DeciderKind, Index, Template};
 use crate::hw::owner;
 use crate::infer::ModelSpec;
+use crate::units::rounded_up;
 
 /// A daemon reads tables once.
 const TAKEN_AT_START: &str =
@@ -160,7 +161,9 @@ fn must_reach(
     decider: &Decider,
     enrolled: &[Template],
 ) -> Result<(), Failure> {
-    let table = &measured.calibration;
+    // As it will be read: written, a bound is rounded up.
+    let table = Calibration::parse(&measured.calibration.to_toml())
+        .map_err(|error| Failure::said(Code::Data, format!("the table of these pictures can't be kept: {error}")))?;
     // Somebody may have been enrolled meanwhile.
     let now = ctx.templates().ok();
     let enrolled = now.as_deref().unwrap_or(enrolled);
@@ -177,9 +180,9 @@ fn must_reach(
         return Ok(());
     }
     let sentence = format!(
-        "the table of these pictures ends at a false match rate of {} and doesn't reach {} among {}: nobody would be admitted by \
+        "the table of these pictures ends at a false match rate of {:.2e} and doesn't reach {} among {}: nobody would be admitted by \
          it, so the one in force stays; measure more people, or --strangers, or ask for a larger rate",
-        table.least(),
+        rounded_up(table.least().get(), 3),
         unreached.join(" and "),
         counted(index.people().len() + others.len(), "person", "people"),
     );

@@ -11,7 +11,7 @@ use crate::face::encoding::Encoding;
 use crate::face::photo;
 use crate::face::pipeline::{Faces, Role};
 use crate::gallery::{Comparisons, DeciderKind};
-use crate::units::Similarity;
+use crate::units::{Similarity, rounded_up};
 
 /// The largest, most central face of each; exits with 0 where they are the same person's at gate.verify_target_fmr.
 #[derive(Debug, clap::Args)]
@@ -77,11 +77,8 @@ fn sentence(answer: &Answer, scale: &Scale) -> String {
     format!("{verdict}: {measure} {similarity:.3}{needed}, distance {distance:.3}{rate}.")
 }
 
-/// An upper bound in two digits, rounded up: one that is rounded down isn't one.
 fn at_most(rate: f64) -> String {
-    let digits = 10f64.powi(rate.log10().floor() as i32 - 1);
-    // A rate that has two digits stays what it is, whatever its division leaves.
-    format!("{:.1e}", (rate / digits - 1e-9).ceil() * digits)
+    format!("{:.1e}", rounded_up(rate, 2))
 }
 
 #[cfg(test)]

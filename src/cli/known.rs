@@ -91,11 +91,11 @@ impl Scale {
     }
 
     fn identify_rate(&self) -> String {
-        format!("gate.target_fmr = {}", self.identify_target)
+        format!("gate.target_fmr = {}", as_configured(self.identify_target))
     }
 
     fn verify_rate(&self) -> String {
-        format!("gate.verify_target_fmr = {}", self.verify_target)
+        format!("gate.verify_target_fmr = {}", as_configured(self.verify_target))
     }
 
     fn because(&self, rate: &str) -> String {
@@ -200,6 +200,12 @@ impl Known {
     }
 }
 
+/// Two digits, or as many as it has: it may differ in the third alone from what a table reaches.
+fn as_configured(rate: Fmr) -> String {
+    let (short, whole) = (rate.to_string(), format!("{:e}", rate.get()));
+    if whole.len() > short.len() { whole } else { short }
+}
+
 /// What to do where a decider's scores mean nothing yet.
 pub fn no_table(model: &str, decider: &Decider) -> String {
     match decider {
@@ -210,5 +216,18 @@ pub fn no_table(model: &str, decider: &Decider) -> String {
             "the pair head of {model} has no score table, so nobody is admitted by it; make a file that has one with `facelatch \
              calibrate --decider pair-head --out FILE`, and name it as faces.pair_head"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_told_with_the_digits_that_tell_it_from_the_bound_it_misses() {
+        assert_eq!(
+            [1e-4, 0.5, 2.5e-7, 1.66e-7].map(|rate| as_configured(Fmr::new(rate).unwrap())),
+            ["1.0e-4", "5.0e-1", "2.5e-7", "1.66e-7"]
+        );
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::bounds::upper_bound;
 use super::counts::Counts;
 use crate::digest::Digest;
-use crate::units::{Fmr, Similarity};
+use crate::units::{Fmr, Similarity, rounded_up};
 
 /// The most rows of a table.
 pub const MAX_ROWS: usize = 256;
@@ -150,6 +150,7 @@ impl Row {
     fn to_line(self) -> String {
         let Self { similarity, fmr, upper, fnmr, fnmr_upper } = self;
         let more = fnmr_upper.map(|bound| format!(", {bound:.4}")).unwrap_or_default();
+        let upper = rounded_up(upper, 4);
         format!("    [{:.4}, {fmr:.3e}, {upper:.3e}, {fnmr:.4}{more}],\n", similarity.get())
     }
 }
@@ -378,6 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn no_bound_is_written_smaller_than_it_is() {
+        let table = measured();
+        let read = Calibration::parse(&table.to_toml()).unwrap();
+        assert!(read.rows().iter().zip(table.rows()).all(|(read, row)| read.upper >= row.upper * (1.0 - 1e-12)));
+        assert!(read.least() >= table.least());
+    }
+
+    #[test]
     fn a_table_without_the_bound_of_its_false_non_matches_still_reads() {
         let text = measured().to_toml();
         let older: Vec<_> = text
@@ -461,6 +470,9 @@ mod tests {
             let table = Calibration::parse(text).unwrap();
             assert!(table.origin().impostors > 1_000_000, "{}", table.origin().model);
             assert_eq!(table.origin().sha256.len(), 64);
+            let rows: Vec<_> =
+                table.to_toml().lines().filter(|line| line.starts_with("    [")).map(String::from).collect();
+            assert!(rows.iter().all(|row| text.contains(row.as_str())), "written as it was read");
         }
     }
 }
