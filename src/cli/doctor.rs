@@ -377,7 +377,7 @@ fn scores(ctx: &Context, store: Option<&Store>, daemon: Option<&StatusLine>) -> 
     }
 }
 
-/// Whether the running daemon demands other scores than these, also once it has had time to read a gallery that changed.
+/// Whether the running daemon demands other scores than these, also once it has read a gallery that changed.
 fn goes_by_others(ctx: &Context, scale: &Scale, status: Option<&StatusLine>) -> bool {
     status.is_some_and(|status| is_at_odds(scale, status)) && {
         std::thread::sleep(GALLERY_READ);
