@@ -147,6 +147,22 @@ fn a_daemon_that_asks_for_liveness_refuses_to_turn_it_off_while_it_runs() {
 }
 
 #[test]
+fn a_daemon_that_goes_by_another_rate_than_the_configuration_on_disk_is_complained_of() {
+    let home = Home::new();
+    assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
+    let _daemon = Daemon::starts(&home, Stdio::null());
+    let scores = || {
+        let doctor = home.run(&["doctor"]).out;
+        doctor.lines().find(|line| line.contains("  scores ")).unwrap_or_else(|| panic!("{doctor}")).to_owned()
+    };
+    assert!(scores().starts_with("ok"), "{}", scores());
+    let socket = home.path("control.sock");
+    home.configure(&format!("[gate]\nverify_target_fmr = 1e-3\n[control]\nsocket = {socket:?}\n"));
+    let other = scores();
+    assert!(other.starts_with("NO") && other.contains("another table or rate") && other.contains("reload"), "{other}");
+}
+
+#[test]
 fn a_daemon_whose_network_is_damaged_lets_people_out_and_sees_nobody() {
     let home = Home::new();
     assert_eq!(home.run(&["enroll", "Ana", &picture("ada-2.jpg")]).code, 0);
