@@ -13,10 +13,12 @@ use super::exit::{Code, Failure};
 pub struct Scratch(PathBuf);
 
 /// What a signal takes away with the process.
-static MADE: Mutex<Made> = Mutex::new(Made { dirs: Vec::new(), is_watched: false });
+static MADE: Mutex<Made> = Mutex::new(Made { dirs: Vec::new(), count: 0, is_watched: false });
 
 struct Made {
     dirs: Vec<PathBuf>,
+    /// How many there ever were: each has a name of its own.
+    count: u32,
     is_watched: bool,
 }
 
@@ -33,13 +35,14 @@ impl Scratch {
     /// It can't be made.
     pub fn within(dir: &Path) -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let dir = dir.join(format!("facelatch-{}", std::process::id()));
         let mut made = made();
         if !made.is_watched {
             let unwatched = |error| Failure::said(Code::Os, format!("signals can't be looked for: {error}"));
             watch().map_err(unwatched)?;
             made.is_watched = true;
         }
+        made.count += 1;
+        let dir = dir.join(format!("facelatch-{}-{}", std::process::id(), made.count));
         std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(Failure::io(&dir))?;
         made.dirs.push(dir.clone());
         Ok(Self(dir))

@@ -141,7 +141,6 @@ fn a_value_out_of_range_is_named_with_its_line() {
 fn a_default_that_a_value_does_not_suit_is_named_with_that_values_line_or_its_sections() {
     for (text, says) in [
         ("[gate]\nmargin = 0.1\nof = 2\n", "line 3: gate.agree (its default): 3 is out of range"),
-        ("[gate]\n\n[camera]\nfps = 0.6\n", "line 4: gate.stale_after_ms (its default): at 0.6 frames"),
         ("[faces]\nmin_luminance = 250\n", "line 2: faces.max_luminance (its default): 225"),
     ] {
         let said = refusal(text);

@@ -488,11 +488,8 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} attempts, {} admitted, {} exits, {} manual",
-            self.attempts, self.grants, self.exits, self.manual
-        )?;
+        let Self { attempts, grants, exits, manual, .. } = self;
+        write!(f, "{attempts} attempts, {grants} admitted, {exits} exits, {manual} manual")?;
         for (outcome, count) in Outcome::ALL.iter().zip(self.outcomes).filter(|(_, count)| *count > 0) {
             write!(f, ", {outcome} {count}")?;
         }
