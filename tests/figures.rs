@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use facelatch::digest::Digest;
+
 /// Columns of the README's row on liveness, as the card's table calls those kinds of attack.
 const QUOTED_KINDS: [&str; 4] = ["print_flat", "phone", "screen_video", "photo_warm_person"];
 const MASKS: [&str; 3] = ["mask_paper", "mask_latex", "mask_heated"];
@@ -80,5 +82,21 @@ fn the_readme_says_how_large_the_networks_are() {
         let row = readme.lines().find(|line| line.contains(&format!("| `{file}` |")));
         let row = row.unwrap_or_else(|| panic!("{file} isn't in the table of networks"));
         assert!(row.contains(&format!("| {size} |")), "{file} is of {size}: {row}");
+    }
+}
+
+/// A figure of a network that doesn't ship any more says nothing of the one that does.
+#[test]
+fn the_cards_speak_of_networks_that_ship() {
+    let entries = |of: &str| std::fs::read_dir(path(of)).unwrap().map(|entry| entry.unwrap().path());
+    let networks = entries("models").filter(|path| path.extension().is_some_and(|kind| kind == "onnx"));
+    let shipped: Vec<String> = networks.map(|path| Digest::of(&std::fs::read(path).unwrap()).to_string()).collect();
+    let cards: String = entries("models/cards").map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let is_hex = |word: &&str| word.len() == 8 && word.chars().all(|c| c.is_ascii_hexdigit());
+    let begun = cards.split('…').filter_map(|before| before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next());
+    let told: Vec<&str> = begun.filter(is_hex).collect();
+    assert!(!told.is_empty());
+    for digest in told {
+        assert!(shipped.iter().any(|whole| whole.starts_with(digest)), "{digest}…");
     }
 }
