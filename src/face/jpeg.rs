@@ -2,6 +2,8 @@
 
 mod whole;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -106,20 +108,32 @@ impl MjpegDecoder {
         let side = MAX_SIDE as usize;
         let options =
             DecoderOptions::default().set_max_width(side).set_max_height(side).jpeg_set_out_colorspace(ColorSpace::RGB);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
         let broken = |e: &dyn std::fmt::Debug| JpegError::Broken(format!("{e:?}"));
-        decoder.decode_headers().map_err(|e| broken(&e))?;
-        let info = decoder.info().ok_or(JpegError::Truncated)?;
-        let got = (usize::from(info.width), usize::from(info.height));
-        if got != (width, height) {
-            let reason = format!("it has {}x{} pixels where {width}x{height} were agreed", got.0, got.1);
-            return Err(JpegError::Broken(reason));
-        }
-        out.resize(width, height);
-        // Where the scan breaks off the decoder leaves what was there: the face of whoever came before.
-        out.data_mut().fill(0);
-        decoder.decode_into(out.data_mut()).map_err(|e| broken(&e))
+        let decoded = unless_it_panics(|| {
+            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+            decoder.decode_headers().map_err(|e| broken(&e))?;
+            let info = decoder.info().ok_or(JpegError::Truncated)?;
+            let got = (usize::from(info.width), usize::from(info.height));
+            if got != (width, height) {
+                let reason = format!("it has {}x{} pixels where {width}x{height} were agreed", got.0, got.1);
+                return Err(JpegError::Broken(reason));
+            }
+            out.resize(width, height);
+            // Where the scan breaks off the decoder leaves what was there: the face of whoever came before.
+            out.data_mut().fill(0);
+            decoder.decode_into(out.data_mut()).map_err(|e| broken(&e))
+        });
+        decoded.unwrap_or_else(|| Err(JpegError::Broken(PANICKED.into())))
     }
+}
+
+/// What is said of a picture at which its decoder panics.
+pub(super) const PANICKED: &str = "the decoder panicked";
+
+/// What a decoder makes of bytes; `None` where it panics, as zune-jpeg 0.5.15 does at some damaged pictures (in its
+/// transform for AVX2): that is the picture's trouble and not the door's. What it leaves behind is used by nobody.
+pub(super) fn unless_it_panics<T>(decode: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(decode)).ok()
 }
 
 /// A table: its class and number, how many codes of each length there are, and what they stand for.
@@ -196,6 +210,17 @@ mod tests {
         }
         out.extend(&bytes[at..]);
         out
+    }
+
+    #[test]
+    fn a_frame_at_which_the_decoder_panics_is_broken_and_the_next_is_none_the_worse() {
+        let trips = include_bytes!("../../tests/data/jpeg/trips-decoder.jpg");
+        let (mut decoder, mut out) = (MjpegDecoder::default(), RgbImage::default());
+        // Of its kernels it is AVX2's alone that panics.
+        let told = decoder.decode(trips, 48, 32, &mut out);
+        assert!(told.is_ok() || told == Err(JpegError::Broken(PANICKED.into())), "{told:?}");
+        decoder.decode(&picture(48, 32), 48, 32, &mut out).unwrap();
+        assert_eq!(unless_it_panics(|| -> u8 { panic!("as a decoder does") }), None);
     }
 
     #[test]

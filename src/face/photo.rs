@@ -100,7 +100,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
         return Err(DecodeError::TooManyPixels { width, height });
     }
     let orientation = decoder.orientation().map_err(damaged)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    let panicked = || Err(DecodeError::Damaged(jpeg::PANICKED.into()));
+    let decoded = jpeg::unless_it_panics(|| DynamicImage::from_decoder(decoder).map_err(damaged));
+    let mut picture = decoded.unwrap_or_else(panicked)?;
     picture.apply_orientation(orientation);
     let rgb = picture.into_rgb8();
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
