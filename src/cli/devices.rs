@@ -1,8 +1,8 @@
 //! `devices`: which devices the configuration needs, as a drop-in for the service.
 //!
 //! The unit that is shipped allows every camera and every GPIO chip, since it can't know the configuration. With this
-//! one the daemon opens the chips that are named and no other, unless one is named by a link or rppal looks for the
-//! header's.
+//! one the daemon opens the chips that are named by their numbers and no other. The header's keeps none, nor does one
+//! that is named by a link, and rppal looks for the header's itself: then every chip stays allowed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
