@@ -54,6 +54,11 @@ pub fn found_key(places: &KeyPlaces, gallery: &Path) -> Result<Found, Failure> {
     Ok(found)
 }
 
+/// What to do about a camera that opens, and why nothing came of it.
+pub fn no_picture(camera: &str, why: &str) -> String {
+    format!("{camera}: opens and gives no picture ({why}): unplug it and plug it in again")
+}
+
 /// What to do where there is a key and no gallery.
 pub fn no_store(path: &Path) -> String {
     format!(

@@ -278,7 +278,7 @@ fn clock() -> Checked {
 fn open_store(ctx: &Context, daemon: Option<&StatusLine>) -> Result<Option<Store>, String> {
     let (places, path) = places(ctx)?;
     if is_absent(&path) {
-        let misses_it = daemon.is_some_and(|daemon| daemon.faults.iter().any(|fault| fault == Fault::Store.as_str()));
+        let misses_it = daemon.is_some_and(|daemon| daemon.has(Fault::Store));
         return if misses_it && ctx.has_key() { Err(no_store(&path)) } else { Ok(None) };
     }
     let found = places.find(&path).map_err(|error| error.to_string())?;
@@ -388,8 +388,7 @@ fn goes_by_others(ctx: &Context, scale: &Scale, status: Option<&StatusLine>) -> 
 /// One without a gallery or a network goes by none, and says so as a fault.
 fn is_at_odds(scale: &Scale, status: &StatusLine) -> bool {
     let [identify, verify] = [scale.identify, scale.verify].map(|score| score.map(Similarity::get));
-    let is_whole =
-        ![Fault::Store, Fault::Network].iter().any(|fault| status.faults.iter().any(|f| f == fault.as_str()));
+    let is_whole = !status.has(Fault::Store) && !status.has(Fault::Network);
     is_whole && (identify, verify) != (status.identify, status.verify)
 }
 

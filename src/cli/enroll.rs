@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, no_picture};
 use super::exit::{Code, Failure, Verdict};
 use super::known::{Known, Scale};
 use super::note;
@@ -291,9 +291,7 @@ impl<'a> Sitting<'a> {
         }
         guide.bar.finish_and_clear();
         if let (false, Some(error)) = (has_seen, trouble) {
-            let name = camera.describe();
-            let sentence = format!("{name}: opens and gives no picture ({error}): unplug it and plug it in again");
-            return Err(Failure::said(Code::Unavailable, sentence));
+            return Err(Failure::said(Code::Unavailable, no_picture(&camera.describe(), &error)));
         }
         let reason = last.map(|refusal| refusal.to_string());
         self.refused.extend(reason.map(|reason| Refused { photo: CAMERA.to_owned(), reason }));

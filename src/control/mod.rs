@@ -13,6 +13,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Fault;
+
 /// Longest line in either direction, in bytes.
 pub const MAX_LINE_BYTES: usize = 4096;
 
@@ -99,6 +101,13 @@ pub struct StatusLine {
     pub verify: Option<f32>,
     pub frames_seen: u64,
     pub version: String,
+}
+
+impl StatusLine {
+    /// Whether this fault stands.
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|standing| standing == fault.as_str())
+    }
 }
 
 /// One event, as `events --json` prints it.

@@ -106,11 +106,11 @@ mod tests {
     use super::*;
     use crate::face::{Landmarks, Rect};
 
-    /// Of this size about a middle, its tap where they usually are in a box.
+    /// Of this size about a middle, its eyes where they usually are in a box.
     fn face([width, height]: [f32; 2], [x, y]: [f32; 2]) -> Detection {
         let bbox = Rect { left: x - width / 2.0, top: y - height / 2.0, width, height };
-        let (tap, half) = (y - height * 0.1, width * 0.24);
-        let points = [[x - half, tap], [x + half, tap], [x, y], [x - half, y + half], [x + half, y + half]];
+        let (eyes, half) = (y - height * 0.1, width * 0.24);
+        let points = [[x - half, eyes], [x + half, eyes], [x, y], [x - half, y + half], [x + half, y + half]];
         Detection { bbox, landmarks: Landmarks(points), score: 0.9 }
     }
 

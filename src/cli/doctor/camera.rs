@@ -1,6 +1,7 @@
 //! Whether the camera gives pictures, or what the daemon that has it says of it.
 
 use super::{Checked, Context};
+use crate::cli::context::no_picture;
 use crate::control::StatusLine;
 use crate::daemon::MAX_FIRST_FRAME;
 use crate::face::MjpegDecoder;
@@ -50,7 +51,7 @@ fn picture(camera: &mut dyn Camera, clock: &dyn Clock) -> Checked {
         }
     }
     let why = trouble.unwrap_or_else(|| CameraError::Timeout(MAX_FIRST_FRAME).to_string());
-    Err(format!("{name}: opens and gives no picture ({why}): unplug it and plug it in again"))
+    Err(no_picture(&name, &why))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn at_the_daemon(config: &SensorConfig, ctx: &Context, status: &StatusLine) -> (
     let liveness = &ctx.config.liveness;
     let should_be = |source| liveness.is_required() && liveness.sources(ctx.config.sources()).contains(source);
     match Source::of(config.kind) {
-        Some(source) if is_heard(source) && status.faults.iter().any(|fault| fault == Fault::Sensor.as_str()) => {
+        Some(source) if is_heard(source) && status.has(Fault::Sensor) => {
             let why = "journalctl -u facelatch says which, and why";
             (Level::Complaint, format!("the daemon has it ({device}), and a sensor is of no use to it: {why}"))
         }
